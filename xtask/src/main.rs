@@ -1,0 +1,3 @@
+//! The tasks of the project, run as `cargo xtask TASK`.
+
+fn main() {}
