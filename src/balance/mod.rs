@@ -1,0 +1,1 @@
+//! Choosing a server; pure: load and clock are passed in.

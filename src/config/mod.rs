@@ -1,0 +1,413 @@
+//! The effective configuration: after parsing only legal values exist, so no code checks again.
+//!
+//! `raw` reads TOML into a tree that knows positions, `parse` turns it into [`Config`] and collects
+//! every error at once. Names and defaults are the contract with operators.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::proto::addr::{Cidr, TrustedProxies};
+use crate::proto::http::Scheme;
+use crate::proto::http::pattern::{HostPattern, PathPrefix};
+use crate::proto::proxy;
+
+/// A whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[server]`.
+    pub server: Server,
+    /// `[log]`.
+    pub log: Log,
+    /// `[[listener]]`, at least one.
+    pub listeners: Vec<Listener>,
+    /// `[[backend]]`; [`BackendId`] is an index into it.
+    pub backends: Vec<Backend>,
+    /// Key paths that were set and legal but have no effect in this version yet.
+    pub without_effect: Vec<String>,
+    /// What is legal but deserves a word (weak key, untrusted PROXY source ...).
+    pub warnings: Vec<String>,
+}
+
+/// `[server]`: the process as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Threads that open connections.
+    pub reception_threads: Threads,
+    /// Threads that move bytes of established tunnels.
+    pub relay_threads: Threads,
+    /// Client connections at one time; beyond, nothing is accepted.
+    pub max_connections: NonZeroUsize,
+    /// How long tunnels may live after the first stop signal.
+    pub drain_timeout: Duration,
+    /// Over which time tunnels are ended instead, if set.
+    pub drain_window: Option<Duration>,
+    /// Whether several processes may listen on the same port.
+    pub share_port: bool,
+    /// User to become after binding.
+    pub user: Option<String>,
+    /// Group to become after binding.
+    pub group: Option<String>,
+    /// File that holds the process id while running.
+    pub pid_file: Option<PathBuf>,
+    /// Unix socket of `longsplice ctl`.
+    pub admin_socket: Option<PathBuf>,
+    /// Address of metrics, health and dashboard.
+    pub admin_http: Option<SocketAddr>,
+}
+
+/// A number of threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// One per core this process may run on.
+    Auto,
+    /// As many as written.
+    Count(NonZeroUsize),
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Lowest level written.
+    pub level: LogLevel,
+    /// Form of access lines.
+    pub access: AccessFormat,
+    /// Where access lines and diagnostics go.
+    pub target: LogTarget,
+    /// Facility for syslog.
+    pub facility: String,
+}
+
+/// `log.level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it all")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// `log.access`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// One JSON object a line.
+    Json,
+    /// HAProxy's httplog fields.
+    Httplog,
+    /// The combined format of web servers.
+    Combined,
+    /// None.
+    Off,
+}
+
+/// `log.target`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard error.
+    Stderr,
+    /// The journal's native socket.
+    Journald,
+    /// A file, opened again on SIGUSR1.
+    File(PathBuf),
+    /// A syslog receiver over UDP, as `HOST:PORT`, with the facility of the target if it names one.
+    SyslogUdp(String, Option<String>),
+    /// A syslog receiver on a unix datagram socket.
+    SyslogUnix(PathBuf),
+}
+
+/// `[[listener]]`.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Name in logs and metrics.
+    pub name: Arc<str>,
+    /// Where to listen, at least one.
+    pub bind: Vec<Bind>,
+    /// What is spoken there.
+    pub mode: Mode,
+    /// Whether a PROXY header comes first.
+    pub proxy_protocol: ProxyProtocol,
+    /// Whose PROXY header and forwarding headers are believed.
+    pub trusted_proxies: TrustedProxies,
+    /// Whether `[listener.tls]` is present, and what it says.
+    pub tls: Option<Tls>,
+    /// `[listener.timeouts]`.
+    pub timeouts: ListenerTimeouts,
+    /// `[listener.limits]`.
+    pub limits: Limits,
+    /// `[[listener.route]]`, first match wins.
+    pub routes: Vec<Route>,
+}
+
+/// One address of a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Bind {
+    /// An IP address and a port.
+    Inet(SocketAddr),
+    /// A unix stream socket.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Bind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inet(addr) => addr.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// `listener.mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// HTTP/1.1: requests are routed, upgrades become tunnels.
+    Http,
+    /// Bytes: the connection is a tunnel from its first byte.
+    Tcp,
+    /// TLS passed through unopened, routed by server name.
+    Sni,
+}
+
+/// `listener.proxy_protocol`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// Never a header: the first bytes are payload.
+    Off,
+    /// A trusted source may send one.
+    Optional,
+    /// Only trusted sources, and they must send one.
+    Require,
+}
+
+/// `[listener.tls]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// At least one; the first is the default.
+    pub certificates: Vec<CertificateFiles>,
+    /// Present = a client certificate signed by one of these is required.
+    pub client_ca: Option<PathBuf>,
+    /// Lowest version offered.
+    pub min_version: TlsVersion,
+    /// Who encrypts after the handshake.
+    pub offload: Offload,
+}
+
+/// Files of one certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The chain, leaf first, or the combined file.
+    pub cert: PathBuf,
+    /// The private key; the same path for a combined file.
+    pub key: PathBuf,
+}
+
+/// `tls.min_version`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it all")]
+pub enum TlsVersion {
+    V1_2,
+    V1_3,
+}
+
+/// `tls.offload`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offload {
+    /// User space first, the kernel when a direction turns bulky.
+    Adaptive,
+    /// The kernel whenever it can.
+    Always,
+    /// Never the kernel.
+    Never,
+}
+
+/// `[listener.timeouts]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenerTimeouts {
+    /// From accept until the PROXY header is complete.
+    pub proxy_header: Duration,
+    /// For the TLS handshake.
+    pub tls_handshake: Duration,
+    /// From the first byte of a request until its head is complete.
+    pub request_header: Duration,
+    /// Between two requests of one connection.
+    pub keep_alive: Duration,
+}
+
+/// `[listener.limits]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request line.
+    pub request_line: usize,
+    /// Bytes of a whole head.
+    pub head: usize,
+    /// Number of header lines.
+    pub headers: usize,
+    /// Bytes of a request's body; none = no limit.
+    pub max_body: Option<u64>,
+}
+
+/// `[[listener.route]]`: every condition given must hold.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Host patterns, any of them; empty = no condition.
+    pub host: Vec<HostPattern>,
+    /// Server name patterns (`sni` and `tcp` mode), any of them; empty = no condition.
+    pub server_name: Vec<HostPattern>,
+    /// Prefix of the path on segments.
+    pub path: Option<PathPrefix>,
+    /// Whether the request is (or is not) a WebSocket upgrade.
+    pub websocket: Option<bool>,
+    /// Scheme as the client's first hop saw it.
+    pub scheme: Option<Scheme>,
+    /// Ranges of the client's address, any of them; empty = no condition.
+    pub client: Vec<Cidr>,
+    /// What happens then.
+    pub action: Action,
+}
+
+/// What a route does.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Forward to a backend.
+    Backend(BackendId),
+    /// Answer with a redirect.
+    Redirect(Redirect),
+    /// Answer with a fixed text.
+    Respond(Respond),
+}
+
+/// Index into [`Config::backends`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BackendId(pub usize);
+
+/// `redirect = { ... }`: path and query are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// Scheme of the new place; none = as the request came.
+    pub scheme: Option<Scheme>,
+    /// Host of the new place; none = the request's, without port.
+    pub host: Option<String>,
+    /// Port of the new place; none = the scheme's default.
+    pub port: Option<u16>,
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+}
+
+/// `respond = { ... }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Respond {
+    /// 200 to 599.
+    pub status: u16,
+    /// Sent as text/plain.
+    pub body: String,
+}
+
+/// `[[backend]]`.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// Name in routes, logs and metrics.
+    pub name: Arc<str>,
+    /// How a server is chosen.
+    pub balance: Balance,
+    /// Whether HTTP connections to the servers are used again.
+    pub keep_alive: bool,
+    /// Requests that may wait for a server.
+    pub max_queue: usize,
+    /// `[backend.timeouts]`.
+    pub timeouts: BackendTimeouts,
+    /// `[backend.health]`; none = off.
+    pub health: Option<Health>,
+    /// `[[backend.server]]`, at least one.
+    pub servers: Vec<BackendServer>,
+}
+
+/// `backend.balance`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// Hash of the client's address.
+    Source,
+    /// One after the other, by weight.
+    RoundRobin,
+    /// The one with the fewest connections, by weight.
+    LeastConnections,
+    /// The less loaded of two at random.
+    RandomTwo,
+    /// Maglev hash of the client's address: the same mapping on every node.
+    Maglev,
+}
+
+/// `[backend.timeouts]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackendTimeouts {
+    /// To connect to a server.
+    pub connect: Duration,
+    /// To wait in the queue.
+    pub queue: Duration,
+    /// Until the head of the answer is complete.
+    pub response: Duration,
+    /// Silence of both sides of a tunnel.
+    pub tunnel_idle: Duration,
+    /// Silence after one side has ended.
+    pub half_close: Duration,
+}
+
+/// `[backend.health]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// What is asked.
+    pub kind: HealthKind,
+    /// Request target of http and websocket checks.
+    pub path: String,
+    /// Host header of http and websocket checks; none = the server's address.
+    pub host: Option<String>,
+    /// Inclusive ranges of status codes that count as success.
+    pub expect: Vec<(u16, u16)>,
+    /// Between two checks.
+    pub interval: Duration,
+    /// For one check.
+    pub timeout: Duration,
+    /// Successes until a server is up.
+    pub rise: u32,
+    /// Failures until a server is down.
+    pub fall: u32,
+}
+
+/// `health.kind`, `off` being the absence of [`Health`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealthKind {
+    /// A request and its status.
+    Http,
+    /// A connection.
+    Tcp,
+    /// An upgrade answered with 101.
+    Websocket,
+}
+
+/// `[[backend.server]]`.
+#[derive(Debug, Clone)]
+pub struct BackendServer {
+    /// Where it is, as written: the name in logs and metrics.
+    pub name: Arc<str>,
+    /// Where it is.
+    pub address: ServerAddress,
+    /// Share of new connections, 0 to 256; 0 = none.
+    pub weight: u16,
+    /// Connections at one time; none = no limit.
+    pub max_connections: Option<NonZeroUsize>,
+    /// Which PROXY header it wants; none = none.
+    pub send_proxy: Option<proxy::Version>,
+}
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerAddress {
+    /// An IP address and a port.
+    Inet(IpAddr, u16),
+    /// A name to be resolved, and a port.
+    Name(String, u16),
+    /// A unix stream socket.
+    Unix(PathBuf),
+}

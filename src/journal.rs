@@ -1,0 +1,331 @@
+//! What happened to connections: the closed list of causes, the entries, and the bounded queue that
+//! carries them to the thread that writes them.
+//!
+//! A data thread never waits here: an entry that finds the queue full is dropped and counted.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, SystemTime};
+
+use crate::proto::addr::PeerAddr;
+
+/// Entries that may wait for the writer; at about 300 bytes each this is 20 MB at the worst.
+const QUEUE_LEN_MAX: usize = 65_536;
+
+/// Who ended a connection, or whose fault it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The client, or what stands in front of us.
+    Client,
+    /// The server.
+    Server,
+    /// longsplice itself: a limit, a stop, a resource of this machine.
+    Proxy,
+}
+
+impl Side {
+    /// Returns the word of the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+macro_rules! causes {
+    ($($(#[$doc:meta])* $variant:ident, $name:literal, $side:ident;)*) => {
+        /// Why a connection or a request ended: the closed list, documented in the README.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Cause { $($(#[$doc])* $variant,)* }
+
+        impl Cause {
+            /// Every cause, in the order of the README.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Returns the name in logs and metrics, in kebab-case.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// Returns the side it came from.
+            #[must_use]
+            pub fn side(self) -> Side {
+                match self { $(Self::$variant => Side::$side,)* }
+            }
+        }
+    };
+}
+
+causes! {
+    /// The client ended first, in good order.
+    ClientClosed, "client-closed", Client;
+    /// The server ended first, in good order.
+    ServerClosed, "server-closed", Server;
+    /// The client's connection was reset.
+    ClientReset, "client-reset", Client;
+    /// The server's connection was reset.
+    ServerReset, "server-reset", Server;
+    /// Neither side of the tunnel said anything for `tunnel_idle`.
+    TunnelIdle, "tunnel-idle", Proxy;
+    /// One side had ended, and the other said nothing for `half_close`.
+    HalfCloseIdle, "half-close-idle", Proxy;
+    /// Ended by a stop of longsplice.
+    Drained, "drained", Proxy;
+    /// A request was served.
+    Served, "served", Proxy;
+    /// A connection was opened and closed, or sent LOCAL or UNKNOWN, and nothing else: a probe.
+    Probe, "probe", Client;
+    /// The PROXY header was not complete within `proxy_header`.
+    ProxyHeaderTimeout, "proxy-header-timeout", Client;
+    /// `require`, and a trusted source sent something else than a PROXY header.
+    ProxyHeaderMissing, "proxy-header-missing", Client;
+    /// The PROXY header is malformed.
+    ProxyHeaderMalformed, "proxy-header-malformed", Client;
+    /// `require`, and the source is not in `trusted_proxies`.
+    UntrustedSource, "untrusted-source", Client;
+    /// The request head was not complete within `request_header`.
+    RequestHeaderTimeout, "request-header-timeout", Client;
+    /// The client closed in the middle of a request.
+    RequestIncomplete, "request-incomplete", Client;
+    /// The request is malformed or ambiguous.
+    BadRequest, "bad-request", Client;
+    /// The request is a WebSocket upgrade that breaks RFC 6455.
+    BadUpgrade, "bad-upgrade", Client;
+    /// The request asks for another version of the WebSocket protocol than 13.
+    WebsocketVersion, "websocket-version", Client;
+    /// The request line is longer than `limits.request_line`.
+    RequestLineTooLong, "request-line-too-long", Client;
+    /// The head is longer than `limits.head` or has more lines than `limits.headers`.
+    RequestHeadTooLarge, "request-head-too-large", Client;
+    /// The body is longer than `limits.max_body`.
+    BodyTooLarge, "body-too-large", Client;
+    /// The body was silent for too long.
+    BodyTimeout, "body-timeout", Client;
+    /// No route fits.
+    NoRoute, "no-route", Client;
+    /// A route answered with a redirect.
+    Redirected, "redirected", Proxy;
+    /// A route answered with a fixed text.
+    Responded, "responded", Proxy;
+    /// No server of the backend may be used.
+    NoServer, "no-server", Server;
+    /// The server refused the connection.
+    ConnectRefused, "connect-refused", Server;
+    /// The connection to the server was not open within `connect`.
+    ConnectTimeout, "connect-timeout", Server;
+    /// The server cannot be reached, or the system refused to try.
+    ConnectFailed, "connect-failed", Server;
+    /// The server closed or reset before its answer was complete.
+    ResponseIncomplete, "response-incomplete", Server;
+    /// The server's answer was not there within `response`.
+    ResponseTimeout, "response-timeout", Server;
+    /// The server's answer is malformed or ambiguous.
+    BadResponse, "bad-response", Server;
+    /// This machine has no descriptor, memory or port left.
+    OutOfResources, "out-of-resources", Proxy;
+    /// A defect of longsplice; please report it.
+    InternalError, "internal-error", Proxy;
+}
+
+/// What is known of a connection from its opening on; shared by all its entries.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Name of the listener.
+    pub listener: Arc<str>,
+    /// The address of the connection itself.
+    pub peer: PeerAddr,
+    /// Who the client is.
+    pub client: PeerAddr,
+    /// Name of the backend, once chosen.
+    pub backend: Option<Arc<str>>,
+    /// Name of the server, once chosen.
+    pub server: Option<Arc<str>>,
+    /// When the connection was accepted (or the request began).
+    pub started: SystemTime,
+}
+
+/// How bytes of one direction went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Path {
+    /// Some by recv and send.
+    pub copied: bool,
+    /// Some by splice.
+    pub spliced: bool,
+}
+
+impl Path {
+    /// Returns the word of the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match (self.copied, self.spliced) {
+            (false, false) => "none",
+            (true, false) => "copy",
+            (false, true) => "splice",
+            (true, true) => "copy+splice",
+        }
+    }
+}
+
+/// The request line and what came of it, for access lines.
+#[derive(Debug, Clone)]
+pub struct RequestFacts {
+    /// Method as received.
+    pub method: String,
+    /// Target as received, at most the first 1024 bytes.
+    pub target: String,
+    /// Host as received.
+    pub host: String,
+    /// HTTP version, `1.0` or `1.1`.
+    pub version: &'static str,
+    /// Status sent to the client.
+    pub status: u16,
+    /// Referer, if sent.
+    pub referer: Option<String>,
+    /// User-Agent, if sent.
+    pub user_agent: Option<String>,
+}
+
+/// One thing to write.
+#[derive(Debug)]
+pub enum Entry {
+    /// A tunnel opened.
+    Open {
+        /// Whose.
+        subject: Box<Subject>,
+        /// The upgrade request, unless the tunnel is of `tcp` or `sni` mode.
+        request: Option<Box<RequestFacts>>,
+    },
+    /// A tunnel ended.
+    Close {
+        /// Whose.
+        subject: Box<Subject>,
+        /// Why.
+        cause: Cause,
+        /// Bytes received from the client since the tunnel opened.
+        bytes_in: u64,
+        /// Bytes sent to the client since the tunnel opened.
+        bytes_out: u64,
+        /// How the bytes from the client went.
+        path_in: Path,
+        /// How the bytes to the client went.
+        path_out: Path,
+        /// From accept to the end.
+        lasted: Duration,
+    },
+    /// A request that was no upgrade, or an upgrade that was refused, was answered.
+    Request {
+        /// Whose.
+        subject: Box<Subject>,
+        /// What was asked and answered.
+        request: Box<RequestFacts>,
+        /// Why it ended so.
+        cause: Cause,
+        /// Bytes of body received from the client.
+        bytes_in: u64,
+        /// Bytes of body sent to the client.
+        bytes_out: u64,
+        /// From the first byte of the request (or accept) to the end.
+        lasted: Duration,
+    },
+    /// A connection or a request was refused.
+    Refused {
+        /// Whose.
+        subject: Box<Subject>,
+        /// Why.
+        cause: Cause,
+        /// The rule that was broken, in words; empty when the cause says it all.
+        detail: String,
+        /// Status of our own answer; none = closed without one.
+        status: Option<u16>,
+        /// From accept to the end.
+        lasted: Duration,
+    },
+}
+
+/// The sending end: cheap to clone, one per thread.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    queue: SyncSender<Entry>,
+    shared: Arc<Counts>,
+}
+
+/// How often each cause was seen since the start.
+#[derive(Debug)]
+pub struct Counts {
+    by_cause: Vec<AtomicU64>,
+    dropped: AtomicU64,
+}
+
+impl Counts {
+    /// Returns how often `cause` was counted.
+    #[must_use]
+    pub fn of(&self, cause: Cause) -> u64 {
+        self.by_cause
+            .get(cause as usize)
+            .map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// Returns how many entries found the queue full and were not written.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// Makes a journal; the receiver is for the writer's thread.
+#[must_use]
+pub fn journal() -> (Journal, Receiver<Entry>) {
+    let (queue, entries) = sync_channel(QUEUE_LEN_MAX);
+    let by_cause = Cause::ALL.iter().map(|_| AtomicU64::new(0)).collect();
+    let shared = Arc::new(Counts {
+        by_cause,
+        dropped: AtomicU64::new(0),
+    });
+    (Journal { queue, shared }, entries)
+}
+
+impl Journal {
+    /// Hands an entry to the writer and counts its cause; never waits.
+    pub fn write(&self, entry: Entry) {
+        match &entry {
+            Entry::Open { .. } => {}
+            Entry::Close { cause, .. }
+            | Entry::Request { cause, .. }
+            | Entry::Refused { cause, .. } => self.count(*cause),
+        }
+        if self.queue.try_send(entry).is_err() {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts an end that leaves no line (a probe).
+    pub fn count(&self, cause: Cause) {
+        if let Some(count) = self.shared.by_cause.get(cause as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the counts, which go on changing.
+    #[must_use]
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.shared)
+    }
+}
+
+/// Shortens a text from outside to `len_bytes_max`, on a character boundary.
+#[must_use]
+pub fn clipped(text: &str, len_bytes_max: usize) -> String {
+    text[..text.floor_char_boundary(len_bytes_max)].to_owned()
+}
+
+/// Turns an address the kernel gave into a [`PeerAddr`]; none = a unix socket.
+#[must_use]
+pub fn peer_of(addr: Option<SocketAddr>) -> PeerAddr {
+    addr.map_or(PeerAddr::Unix, PeerAddr::from)
+}

@@ -1,0 +1,1 @@
+//! What the application is told about the client: one code path for HTTP and WebSocket.

@@ -1,0 +1,1 @@
+//! Opening of connections, one runtime per thread: accept, PROXY header, request head, route, connect.

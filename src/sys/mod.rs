@@ -1,0 +1,1 @@
+//! Everything that needs `unsafe` or speaks to the kernel in numbers, behind safe and narrow doors.
