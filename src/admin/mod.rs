@@ -1,1 +1,3 @@
 //! What operators read.
+
+pub mod doctor;

@@ -1,1 +1,3 @@
 //! Everything that needs `unsafe` or speaks to the kernel in numbers, behind safe and narrow doors.
+
+pub mod probe;

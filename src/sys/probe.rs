@@ -1,0 +1,343 @@
+//! What this kernel and machine offer, found out by trying and not by version numbers.
+//!
+//! io_uring is set up with the flags the relay uses, splice(2) moves a byte, and every kernel TLS
+//! cipher is given dummy keys on a loopback connection that nobody else sees. Limits are read from
+//! /proc/sys and getrlimit(2). Nothing here is kept: each probe closes what it opened.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+
+use io_uring::IoUring;
+use io_uring::squeue::Entry;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, SpliceFFlags, splice};
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{TcpTlsRx, TcpTlsTx, TcpUlp, TlsCryptoInfo};
+use nix::unistd::pipe2;
+
+/// A call that the kernel refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Name of the call, as strace would show it.
+    pub call: &'static str,
+    /// What it answered.
+    pub errno: Errno,
+}
+
+impl Refusal {
+    fn of(call: &'static str) -> impl Fn(io::Error) -> Self {
+        move |error| Self {
+            call,
+            errno: error
+                .raw_os_error()
+                .map_or(Errno::UnknownErrno, Errno::from_raw),
+        }
+    }
+
+    fn with(call: &'static str) -> impl Fn(Errno) -> Self {
+        move |errno| Self { call, errno }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {:?} ({})", self.call, self.errno, self.errno.desc())
+    }
+}
+
+/// Entries of the ring that is tried; the size does not decide whether it is allowed.
+const RING_ENTRIES: u32 = 8;
+
+/// Sets up a ring with the flags of the relay and closes it again.
+///
+/// # Errors
+/// The refusal of io_uring_setup(2): ENOSYS (not in this kernel), EPERM (seccomp or
+/// `kernel.io_uring_disabled`), ENOMEM (memory limits), EINVAL (flags newer than this kernel).
+pub fn io_uring() -> Result<(), Refusal> {
+    IoUring::<Entry>::builder()
+        .setup_single_issuer()
+        .setup_coop_taskrun()
+        .setup_defer_taskrun()
+        .build(RING_ENTRIES)
+        .map(drop)
+        .map_err(Refusal::of("io_uring_setup"))
+}
+
+/// Moves a byte from a socket through a pipe into another socket with splice(2).
+///
+/// # Errors
+/// The first refusal on the way; EIO of `splice` when the byte came out changed.
+pub fn splice_byte() -> Result<(), Refusal> {
+    const BYTE: [u8; 1] = [0x5a];
+    let pair = || UnixStream::pair().map_err(Refusal::of("socketpair"));
+    let (mut source, from_source) = pair()?;
+    let (to_sink, mut sink) = pair()?;
+    let (pipe_out, pipe_in) =
+        pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(Refusal::with("pipe2"))?;
+    source.write_all(&BYTE).map_err(Refusal::of("write"))?;
+    let refused = Refusal::with("splice");
+    let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
+    splice(&from_source, None, &pipe_in, None, 1, flags).map_err(&refused)?;
+    splice(&pipe_out, None, &to_sink, None, 1, flags).map_err(&refused)?;
+    drop(to_sink);
+    let mut seen = Vec::new();
+    sink.read_to_end(&mut seen).map_err(Refusal::of("read"))?;
+    if seen == BYTE {
+        Ok(())
+    } else {
+        Err(refused(Errno::EIO))
+    }
+}
+
+/// A TLS version and cipher that the kernel may know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Suite {
+    /// Name in reports, such as `tls13-aes128gcm`.
+    pub name: &'static str,
+    version: u16,
+    cipher: Cipher,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cipher {
+    Aes128Gcm,
+    Aes256Gcm,
+    Chacha20Poly1305,
+}
+
+impl Suite {
+    /// Every suite that is tried, in the order of reports.
+    pub const ALL: [Self; 6] = [
+        Self::new("tls12-aes128gcm", libc::TLS_1_2_VERSION, Cipher::Aes128Gcm),
+        Self::new("tls12-aes256gcm", libc::TLS_1_2_VERSION, Cipher::Aes256Gcm),
+        Self::new(
+            "tls12-chacha20poly1305",
+            libc::TLS_1_2_VERSION,
+            Cipher::Chacha20Poly1305,
+        ),
+        Self::new("tls13-aes128gcm", libc::TLS_1_3_VERSION, Cipher::Aes128Gcm),
+        Self::new("tls13-aes256gcm", libc::TLS_1_3_VERSION, Cipher::Aes256Gcm),
+        Self::new(
+            "tls13-chacha20poly1305",
+            libc::TLS_1_3_VERSION,
+            Cipher::Chacha20Poly1305,
+        ),
+    ];
+
+    const fn new(name: &'static str, version: u16, cipher: Cipher) -> Self {
+        Self {
+            name,
+            version,
+            cipher,
+        }
+    }
+
+    /// Returns key material that protects nothing; `fill` tells two keys apart.
+    fn dummy_keys(self, fill: u8) -> TlsCryptoInfo {
+        let info = |cipher_type| libc::tls_crypto_info {
+            version: self.version,
+            cipher_type,
+        };
+        match self.cipher {
+            Cipher::Aes128Gcm => TlsCryptoInfo::Aes128Gcm(libc::tls12_crypto_info_aes_gcm_128 {
+                info: info(libc::TLS_CIPHER_AES_GCM_128),
+                iv: [fill; libc::TLS_CIPHER_AES_GCM_128_IV_SIZE],
+                key: [fill; libc::TLS_CIPHER_AES_GCM_128_KEY_SIZE],
+                salt: [fill; libc::TLS_CIPHER_AES_GCM_128_SALT_SIZE],
+                rec_seq: [0; libc::TLS_CIPHER_AES_GCM_128_REC_SEQ_SIZE],
+            }),
+            Cipher::Aes256Gcm => TlsCryptoInfo::Aes256Gcm(libc::tls12_crypto_info_aes_gcm_256 {
+                info: info(libc::TLS_CIPHER_AES_GCM_256),
+                iv: [fill; libc::TLS_CIPHER_AES_GCM_256_IV_SIZE],
+                key: [fill; libc::TLS_CIPHER_AES_GCM_256_KEY_SIZE],
+                salt: [fill; libc::TLS_CIPHER_AES_GCM_256_SALT_SIZE],
+                rec_seq: [0; libc::TLS_CIPHER_AES_GCM_256_REC_SEQ_SIZE],
+            }),
+            Cipher::Chacha20Poly1305 => {
+                TlsCryptoInfo::Chacha20Poly1305(libc::tls12_crypto_info_chacha20_poly1305 {
+                    info: info(libc::TLS_CIPHER_CHACHA20_POLY1305),
+                    iv: [fill; libc::TLS_CIPHER_CHACHA20_POLY1305_IV_SIZE],
+                    key: [fill; libc::TLS_CIPHER_CHACHA20_POLY1305_KEY_SIZE],
+                    salt: [],
+                    rec_seq: [0; libc::TLS_CIPHER_CHACHA20_POLY1305_REC_SEQ_SIZE],
+                })
+            }
+        }
+    }
+}
+
+/// What the kernel's TLS does with one suite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SuiteOffer {
+    /// Which.
+    pub suite: Suite,
+    /// Whether it encrypts what is sent.
+    pub tx: Result<(), Refusal>,
+    /// Whether it decrypts what is received.
+    pub rx: Result<(), Refusal>,
+}
+
+/// What the kernel's TLS does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KtlsOffer {
+    /// Every suite of [`Suite::ALL`], in that order.
+    pub suites: Vec<SuiteOffer>,
+    /// Whether the key of a TLS 1.3 direction may be replaced (KeyUpdate).
+    pub rekey: bool,
+}
+
+/// Tries the kernel's TLS with every suite in both directions.
+///
+/// # Errors
+/// The refusal of the protocol itself: ENOENT of `setsockopt(TCP_ULP)` when the module `tls` is
+/// missing, or of the loopback connection that is needed to ask.
+pub fn ktls() -> Result<KtlsOffer, Refusal> {
+    attached_connection()?;
+    let mut suites = Vec::with_capacity(Suite::ALL.len());
+    for suite in Suite::ALL {
+        suites.push(SuiteOffer {
+            suite,
+            tx: transmit(suite).map(drop),
+            rx: receive(suite),
+        });
+    }
+    let rekey = suites
+        .iter()
+        .filter(|offer| offer.suite.version == libc::TLS_1_3_VERSION && offer.tx.is_ok())
+        .any(|offer| rekeyed(offer.suite).is_ok());
+    Ok(KtlsOffer { suites, rekey })
+}
+
+fn transmit(suite: Suite) -> Result<Loopback, Refusal> {
+    let connection = attached_connection()?;
+    setsockopt(&connection.near, TcpTlsTx, &suite.dummy_keys(1))
+        .map_err(Refusal::with("setsockopt(TLS_TX)"))?;
+    Ok(connection)
+}
+
+fn receive(suite: Suite) -> Result<(), Refusal> {
+    let connection = attached_connection()?;
+    setsockopt(&connection.near, TcpTlsRx, &suite.dummy_keys(1))
+        .map_err(Refusal::with("setsockopt(TLS_RX)"))
+}
+
+fn rekeyed(suite: Suite) -> Result<(), Refusal> {
+    let connection = transmit(suite)?;
+    setsockopt(&connection.near, TcpTlsTx, &suite.dummy_keys(2))
+        .map_err(Refusal::with("setsockopt(TLS_TX)"))
+}
+
+/// Two ends of one connection; the far one only has to stay open.
+struct Loopback {
+    near: TcpStream,
+    _far: TcpStream,
+}
+
+fn attached_connection() -> Result<Loopback, Refusal> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Refusal::of("bind"))?;
+    let addr = listener.local_addr().map_err(Refusal::of("getsockname"))?;
+    let near = TcpStream::connect(addr).map_err(Refusal::of("connect"))?;
+    let (far, _) = listener.accept().map_err(Refusal::of("accept"))?;
+    setsockopt(&near, TcpUlp::default(), b"tls").map_err(Refusal::with("setsockopt(TCP_ULP)"))?;
+    Ok(Loopback { near, _far: far })
+}
+
+/// The soft and the hard limit of a resource; none = unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitPair {
+    /// What counts now.
+    pub soft: Option<u64>,
+    /// How far the process may raise it by itself.
+    pub hard: Option<u64>,
+}
+
+/// Returns the limit on open descriptors, if the kernel tells.
+#[must_use]
+pub fn open_files() -> Option<LimitPair> {
+    limit_of(Resource::RLIMIT_NOFILE)
+}
+
+/// Returns the limit on locked memory in bytes, if the kernel tells.
+#[must_use]
+pub fn locked_memory() -> Option<LimitPair> {
+    limit_of(Resource::RLIMIT_MEMLOCK)
+}
+
+fn limit_of(resource: Resource) -> Option<LimitPair> {
+    let finite = |value| (value != libc::RLIM_INFINITY).then_some(value);
+    let (soft, hard) = getrlimit(resource).ok()?;
+    Some(LimitPair {
+        soft: finite(soft),
+        hard: finite(hard),
+    })
+}
+
+/// Reads a value below /proc/sys by its sysctl name, without the line end; none = not there.
+#[must_use]
+pub fn sysctl(name: &str) -> Option<String> {
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    Some(fs::read_to_string(path).ok()?.trim().to_owned())
+}
+
+/// Whether a seccomp filter is on this process (proc_pid_status(5), `Seccomp: 2`).
+#[must_use]
+pub fn seccomp_filtered() -> bool {
+    fs::read_to_string("/proc/self/status")
+        .is_ok_and(|status| status.lines().any(|line| line == "Seccomp:\t2"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splice_moves_a_byte() {
+        assert_eq!(splice_byte(), Ok(()));
+    }
+
+    #[test]
+    fn ktls_tries_every_suite_or_says_which_call_was_refused() {
+        match ktls() {
+            Ok(offer) => assert_eq!(offer.suites.len(), Suite::ALL.len()),
+            Err(refusal) => assert_eq!(refusal.call, "setsockopt(TCP_ULP)"),
+        }
+    }
+
+    #[test]
+    fn probes_leave_no_descriptor_behind() {
+        // Other tests of this process open descriptors at the same time, so a leak is told by
+        // its size: a hundred rounds of at least two descriptors each.
+        let open = || fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+        let before = open();
+        for _ in 0..100 {
+            let _ = (io_uring(), splice_byte(), ktls());
+        }
+        assert!(
+            open() < before + 100,
+            "{} descriptors, then {}",
+            before,
+            open()
+        );
+    }
+
+    #[test]
+    fn refusal_names_the_call_and_the_errno() {
+        let refusal = Refusal {
+            call: "io_uring_setup",
+            errno: Errno::EPERM,
+        };
+        assert_eq!(
+            refusal.to_string(),
+            "io_uring_setup: EPERM (Operation not permitted)"
+        );
+    }
+
+    #[test]
+    fn sysctl_reads_proc() {
+        assert!(sysctl("kernel.osrelease").is_some_and(|release| release.contains('.')));
+        assert_eq!(sysctl("kernel.no_such_thing"), None);
+    }
+}
