@@ -1,0 +1,1 @@
+//! A tunnel as a pure state machine.

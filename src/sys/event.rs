@@ -1,0 +1,45 @@
+//! eventfd(2): what wakes a relay thread.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+/// A descriptor that becomes readable when it is rung; it is meant for an edge-triggered poller, so
+/// nobody has to read it: every ring is an edge.
+#[derive(Debug)]
+pub struct Bell(EventFd);
+
+impl Bell {
+    /// Makes a silent bell.
+    ///
+    /// # Errors
+    ///
+    /// What eventfd(2) says, as a rule that no descriptor is left.
+    pub fn new() -> io::Result<Self> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        Ok(Self(EventFd::from_value_and_flags(0, flags)?))
+    }
+
+    /// Rings.
+    pub fn ring(&self) {
+        // The only error is a counter at 2^64 - 1, which no process lives to see.
+        let _ = self.0.write(1);
+    }
+
+    /// Waits for the next ring, without a poller.
+    pub fn wait(&self) {
+        let mut fds = [nix::poll::PollFd::new(
+            self.as_fd(),
+            nix::poll::PollFlags::POLLIN,
+        )];
+        let _ = nix::poll::poll(&mut fds, nix::poll::PollTimeout::NONE);
+        let _ = self.0.read();
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
