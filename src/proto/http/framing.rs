@@ -1,4 +1,11 @@
-//! Where a body ends (RFC 9112 section 6): counted, chunked, or with the connection.
+//! Where a body ends (RFC 9112 sections 6 and 7): counted, chunked, or with the connection.
+//!
+//! Bytes are not changed: a body is forwarded as it came, chunks and all. What is decided here is
+//! only how many of them belong to it, and whether its framing can be read in two ways.
+
+use thiserror::Error;
+
+use super::head::HeadLimits;
 
 /// How a message's body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,4 +18,325 @@ pub enum Framing {
     Chunked,
     /// With the connection (responses only).
     UntilClose,
+}
+
+/// Hexadecimal digits of a chunk size: what 64 bits hold.
+const SIZE_DIGITS_MAX: u8 = 16;
+/// Bytes of the extensions of one chunk; signatures of uploads need about 100.
+const EXTENSION_LEN_MAX: u16 = 1024;
+/// Bytes of a trailer's name that are kept to recognise it: the longest that is refused, and one
+/// more, so that a longer name is told from it.
+const NAME_KEPT_MAX: usize = 18;
+
+/// Trailers that frame or route a message, or say whom it comes from; all of `x-forwarded-` too.
+const REFUSED_TRAILERS: [&str; 10] = [
+    "connection",
+    "content-length",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "x-real-ip",
+];
+const REFUSED_TRAILER_PREFIX: &[u8] = b"x-forwarded-";
+
+/// Why a body cannot be forwarded: a 400 for a request that is not answered yet, a 502 for a
+/// response; in any case the connection is not used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum FramingError {
+    /// RFC 9112 7.1: not one to 16 hexadecimal digits below 2^63, directly followed by `;` or CRLF.
+    #[error("a chunk size is not one to 16 hexadecimal digits")]
+    ChunkSize,
+    /// RFC 9112 7.1.1: a control character in an extension, or too long.
+    #[error("a chunk extension is too long or holds a control character")]
+    ChunkExtension,
+    /// RFC 9112 7.1: no CRLF behind the data of a chunk, or a bare CR or LF.
+    #[error("a chunk or a trailer does not end with CRLF")]
+    LineEnd,
+    /// RFC 9112 7.1.2: a trailer that is no header line.
+    #[error("a trailer is malformed")]
+    Trailer,
+    /// RFC 9110 6.5.1: a trailer that frames or routes a message.
+    #[error("a trailer frames or routes the message")]
+    TrailerRefused,
+    /// More or longer trailers than the limits of a head.
+    #[error("the trailers are longer than the limit")]
+    TrailersTooLarge,
+}
+
+/// What one call of [`Body::advance`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advance {
+    /// Bytes of the input that belong to the body; forward them as they are. Fewer than there were
+    /// only when the body is done.
+    pub used: usize,
+    /// Bytes of content among them, without chunk sizes and trailers: what `max_body` counts.
+    pub content: u64,
+    /// Whether the body is complete.
+    pub done: bool,
+}
+
+/// A body on its way: a few words of state, no buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    state: State,
+    trailers: Trailers,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Done,
+    Counted {
+        left: u64,
+    },
+    UntilClose,
+    Size {
+        digits: u8,
+        size: u64,
+    },
+    Extension {
+        size: u64,
+        len: u16,
+    },
+    SizeLf {
+        size: u64,
+    },
+    Data {
+        left: u64,
+    },
+    DataCr,
+    DataLf,
+    LineStart,
+    TrailerName {
+        len: usize,
+        kept: [u8; NAME_KEPT_MAX],
+    },
+    TrailerValue,
+    TrailerLf,
+    EndLf,
+    Broken(FramingError),
+}
+
+/// What is left of the limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Trailers {
+    bytes_left: usize,
+    lines_left: usize,
+}
+
+impl Body {
+    /// Starts a body; trailers may be as long and as many as header lines.
+    #[must_use]
+    pub fn new(framing: Framing, limits: &HeadLimits) -> Self {
+        let state = match framing {
+            Framing::None | Framing::Length(0) => State::Done,
+            Framing::Length(left) => State::Counted { left },
+            Framing::Chunked => State::Size { digits: 0, size: 0 },
+            Framing::UntilClose => State::UntilClose,
+        };
+        let trailers = Trailers {
+            bytes_left: limits.head,
+            lines_left: limits.headers,
+        };
+        Self { state, trailers }
+    }
+
+    /// Tells whether nothing more belongs to the body.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Tells whether the connection may end here without cutting the body off.
+    #[must_use]
+    pub fn may_end(&self) -> bool {
+        matches!(self.state, State::Done | State::UntilClose)
+    }
+
+    /// Reads on. Any split of a body into inputs gives the same sums and the same end.
+    ///
+    /// # Errors
+    /// A [`FramingError`], now and ever after; nothing of this input is to be forwarded.
+    ///
+    /// # Source
+    /// RFC 9112 sections 6.3 and 7.1.
+    pub fn advance(&mut self, input: &[u8]) -> Result<Advance, FramingError> {
+        let mut rest = input;
+        let mut content = 0;
+        while !rest.is_empty() && !self.is_done() {
+            let (state, step) = self.step(rest);
+            self.state = state;
+            if let State::Broken(error) = state {
+                return Err(error);
+            }
+            content += step.content;
+            // `step` is at most the length of `rest`.
+            rest = rest.get(step.used..).unwrap_or_default();
+        }
+        Ok(Advance {
+            used: input.len() - rest.len(),
+            content,
+            done: self.is_done(),
+        })
+    }
+
+    /// Takes one byte, or as many as are opaque; `input` is not empty.
+    fn step(&mut self, input: &[u8]) -> (State, Step) {
+        match self.state {
+            State::Done | State::Broken(_) => (self.state, Step::of(0)),
+            State::UntilClose => (State::UntilClose, Step::content(input.len())),
+            State::Counted { left } => {
+                let (left, step) = opaque(left, input);
+                match left {
+                    0 => (State::Done, step),
+                    left => (State::Counted { left }, step),
+                }
+            }
+            State::Data { left } => {
+                let (left, step) = opaque(left, input);
+                match left {
+                    0 => (State::DataCr, step),
+                    left => (State::Data { left }, step),
+                }
+            }
+            State::Size { .. }
+            | State::Extension { .. }
+            | State::SizeLf { .. }
+            | State::DataCr
+            | State::DataLf => {
+                let byte = input.first().copied().unwrap_or_default();
+                (chunk_byte(self.state, byte), Step::of(1))
+            }
+            State::LineStart
+            | State::TrailerName { .. }
+            | State::TrailerValue
+            | State::TrailerLf
+            | State::EndLf => {
+                let byte = input.first().copied().unwrap_or_default();
+                (self.trailer_byte(byte), Step::of(1))
+            }
+        }
+    }
+
+    /// Takes one byte of the trailers, counting it against the limits.
+    fn trailer_byte(&mut self, byte: u8) -> State {
+        let Some(bytes_left) = self.trailers.bytes_left.checked_sub(1) else {
+            return State::Broken(FramingError::TrailersTooLarge);
+        };
+        self.trailers.bytes_left = bytes_left;
+        match (self.state, byte) {
+            (State::LineStart, b'\r') => State::EndLf,
+            (State::LineStart, _) => match self.trailers.lines_left.checked_sub(1) {
+                None => State::Broken(FramingError::TrailersTooLarge),
+                Some(lines_left) => {
+                    self.trailers.lines_left = lines_left;
+                    name_byte(0, [0; NAME_KEPT_MAX], byte)
+                }
+            },
+            (State::TrailerName { len, kept }, _) => name_byte(len, kept, byte),
+            (State::TrailerValue, b'\r') => State::TrailerLf,
+            (State::TrailerValue, b'\t' | b' '..=b'~' | 0x80..) => State::TrailerValue,
+            (State::TrailerValue, b'\n') => State::Broken(FramingError::LineEnd),
+            (State::TrailerLf, b'\n') => State::LineStart,
+            (State::EndLf, b'\n') => State::Done,
+            (State::TrailerLf | State::EndLf, _) => State::Broken(FramingError::LineEnd),
+            (_, _) => State::Broken(FramingError::Trailer),
+        }
+    }
+}
+
+/// What a step took.
+#[derive(Clone, Copy)]
+struct Step {
+    used: usize,
+    content: u64,
+}
+
+impl Step {
+    fn of(used: usize) -> Self {
+        Self { used, content: 0 }
+    }
+
+    fn content(used: usize) -> Self {
+        Self {
+            used,
+            content: used as u64,
+        }
+    }
+}
+
+/// Takes as much of `input` as `left` allows, and returns what is left after it.
+fn opaque(left: u64, input: &[u8]) -> (u64, Step) {
+    let used = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
+    (left - used as u64, Step::content(used))
+}
+
+/// Takes one byte of a chunk's size line, or of the line end behind its data.
+fn chunk_byte(state: State, byte: u8) -> State {
+    match (state, byte) {
+        (State::Size { digits, size }, _) if byte.is_ascii_hexdigit() => {
+            let digit = char::from(byte).to_digit(16).unwrap_or_default();
+            if digits >= SIZE_DIGITS_MAX {
+                return State::Broken(FramingError::ChunkSize);
+            }
+            State::Size {
+                digits: digits + 1,
+                size: size << 4 | u64::from(digit),
+            }
+        }
+        (State::Size { digits: 1.., size }, b'\r' | b';') if i64::try_from(size).is_ok() => {
+            match byte {
+                b'\r' => State::SizeLf { size },
+                _ => State::Extension { size, len: 0 },
+            }
+        }
+        (State::Extension { size, .. }, b'\r') => State::SizeLf { size },
+        (State::Extension { size, len }, b'\t' | b' '..=b'~' | 0x80..)
+            if len < EXTENSION_LEN_MAX =>
+        {
+            State::Extension { size, len: len + 1 }
+        }
+        (State::SizeLf { size: 0 }, b'\n') => State::LineStart,
+        (State::SizeLf { size }, b'\n') => State::Data { left: size },
+        (State::DataCr, b'\r') => State::DataLf,
+        (State::DataLf, b'\n') => State::Size { digits: 0, size: 0 },
+        (State::Size { .. }, _) => State::Broken(FramingError::ChunkSize),
+        (State::Extension { .. }, _) => State::Broken(FramingError::ChunkExtension),
+        (_, _) => State::Broken(FramingError::LineEnd),
+    }
+}
+
+/// Takes one byte of a trailer's name, of which `kept` holds the start in lower case.
+fn name_byte(len: usize, mut kept: [u8; NAME_KEPT_MAX], byte: u8) -> State {
+    if byte == b':' && len > 0 {
+        let name = kept.get(..len).unwrap_or(&kept);
+        return match is_refused_trailer(name) {
+            true => State::Broken(FramingError::TrailerRefused),
+            false => State::TrailerValue,
+        };
+    }
+    if !is_token_byte(byte) {
+        return State::Broken(FramingError::Trailer);
+    }
+    if let Some(slot) = kept.get_mut(len) {
+        // `_` counts as `-`, as in the headers.
+        *slot = match byte {
+            b'_' => b'-',
+            _ => byte.to_ascii_lowercase(),
+        };
+    }
+    State::TrailerName { len: len + 1, kept }
+}
+
+fn is_refused_trailer(name: &[u8]) -> bool {
+    name.starts_with(REFUSED_TRAILER_PREFIX)
+        || REFUSED_TRAILERS.iter().any(|one| one.as_bytes() == name)
+}
+
+/// RFC 9110 5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

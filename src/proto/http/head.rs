@@ -1,6 +1,18 @@
 //! Request and response heads: httparse splits them, the rules here refuse what is ambiguous.
+//!
+//! A head is read from the start each time more bytes have come; nothing is kept in between, so any
+//! split of the input gives the same result. Limits and the form of lines are checked on incomplete
+//! heads too; what the lines mean together is judged when the head is complete.
 
+use httparse::{EMPTY_HEADER, Header, Status};
+
+use crate::proto::{Progress, websocket};
+
+use super::fields::{Announced, ConnectionOptions, elements_of, named};
 use super::framing::Framing;
+use super::pattern::normalise_path;
+use super::refusal::{BadResponse, Malformed, Refusal};
+use super::target::{Authority, Target};
 
 /// Limits of a head, in bytes and lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +34,24 @@ pub enum Version {
     Http11,
 }
 
+impl Version {
+    /// Returns the number, `1.0` or `1.1`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "1.0",
+            Self::Http11 => "1.1",
+        }
+    }
+
+    fn of_minor(minor: Option<u8>) -> Self {
+        match minor {
+            Some(1) => Self::Http11,
+            Some(_) | None => Self::Http10,
+        }
+    }
+}
+
 /// One header line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'a> {
@@ -33,6 +63,14 @@ pub struct Line<'a> {
     pub raw: &'a [u8],
 }
 
+impl Line<'_> {
+    /// Tells whether the line has that name, in any case.
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+}
+
 /// A request head that broke no rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request<'a> {
@@ -42,12 +80,15 @@ pub struct Request<'a> {
     pub target: &'a str,
     /// The version.
     pub version: Version,
+    /// The request line as received, without CRLF.
+    pub request_line: &'a [u8],
     /// Header lines in order.
     pub lines: Vec<Line<'a>>,
     /// Host (and port) the request is for: the Host line, or the authority of an absolute target,
     /// which agree; empty for HTTP/1.0 without Host.
     pub authority: &'a str,
-    /// Host alone, lower case, without port and without a dot at the end.
+    /// Host alone, lower case, without port and without a dot at the end; an IPv6 address keeps its
+    /// brackets.
     pub host: String,
     /// Path for routes: unreserved escapes decoded, dot segments removed (RFC 3986 6.2.2); `*`
     /// for OPTIONS *.
@@ -60,6 +101,21 @@ pub struct Request<'a> {
     pub keep_alive: bool,
     /// Whether the client waits for 100 (Continue).
     pub expects_continue: bool,
+}
+
+impl<'a> Request<'a> {
+    /// Returns the value of the first line of that name, in any case.
+    #[must_use]
+    pub fn first(&self, name: &str) -> Option<&'a [u8]> {
+        first(&self.lines, name)
+    }
+
+    /// Returns path and query as received; `/` where the target has no path.
+    #[must_use]
+    pub fn path_and_query(&self) -> (&'a str, &'a str) {
+        Target::parse(self.method, self.target)
+            .map_or(("/", ""), |target| (target.path(), target.query()))
+    }
 }
 
 /// A response head that broke no rule.
@@ -77,4 +133,416 @@ pub struct Response<'a> {
     pub framing: Framing,
     /// Whether the server means to take another request on this connection.
     pub keep_alive: bool,
+}
+
+impl<'a> Response<'a> {
+    /// Returns the value of the first line of that name, in any case.
+    #[must_use]
+    pub fn first(&self, name: &str) -> Option<&'a [u8]> {
+        first(&self.lines, name)
+    }
+
+    /// Tells whether this answer opens the WebSocket that was asked for with `key`: a 101 with
+    /// Upgrade, Connection and the one right Sec-WebSocket-Accept.
+    ///
+    /// # Source
+    /// RFC 6455 section 4.1, what the client must check.
+    #[must_use]
+    pub fn accepts(&self, key: &str) -> bool {
+        let upgrade = elements_of(&self.lines, "upgrade")
+            .map(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+            .reduce(|all, one| all && one);
+        let connection = elements_of(&self.lines, "connection")
+            .any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+        let mut answers = named(&self.lines, "sec-websocket-accept");
+        let answer = answers.next().map(|line| line.value);
+        self.status == 101
+            && self.version == Version::Http11
+            && upgrade == Some(true)
+            && connection
+            && answer == Some(websocket::accept_of(key).as_bytes())
+            && answers.next().is_none()
+    }
+
+    /// Tells whether a client of that version can read the body: HTTP/1.0 knows no chunks, and a
+    /// server that sends them to it all the same is at fault (RFC 9112 6.1).
+    #[must_use]
+    pub fn is_readable_by(&self, client: Version) -> bool {
+        client == Version::Http11 || self.framing != Framing::Chunked
+    }
+
+    /// Tells whether this is an answer before the answer (100, 102, 103 ...), not a 101.
+    #[must_use]
+    pub fn is_interim(&self) -> bool {
+        (100..200).contains(&self.status) && self.status != 101
+    }
+}
+
+/// Reads a request head from the start of `buf`, which holds what has come so far.
+///
+/// One empty line before the request line is ignored (RFC 9112 section 2.2) and counts into `used`;
+/// a second one is refused. An `Upgrade: websocket` that Connection does not name is none (RFC 9110
+/// section 7.8): the request is served without it. Named by Connection, it must be a whole and
+/// valid upgrade.
+///
+/// # Errors
+/// The [`Refusal`] of the first rule that is seen broken, as early as it shows: limits and the form
+/// of lines before the head is complete.
+///
+/// # Source
+/// RFC 9112 sections 2 to 6, RFC 9110 sections 5 and 7, RFC 6455 section 4.2.1.
+pub fn parse_request<'a>(
+    buf: &'a [u8],
+    limits: &HeadLimits,
+) -> Result<Progress<Request<'a>>, Refusal> {
+    let (empty_len, rest) = match buf {
+        [b'\r', b'\n', rest @ ..] => (2, rest),
+        [b'\r'] => return Ok(Progress::Partial),
+        all => (0, all),
+    };
+    if let [b'\r' | b'\n', ..] = rest {
+        return Err(Refusal::LeadingEmptyLines);
+    }
+    if is_first_line_longer(rest, limits.request_line) {
+        return Err(Refusal::RequestLineTooLong);
+    }
+    let mut slots = Slots::new(limits.headers);
+    let mut split = httparse::Request::new(slots.as_mut());
+    match split.parse(rest).map_err(refusal_of)? {
+        Status::Partial => {
+            check_line_ends(rest)?;
+            if buf.len() >= limits.head {
+                return Err(Refusal::HeadTooLong);
+            }
+            Ok(Progress::Partial)
+        }
+        Status::Complete(len) => {
+            if empty_len + len > limits.head {
+                return Err(Refusal::HeadTooLong);
+            }
+            let head = rest.get(..len).unwrap_or(rest);
+            let (request_line, lines) = split_lines(head, split.headers)?;
+            let start = StartLine {
+                method: split.method.unwrap_or(""),
+                target: split.path.unwrap_or(""),
+                version: Version::of_minor(split.version),
+                request_line,
+            };
+            Ok(Progress::Complete {
+                value: judge_request(start, lines)?,
+                used: empty_len + len,
+            })
+        }
+    }
+}
+
+/// The parts of a request line.
+#[derive(Clone, Copy)]
+struct StartLine<'a> {
+    method: &'a str,
+    target: &'a str,
+    version: Version,
+    request_line: &'a [u8],
+}
+
+/// Judges what the lines of a complete head mean together.
+fn judge_request<'a>(start: StartLine<'a>, lines: Vec<Line<'a>>) -> Result<Request<'a>, Refusal> {
+    let StartLine {
+        method,
+        target: text,
+        version,
+        request_line,
+    } = start;
+    if method == "CONNECT" {
+        return Err(Refusal::Connect);
+    }
+    let target = Target::parse(method, text)?;
+    let authority = authority_of(target, version, &lines)?;
+    let path = normalise_path(target.path()).map_err(|_| Refusal::ClimbsAboveRoot)?;
+    let framing = match Announced::read(&lines, version)? {
+        Announced::Nothing => Framing::None,
+        Announced::Length(len) => Framing::Length(len),
+        Announced::Chunked => Framing::Chunked,
+    };
+    let connection = ConnectionOptions::read(&lines)?;
+    let asks_upgrade = connection.upgrade && names_websocket(&lines);
+    let websocket_key = if asks_upgrade {
+        Some(upgrade_key(method, version, framing, &lines)?)
+    } else {
+        None
+    };
+    let expects_continue = version == Version::Http11
+        && elements_of(&lines, "expect").any(|e| e.eq_ignore_ascii_case(b"100-continue"));
+    Ok(Request {
+        method,
+        target: text,
+        version,
+        request_line,
+        authority: authority.map_or("", |authority| authority.text),
+        host: authority.map_or_else(String::new, Authority::host_lowercase),
+        path,
+        framing,
+        websocket_key,
+        keep_alive: connection.persists(version),
+        expects_continue,
+        lines,
+    })
+}
+
+/// Finds out whom the request is for (RFC 9112 section 3.2).
+fn authority_of<'a>(
+    target: Target<'a>,
+    version: Version,
+    lines: &[Line<'a>],
+) -> Result<Option<Authority<'a>>, Refusal> {
+    let mut hosts = named(lines, "host").map(|line| line.value);
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Refusal::HostRepeated);
+    }
+    let host = match host {
+        Some(value) => {
+            let text = std::str::from_utf8(value).map_err(|_| Refusal::HostValue)?;
+            Some(Authority::parse(text).ok_or(Refusal::HostValue)?)
+        }
+        None if version == Version::Http11 => return Err(Refusal::HostMissing),
+        None => None,
+    };
+    let Target::Absolute {
+        scheme, authority, ..
+    } = target
+    else {
+        return Ok(host);
+    };
+    match host {
+        Some(host) if !host.agrees(authority, scheme) => Err(Refusal::HostDisagrees),
+        Some(host) => Ok(Some(host)),
+        None => Ok(Some(authority)),
+    }
+}
+
+/// Tells whether Upgrade offers the WebSocket protocol, alone or among others.
+pub(super) fn names_websocket(lines: &[Line<'_>]) -> bool {
+    elements_of(lines, "upgrade").any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Checks the rules of an upgrade and returns its key (RFC 6455 section 4.2.1).
+fn upgrade_key<'a>(
+    method: &str,
+    version: Version,
+    framing: Framing,
+    lines: &[Line<'a>],
+) -> Result<&'a str, Refusal> {
+    if method != "GET" {
+        return Err(Refusal::UpgradeMethod);
+    }
+    if version != Version::Http11 {
+        return Err(Refusal::UpgradeVersion);
+    }
+    if !matches!(framing, Framing::None | Framing::Length(0)) {
+        return Err(Refusal::UpgradeBody);
+    }
+    match only(lines, "sec-websocket-version") {
+        None => return Err(Refusal::UpgradeVersionLine),
+        Some(number) if number != websocket::VERSION.as_bytes() => {
+            return Err(Refusal::WebsocketVersion);
+        }
+        Some(_) => {}
+    }
+    only(lines, "sec-websocket-key")
+        .and_then(|key| std::str::from_utf8(key).ok())
+        .filter(|key| websocket::is_valid_key(key))
+        .ok_or(Refusal::UpgradeKey)
+}
+
+/// Reads a response head from the start of `buf`; `request_method` is that of the request it
+/// answers, for an answer to HEAD has no body.
+///
+/// `limits.request_line` does not count here. Nothing may come before the status line, whose reason
+/// may be missing together with the space before it.
+///
+/// # Errors
+/// The [`BadResponse`] of the first rule that is seen broken, as early as it shows.
+///
+/// # Source
+/// RFC 9112 sections 4 to 6, RFC 9110 sections 6.4.1 and 15.
+pub fn parse_response<'a>(
+    buf: &'a [u8],
+    request_method: &str,
+    limits: &HeadLimits,
+) -> Result<Progress<Response<'a>>, BadResponse> {
+    if let [b'\r' | b'\n', ..] = buf {
+        return Err(BadResponse::StatusLine);
+    }
+    let mut slots = Slots::new(limits.headers);
+    let mut split = httparse::Response::new(slots.as_mut());
+    match split.parse(buf).map_err(bad_response_of)? {
+        Status::Partial => {
+            check_line_ends(buf)?;
+            if buf.len() >= limits.head {
+                return Err(BadResponse::HeadTooLong);
+            }
+            Ok(Progress::Partial)
+        }
+        Status::Complete(len) => {
+            if len > limits.head {
+                return Err(BadResponse::HeadTooLong);
+            }
+            let head = buf.get(..len).unwrap_or(buf);
+            let (status_line, lines) = split_lines(head, split.headers)?;
+            let version = Version::of_minor(split.version);
+            let status = split.code.unwrap_or(0);
+            if status < 100 {
+                return Err(BadResponse::StatusCode);
+            }
+            let framing = response_framing(status, request_method, version, &lines)?;
+            let persists = ConnectionOptions::read(&lines)?.persists(version);
+            Ok(Progress::Complete {
+                value: Response {
+                    version,
+                    status,
+                    status_line,
+                    lines,
+                    framing,
+                    keep_alive: persists && framing != Framing::UntilClose,
+                },
+                used: len,
+            })
+        }
+    }
+}
+
+/// Finds out how the body of a response ends (RFC 9112 section 6.3).
+///
+/// A 1xx or 204 with `Content-Length: 0` breaks a rule that harms nobody, and many servers break
+/// it; any other announcement of a body there is refused.
+fn response_framing(
+    status: u16,
+    request_method: &str,
+    version: Version,
+    lines: &[Line<'_>],
+) -> Result<Framing, BadResponse> {
+    let announced = Announced::read(lines, version)?;
+    if status < 200 || status == 204 {
+        return match announced {
+            Announced::Nothing | Announced::Length(0) => Ok(Framing::None),
+            Announced::Length(_) | Announced::Chunked => Err(BadResponse::BodyNotAllowed),
+        };
+    }
+    if request_method == "HEAD" || status == 304 {
+        return Ok(Framing::None);
+    }
+    Ok(match announced {
+        Announced::Nothing => Framing::UntilClose,
+        Announced::Length(len) => Framing::Length(len),
+        Announced::Chunked => Framing::Chunked,
+    })
+}
+
+/// Where httparse puts header lines: on the stack up to the default limit, else on the heap.
+struct Slots<'a> {
+    count: usize,
+    stack: [Header<'a>; SLOTS_ON_STACK],
+    heap: Vec<Header<'a>>,
+}
+
+/// The default of `limits.headers`.
+const SLOTS_ON_STACK: usize = 100;
+
+impl<'a> Slots<'a> {
+    fn new(count: usize) -> Self {
+        let heap = if count > SLOTS_ON_STACK {
+            vec![EMPTY_HEADER; count]
+        } else {
+            Vec::new()
+        };
+        Self {
+            count,
+            stack: [EMPTY_HEADER; SLOTS_ON_STACK],
+            heap,
+        }
+    }
+
+    fn as_mut(&mut self) -> &mut [Header<'a>] {
+        self.stack.get_mut(..self.count).unwrap_or(&mut self.heap)
+    }
+}
+
+fn refusal_of(error: httparse::Error) -> Refusal {
+    match error {
+        httparse::Error::Token | httparse::Error::Status => Refusal::RequestLine,
+        httparse::Error::Version => Refusal::Version,
+        httparse::Error::TooManyHeaders => Refusal::TooManyLines,
+        httparse::Error::HeaderName => Malformed::FieldName.into(),
+        httparse::Error::HeaderValue => Malformed::FieldValue.into(),
+        httparse::Error::NewLine => Malformed::LineEnd.into(),
+    }
+}
+
+fn bad_response_of(error: httparse::Error) -> BadResponse {
+    match error {
+        httparse::Error::Token | httparse::Error::Status => BadResponse::StatusLine,
+        httparse::Error::Version => BadResponse::Version,
+        httparse::Error::TooManyHeaders => BadResponse::TooManyLines,
+        httparse::Error::HeaderName => Malformed::FieldName.into(),
+        httparse::Error::HeaderValue => Malformed::FieldValue.into(),
+        httparse::Error::NewLine => Malformed::LineEnd.into(),
+    }
+}
+
+/// Tells whether the first line is, or can only become, longer than `len_max` without CRLF.
+fn is_first_line_longer(buf: &[u8], len_max: usize) -> bool {
+    let seen = buf.get(..len_max.saturating_add(2)).unwrap_or(buf);
+    let line = match seen.iter().position(|byte| *byte == b'\n') {
+        Some(end) => seen.get(..end).unwrap_or(seen),
+        None => seen,
+    };
+    line.strip_suffix(b"\r").unwrap_or(line).len() > len_max
+}
+
+/// Refuses line feeds without a carriage return before them, which httparse takes for line ends.
+fn check_line_ends(buf: &[u8]) -> Result<(), Malformed> {
+    let mut lines = buf.split_inclusive(|byte| *byte == b'\n');
+    match lines.all(|line| !line.ends_with(b"\n") || line.ends_with(b"\r\n")) {
+        true => Ok(()),
+        false => Err(Malformed::LineEnd),
+    }
+}
+
+/// Puts the whole line beside each name and value, and returns the first line of the head.
+fn split_lines<'a>(
+    head: &'a [u8],
+    headers: &[Header<'a>],
+) -> Result<(&'a [u8], Vec<Line<'a>>), Malformed> {
+    let mut raw_lines = head
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r\n").ok_or(Malformed::LineEnd));
+    let mut next_line = || raw_lines.next().unwrap_or(Err(Malformed::LineEnd));
+    let first_line = next_line()?;
+    let mut lines = Vec::with_capacity(headers.len());
+    for header in headers {
+        lines.push(Line {
+            name: header.name,
+            value: header.value,
+            raw: next_line()?,
+        });
+    }
+    match next_line()? {
+        [] => Ok((first_line, lines)),
+        _ => Err(Malformed::LineEnd),
+    }
+}
+
+fn first<'a>(lines: &[Line<'a>], name: &str) -> Option<&'a [u8]> {
+    lines
+        .iter()
+        .find(|line| line.is(name))
+        .map(|line| line.value)
+}
+
+/// Returns the value of the line of that name when there is exactly one.
+fn only<'a>(lines: &[Line<'a>], name: &str) -> Option<&'a [u8]> {
+    let mut values = lines.iter().filter(|line| line.is(name));
+    let value = values.next().map(|line| line.value);
+    value.filter(|_| values.next().is_none())
 }

@@ -2,10 +2,14 @@
 //!
 //! Nothing here repairs a message: what is ambiguous is refused, requests and responses alike.
 
+pub mod answer;
+mod fields;
 pub mod forwarding;
 pub mod framing;
 pub mod head;
 pub mod pattern;
+pub mod refusal;
+mod target;
 
 /// How the client's first hop was spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,16 +1,252 @@
 //! What routes compare: host patterns and path prefixes on whole segments.
 
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use super::target::{Authority, is_name};
+
 /// A pattern of host names: `x`, `*.x` (every name under x, not x itself) or `ws*` (a prefix).
+///
+/// Names are kept in lower case and without a dot at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostPattern {
     /// This name.
     Exact(String),
     /// Every name under this one, at any depth.
     Under(String),
-    /// Every name that begins so.
+    /// Every name that begins so; `*` alone is the empty prefix, which fits every name.
     Prefix(String),
 }
 
-/// A path prefix on whole segments, normalised.
+/// Why a text is no [`HostPattern`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum HostPatternError {
+    /// There is nothing.
+    #[error("a host pattern is empty; allowed: 'name', '*.name', 'prefix*'")]
+    Empty,
+    /// A star elsewhere than before the first dot or at the end.
+    #[error("'*' stands for whole names only in front ('*.name') or at the end ('prefix*')")]
+    Star,
+    /// `name:port`.
+    #[error("a host pattern has no port: ports are ignored; allowed: 'name', '*.name', 'prefix*'")]
+    Port,
+    /// Something no host name holds.
+    #[error(
+        "a host name consists of letters, digits, '-', '_' and dots between them \
+         (other alphabets in their xn-- form)"
+    )]
+    Name,
+}
+
+impl FromStr for HostPattern {
+    type Err = HostPatternError;
+
+    /// Parses `name`, `*.name` or `prefix*`, in any case.
+    ///
+    /// # Errors
+    /// One [`HostPatternError`] each for what is not allowed.
+    fn from_str(text: &str) -> Result<Self, HostPatternError> {
+        let text = text.to_ascii_lowercase();
+        if text.is_empty() {
+            return Err(HostPatternError::Empty);
+        }
+        if let Some(name) = text.strip_prefix("*.") {
+            return plain_name(name).map(Self::Under);
+        }
+        if let Some(prefix) = text.strip_suffix('*') {
+            let known = prefix
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+            return match known {
+                true => Ok(Self::Prefix(prefix.to_owned())),
+                false if prefix.contains('*') => Err(HostPatternError::Star),
+                false => Err(HostPatternError::Name),
+            };
+        }
+        plain_name(&text).map(Self::Exact)
+    }
+}
+
+/// Checks a name without a star, already in lower case.
+fn plain_name(name: &str) -> Result<String, HostPatternError> {
+    if name.contains('*') {
+        return Err(HostPatternError::Star);
+    }
+    match Authority::parse(name) {
+        Some(authority) if authority.text != authority.host => Err(HostPatternError::Port),
+        Some(authority) => Ok(authority.host_lowercase()),
+        None if name.split_once(':').is_some_and(|(host, _)| is_name(host)) => {
+            Err(HostPatternError::Port)
+        }
+        None => Err(HostPatternError::Name),
+    }
+}
+
+impl HostPattern {
+    /// Tells whether the pattern fits a host, which has no port any more; its case and a dot at
+    /// its end do not count.
+    #[must_use]
+    pub fn matches(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host).as_bytes();
+        match self {
+            Self::Exact(name) => host.eq_ignore_ascii_case(name.as_bytes()),
+            Self::Prefix(prefix) => host
+                .get(..prefix.len())
+                .is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes())),
+            Self::Under(name) => {
+                let Some(labels_len) = host.len().checked_sub(name.len()) else {
+                    return false;
+                };
+                let (labels, tail) = host.split_at(labels_len);
+                labels.len() > 1
+                    && labels.ends_with(b".")
+                    && tail.eq_ignore_ascii_case(name.as_bytes())
+            }
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Under(name) => write!(f, "*.{name}"),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
+        }
+    }
+}
+
+/// A path prefix on whole segments, normalised, without the slash at its end (`/` is empty).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathPrefix(String);
+
+/// Why a text is no [`PathPrefix`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum PathPrefixError {
+    /// No slash in front.
+    #[error("a path begins with '/'")]
+    Slash,
+    /// A query, a fragment, white space, a control character or something outside ASCII.
+    #[error("a path holds visible ASCII characters without '?' and '#' (others as %XX)")]
+    Character,
+    /// More `..` than segments.
+    #[error("the path climbs above the root")]
+    ClimbsAboveRoot,
+}
+
+impl FromStr for PathPrefix {
+    type Err = PathPrefixError;
+
+    /// Parses a path; with and without a slash at its end it means the same.
+    ///
+    /// # Errors
+    /// One [`PathPrefixError`] each for what is not allowed.
+    fn from_str(text: &str) -> Result<Self, PathPrefixError> {
+        if !text.starts_with('/') {
+            return Err(PathPrefixError::Slash);
+        }
+        let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#');
+        if !text.bytes().all(plain) {
+            return Err(PathPrefixError::Character);
+        }
+        let mut path = normalise_path(text).map_err(|_| PathPrefixError::ClimbsAboveRoot)?;
+        if path.ends_with('/') {
+            path.pop();
+        }
+        Ok(Self(path))
+    }
+}
+
+impl PathPrefix {
+    /// Tells whether a path that [`normalise_path`] made begins with these segments.
+    #[must_use]
+    pub fn matches(&self, path: &str) -> bool {
+        path.strip_prefix(self.0.as_str())
+            .is_some_and(|rest| rest.starts_with('/') || (rest.is_empty() && !path.is_empty()))
+    }
+}
+
+impl fmt::Display for PathPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/", self.0)
+    }
+}
+
+/// The path has more `..` than segments before them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the path climbs above the root")]
+pub struct ClimbsAboveRoot;
+
+/// Brings a path into the form that routes compare (RFC 3986 section 6.2.2): escapes of unreserved
+/// characters decoded, the digits of other escapes in upper case, dot segments removed.
+///
+/// Only single segments `.` and `..` count, after decoding: `%2e%2e` climbs, `..%2f` does not, for
+/// an escaped slash is no separator. Empty segments (`//`) stay, and an escape without two hex
+/// digits stays as it is. The input is the path without the query.
+///
+/// # Errors
+/// [`ClimbsAboveRoot`] where a `..` finds no segment before it.
+pub fn normalise_path(path: &str) -> Result<String, ClimbsAboveRoot> {
+    if !path.contains('%') && !path.contains("/.") {
+        return Ok(path.to_owned());
+    }
+    let decoded = decode_unreserved(path);
+    let mut segments: Vec<&str> = Vec::new();
+    let mut rest = decoded.split('/').skip(1).peekable();
+    while let Some(segment) = rest.next() {
+        let last = rest.peek().is_none();
+        match segment {
+            "." => {}
+            ".." => {
+                segments.pop().ok_or(ClimbsAboveRoot)?;
+            }
+            other => segments.push(other),
+        }
+        if last && matches!(segment, "." | "..") {
+            segments.push("");
+        }
+    }
+    let mut path = String::with_capacity(decoded.len());
+    for segment in segments {
+        path.push('/');
+        path.push_str(segment);
+    }
+    Ok(path)
+}
+
+/// Decodes escapes of letters, digits, `-`, `.`, `_` and `~`, and writes others in upper case.
+fn decode_unreserved(path: &str) -> String {
+    let mut decoded = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        let (before, escape) = rest.split_at(at);
+        decoded.push_str(before);
+        let byte = escape
+            .get(1..3)
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let escape_len = match byte {
+            Some(byte) if is_unreserved(byte) => {
+                decoded.push(char::from(byte));
+                3
+            }
+            Some(byte) => {
+                decoded.push_str(&format!("%{byte:02X}"));
+                3
+            }
+            None => {
+                decoded.push('%');
+                1
+            }
+        };
+        rest = escape.get(escape_len..).unwrap_or("");
+    }
+    decoded.push_str(rest);
+    decoded
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}

@@ -1,0 +1,137 @@
+//! Header fields that decide about the message itself: lists, the connection, and the framing.
+
+use super::head::{Line, Version};
+use super::refusal::Malformed;
+
+/// Options of Connection that are looked up for every header line; more are refused.
+const CONNECTION_OPTIONS_MAX: usize = 64;
+
+/// Returns the elements of a list (RFC 9110 5.6.1), without the white space around them; empty
+/// elements are skipped, as the RFC demands.
+pub(super) fn elements(value: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    value
+        .split(|byte| *byte == b',')
+        .map(trim)
+        .filter(|element| !element.is_empty())
+}
+
+/// Returns the elements of all lines of that name as the one list they are (RFC 9110 5.3).
+pub(super) fn elements_of<'l, 'a>(
+    lines: &'l [Line<'a>],
+    name: &'l str,
+) -> impl DoubleEndedIterator<Item = &'a [u8]> + use<'l, 'a> {
+    named(lines, name).flat_map(|line| elements(line.value))
+}
+
+/// Returns the lines of that name, in order.
+pub(super) fn named<'l, 'a>(
+    lines: &'l [Line<'a>],
+    name: &'l str,
+) -> impl DoubleEndedIterator<Item = &'l Line<'a>> + use<'l, 'a> {
+    lines.iter().filter(move |line| line.is(name))
+}
+
+/// Removes spaces and tabs at both ends.
+pub(super) fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// What Connection says about the connection itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct ConnectionOptions {
+    pub(super) close: bool,
+    pub(super) keep_alive: bool,
+    pub(super) upgrade: bool,
+}
+
+impl ConnectionOptions {
+    /// Reads all Connection lines.
+    ///
+    /// # Errors
+    /// [`Malformed::ConnectionOptions`] when they list more than anybody needs.
+    pub(super) fn read(lines: &[Line<'_>]) -> Result<Self, Malformed> {
+        let mut options = Self::default();
+        for (count, option) in elements_of(lines, "connection").enumerate() {
+            if count >= CONNECTION_OPTIONS_MAX {
+                return Err(Malformed::ConnectionOptions);
+            }
+            options.close |= option.eq_ignore_ascii_case(b"close");
+            options.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            options.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+        }
+        Ok(options)
+    }
+
+    /// Tells whether the sender of a message of that version goes on with the connection
+    /// (RFC 9112 9.3).
+    pub(super) fn persists(self, version: Version) -> bool {
+        match version {
+            Version::Http11 => !self.close,
+            Version::Http10 => self.keep_alive && !self.close,
+        }
+    }
+}
+
+/// What a head says about the length of its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Announced {
+    /// Nothing.
+    Nothing,
+    /// Content-Length.
+    Length(u64),
+    /// Transfer-Encoding: chunked.
+    Chunked,
+}
+
+impl Announced {
+    /// Reads Content-Length and Transfer-Encoding (RFC 9112 6), which must not be ambiguous.
+    ///
+    /// # Errors
+    /// A [`Malformed`] for each way to be ambiguous.
+    pub(super) fn read(lines: &[Line<'_>], version: Version) -> Result<Self, Malformed> {
+        let mut lengths = named(lines, "content-length");
+        let length = lengths.next();
+        let mut encodings = named(lines, "transfer-encoding");
+        let encoding = encodings.next();
+        if length.is_some() && encoding.is_some() {
+            return Err(Malformed::LengthAndEncoding);
+        }
+        if lengths.next().is_some() {
+            return Err(Malformed::ContentLengthRepeated);
+        }
+        if let Some(line) = length {
+            return content_length(line.value).map(Self::Length);
+        }
+        let Some(line) = encoding else {
+            return Ok(Self::Nothing);
+        };
+        if version == Version::Http10 {
+            return Err(Malformed::EncodingInHttp10);
+        }
+        let mut codings = elements(line.value);
+        let chunked = codings
+            .next()
+            .is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+        if !chunked || codings.next().is_some() || encodings.next().is_some() {
+            return Err(Malformed::TransferCoding);
+        }
+        Ok(Self::Chunked)
+    }
+}
+
+/// Parses a Content-Length: digits only, and below 2^63, for many servers count with a sign.
+fn content_length(value: &[u8]) -> Result<u64, Malformed> {
+    let digits_only = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value)
+        .ok()
+        .filter(|_| digits_only)
+        .and_then(|text| text.parse::<i64>().ok())
+        .and_then(|length| u64::try_from(length).ok())
+        .ok_or(Malformed::ContentLengthValue)
+}

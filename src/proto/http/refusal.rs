@@ -1,0 +1,207 @@
+//! Why a head is refused: one name and one sentence per rule, and the status that answers it.
+//!
+//! Rules that requests and responses share are in [`Malformed`]; who broke them decides whether the
+//! client is told (400) or the server is blamed (502).
+
+use thiserror::Error;
+
+/// A rule of RFC 9110 and RFC 9112 that holds for requests and responses alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Malformed {
+    /// RFC 9112 2.2: a bare CR or LF, or another line end than CRLF.
+    #[error("a line does not end with CRLF, or holds a bare CR or LF")]
+    LineEnd,
+    /// RFC 9112 5.1 and 5.2: white space in or after the name, a folded line, an empty name.
+    #[error(
+        "a header name is empty, is followed by white space, starts with white space (folded line) \
+         or holds a byte that no token has"
+    )]
+    FieldName,
+    /// RFC 9110 5.5: NUL or another control character.
+    #[error("a header value holds a control character")]
+    FieldValue,
+    /// RFC 9112 6.3: more than one Content-Length.
+    #[error("Content-Length is given more than once")]
+    ContentLengthRepeated,
+    /// RFC 9110 8.6: not a plain decimal number below 2^63.
+    #[error("Content-Length is not one plain decimal number")]
+    ContentLengthValue,
+    /// RFC 9112 6.1: both framings at once.
+    #[error("both Content-Length and Transfer-Encoding are given")]
+    LengthAndEncoding,
+    /// RFC 9112 6.1: something else than `chunked`, once.
+    #[error("Transfer-Encoding is not 'chunked' alone")]
+    TransferCoding,
+    /// RFC 9112 6.1: Transfer-Encoding in HTTP/1.0.
+    #[error("HTTP/1.0 knows no Transfer-Encoding")]
+    EncodingInHttp10,
+    /// A Connection line that lists more than anybody needs.
+    #[error("Connection lists too many options")]
+    ConnectionOptions,
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// What responses are refused for as well.
+    #[error("{0}")]
+    Malformed(#[from] Malformed),
+    /// RFC 9112 2.2: more than one empty line, or a bare CR or LF, before the request line.
+    #[error("there is more than one empty line before the request line")]
+    LeadingEmptyLines,
+    /// RFC 9112 3: not `METHOD SP TARGET SP VERSION CRLF`.
+    #[error("the request line is not 'METHOD TARGET HTTP/1.x'")]
+    RequestLine,
+    /// Another version than 1.0 and 1.1.
+    #[error("the version is neither HTTP/1.0 nor HTTP/1.1")]
+    Version,
+    /// RFC 9110 9.3.6: tunnels to any place are not offered.
+    #[error("CONNECT is not served")]
+    Connect,
+    /// RFC 9112 3.2: a fragment, bytes outside ASCII, or none of the forms.
+    #[error("the request target has a fragment, raw non-ASCII bytes or no known form")]
+    Target,
+    /// RFC 9110 4.2.4: `user@host`.
+    #[error("the request target holds user information")]
+    UserInfo,
+    /// The path has more `..` than segments before them.
+    #[error("the path climbs above the root")]
+    ClimbsAboveRoot,
+    /// RFC 9112 3.2: HTTP/1.1 without Host.
+    #[error("HTTP/1.1 needs a Host header")]
+    HostMissing,
+    /// RFC 9112 3.2: more than one Host.
+    #[error("Host is given more than once")]
+    HostRepeated,
+    /// RFC 9110 7.2: not `name`, `address` or `[address]` with an optional port.
+    #[error("Host is not a name or an address with an optional port")]
+    HostValue,
+    /// RFC 9112 3.2.2: Host and the authority of the target name different places.
+    #[error("Host and the request target name different hosts")]
+    HostDisagrees,
+    /// RFC 6455 4.1: the upgrade is no GET.
+    #[error("a WebSocket upgrade needs the method GET")]
+    UpgradeMethod,
+    /// RFC 6455 4.1: the upgrade is no HTTP/1.1.
+    #[error("a WebSocket upgrade needs HTTP/1.1")]
+    UpgradeVersion,
+    /// RFC 6455 4.1: the upgrade has a body.
+    #[error("a WebSocket upgrade has no body")]
+    UpgradeBody,
+    /// RFC 6455 4.1: no key, two, or not 16 bytes in base64.
+    #[error("a WebSocket upgrade needs one Sec-WebSocket-Key of 16 bytes in base64")]
+    UpgradeKey,
+    /// RFC 6455 4.1: Sec-WebSocket-Version is not there, or more than once.
+    #[error("a WebSocket upgrade needs one Sec-WebSocket-Version")]
+    UpgradeVersionLine,
+    /// RFC 6455 4.4: another version than 13.
+    #[error("the version of the WebSocket protocol is not 13")]
+    WebsocketVersion,
+    /// The request line is longer than the limit.
+    #[error("the request line is longer than the limit")]
+    RequestLineTooLong,
+    /// The head is longer than the limit.
+    #[error("the head is longer than the limit")]
+    HeadTooLong,
+    /// There are more header lines than the limit.
+    #[error("there are more header lines than the limit")]
+    TooManyLines,
+}
+
+/// The kinds of refusals that logs and metrics tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// Malformed or ambiguous.
+    BadRequest,
+    /// A WebSocket upgrade that breaks RFC 6455.
+    BadUpgrade,
+    /// Another version of the WebSocket protocol than 13.
+    WebsocketVersion,
+    /// The request line is longer than the limit.
+    RequestLineTooLong,
+    /// The head is longer, or has more lines, than the limit.
+    RequestHeadTooLarge,
+}
+
+impl Refusal {
+    /// Returns the kind, which has the name of a cause in the log.
+    #[must_use]
+    pub fn kind(self) -> RefusalKind {
+        match self {
+            Self::Malformed(_)
+            | Self::LeadingEmptyLines
+            | Self::RequestLine
+            | Self::Version
+            | Self::Connect
+            | Self::Target
+            | Self::UserInfo
+            | Self::ClimbsAboveRoot
+            | Self::HostMissing
+            | Self::HostRepeated
+            | Self::HostValue
+            | Self::HostDisagrees => RefusalKind::BadRequest,
+            Self::UpgradeMethod
+            | Self::UpgradeVersion
+            | Self::UpgradeBody
+            | Self::UpgradeKey
+            | Self::UpgradeVersionLine => RefusalKind::BadUpgrade,
+            Self::WebsocketVersion => RefusalKind::WebsocketVersion,
+            Self::RequestLineTooLong => RefusalKind::RequestLineTooLong,
+            Self::HeadTooLong | Self::TooManyLines => RefusalKind::RequestHeadTooLarge,
+        }
+    }
+
+    /// Returns the status of our answer; the connection closes after it, for nobody knows where
+    /// the next request would begin.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self.kind() {
+            RefusalKind::BadRequest | RefusalKind::BadUpgrade => 400,
+            RefusalKind::WebsocketVersion => 426,
+            RefusalKind::RequestLineTooLong => 414,
+            RefusalKind::RequestHeadTooLarge => 431,
+        }
+    }
+
+    /// Returns the header lines the answer needs besides (RFC 6455 4.4, RFC 9110 15.5.22).
+    #[must_use]
+    pub fn extra_lines(self) -> &'static [(&'static str, &'static str)] {
+        match self.kind() {
+            RefusalKind::WebsocketVersion => &[
+                ("Upgrade", "websocket"),
+                ("Connection", "Upgrade"),
+                ("Sec-WebSocket-Version", "13"),
+            ],
+            RefusalKind::BadRequest
+            | RefusalKind::BadUpgrade
+            | RefusalKind::RequestLineTooLong
+            | RefusalKind::RequestHeadTooLarge => &[],
+        }
+    }
+}
+
+/// Why a response is refused: the client gets a 502 and the connection is not used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum BadResponse {
+    /// What requests are refused for as well.
+    #[error("{0}")]
+    Malformed(#[from] Malformed),
+    /// RFC 9112 4: not `HTTP/1.x CODE REASON`.
+    #[error("the status line is not 'HTTP/1.x CODE REASON'")]
+    StatusLine,
+    /// Another version than 1.0 and 1.1.
+    #[error("the version is neither HTTP/1.0 nor HTTP/1.1")]
+    Version,
+    /// RFC 9110 15: a code below 100.
+    #[error("the status code is below 100")]
+    StatusCode,
+    /// RFC 9110 8.6, RFC 9112 6.1: a 1xx or 204 that announces a body.
+    #[error("a 1xx or 204 answer announces a body")]
+    BodyNotAllowed,
+    /// The head is longer than the limit.
+    #[error("the head is longer than the limit")]
+    HeadTooLong,
+    /// There are more header lines than the limit.
+    #[error("there are more header lines than the limit")]
+    TooManyLines,
+}
