@@ -1,3 +1,72 @@
 //! The tasks of the project, run as `cargo xtask TASK`.
+//!
+//! `test` is what a change has to pass, `setup` fetches what the gates need, `tidy` checks the house
+//! rules alone, `fuzz` runs the fuzz targets.
 
-fn main() {}
+mod fuzz;
+mod parts;
+mod process;
+mod setup;
+mod test;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Tasks of the project")]
+struct Command {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install what the gates need (Debian packages as root, the rest into a cache of its own)
+    Setup,
+    /// Run every gate; exit 1 if one fails
+    Test {
+        /// Only the quick gates, with fewer seeds
+        #[arg(long)]
+        quick: bool,
+        /// Install nothing before; what is missing is skipped by name
+        #[arg(long)]
+        no_setup: bool,
+    },
+    /// Check the house rules alone
+    Tidy,
+    /// Run fuzz targets (all, one after the other, unless one is named)
+    Fuzz {
+        /// Name of a target in tests/fuzz
+        target: Option<String>,
+        /// How long each runs
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    let top = top();
+    let done = match Command::parse().task {
+        Task::Setup => Ok(setup::run(&top, true)),
+        Task::Test { quick, no_setup } => test::run(&top, quick, !no_setup),
+        Task::Tidy => tidy::run(&top),
+        Task::Fuzz { target, seconds } => fuzz::run(&top, target.as_deref(), seconds),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository's top: the folder above this package.
+fn top() -> PathBuf {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    own.parent().map_or(own.clone(), PathBuf::from)
+}

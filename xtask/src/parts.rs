@@ -1,0 +1,177 @@
+//! The parts from outside that gates need: where each comes from and how it is known to be there.
+//!
+//! A test whose part is absent says `skipped: PART is not installed` and passes; a part named in
+//! `LONGSPLICE_TEST_REQUIRE` is there, so a test that skips it all the same has to fail.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::process::succeeds;
+
+/// Something a gate needs that is not in the repository.
+pub(crate) struct Part {
+    /// Name in messages and in `LONGSPLICE_TEST_REQUIRE`.
+    pub(crate) name: &'static str,
+    /// Debian packages that bring it; empty = it comes another way.
+    pub(crate) packages: &'static [&'static str],
+    /// Program and arguments that exit with 0 when it is there.
+    proof: &'static [&'static str],
+}
+
+/// Parts that a package manager brings.
+pub(crate) const SYSTEM: &[Part] = &[
+    part("curl", &["curl"], &["curl", "--version"]),
+    part("haproxy", &["haproxy"], &["haproxy", "-v"]),
+    part("nginx", &["nginx"], &["nginx", "-v"]),
+    part("nodejs", &["nodejs"], &["node", "--version"]),
+    part("npm", &["npm"], &["npm", "--version"]),
+    part(
+        "python",
+        &["python3", "python3-venv"],
+        &["python3", "-c", "import venv, ensurepip"],
+    ),
+];
+
+/// Versions of the tools that setup builds or fetches.
+pub(crate) const CARGO_DENY_VERSION: &str = "0.20.2";
+
+const fn part(
+    name: &'static str,
+    packages: &'static [&'static str],
+    proof: &'static [&'static str],
+) -> Part {
+    Part {
+        name,
+        packages,
+        proof,
+    }
+}
+
+impl Part {
+    /// Whether it is there.
+    pub(crate) fn present(&self) -> bool {
+        let [program, args @ ..] = self.proof else {
+            return false;
+        };
+        succeeds(program, args)
+    }
+}
+
+/// The folder that holds what setup fetched, outside of the repository.
+pub(crate) struct Cache(PathBuf);
+
+impl Cache {
+    /// `$XDG_CACHE_HOME/longsplice`, else `~/.cache/longsplice`.
+    pub(crate) fn of_user() -> Self {
+        let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+        let base = folder("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| folder("HOME").map(|home| PathBuf::from(home).join(".cache")))
+            .unwrap_or_else(env::temp_dir);
+        Self(base.join("longsplice"))
+    }
+
+    /// Where npm installs.
+    pub(crate) fn node(&self) -> PathBuf {
+        self.0.join("node")
+    }
+
+    /// The Python environment.
+    pub(crate) fn venv(&self) -> PathBuf {
+        self.0.join("python")
+    }
+
+    /// Its interpreter.
+    pub(crate) fn python(&self) -> PathBuf {
+        self.venv().join("bin/python")
+    }
+
+    /// Where cargo installs, as `--root`.
+    pub(crate) fn cargo(&self) -> PathBuf {
+        self.0.join("cargo")
+    }
+}
+
+/// Folder of the pinned versions of the real clients and servers.
+pub(crate) fn manifests(top: &Path) -> PathBuf {
+    top.join("tests/real")
+}
+
+/// Whether the installed copy of a manifest is the one of the repository.
+pub(crate) fn up_to_date(manifest: &Path, copy: &Path) -> bool {
+    let read = |path: &Path| std::fs::read(path).ok();
+    read(manifest).is_some_and(|text| read(copy) == Some(text))
+}
+
+/// What is there and what is not, as gates and tests are told.
+pub(crate) struct Inventory {
+    /// Parts that must not be skipped.
+    pub(crate) present: Vec<&'static str>,
+    /// Parts whose tests will be skipped.
+    pub(crate) absent: Vec<&'static str>,
+    /// Command line of cargo-deny, if it is there.
+    pub(crate) cargo_deny: Option<PathBuf>,
+    envs: Vec<(String, String)>,
+}
+
+impl Inventory {
+    /// Looks.
+    pub(crate) fn take(top: &Path) -> Self {
+        let cache = Cache::of_user();
+        let (mut present, mut absent) = (Vec::new(), Vec::new());
+        let mut envs = Vec::new();
+        let mut sort = |name, is_there: bool| {
+            let list = if is_there { &mut present } else { &mut absent };
+            list.push(name);
+        };
+        for part in SYSTEM {
+            sort(part.name, part.present());
+        }
+        let manifests = manifests(top);
+        let lock = "package-lock.json";
+        let modules = cache.node().join("node_modules");
+        let node_modules =
+            modules.is_dir() && up_to_date(&manifests.join(lock), &cache.node().join(lock));
+        if node_modules {
+            envs.push(env_of("LONGSPLICE_TEST_NODE_PATH", &modules));
+        }
+        sort("node", node_modules && succeeds("node", &["--version"]));
+        let requirements = "requirements.txt";
+        let python = cache.python();
+        let websockets = python.exists()
+            && up_to_date(
+                &manifests.join(requirements),
+                &cache.venv().join(requirements),
+            );
+        if websockets {
+            envs.push(env_of("LONGSPLICE_TEST_PYTHON", &python));
+        }
+        sort("websockets", websockets);
+        let cargo_deny = cargo_deny(&cache);
+        sort("cargo-deny", cargo_deny.is_some());
+        envs.push(("LONGSPLICE_TEST_REQUIRE".to_owned(), present.join(",")));
+        Self {
+            present,
+            absent,
+            cargo_deny,
+            envs,
+        }
+    }
+
+    /// The environment that tells tests where the parts are and which must not be skipped.
+    pub(crate) fn envs(&self) -> &[(String, String)] {
+        &self.envs
+    }
+}
+
+fn env_of(name: &str, path: &Path) -> (String, String) {
+    (name.to_owned(), path.to_string_lossy().into_owned())
+}
+
+/// Returns the cargo-deny to run: the user's own, else the one that setup built.
+pub(crate) fn cargo_deny(cache: &Cache) -> Option<PathBuf> {
+    let own = cache.cargo().join("bin/cargo-deny");
+    [PathBuf::from("cargo-deny"), own]
+        .into_iter()
+        .find(|program| succeeds(&program.to_string_lossy(), &["--version"]))
+}
