@@ -3,9 +3,22 @@
 //! `raw` reads TOML into a tree that knows positions, `parse` turns it into [`Config`] and collects
 //! every error at once. Names and defaults are the contract with operators.
 
+mod address;
+mod errors;
+mod later;
+mod one_liner;
+mod parse;
+mod print;
+mod raw;
+#[cfg(test)]
+mod tests;
+mod units;
+
+use std::fs::File;
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +26,49 @@ use crate::proto::addr::{Cidr, TrustedProxies};
 use crate::proto::http::Scheme;
 use crate::proto::http::pattern::{HostPattern, PathPrefix};
 use crate::proto::proxy;
+
+pub use errors::{Error, Errors, Position};
+pub use one_liner::OneLiner;
+
+/// Longest configuration file, in bytes; it also bounds every list in it.
+const FILE_LEN_MAX: u64 = 4 * 1024 * 1024;
+
+/// Reads and parses a configuration file.
+///
+/// # Errors
+/// That the file cannot be read, or everything that is wrong in it.
+pub fn load(path: &Path) -> Result<Config, Errors> {
+    parse(&text_of(path)?, path)
+}
+
+/// Parses a configuration; `file` is for messages, and relative paths start at its directory.
+///
+/// Certificate files are looked at, nothing else outside `text`.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the text.
+pub fn parse(text: &str, file: &Path) -> Result<Config, Errors> {
+    let (mut config, warnings) = parse::config(text, file)?;
+    config.warnings = warnings.iter().map(Error::to_string).collect();
+    Ok(config)
+}
+
+fn text_of(path: &Path) -> Result<String, Errors> {
+    let unreadable = |error: std::io::Error| {
+        Errors::of_file(path, &format!("cannot be read: {error}; a file in TOML"))
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    let len = file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes);
+    if len.map_err(unreadable)? as u64 > FILE_LEN_MAX {
+        let message = format!("is too long; at most {}", units::size_text(FILE_LEN_MAX));
+        return Err(Errors::of_file(path, &message));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        Errors::of_encoding(path, &String::from_utf8_lossy(error.as_bytes()), valid)
+    })
+}
 
 /// A whole configuration.
 #[derive(Debug, Clone)]

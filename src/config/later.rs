@@ -1,0 +1,104 @@
+//! Keys that are legal but whose feature is not in yet: one list, from which each feature takes its
+//! lines when it comes.
+
+use toml::de::{DeTable, DeValue};
+
+use super::raw::child_path;
+
+/// When a key that is set has no effect.
+enum When {
+    /// Whatever it says.
+    Set,
+    /// Unless it is one of these words.
+    Not(&'static [&'static str]),
+    /// If it is this word.
+    Is(&'static str),
+    /// Unless the table says `kind = "off"`.
+    On,
+}
+
+/// The keys, without indexes.
+const LATER: &[(&str, When)] = &[
+    ("server.drain_window", When::Set),
+    ("server.user", When::Set),
+    ("server.group", When::Set),
+    ("server.pid_file", When::Set),
+    ("server.admin_socket", When::Set),
+    ("server.admin_http", When::Set),
+    ("log.access", When::Not(&["json", "off"])),
+    ("log.target", When::Not(&["stderr"])),
+    ("listener.mode", When::Is("sni")),
+    ("listener.tls", When::Set),
+    ("listener.timeouts.tls_handshake", When::Set),
+    ("listener.timeouts.keep_alive", When::Set),
+    ("backend.balance", When::Not(&["round_robin"])),
+    ("backend.keep_alive", When::Set),
+    ("backend.max_queue", When::Set),
+    ("backend.timeouts.queue", When::Set),
+    ("backend.health", When::On),
+    ("backend.server.max_connections", When::Set),
+];
+
+/// Returns the paths of the keys that are set without effect, in the order of the list.
+pub(super) fn keys(root: &DeTable<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (key, when) in LATER {
+        let segments: Vec<&str> = key.split('.').collect();
+        walk(root, &segments, "", when, &mut found);
+    }
+    if names_syslog(root) && value_at(root, "log", "facility").is_some() {
+        found.push("log.facility".to_owned());
+    }
+    found
+}
+
+fn walk(table: &DeTable<'_>, segments: &[&str], path: &str, when: &When, found: &mut Vec<String>) {
+    let Some((key, rest)) = segments.split_first() else {
+        return;
+    };
+    let Some(value) = table.get(*key) else {
+        return;
+    };
+    let path = child_path(path, key);
+    match value.get_ref() {
+        value if rest.is_empty() => {
+            if applies(when, value) {
+                found.push(path);
+            }
+        }
+        DeValue::Table(table) => walk(table, rest, &path, when, found),
+        DeValue::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                if let Some(table) = item.get_ref().as_table() {
+                    walk(table, rest, &format!("{path}[{index}]"), when, found);
+                }
+            }
+        }
+        DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_) => {}
+    }
+}
+
+fn applies(when: &When, value: &DeValue<'_>) -> bool {
+    let text = value.as_str().unwrap_or("");
+    match when {
+        When::Set => true,
+        When::Not(words) => !words.contains(&text),
+        When::Is(word) => text == *word,
+        When::On => value.get("kind").and_then(|kind| kind.get_ref().as_str()) != Some("off"),
+    }
+}
+
+/// A facility has a meaning only for syslog.
+fn names_syslog(root: &DeTable<'_>) -> bool {
+    let target = value_at(root, "log", "target").and_then(DeValue::as_str);
+    target.is_some_and(|target| target.starts_with("syslog:"))
+}
+
+fn value_at<'t, 'a>(root: &'t DeTable<'a>, table: &str, key: &str) -> Option<&'t DeValue<'a>> {
+    let table = root.get(table)?.get_ref().as_table()?;
+    Some(table.get(key)?.get_ref())
+}

@@ -1,0 +1,282 @@
+//! `[[backend]]`.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{CONNECTIONS_MAX, POSITIVE, Unique, count, name};
+use crate::config::address::{self, SERVER};
+use crate::config::raw::{Place, Table, Value};
+use crate::config::{
+    Backend, BackendId, BackendServer, BackendTimeouts, Balance, Health, HealthKind, ServerAddress,
+};
+use crate::config::{raw, units};
+use crate::proto::proxy;
+
+/// Requests that may wait for a server of one backend.
+const MAX_QUEUE: usize = 1024;
+const MAX_QUEUE_MAX: u64 = 1_000_000;
+const WEIGHT_MAX: u64 = 256;
+/// Checks in a row that a health state may ask for.
+const CHECKS_MAX: u64 = 1000;
+/// Names listed in the message about an unknown one.
+const NAMES_LISTED_MAX: usize = 10;
+
+/// The backends by name, and which of them a route has asked for.
+#[derive(Debug)]
+pub(super) struct Names<'r, 'a> {
+    ids: BTreeMap<String, BackendId>,
+    unused: RefCell<HashMap<BackendId, (Place<'r, 'a>, String)>>,
+}
+
+impl Names<'_, '_> {
+    /// Returns the backend of this name.
+    ///
+    /// # Errors
+    /// That it is unknown, and which are known.
+    pub(super) fn find(&self, text: &str) -> Result<BackendId, String> {
+        if let Some(id) = self.ids.get(text) {
+            self.unused.borrow_mut().remove(id);
+            return Ok(*id);
+        }
+        Err("is no backend".to_owned())
+    }
+
+    /// Lists the names for a message.
+    pub(super) fn listed(&self) -> String {
+        if self.ids.is_empty() {
+            return "the name of a [[backend]], of which there is none".to_owned();
+        }
+        let first = self.ids.keys().take(NAMES_LISTED_MAX);
+        let mut words: Vec<&str> = first.map(String::as_str).collect();
+        if self.ids.len() > words.len() {
+            words.push("another");
+        }
+        raw::alternatives(&words)
+    }
+
+    /// Warns of backends that no route asked for.
+    pub(super) fn report_unused(&self) {
+        for (place, name) in self.unused.borrow().values() {
+            place.warn(format!(
+                "no route leads to the backend {}",
+                raw::shown(name)
+            ));
+        }
+    }
+}
+
+/// Reads every backend.
+pub(super) fn backends<'r, 'a>(root: &mut Table<'r, 'a>) -> (Vec<Backend>, Names<'r, 'a>) {
+    let mut names = Names {
+        ids: BTreeMap::new(),
+        unused: RefCell::default(),
+    };
+    let mut taken = Unique::default();
+    let mut backends = Vec::new();
+    for mut table in root.tables("backend") {
+        let id = BackendId(backends.len());
+        let name = backend_name(&mut table, &mut taken);
+        if let Some(name) = &name {
+            names.ids.insert(name.clone(), id);
+            let place = table.place.clone();
+            names.unused.borrow_mut().insert(id, (place, name.clone()));
+        }
+        backends.push(backend(table, name.unwrap_or_default().into()));
+    }
+    (backends, names)
+}
+
+fn backend_name(table: &mut Table<'_, '_>, taken: &mut Unique<String>) -> Option<String> {
+    let wanted = "a name without white space and '/', at most 128 bytes";
+    let value = table.require("name", wanted)?;
+    let place = value.place.clone();
+    value.parse(wanted, |text| {
+        let name = name(text)?;
+        if name.contains(|character: char| character.is_whitespace() || character == '/') {
+            return Err("holds white space or '/'".to_owned());
+        }
+        match taken.claim(name.clone(), &place) {
+            Some(before) => Err(format!("is the name of {before} already")),
+            None => Ok(name),
+        }
+    })
+}
+
+fn backend(mut table: Table<'_, '_>, name: Arc<str>) -> Backend {
+    let balances = [
+        ("source", Balance::Source),
+        ("round_robin", Balance::RoundRobin),
+        ("least_connections", Balance::LeastConnections),
+        ("random_two", Balance::RandomTwo),
+        ("maglev", Balance::Maglev),
+    ];
+    let max_queue = table.number("max_queue", 0..=MAX_QUEUE_MAX);
+    let send_proxy = send_proxy(&mut table).flatten();
+    Backend {
+        name,
+        balance: table
+            .choice("balance", &balances)
+            .unwrap_or(Balance::Source),
+        keep_alive: table.boolean("keep_alive").unwrap_or(true),
+        max_queue: max_queue
+            .and_then(|number| usize::try_from(number).ok())
+            .unwrap_or(MAX_QUEUE),
+        timeouts: timeouts(table.table_or_empty("timeouts")),
+        health: table.table("health").and_then(health),
+        servers: servers(&mut table, send_proxy),
+    }
+}
+
+fn send_proxy(table: &mut Table<'_, '_>) -> Option<Option<proxy::Version>> {
+    let versions = [
+        ("off", None),
+        ("v1", Some(proxy::Version::V1)),
+        ("v2", Some(proxy::Version::V2)),
+    ];
+    table.choice("send_proxy", &versions)
+}
+
+fn timeouts(mut table: Table<'_, '_>) -> BackendTimeouts {
+    let mut read = |key, default| table.duration(key, POSITIVE).unwrap_or(default);
+    BackendTimeouts {
+        connect: read("connect", Duration::from_secs(5)),
+        queue: read("queue", Duration::from_secs(30)),
+        response: read("response", Duration::from_mins(1)),
+        tunnel_idle: read("tunnel_idle", Duration::from_hours(24)),
+        half_close: read("half_close", Duration::from_secs(30)),
+    }
+}
+
+/// Reads `[backend.health]`; `kind = "off"` leaves the other keys in peace, so that one word
+/// switches checks off and on.
+fn health(mut table: Table<'_, '_>) -> Option<Health> {
+    let kinds = [
+        ("http", Some(HealthKind::Http)),
+        ("tcp", Some(HealthKind::Tcp)),
+        ("websocket", Some(HealthKind::Websocket)),
+        ("off", None),
+    ];
+    let kind = table
+        .choice("kind", &kinds)
+        .unwrap_or(Some(HealthKind::Tcp));
+    let path = table.take("path");
+    let host = table.take("host");
+    let expect = table.take("expect");
+    if kind == Some(HealthKind::Tcp) {
+        let misfits = [&path, &host, &expect];
+        let wanted = "a check with kind = \"tcp\" only connects; kind = \"http\" or \"websocket\"";
+        misfits
+            .into_iter()
+            .flatten()
+            .for_each(|value| value.place.reject(wanted));
+    }
+    if let (Some(HealthKind::Websocket), Some(value)) = (kind, &expect) {
+        value
+            .place
+            .reject("a check with kind = \"websocket\" expects 101; kind = \"http\"");
+    }
+    let health = Health {
+        kind: kind.unwrap_or(HealthKind::Tcp),
+        path: path.and_then(check_path).unwrap_or_else(|| "/".to_owned()),
+        host: host.and_then(check_host),
+        expect: expect
+            .and_then(expected)
+            .unwrap_or_else(|| vec![(200, 399)]),
+        interval: table
+            .duration("interval", POSITIVE)
+            .unwrap_or(Duration::from_secs(10)),
+        timeout: table
+            .duration("timeout", POSITIVE)
+            .unwrap_or(Duration::from_secs(2)),
+        rise: checks(&mut table, "rise").unwrap_or(2),
+        fall: checks(&mut table, "fall").unwrap_or(3),
+    };
+    kind.map(|_| health)
+}
+
+fn checks(table: &mut Table<'_, '_>, key: &'static str) -> Option<u32> {
+    let number = table.number(key, 1..=CHECKS_MAX)?;
+    u32::try_from(number).ok()
+}
+
+fn check_path(value: Value<'_, '_>) -> Option<String> {
+    value.parse("a path such as \"/healthz\"", |text| {
+        let fits = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !fits || text.contains('#') {
+            return Err("does not fit into a request line".to_owned());
+        }
+        Ok(text.to_owned())
+    })
+}
+
+fn check_host(value: Value<'_, '_>) -> Option<String> {
+    value.parse("a Host header such as \"example.com\"", |text| {
+        let fits = text.bytes().all(|byte| byte.is_ascii_graphic()) && !text.is_empty();
+        if !fits || text.contains(['/', '@', '#', '?', '\\']) {
+            return Err("is no host".to_owned());
+        }
+        Ok(text.to_owned())
+    })
+}
+
+fn expected(value: Value<'_, '_>) -> Option<Vec<(u16, u16)>> {
+    let wanted = "status codes from 100 to 599 such as \"200-399\" or \"200,301-302\"";
+    value.parse(wanted, |text| {
+        let ranges = text
+            .split(',')
+            .map(|range| units::status_range(range.trim()));
+        ranges.collect()
+    })
+}
+
+fn servers(table: &mut Table<'_, '_>, inherited: Option<proxy::Version>) -> Vec<BackendServer> {
+    let tables = table.tables_required("server", "[[backend.server]]");
+    let mut taken = Unique::default();
+    let read = |table| server(table, inherited, &mut taken);
+    let servers: Vec<BackendServer> = tables.into_iter().map(read).collect();
+    if !servers.is_empty() && servers.iter().all(|server| server.weight == 0) {
+        table
+            .place
+            .warn("every server has weight 0; none gets a new connection");
+    }
+    servers
+}
+
+fn server(
+    mut table: Table<'_, '_>,
+    inherited: Option<proxy::Version>,
+    taken: &mut Unique<String>,
+) -> BackendServer {
+    let (name, address) = address(&mut table, taken)
+        .unwrap_or_else(|| (String::new(), ServerAddress::Name(String::new(), 0)));
+    let weight = table.number("weight", 0..=WEIGHT_MAX);
+    let limit = table.number("max_connections", 1..=CONNECTIONS_MAX);
+    let max_connections: Option<NonZeroUsize> = limit.and_then(count);
+    BackendServer {
+        name: name.into(),
+        address,
+        weight: weight
+            .and_then(|number| u16::try_from(number).ok())
+            .unwrap_or(1),
+        max_connections,
+        send_proxy: send_proxy(&mut table).unwrap_or(inherited),
+    }
+}
+
+fn address(
+    table: &mut Table<'_, '_>,
+    taken: &mut Unique<String>,
+) -> Option<(String, ServerAddress)> {
+    let value = table.require("address", SERVER)?;
+    let place = value.place.clone();
+    value.parse(SERVER, |text| {
+        let address = address::server(place.base(), text)?;
+        match taken.claim(text.to_owned(), &place) {
+            Some(before) => Err(format!("is {before} already")),
+            None => Ok((text.to_owned(), address)),
+        }
+    })
+}

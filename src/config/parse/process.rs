@@ -1,0 +1,120 @@
+//! `[server]` and `[log]`.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Binds, CONNECTIONS_MAX, OR_ZERO, POSITIVE, count};
+use crate::config::address::{self, FACILITIES, LOG_TARGET};
+use crate::config::raw::Table;
+use crate::config::{AccessFormat, Bind, Log, LogLevel, LogTarget, Server, Threads};
+
+const DRAIN_TIMEOUT: Duration = Duration::from_mins(10);
+const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+/// More threads than any machine has cores.
+const THREADS_MAX: u64 = 1024;
+/// Longest name of a user, in bytes (useradd(8)).
+const USER_LEN_MAX: usize = 32;
+
+/// Reads `[server]`.
+pub(super) fn server(mut table: Table<'_, '_>, taken: &mut Binds) -> Server {
+    Server {
+        reception_threads: threads(&mut table, "reception_threads"),
+        relay_threads: threads(&mut table, "relay_threads"),
+        max_connections: table
+            .number("max_connections", 1..=CONNECTIONS_MAX)
+            .and_then(count)
+            .unwrap_or(MAX_CONNECTIONS),
+        drain_timeout: table
+            .duration("drain_timeout", OR_ZERO)
+            .unwrap_or(DRAIN_TIMEOUT),
+        drain_window: table.duration("drain_window", POSITIVE),
+        share_port: table.boolean("share_port").unwrap_or(false),
+        user: account(&mut table, "user"),
+        group: account(&mut table, "group"),
+        pid_file: table.path("pid_file"),
+        admin_socket: admin_socket(&mut table, taken),
+        admin_http: admin_http(&mut table, taken),
+    }
+}
+
+fn threads(table: &mut Table<'_, '_>, key: &'static str) -> Threads {
+    let Some(value) = table.take(key) else {
+        return Threads::Auto;
+    };
+    if value.is_text() {
+        let parsed = value.choice(&[("auto", Threads::Auto)]);
+        return parsed.unwrap_or(Threads::Auto);
+    }
+    let number = value.number(1..=THREADS_MAX).and_then(count);
+    number.map_or(Threads::Auto, Threads::Count)
+}
+
+fn account(table: &mut Table<'_, '_>, key: &'static str) -> Option<String> {
+    let wanted = "the name of an account of this system";
+    table.take(key)?.parse(wanted, |text| {
+        let fits = |character: char| {
+            !character.is_whitespace() && !character.is_control() && !":/".contains(character)
+        };
+        if (1..=USER_LEN_MAX).contains(&text.len()) && text.chars().all(fits) {
+            Ok(text.to_owned())
+        } else {
+            Err("is no such name".to_owned())
+        }
+    })
+}
+
+fn admin_socket(table: &mut Table<'_, '_>, taken: &mut Binds) -> Option<PathBuf> {
+    let value = table.take("admin_socket")?;
+    let place = value.place.clone();
+    let path = value.parse("the path of a unix socket", |text| {
+        address::unix_path(place.base(), text)
+    })?;
+    taken.claim(Bind::Unix(path.clone()), &place);
+    Some(path)
+}
+
+fn admin_http(table: &mut Table<'_, '_>, taken: &mut Binds) -> Option<SocketAddr> {
+    let value = table.take("admin_http")?;
+    let place = value.place.clone();
+    let addr = value.parse("IP:PORT or [IPv6]:PORT", address::socket_address)?;
+    taken.claim(Bind::Inet(addr), &place);
+    Some(addr)
+}
+
+/// Reads `[log]`.
+pub(super) fn log(mut table: Table<'_, '_>) -> Log {
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    let formats = [
+        ("json", AccessFormat::Json),
+        ("httplog", AccessFormat::Httplog),
+        ("combined", AccessFormat::Combined),
+        ("off", AccessFormat::Off),
+    ];
+    Log {
+        level: table.choice("level", &levels).unwrap_or(LogLevel::Info),
+        access: table
+            .choice("access", &formats)
+            .unwrap_or(AccessFormat::Json),
+        target: log_target(&mut table).unwrap_or(LogTarget::Stderr),
+        facility: facility(&mut table).unwrap_or("daemon").to_owned(),
+    }
+}
+
+fn log_target(table: &mut Table<'_, '_>) -> Option<LogTarget> {
+    let value = table.take("target")?;
+    let place = value.place.clone();
+    value.parse(LOG_TARGET, |text| address::log_target(place.base(), text))
+}
+
+fn facility(table: &mut Table<'_, '_>) -> Option<&'static str> {
+    let choices = FACILITIES.map(|name| (name, name));
+    table.choice("facility", &choices)
+}

@@ -1,0 +1,401 @@
+//! The effective configuration as TOML that parses to the same configuration again.
+
+use std::fmt::{self, Display, Write};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{
+    AccessFormat, Action, Backend, BackendServer, Balance, Bind, CertificateFiles, Config, Health,
+    HealthKind, Limits, Listener, Log, LogLevel, LogTarget, Mode, Offload, ProxyProtocol, Route,
+    Server, ServerAddress, Threads, Tls, TlsVersion, units,
+};
+use crate::proto::addr::TrustedProxies;
+use crate::proto::proxy;
+
+impl Display for Config {
+    /// Writes every key that has a value, defaults too. Keys that are off stay away.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut page = Page::default();
+        server(&mut page, &self.server);
+        log(&mut page, &self.log);
+        for each in &self.listeners {
+            listener(&mut page, each, &self.backends);
+        }
+        for each in &self.backends {
+            backend(&mut page, each);
+        }
+        f.write_str(page.text.trim_start_matches('\n'))
+    }
+}
+
+/// The text so far.
+#[derive(Debug, Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn header(&mut self, header: &str) {
+        self.line(format_args!("\n{header}"));
+    }
+
+    fn bare(&mut self, key: &str, value: impl Display) {
+        self.line(format_args!("{key} = {value}"));
+    }
+
+    fn quoted(&mut self, key: &str, value: impl Display) {
+        self.bare(key, quoted(&value.to_string()));
+    }
+
+    fn duration(&mut self, key: &str, value: Duration) {
+        self.quoted(key, units::duration_text(value));
+    }
+
+    fn list(&mut self, key: &str, items: impl Iterator<Item = String>) {
+        let items: Vec<String> = items.collect();
+        self.bare(key, format_args!("[{}]", items.join(", ")));
+    }
+
+    fn line(&mut self, line: fmt::Arguments<'_>) {
+        // Writing to a String cannot go wrong.
+        let _ = writeln!(self.text, "{line}");
+    }
+}
+
+/// Writes a text as a string of TOML.
+pub(super) fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            control if control.is_control() => {
+                let _ = write!(out, "\\u{:04X}", u32::from(control));
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn quoted_path(path: &Path) -> String {
+    quoted(&path.to_string_lossy())
+}
+
+fn server(page: &mut Page, server: &Server) {
+    page.header("[server]");
+    threads(page, "reception_threads", server.reception_threads);
+    threads(page, "relay_threads", server.relay_threads);
+    page.bare("max_connections", server.max_connections);
+    page.duration("drain_timeout", server.drain_timeout);
+    if let Some(window) = server.drain_window {
+        page.duration("drain_window", window);
+    }
+    page.bare("share_port", server.share_port);
+    let accounts = [("user", &server.user), ("group", &server.group)];
+    for (key, account) in accounts {
+        if let Some(account) = account {
+            page.quoted(key, account);
+        }
+    }
+    let paths = [
+        ("pid_file", &server.pid_file),
+        ("admin_socket", &server.admin_socket),
+    ];
+    for (key, path) in paths {
+        if let Some(path) = path {
+            page.bare(key, quoted_path(path));
+        }
+    }
+    if let Some(addr) = server.admin_http {
+        page.quoted("admin_http", addr);
+    }
+}
+
+fn threads(page: &mut Page, key: &str, threads: Threads) {
+    match threads {
+        Threads::Auto => page.quoted(key, "auto"),
+        Threads::Count(count) => page.bare(key, count),
+    }
+}
+
+fn log(page: &mut Page, log: &Log) {
+    page.header("[log]");
+    page.quoted(
+        "level",
+        match log.level {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        },
+    );
+    page.quoted(
+        "access",
+        match log.access {
+            AccessFormat::Json => "json",
+            AccessFormat::Httplog => "httplog",
+            AccessFormat::Combined => "combined",
+            AccessFormat::Off => "off",
+        },
+    );
+    page.quoted("target", log_target(&log.target));
+    page.quoted("facility", &log.facility);
+}
+
+fn log_target(target: &LogTarget) -> String {
+    match target {
+        LogTarget::Stderr => "stderr".to_owned(),
+        LogTarget::Journald => "journald".to_owned(),
+        LogTarget::File(path) => format!("file:{}", path.display()),
+        LogTarget::SyslogUdp(receiver, None) => format!("syslog:{receiver}"),
+        LogTarget::SyslogUdp(receiver, Some(facility)) => format!("syslog:{receiver}/{facility}"),
+        LogTarget::SyslogUnix(path) => format!("syslog:unix:{}", path.display()),
+    }
+}
+
+fn listener(page: &mut Page, listener: &Listener, backends: &[Backend]) {
+    page.header("[[listener]]");
+    page.quoted("name", &listener.name);
+    page.list(
+        "bind",
+        listener
+            .bind
+            .iter()
+            .map(|bind| quoted(&Bind::to_string(bind))),
+    );
+    page.quoted(
+        "mode",
+        match listener.mode {
+            Mode::Http => "http",
+            Mode::Tcp => "tcp",
+            Mode::Sni => "sni",
+        },
+    );
+    page.quoted(
+        "proxy_protocol",
+        match listener.proxy_protocol {
+            ProxyProtocol::Off => "off",
+            ProxyProtocol::Optional => "optional",
+            ProxyProtocol::Require => "require",
+        },
+    );
+    trusted_proxies(page, &listener.trusted_proxies);
+    if let Some(tls) = &listener.tls {
+        self::tls(page, tls);
+    }
+    page.header("[listener.timeouts]");
+    page.duration("proxy_header", listener.timeouts.proxy_header);
+    page.duration("tls_handshake", listener.timeouts.tls_handshake);
+    page.duration("request_header", listener.timeouts.request_header);
+    page.duration("keep_alive", listener.timeouts.keep_alive);
+    limits(page, &listener.limits);
+    for each in &listener.routes {
+        route(page, each, backends);
+    }
+}
+
+fn trusted_proxies(page: &mut Page, trusted: &TrustedProxies) {
+    let ranges = trusted
+        .ranges
+        .iter()
+        .map(|range| quoted(&range.to_string()));
+    let unix = trusted.unix.then(|| quoted("unix:"));
+    page.list("trusted_proxies", ranges.chain(unix));
+}
+
+fn tls(page: &mut Page, tls: &Tls) {
+    page.header("[listener.tls]");
+    page.list("certificates", tls.certificates.iter().map(certificate));
+    if let Some(client_ca) = &tls.client_ca {
+        page.bare("client_ca", quoted_path(client_ca));
+    }
+    page.quoted(
+        "min_version",
+        match tls.min_version {
+            TlsVersion::V1_2 => "1.2",
+            TlsVersion::V1_3 => "1.3",
+        },
+    );
+    page.quoted(
+        "offload",
+        match tls.offload {
+            Offload::Adaptive => "adaptive",
+            Offload::Always => "always",
+            Offload::Never => "never",
+        },
+    );
+}
+
+fn certificate(files: &CertificateFiles) -> String {
+    if files.cert == files.key {
+        return quoted_path(&files.cert);
+    }
+    let (cert, key) = (quoted_path(&files.cert), quoted_path(&files.key));
+    format!("{{ cert = {cert}, key = {key} }}")
+}
+
+fn limits(page: &mut Page, limits: &Limits) {
+    let size = |bytes: usize| units::size_text(u64::try_from(bytes).unwrap_or(u64::MAX));
+    page.header("[listener.limits]");
+    page.quoted("request_line", size(limits.request_line));
+    page.quoted("head", size(limits.head));
+    page.bare("headers", limits.headers);
+    match limits.max_body {
+        None => page.quoted("max_body", "none"),
+        Some(bytes) => page.quoted("max_body", units::size_text(bytes)),
+    }
+}
+
+fn route(page: &mut Page, route: &Route, backends: &[Backend]) {
+    page.header("[[listener.route]]");
+    let names = [("host", &route.host), ("server_name", &route.server_name)];
+    for (key, patterns) in names {
+        if !patterns.is_empty() {
+            page.list(
+                key,
+                patterns.iter().map(|pattern| quoted(&pattern.to_string())),
+            );
+        }
+    }
+    if let Some(path) = &route.path {
+        page.quoted("path", path);
+    }
+    if let Some(websocket) = route.websocket {
+        page.bare("websocket", websocket);
+    }
+    if let Some(scheme) = route.scheme {
+        page.quoted("scheme", scheme.as_str());
+    }
+    if !route.client.is_empty() {
+        page.list(
+            "client",
+            route.client.iter().map(|range| quoted(&range.to_string())),
+        );
+    }
+    action(page, &route.action, backends);
+}
+
+fn action(page: &mut Page, action: &Action, backends: &[Backend]) {
+    match action {
+        Action::Backend(id) => {
+            if let Some(backend) = backends.get(id.0) {
+                page.quoted("backend", &backend.name);
+            }
+        }
+        Action::Redirect(redirect) => {
+            let scheme = redirect.scheme.map(|scheme| quoted(scheme.as_str()));
+            let parts = [
+                ("scheme", scheme),
+                ("host", redirect.host.as_deref().map(quoted)),
+                ("port", redirect.port.map(|port| port.to_string())),
+                ("status", Some(redirect.status.to_string())),
+            ];
+            page.bare("redirect", inline_table(&parts));
+        }
+        Action::Respond(respond) => {
+            let parts = [
+                ("status", Some(respond.status.to_string())),
+                ("body", Some(quoted(&respond.body))),
+            ];
+            page.bare("respond", inline_table(&parts));
+        }
+    }
+}
+
+fn inline_table(parts: &[(&str, Option<String>)]) -> String {
+    let part = |(key, value): &(&str, Option<String>)| {
+        let value = value.as_ref()?;
+        Some(format!("{key} = {value}"))
+    };
+    let parts: Vec<String> = parts.iter().filter_map(part).collect();
+    format!("{{ {} }}", parts.join(", "))
+}
+
+fn backend(page: &mut Page, backend: &Backend) {
+    page.header("[[backend]]");
+    page.quoted("name", &backend.name);
+    page.quoted(
+        "balance",
+        match backend.balance {
+            Balance::Source => "source",
+            Balance::RoundRobin => "round_robin",
+            Balance::LeastConnections => "least_connections",
+            Balance::RandomTwo => "random_two",
+            Balance::Maglev => "maglev",
+        },
+    );
+    page.bare("keep_alive", backend.keep_alive);
+    page.bare("max_queue", backend.max_queue);
+    page.header("[backend.timeouts]");
+    page.duration("connect", backend.timeouts.connect);
+    page.duration("queue", backend.timeouts.queue);
+    page.duration("response", backend.timeouts.response);
+    page.duration("tunnel_idle", backend.timeouts.tunnel_idle);
+    page.duration("half_close", backend.timeouts.half_close);
+    health(page, backend.health.as_ref());
+    for each in &backend.servers {
+        backend_server(page, each);
+    }
+}
+
+fn health(page: &mut Page, health: Option<&Health>) {
+    page.header("[backend.health]");
+    let Some(health) = health else {
+        page.quoted("kind", "off");
+        return;
+    };
+    page.quoted(
+        "kind",
+        match health.kind {
+            HealthKind::Http => "http",
+            HealthKind::Tcp => "tcp",
+            HealthKind::Websocket => "websocket",
+        },
+    );
+    if health.kind != HealthKind::Tcp {
+        page.quoted("path", &health.path);
+        if let Some(host) = &health.host {
+            page.quoted("host", host);
+        }
+    }
+    if health.kind == HealthKind::Http {
+        page.quoted("expect", units::status_ranges_text(&health.expect));
+    }
+    page.duration("interval", health.interval);
+    page.duration("timeout", health.timeout);
+    page.bare("rise", health.rise);
+    page.bare("fall", health.fall);
+}
+
+/// `send_proxy` stands at each server, where it counts; the backend's is only its default.
+fn backend_server(page: &mut Page, server: &BackendServer) {
+    page.header("[[backend.server]]");
+    page.quoted(
+        "address",
+        match &server.address {
+            ServerAddress::Inet(ip, port) => SocketAddr::new(*ip, *port).to_string(),
+            ServerAddress::Name(name, port) => format!("{name}:{port}"),
+            ServerAddress::Unix(path) => format!("unix:{}", path.display()),
+        },
+    );
+    page.bare("weight", server.weight);
+    if let Some(limit) = server.max_connections {
+        page.bare("max_connections", NonZeroUsize::get(limit));
+    }
+    page.quoted(
+        "send_proxy",
+        match server.send_proxy {
+            None => "off",
+            Some(proxy::Version::V1) => "v1",
+            Some(proxy::Version::V2) => "v2",
+        },
+    );
+}
