@@ -1,9 +1,188 @@
-//! The command line.
+//! The command line: what can be typed, and who does it.
+//!
+//! Exit codes: 0 fine, 1 could not run or died, 2 usage or configuration.
 
+mod check;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{admin, config};
+
+/// Wrong usage, or a wrong configuration.
+const EXIT_USAGE: u8 = 2;
 
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    match CommandLine::parse().command {
+        Command::Run(options) => run::run(options),
+        Command::Check(options) => check::check(&options),
+        Command::Doctor { json } => admin::doctor::run(json),
+        Command::Demo { listen } => admin::demo::run(listen),
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  longsplice demo
+      See it work: no file, no root; prints the URL of a page to open.
+  longsplice run --listen 0.0.0.0:8080 --to 127.0.0.1:3000
+      Stand in front of one application, without a file.
+  longsplice check -c /etc/longsplice.toml && longsplice run -c /etc/longsplice.toml
+      Look for every mistake of a file first, then run it.
+
+Exit codes:
+  0  fine
+  1  could not run, or died
+  2  usage or configuration";
+
+/// Kernel-accelerated L4 splice proxy for WebSocket applications.
+#[derive(Debug, Parser)]
+#[command(name = "longsplice", version)]
+#[command(after_help = EXAMPLES, disable_help_subcommand = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run in the foreground until SIGTERM or SIGINT
+    ///
+    /// With a file (-c), or without one for a single application (--listen and --to): the
+    /// same engine and the same rules. Log and access lines go to standard error.
+    #[command(verbatim_doc_comment)]
+    Run(RunOptions),
+    /// Look for every mistake of a configuration file
+    ///
+    /// All of them at once, each with its position and with what is allowed. Nothing is
+    /// opened but the file and the certificates it names.
+    #[command(verbatim_doc_comment)]
+    Check(CheckOptions),
+    /// Show what this kernel and machine offer
+    ///
+    /// One line for each capability (io_uring, kTLS, splice, limits), with what to do
+    /// when it is missing. Nothing is changed.
+    #[command(verbatim_doc_comment)]
+    Doctor {
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a WebSocket through the proxy: no file, no root
+    ///
+    /// Starts an embedded echo application and the proxy in front of it, and prints
+    /// the URL of a page to try it in a browser.
+    #[command(verbatim_doc_comment)]
+    Demo {
+        /// Where to listen.
+        #[arg(long, value_name = "IP:PORT")]
+        listen: Option<SocketAddr>,
+    },
+}
+
+const RUN_HELP: &str = "\
+Signals:
+  SIGTERM, SIGINT   drain: accept nothing new, wait for tunnels (server.drain_timeout), exit 0;
+                    a second one ends at once with exit 1
+
+Addresses:
+  --listen  IP:PORT, [IPv6]:PORT or unix:/path
+  --to      IP:PORT, [IPv6]:PORT, NAME:PORT or unix:/path
+
+Examples:
+  longsplice run -c /etc/longsplice.toml
+  longsplice run --listen 0.0.0.0:8080 --to localhost:3000
+  longsplice run --listen '[::]:80' --to unix:/run/app.sock \\
+      --proxy-protocol require --trust 10.0.0.0/8 --send-proxy v1";
+
+/// Options of `run`: a file, or the one-liner.
+#[derive(Debug, Args)]
+#[command(
+    after_help = RUN_HELP,
+    override_usage = "longsplice run -c FILE\n       longsplice run --listen ADDR --to ADDR [OPTIONS]"
+)]
+struct RunOptions {
+    /// Configuration file, in TOML.
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        required_unless_present = "listen",
+        conflicts_with = "one_liner"
+    )]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    one_liner: OneLinerOptions,
+}
+
+/// The sidecar one-liner: the same engine and the same rules, without a file.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Without a file")]
+#[group(id = "one_liner", multiple = true)]
+struct OneLinerOptions {
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", requires = "to")]
+    listen: Option<String>,
+    /// The server to forward to
+    #[arg(long, value_name = "ADDR", requires = "listen")]
+    to: Option<String>,
+    /// What is spoken: requests are routed, or bytes passed on
+    #[arg(long, requires = "listen", default_value = "http", value_parser = ["http", "tcp"])]
+    mode: String,
+    /// End TLS here: the chain, leaf first, with the key
+    #[arg(long, value_name = "PEM", requires = "listen")]
+    tls_cert: Option<PathBuf>,
+    /// The key, if it has a file of its own
+    #[arg(long, value_name = "PEM", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Whether a PROXY header comes first
+    #[arg(
+        long,
+        value_name = "WHEN",
+        requires = "listen",
+        default_value = "off",
+        value_parser = ["off", "optional", "require"]
+    )]
+    proxy_protocol: String,
+    /// Whose PROXY header and X-Forwarded-* are believed (repeatable)
+    #[arg(long, value_name = "CIDR", requires = "listen")]
+    trust: Vec<String>,
+    /// Send the server a PROXY header of this version
+    #[arg(long, value_name = "VERSION", requires = "listen", value_parser = ["v1", "v2"])]
+    send_proxy: Option<String>,
+}
+
+const CHECK_HELP: &str = "\
+Each mistake is a line on standard error:
+  FILE:LINE:COL: key.path: what is wrong; what is allowed
+A file without mistakes is answered with 'FILE: ok' on standard output.
+
+Exit codes:
+  0  the file can be run
+  2  it cannot, or cannot be read";
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+#[command(after_help = CHECK_HELP)]
+struct CheckOptions {
+    /// Configuration file, in TOML.
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// Print the effective configuration with every default, as TOML, instead of 'ok'.
+    #[arg(long)]
+    print: bool,
+}
+
+/// Reports what is wrong with a configuration.
+fn report(errors: &config::Errors) -> ExitCode {
+    eprint!("{errors}");
+    ExitCode::from(EXIT_USAGE)
 }

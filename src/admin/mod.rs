@@ -1,3 +1,4 @@
 //! What operators read.
 
+pub mod demo;
 pub mod doctor;

@@ -1,0 +1,40 @@
+//! `longsplice check`: every mistake of a file, or `FILE: ok`, or the effective configuration.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use super::{CheckOptions, report};
+use crate::config::{self, Config};
+
+/// Checks a file.
+pub(super) fn check(options: &CheckOptions) -> ExitCode {
+    let config = match config::load(&options.config) {
+        Ok(config) => config,
+        Err(errors) => return report(&errors),
+    };
+    remark(&config, options);
+    let answer = if options.print {
+        config.to_string()
+    } else {
+        format!("{}: ok\n", options.config.display())
+    };
+    match std::io::stdout().write_all(answer.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Nobody reads the answer (a closed pipe): no reason to panic, but not fine either.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Says on standard error what is legal but deserves a word.
+fn remark(config: &Config, options: &CheckOptions) {
+    for warning in &config.warnings {
+        eprintln!("warning: {warning}");
+    }
+    if !config.without_effect.is_empty() {
+        eprintln!(
+            "warning: {}: without effect in this version: {}",
+            options.config.display(),
+            config.without_effect.join(", ")
+        );
+    }
+}
