@@ -16,8 +16,8 @@ use crate::sys::probe::{self, KtlsOffer, LimitPair, Refusal, Suite};
 
 /// Descriptors of one connection: the client's socket and the server's.
 const FDS_PER_CONNECTION: u64 = 2;
-/// Descriptors for pipes, listeners, rings, logs and health checks.
-const FDS_RESERVE: u64 = 1024;
+/// Descriptors for listeners, rings, pipes and logs, as `server` reckons as well.
+const FDS_RESERVE: u64 = 256;
 /// Default of `server.max_connections`.
 const MAX_CONNECTIONS_DEFAULT: u64 = 65_536;
 /// Pages of one pooled pipe: 256 KiB of 4 KiB pages.
@@ -372,25 +372,25 @@ fn judge_open_files(limit: Option<LimitPair>) -> Item {
     };
     let shown =
         |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
+    let raised = if soft == hard {
+        String::new()
+    } else {
+        format!(", raised to {} at start", shown(hard))
+    };
     let found = format!(
-        "{} open descriptors (hard limit {}); max_connections = {MAX_CONNECTIONS_DEFAULT} takes {wanted}",
+        "{} open descriptors{raised}; max_connections = {MAX_CONNECTIONS_DEFAULT} takes {wanted}",
         shown(soft),
-        shown(hard),
     );
     let item = Item::ok("nofile", found)
         .figure("soft", soft)
         .figure("hard", hard)
         .figure("wanted", wanted);
-    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= wanted);
-    if enough(soft) {
-        item
-    } else if enough(hard) {
-        item.noted(format!("ulimit -n {wanted}, or LimitNOFILE={wanted}"))
-    } else {
-        item.noted(format!(
-            "LimitNOFILE={wanted} in the service, or a smaller server.max_connections"
-        ))
+    if hard.is_none_or(|hard| hard >= wanted) {
+        return item;
     }
+    item.noted(format!(
+        "LimitNOFILE={wanted} in the service, or a smaller server.max_connections"
+    ))
 }
 
 fn judge_locked_memory(limit: Option<LimitPair>) -> Item {
@@ -544,23 +544,23 @@ mod tests {
         check_text(
             &well_found(),
             &expect![[r#"
-            Linux 7.2.13
-            ok       io_uring                single issuer, deferred task work
-            ok       splice                  socket to pipe to socket
-            ok       ktls                    with rekeying
-            ok       tls12-aes128gcm         tx rx
-            ok       tls12-aes256gcm         tx rx
-            ok       tls12-chacha20poly1305  tx rx
-            ok       tls13-aes128gcm         tx rx
-            ok       tls13-aes256gcm         tx rx
-            ok       tls13-chacha20poly1305  tx rx
-            ok       nofile                  1048576 open descriptors (hard limit 1048576); max_connections = 65536 takes 132096
-            ok       pipe_pages              16384 pages per user (hard limit none), 1048576 bytes per pipe
-            ok       ports                   64512 local ports (1024 to 65535, none reserved): as many connections to one server address
-            ok       memlock                 1048576 bytes; rings are not charged to it
-            ok       listen_queue            net.core.somaxconn = 4096
-            ok       syn_queue               net.ipv4.tcp_max_syn_backlog = 4096
-        "#]],
+                Linux 7.2.13
+                ok       io_uring                single issuer, deferred task work
+                ok       splice                  socket to pipe to socket
+                ok       ktls                    with rekeying
+                ok       tls12-aes128gcm         tx rx
+                ok       tls12-aes256gcm         tx rx
+                ok       tls12-chacha20poly1305  tx rx
+                ok       tls13-aes128gcm         tx rx
+                ok       tls13-aes256gcm         tx rx
+                ok       tls13-chacha20poly1305  tx rx
+                ok       nofile                  1048576 open descriptors; max_connections = 65536 takes 131328
+                ok       pipe_pages              16384 pages per user (hard limit none), 1048576 bytes per pipe
+                ok       ports                   64512 local ports (1024 to 65535, none reserved): as many connections to one server address
+                ok       memlock                 1048576 bytes; rings are not charged to it
+                ok       listen_queue            net.core.somaxconn = 4096
+                ok       syn_queue               net.ipv4.tcp_max_syn_backlog = 4096
+            "#]],
         );
     }
 
@@ -569,24 +569,24 @@ mod tests {
         check_text(
             &bare(),
             &expect![[r#"
-            Linux 6.1.0
-            missing  io_uring      io_uring_setup: EPERM (Operation not permitted); tunnels are moved by epoll instead; kernel.io_uring_disabled = 2
-                                   -> sysctl -w kernel.io_uring_disabled=0
-            missing  splice        splice: EPERM (Operation not permitted); bulk is copied instead
-                                   -> allow splice and pipe2 in the container's seccomp profile
-            missing  ktls          setsockopt(TCP_ULP): ENOENT (No such file or directory); records are made in user space
-                                   -> modprobe tls (and add it to /etc/modules-load.d), or use a kernel with CONFIG_TLS
-            note     nofile        1024 open descriptors (hard limit 4096); max_connections = 65536 takes 132096
-                                   -> LimitNOFILE=132096 in the service, or a smaller server.max_connections
-            note     pipe_pages    1024 pages per user (hard limit none), 1048576 bytes per pipe
-                                   -> sysctl -w fs.pipe-user-pages-soft=16384 (bulk beyond it is copied, not spliced)
-            note     ports         28232 local ports (32768 to 60999, reserved 40000-40100): as many connections to one server address
-                                   -> sysctl -w net.ipv4.ip_local_port_range='1024 65535', or more server addresses
-            ok       memlock       65536 bytes; rings are not charged to it
-            note     listen_queue  net.core.somaxconn = 128
-                                   -> sysctl -w net.core.somaxconn=4096 (bursts of new connections are dropped beyond it)
-            ok       syn_queue     net.ipv4.tcp_max_syn_backlog cannot be read here
-        "#]],
+                Linux 6.1.0
+                missing  io_uring      io_uring_setup: EPERM (Operation not permitted); tunnels are moved by epoll instead; kernel.io_uring_disabled = 2
+                                       -> sysctl -w kernel.io_uring_disabled=0
+                missing  splice        splice: EPERM (Operation not permitted); bulk is copied instead
+                                       -> allow splice and pipe2 in the container's seccomp profile
+                missing  ktls          setsockopt(TCP_ULP): ENOENT (No such file or directory); records are made in user space
+                                       -> modprobe tls (and add it to /etc/modules-load.d), or use a kernel with CONFIG_TLS
+                note     nofile        1024 open descriptors, raised to 4096 at start; max_connections = 65536 takes 131328
+                                       -> LimitNOFILE=131328 in the service, or a smaller server.max_connections
+                note     pipe_pages    1024 pages per user (hard limit none), 1048576 bytes per pipe
+                                       -> sysctl -w fs.pipe-user-pages-soft=16384 (bulk beyond it is copied, not spliced)
+                note     ports         28232 local ports (32768 to 60999, reserved 40000-40100): as many connections to one server address
+                                       -> sysctl -w net.ipv4.ip_local_port_range='1024 65535', or more server addresses
+                ok       memlock       65536 bytes; rings are not charged to it
+                note     listen_queue  net.core.somaxconn = 128
+                                       -> sysctl -w net.core.somaxconn=4096 (bursts of new connections are dropped beyond it)
+                ok       syn_queue     net.ipv4.tcp_max_syn_backlog cannot be read here
+            "#]],
         );
     }
 
@@ -601,123 +601,44 @@ mod tests {
         check_text(
             &findings,
             &expect![[r#"
-            Linux 7.2.13
-            ok       io_uring                single issuer, deferred task work
-            ok       splice                  socket to pipe to socket
-            note     ktls                    without rekeying: a KeyUpdate ends a connection that the kernel encrypts
-                                             -> use a kernel of 6.14 or newer where clients send KeyUpdate
-            ok       tls12-aes128gcm         tx rx
-            ok       tls12-aes256gcm         tx rx
-            missing  tls12-chacha20poly1305  tx refused by setsockopt(TLS_TX): ENOENT (No such file or directory), rx refused by setsockopt(TLS_RX): ENOENT (No such file or directory)
-                                             -> modprobe chacha20poly1305
-            ok       tls13-aes128gcm         tx rx
-            ok       tls13-aes256gcm         tx rx
-            missing  tls13-chacha20poly1305  tx works, rx refused by setsockopt(TLS_RX): ENOENT (No such file or directory)
-                                             -> modprobe chacha20poly1305
-            ok       nofile                  1048576 open descriptors (hard limit 1048576); max_connections = 65536 takes 132096
-            ok       pipe_pages              16384 pages per user (hard limit none), 1048576 bytes per pipe
-            ok       ports                   64512 local ports (1024 to 65535, none reserved): as many connections to one server address
-            ok       memlock                 1048576 bytes; rings are not charged to it
-            ok       listen_queue            net.core.somaxconn = 4096
-            ok       syn_queue               net.ipv4.tcp_max_syn_backlog = 4096
-        "#]],
+                Linux 7.2.13
+                ok       io_uring                single issuer, deferred task work
+                ok       splice                  socket to pipe to socket
+                note     ktls                    without rekeying: a KeyUpdate ends a connection that the kernel encrypts
+                                                 -> use a kernel of 6.14 or newer where clients send KeyUpdate
+                ok       tls12-aes128gcm         tx rx
+                ok       tls12-aes256gcm         tx rx
+                missing  tls12-chacha20poly1305  tx refused by setsockopt(TLS_TX): ENOENT (No such file or directory), rx refused by setsockopt(TLS_RX): ENOENT (No such file or directory)
+                                                 -> modprobe chacha20poly1305
+                ok       tls13-aes128gcm         tx rx
+                ok       tls13-aes256gcm         tx rx
+                missing  tls13-chacha20poly1305  tx works, rx refused by setsockopt(TLS_RX): ENOENT (No such file or directory)
+                                                 -> modprobe chacha20poly1305
+                ok       nofile                  1048576 open descriptors; max_connections = 65536 takes 131328
+                ok       pipe_pages              16384 pages per user (hard limit none), 1048576 bytes per pipe
+                ok       ports                   64512 local ports (1024 to 65535, none reserved): as many connections to one server address
+                ok       memlock                 1048576 bytes; rings are not charged to it
+                ok       listen_queue            net.core.somaxconn = 4096
+                ok       syn_queue               net.ipv4.tcp_max_syn_backlog = 4096
+            "#]],
         );
     }
 
     #[test]
     fn json_of_a_machine_that_has_nothing() {
-        let json = serde_json::to_string_pretty(&bare().report().to_json()).unwrap();
+        let json = bare().report().to_json();
+        let mut lines = String::new();
+        for (key, value) in json.as_object().unwrap() {
+            let _ = writeln!(lines, "{key} {value}");
+        }
         expect![[r#"
-            {
-              "advice": [
-                "io_uring: sysctl -w kernel.io_uring_disabled=0",
-                "splice: allow splice and pipe2 in the container's seccomp profile",
-                "ktls: modprobe tls (and add it to /etc/modules-load.d), or use a kernel with CONFIG_TLS",
-                "nofile: LimitNOFILE=132096 in the service, or a smaller server.max_connections",
-                "pipe_pages: sysctl -w fs.pipe-user-pages-soft=16384 (bulk beyond it is copied, not spliced)",
-                "ports: sysctl -w net.ipv4.ip_local_port_range='1024 65535', or more server addresses",
-                "listen_queue: sysctl -w net.core.somaxconn=4096 (bursts of new connections are dropped beyond it)"
-              ],
-              "io_uring": {
-                "ok": false,
-                "why": "io_uring_setup: EPERM (Operation not permitted); tunnels are moved by epoll instead; kernel.io_uring_disabled = 2"
-              },
-              "kernel": "6.1.0",
-              "ktls": {
-                "ciphers": {
-                  "tls12-aes128gcm": {
-                    "rx": false,
-                    "tx": false
-                  },
-                  "tls12-aes256gcm": {
-                    "rx": false,
-                    "tx": false
-                  },
-                  "tls12-chacha20poly1305": {
-                    "rx": false,
-                    "tx": false
-                  },
-                  "tls13-aes128gcm": {
-                    "rx": false,
-                    "tx": false
-                  },
-                  "tls13-aes256gcm": {
-                    "rx": false,
-                    "tx": false
-                  },
-                  "tls13-chacha20poly1305": {
-                    "rx": false,
-                    "tx": false
-                  }
-                },
-                "ok": false,
-                "rekey": false,
-                "why": "setsockopt(TCP_ULP): ENOENT (No such file or directory); records are made in user space"
-              },
-              "limits": {
-                "listen_queue": {
-                  "length": 128,
-                  "ok": false,
-                  "why": "net.core.somaxconn = 128"
-                },
-                "memlock": {
-                  "hard": null,
-                  "ok": true,
-                  "soft": 65536,
-                  "why": ""
-                },
-                "nofile": {
-                  "hard": 4096,
-                  "ok": false,
-                  "soft": 1024,
-                  "wanted": 132096,
-                  "why": "1024 open descriptors (hard limit 4096); max_connections = 65536 takes 132096"
-                },
-                "pipe_pages": {
-                  "hard": 0,
-                  "ok": false,
-                  "size_max": 1048576,
-                  "soft": 1024,
-                  "why": "1024 pages per user (hard limit none), 1048576 bytes per pipe"
-                },
-                "ports": {
-                  "first": 32768,
-                  "last": 60999,
-                  "ok": false,
-                  "reserved": "40000-40100",
-                  "time_wait_reuse": 2,
-                  "why": "28232 local ports (32768 to 60999, reserved 40000-40100): as many connections to one server address"
-                },
-                "syn_queue": {
-                  "ok": true,
-                  "why": ""
-                }
-              },
-              "splice": {
-                "ok": false,
-                "why": "splice: EPERM (Operation not permitted); bulk is copied instead"
-              }
-            }"#]].assert_eq(&json);
+            advice ["io_uring: sysctl -w kernel.io_uring_disabled=0","splice: allow splice and pipe2 in the container's seccomp profile","ktls: modprobe tls (and add it to /etc/modules-load.d), or use a kernel with CONFIG_TLS","nofile: LimitNOFILE=131328 in the service, or a smaller server.max_connections","pipe_pages: sysctl -w fs.pipe-user-pages-soft=16384 (bulk beyond it is copied, not spliced)","ports: sysctl -w net.ipv4.ip_local_port_range='1024 65535', or more server addresses","listen_queue: sysctl -w net.core.somaxconn=4096 (bursts of new connections are dropped beyond it)"]
+            io_uring {"ok":false,"why":"io_uring_setup: EPERM (Operation not permitted); tunnels are moved by epoll instead; kernel.io_uring_disabled = 2"}
+            kernel "6.1.0"
+            ktls {"ciphers":{"tls12-aes128gcm":{"rx":false,"tx":false},"tls12-aes256gcm":{"rx":false,"tx":false},"tls12-chacha20poly1305":{"rx":false,"tx":false},"tls13-aes128gcm":{"rx":false,"tx":false},"tls13-aes256gcm":{"rx":false,"tx":false},"tls13-chacha20poly1305":{"rx":false,"tx":false}},"ok":false,"rekey":false,"why":"setsockopt(TCP_ULP): ENOENT (No such file or directory); records are made in user space"}
+            limits {"listen_queue":{"length":128,"ok":false,"why":"net.core.somaxconn = 128"},"memlock":{"hard":null,"ok":true,"soft":65536,"why":""},"nofile":{"hard":4096,"ok":false,"soft":1024,"wanted":131328,"why":"1024 open descriptors, raised to 4096 at start; max_connections = 65536 takes 131328"},"pipe_pages":{"hard":0,"ok":false,"size_max":1048576,"soft":1024,"why":"1024 pages per user (hard limit none), 1048576 bytes per pipe"},"ports":{"first":32768,"last":60999,"ok":false,"reserved":"40000-40100","time_wait_reuse":2,"why":"28232 local ports (32768 to 60999, reserved 40000-40100): as many connections to one server address"},"syn_queue":{"ok":true,"why":""}}
+            splice {"ok":false,"why":"splice: EPERM (Operation not permitted); bulk is copied instead"}
+        "#]].assert_eq(&lines);
     }
 
     #[test]
