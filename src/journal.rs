@@ -329,3 +329,39 @@ pub fn clipped(text: &str, len_bytes_max: usize) -> String {
 pub fn peer_of(addr: Option<SocketAddr>) -> PeerAddr {
     addr.map_or(PeerAddr::Unix, PeerAddr::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readme_lists_every_cause_with_its_side() {
+        let readme = include_str!("../README.md");
+        let (_, section) = readme.split_once("### Causes\n").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        let listed: Vec<(&str, &str)> = section
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(|line| {
+                let mut cells = line.split('|').map(str::trim).skip(1);
+                let name = cells.next().unwrap().trim_matches('`');
+                (name, cells.next().unwrap())
+            })
+            .collect();
+        let causes: Vec<(&str, &str)> = Cause::ALL
+            .iter()
+            .map(|cause| (cause.as_str(), cause.side().as_str()))
+            .collect();
+        assert_eq!(listed, causes);
+    }
+
+    #[test]
+    fn causes_are_counted_apart() {
+        let (journal, _entries) = journal();
+        journal.count(Cause::Probe);
+        journal.count(Cause::Probe);
+        let counts = journal.counts();
+        assert_eq!(counts.of(Cause::Probe), 2);
+        assert_eq!(counts.of(Cause::Served), 0);
+    }
+}
