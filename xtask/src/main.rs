@@ -1,8 +1,9 @@
 //! The tasks of the project, run as `cargo xtask TASK`.
 //!
 //! `test` is what a change has to pass, `setup` fetches what the gates need, `tidy` checks the house
-//! rules alone, `fuzz` runs the fuzz targets.
+//! rules alone, `fuzz` runs the fuzz targets, `bench` measures beside the peers.
 
+mod bench;
 mod fuzz;
 mod parts;
 mod process;
@@ -45,6 +46,8 @@ enum Task {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// Measure longsplice beside HAProxy, nginx and a bare splice loop
+    Bench(Box<bench::Options>),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Task::Test { quick, no_setup } => test::run(&top, quick, !no_setup),
         Task::Tidy => tidy::run(&top),
         Task::Fuzz { target, seconds } => fuzz::run(&top, target.as_deref(), seconds),
+        Task::Bench(options) => bench::run(&top, &options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

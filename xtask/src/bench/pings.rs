@@ -1,0 +1,146 @@
+//! Round trips on established tunnels: a fixed number of them, one outstanding per tunnel.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::epoll::EpollFlags;
+
+use super::backend::Backend;
+use super::reactor::{Clients, Reactor, Token, drive, unless_blocked};
+
+/// Tunnels opened at the same time.
+const OPENING_AT_ONCE: usize = 32;
+
+/// Client connections, each of which sends a message, waits for its echo, and sends the next.
+#[derive(Debug)]
+pub(super) struct Pings {
+    tunnels: Vec<Tunnel>,
+    message: Vec<u8>,
+    buffer: Vec<u8>,
+    not_started: usize,
+    outstanding: usize,
+    latencies_ns: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct Tunnel {
+    stream: TcpStream,
+    sent_at: Instant,
+    missing_bytes: usize,
+}
+
+impl Pings {
+    /// Opens `count` tunnels to `proxy`; each has carried one message there and back.
+    pub(super) fn open(
+        reactor: &Reactor,
+        backend: &mut Backend,
+        proxy: SocketAddr,
+        count: usize,
+        message_bytes: usize,
+    ) -> Result<Self> {
+        let mut pings = Self {
+            tunnels: Vec::with_capacity(count),
+            message: vec![b'm'; message_bytes],
+            buffer: vec![0; message_bytes + 1],
+            not_started: 0,
+            outstanding: 0,
+            latencies_ns: Vec::new(),
+        };
+        while pings.tunnels.len() < count {
+            let start = pings.tunnels.len();
+            let end = count.min(start + OPENING_AT_ONCE);
+            for index in start..end {
+                let stream = TcpStream::connect(proxy).context("connect to the proxy")?;
+                stream
+                    .set_nonblocking(true)
+                    .context("non-blocking client")?;
+                stream.set_nodelay(true).context("TCP_NODELAY")?;
+                let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+                reactor.watch(&stream, Token::Client(index), interest)?;
+                pings.tunnels.push(Tunnel {
+                    stream,
+                    sent_at: Instant::now(),
+                    missing_bytes: 0,
+                });
+            }
+            pings.run_on(reactor, backend, start..end, end - start)?;
+        }
+        ensure!(
+            backend.open() >= count,
+            "fewer connections at the backend than tunnels"
+        );
+        Ok(pings)
+    }
+
+    /// Makes `trips` round trips over all tunnels and returns their latencies, sorted.
+    pub(super) fn run(
+        &mut self,
+        reactor: &Reactor,
+        backend: &mut Backend,
+        trips: usize,
+    ) -> Result<Vec<u64>> {
+        self.latencies_ns = Vec::with_capacity(trips);
+        self.run_on(reactor, backend, 0..self.tunnels.len(), trips)?;
+        let mut latencies_ns = std::mem::take(&mut self.latencies_ns);
+        latencies_ns.sort_unstable();
+        Ok(latencies_ns)
+    }
+
+    fn run_on(
+        &mut self,
+        reactor: &Reactor,
+        backend: &mut Backend,
+        tunnels: Range<usize>,
+        trips: usize,
+    ) -> Result<()> {
+        self.not_started = trips;
+        for index in tunnels.take(trips) {
+            self.start_trip(index)?;
+        }
+        drive(reactor, backend, self)
+    }
+
+    fn start_trip(&mut self, index: usize) -> Result<()> {
+        let tunnel = &mut self.tunnels[index];
+        tunnel.sent_at = Instant::now();
+        let sent = tunnel.stream.write(&self.message).context("client write")?;
+        ensure!(
+            sent == self.message.len(),
+            "a ping did not fit the send buffer"
+        );
+        tunnel.missing_bytes = sent;
+        self.not_started -= 1;
+        self.outstanding += 1;
+        Ok(())
+    }
+}
+
+impl Clients for Pings {
+    fn on_ready(&mut self, _: &Reactor, index: usize) -> Result<()> {
+        let tunnel = &mut self.tunnels[index];
+        let read = unless_blocked(tunnel.stream.read(&mut self.buffer)).context("client read")?;
+        let Some(count) = read else { return Ok(()) };
+        ensure!(count > 0, "the proxy closed a tunnel");
+        ensure!(
+            count <= tunnel.missing_bytes,
+            "more bytes came back than were sent"
+        );
+        tunnel.missing_bytes -= count;
+        if tunnel.missing_bytes == 0 {
+            let elapsed_ns = u64::try_from(tunnel.sent_at.elapsed().as_nanos())?;
+            self.latencies_ns.push(elapsed_ns);
+            self.outstanding -= 1;
+            if self.not_started > 0 {
+                self.start_trip(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_finished(&self, _: &Backend) -> bool {
+        self.outstanding == 0
+    }
+}

@@ -1,0 +1,237 @@
+//! From raw rows to medians, ratios and verdicts.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::subject::Subject;
+use super::work::{Amounts, Metric, Work};
+
+/// One figure of one measurement.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Row {
+    /// What was done.
+    pub(super) work: Work,
+    /// In which round.
+    pub(super) round: usize,
+    /// With which proxy.
+    pub(super) subject: Subject,
+    /// What the figure says.
+    pub(super) metric: Metric,
+    /// The figure.
+    pub(super) value: f64,
+}
+
+/// What must hold between longsplice and a peer at the same work in the same run: the metric, the
+/// peer, and the largest ratio.
+type Target = (Metric, Subject, f64);
+
+/// The targets of a work.
+const fn targets(work: Work) -> &'static [Target] {
+    use Metric::{CpuSecondsPerGb, CpuUs, P99Us};
+    use Subject::{Haproxy, HaproxySplice, Nginx, NginxSmallBuffers, SpliceLoop};
+    match work {
+        Work::Trips {
+            tunnels: ..1000, ..
+        } => &[
+            (CpuUs, Haproxy, 0.90),
+            (CpuUs, HaproxySplice, 0.90),
+            (CpuUs, Nginx, 0.95),
+            (P99Us, Haproxy, 1.00),
+            (P99Us, Nginx, 1.00),
+        ],
+        Work::Trips { .. } => &[
+            (CpuUs, Haproxy, 0.70),
+            (CpuUs, HaproxySplice, 0.70),
+            (CpuUs, Nginx, 0.75),
+            (P99Us, Haproxy, 1.00),
+            (P99Us, Nginx, 1.00),
+        ],
+        Work::Bulk => &[
+            (CpuSecondsPerGb, HaproxySplice, 0.35),
+            (CpuSecondsPerGb, Nginx, 0.25),
+            (CpuSecondsPerGb, NginxSmallBuffers, 0.25),
+            (CpuSecondsPerGb, SpliceLoop, 0.90),
+        ],
+        Work::Short => &[(CpuUs, Haproxy, 1.00), (CpuUs, Nginx, 1.05)],
+        Work::Upgrade => &[(CpuUs, Haproxy, 0.90), (CpuUs, Nginx, 1.05)],
+        Work::Idle | Work::Stalled => &[],
+    }
+}
+
+/// The absolute limit of a work, where there is one.
+const fn limit(work: Work) -> Option<(Metric, f64)> {
+    match work {
+        Work::Idle => Some((Metric::ResidentBytes, 300.0)),
+        Work::Stalled => Some((Metric::KernelBytes, 2.0 * 1024.0 * 1024.0)),
+        Work::Trips { .. } | Work::Bulk | Work::Short | Work::Upgrade => None,
+    }
+}
+
+/// Writes the tables as Markdown: medians over the rounds, and ratios of the same round.
+pub(super) fn tables(rows: &[Row], amounts: &Amounts) -> String {
+    let mut text = String::new();
+    for work in Work::ALL {
+        let of_work: Vec<&Row> = rows.iter().filter(|row| row.work == work).collect();
+        if !of_work.is_empty() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "\n### {}: {}\n",
+                work.name(),
+                work.description(amounts)
+            );
+            medians(&mut text, work, &of_work);
+            verdicts(&mut text, work, &of_work);
+        }
+    }
+    text
+}
+
+fn medians(text: &mut String, work: Work, rows: &[&Row]) {
+    let mut metrics: Vec<Metric> = rows.iter().map(|row| row.metric).collect();
+    metrics.sort_unstable();
+    metrics.dedup();
+    let names: Vec<&str> = metrics.iter().map(|metric| metric.name()).collect();
+    let _ = writeln!(text, "| | {} |", names.join(" | "));
+    let _ = writeln!(text, "|---|{}", "---:|".repeat(metrics.len()));
+    for &subject in work.subjects() {
+        let cells: Vec<String> = metrics
+            .iter()
+            .map(|&metric| match median(values(rows, subject, metric)) {
+                Some(value) => number(value),
+                None => "-".to_owned(),
+            })
+            .collect();
+        let _ = writeln!(text, "| {} | {} |", subject.name(), cells.join(" | "));
+    }
+    text.push('\n');
+}
+
+fn verdicts(text: &mut String, work: Work, rows: &[&Row]) {
+    for (metric, peer, ratio_max) in targets(work) {
+        let Some(ratio) = median(ratios(rows, *metric, *peer)) else {
+            continue;
+        };
+        let verdict = if ratio <= *ratio_max { "met" } else { "MISSED" };
+        let _ = writeln!(
+            text,
+            "- {} longsplice / {}: {ratio:.2}, at most {ratio_max:.2}: {verdict}",
+            metric.name(),
+            peer.name()
+        );
+    }
+    if let Some((metric, value_max)) = limit(work)
+        && let Some(value) = median(values(rows, Subject::Longsplice, metric))
+    {
+        let verdict = if value <= value_max { "met" } else { "MISSED" };
+        let (value, value_max) = (number(value), number(value_max));
+        let _ = writeln!(
+            text,
+            "- {} {value}, at most {value_max}: {verdict}",
+            metric.name()
+        );
+    }
+}
+
+fn values(rows: &[&Row], subject: Subject, metric: Metric) -> Vec<f64> {
+    let matching = rows
+        .iter()
+        .filter(|row| row.subject == subject && row.metric == metric);
+    matching.map(|row| row.value).collect()
+}
+
+/// longsplice over a peer, round by round, so that what disturbed a round disturbs both.
+fn ratios(rows: &[&Row], metric: Metric, peer: Subject) -> Vec<f64> {
+    let of = |subject| move |row: &&&Row| row.subject == subject && row.metric == metric;
+    rows.iter()
+        .filter(of(Subject::Longsplice))
+        .filter_map(|ours| {
+            let theirs = rows
+                .iter()
+                .filter(of(peer))
+                .find(|row| row.round == ours.round)?;
+            Some(ours.value / theirs.value)
+        })
+        .collect()
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let upper = *values.get(values.len() / 2)?;
+    let lower = *values.get((values.len() - 1) / 2)?;
+    Some(f64::midpoint(lower, upper))
+}
+
+fn number(value: f64) -> String {
+    if value.abs() >= 1000.0 {
+        format!("{value:.0}")
+    } else if value.abs() >= 100.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.2}")
+    }
+}
+
+/// Writes the raw rows as CSV, below comment lines that say where they come from.
+///
+/// # Errors
+/// A file that cannot be written.
+pub(super) fn save(path: &Path, remarks: &[String], rows: &[Row]) -> Result<()> {
+    let mut text = String::new();
+    for remark in remarks {
+        let _ = writeln!(text, "# {remark}");
+    }
+    text.push_str("work,round,subject,metric,value\n");
+    for Row {
+        work,
+        round,
+        subject,
+        metric,
+        value,
+    } in rows
+    {
+        let (work, subject, metric) = (work.name(), subject.name(), metric.name());
+        let _ = writeln!(text, "{work},{round},{subject},{metric},{value:.4}");
+    }
+    fs::write(path, text).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(round: usize, subject: Subject, value: f64) -> Row {
+        Row {
+            work: Work::Short,
+            round,
+            subject,
+            metric: Metric::CpuUs,
+            value,
+        }
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        let rows = [
+            row(0, Subject::Longsplice, 10.0),
+            row(0, Subject::Nginx, 20.0),
+            row(1, Subject::Nginx, 40.0),
+            row(1, Subject::Longsplice, 30.0),
+            row(2, Subject::Longsplice, 1.0),
+        ];
+        let rows: Vec<&Row> = rows.iter().collect();
+        assert_eq!(ratios(&rows, Metric::CpuUs, Subject::Nginx), [0.5, 0.75]);
+        assert_eq!(ratios(&rows, Metric::P99Us, Subject::Nginx), [0.0; 0]);
+    }
+
+    #[test]
+    fn medians_of_few_values() {
+        assert_eq!(median(vec![]), None);
+        assert_eq!(median(vec![3.0]), Some(3.0));
+        assert_eq!(median(vec![4.0, 1.0]), Some(2.5));
+        assert_eq!(median(vec![9.0, 1.0, 2.0]), Some(2.0));
+    }
+}

@@ -1,0 +1,464 @@
+//! The kinds of work measured, and how each becomes figures.
+
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::backend::{Backend, Behaviour};
+use super::exchanges::Exchanges;
+use super::pings::Pings;
+use super::process;
+use super::reactor::Reactor;
+use super::subject::{Mode, Programs, Proxy, Subject};
+use super::writers::Writers;
+
+/// Time given to a proxy to finish what it does behind the last byte, before its clock is read.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// Tunnels that carry bulk.
+const BULK_TUNNELS: usize = 16;
+
+/// Tunnels whose reader stalls.
+const STALLED_TUNNELS: usize = 16;
+
+/// Bytes each reader takes at full speed before it stalls, so that the kernel's buffers have grown.
+const READ_BEFORE_STALL_BYTES: usize = 32_000_000;
+
+/// Unit of bulk: a gigabyte of 10^9 bytes.
+const GIGABYTE: usize = 1_000_000_000;
+
+/// One kind of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Round trips on `tunnels` tunnels, one outstanding on each.
+    Trips {
+        /// Bytes each way.
+        message_bytes: usize,
+        /// Tunnels active at the same time.
+        tunnels: usize,
+    },
+    /// One way, 64 KiB writes, [`BULK_TUNNELS`] tunnels.
+    Bulk,
+    /// Connect, one round trip of 64 bytes, close; 32 at a time.
+    Short,
+    /// Connect, upgrade to WebSocket, one round trip, close; 32 at a time.
+    Upgrade,
+    /// Tunnels that have carried one message and wait.
+    Idle,
+    /// Tunnels whose reader has stopped while the writer goes on.
+    Stalled,
+}
+
+/// What a figure says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Metric {
+    /// CPU time of the proxy per round trip or connection, microseconds.
+    CpuUs,
+    /// CPU time of the proxy per gigabyte, seconds.
+    CpuSecondsPerGb,
+    /// Median latency, microseconds.
+    P50Us,
+    /// 99th percentile of latency, microseconds.
+    P99Us,
+    /// Share of the measured time in which the proxy ran, percent.
+    BusyPercent,
+    /// Resident bytes per tunnel.
+    ResidentBytes,
+    /// Bytes in the kernel's buffers of the proxy's own sockets, per tunnel.
+    KernelBytes,
+}
+
+impl Metric {
+    /// The name in tables and raw rows.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::CpuUs => "cpu_us",
+            Self::CpuSecondsPerGb => "cpu_s_per_gb",
+            Self::P50Us => "p50_us",
+            Self::P99Us => "p99_us",
+            Self::BusyPercent => "busy_percent",
+            Self::ResidentBytes => "resident_bytes",
+            Self::KernelBytes => "kernel_bytes",
+        }
+    }
+}
+
+/// How much of each work is done.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Amounts {
+    /// Round trips per measurement.
+    pub(super) trips: usize,
+    /// Bytes of bulk per measurement.
+    pub(super) bulk_bytes: usize,
+    /// Short connections or upgrades per measurement.
+    pub(super) connections: usize,
+    /// Idle tunnels; two descriptors each, in the proxy and in the generator.
+    pub(super) idle_tunnels: usize,
+}
+
+/// What a measurement needs to know of its surroundings.
+#[derive(Debug)]
+pub(super) struct Setup {
+    /// The proxies.
+    pub(super) programs: Programs,
+    /// The core of the proxy.
+    pub(super) proxy_core: usize,
+    /// The core of clients and backend.
+    pub(super) load_core: usize,
+    /// How much is done.
+    pub(super) amounts: Amounts,
+}
+
+/// A figure of one measurement.
+pub(super) type Figure = (Metric, f64);
+
+impl Work {
+    /// All works, in the order in which they are run.
+    pub(super) const ALL: [Self; 9] = [
+        Self::Trips {
+            message_bytes: 64,
+            tunnels: 64,
+        },
+        Self::Trips {
+            message_bytes: 1024,
+            tunnels: 64,
+        },
+        Self::Trips {
+            message_bytes: 64,
+            tunnels: 1000,
+        },
+        Self::Trips {
+            message_bytes: 1024,
+            tunnels: 1000,
+        },
+        Self::Bulk,
+        Self::Short,
+        Self::Upgrade,
+        Self::Idle,
+        Self::Stalled,
+    ];
+
+    /// The name in tables and raw rows.
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Trips {
+                message_bytes,
+                tunnels,
+            } => format!("trips-{message_bytes}B-{tunnels}"),
+            Self::Bulk => "bulk".to_owned(),
+            Self::Short => "short".to_owned(),
+            Self::Upgrade => "upgrade".to_owned(),
+            Self::Idle => "idle".to_owned(),
+            Self::Stalled => "stalled".to_owned(),
+        }
+    }
+
+    /// One sentence for the table.
+    pub(super) fn description(self, amounts: &Amounts) -> String {
+        match self {
+            Self::Trips {
+                message_bytes,
+                tunnels,
+            } => format!(
+                "{} round trips of {message_bytes} B on {tunnels} tunnels",
+                amounts.trips
+            ),
+            Self::Bulk => format!(
+                "{} MB one way on {BULK_TUNNELS} tunnels, 64 KiB writes",
+                amounts.bulk_bytes / 1_000_000
+            ),
+            Self::Short => format!(
+                "{} connections, one 64 B round trip each, 32 in flight",
+                amounts.connections
+            ),
+            Self::Upgrade => format!(
+                "{} WebSocket upgrades, one 64 B round trip each, 32 in flight",
+                amounts.connections
+            ),
+            Self::Idle => format!("{} tunnels that wait", amounts.idle_tunnels),
+            Self::Stalled => format!("{STALLED_TUNNELS} tunnels whose reader has stopped"),
+        }
+    }
+
+    /// Who is compared at this work.
+    pub(super) const fn subjects(self) -> &'static [Subject] {
+        use Subject::{Haproxy, HaproxySplice, Longsplice, Nginx, NginxSmallBuffers, SpliceLoop};
+        match self {
+            Self::Bulk => &[
+                Longsplice,
+                Haproxy,
+                HaproxySplice,
+                Nginx,
+                NginxSmallBuffers,
+                SpliceLoop,
+            ],
+            Self::Upgrade => &[Longsplice, Haproxy, Nginx],
+            Self::Trips { .. } | Self::Short | Self::Idle | Self::Stalled => {
+                &[Longsplice, Haproxy, HaproxySplice, Nginx]
+            }
+        }
+    }
+
+    /// Does the work once with `subject` in between.
+    ///
+    /// # Errors
+    /// A proxy that does not start, ends, or loses a byte.
+    pub(super) fn measure(self, subject: Subject, setup: &Setup) -> Result<Vec<Figure>> {
+        let (mode, behaviour) = match self {
+            Self::Trips { .. } | Self::Short | Self::Idle => (Mode::Tcp, Behaviour::Echo),
+            Self::Bulk => (Mode::Tcp, Behaviour::Sink),
+            Self::Stalled => (
+                Mode::Tcp,
+                Behaviour::Stall {
+                    after_bytes: READ_BEFORE_STALL_BYTES,
+                },
+            ),
+            Self::Upgrade => (Mode::Http, Behaviour::UpgradeThenEcho),
+        };
+        let reactor = Reactor::new()?;
+        let mut backend = Backend::start(&reactor, behaviour)?;
+        let address = backend.address()?;
+        let proxy = Proxy::start(subject, mode, &setup.programs, setup.proxy_core, address)?;
+        process::pin(setup.load_core)?;
+        let stage = Stage {
+            reactor: &reactor,
+            backend: &mut backend,
+            proxy: &proxy,
+        };
+        match self {
+            Self::Trips {
+                message_bytes,
+                tunnels,
+            } => stage.trips(message_bytes, tunnels, setup.amounts.trips),
+            Self::Bulk => stage.bulk(setup.amounts.bulk_bytes),
+            Self::Short => stage.connections(false, setup.amounts.connections),
+            Self::Upgrade => stage.connections(true, setup.amounts.connections),
+            Self::Idle => stage.idle(setup.amounts.idle_tunnels),
+            Self::Stalled => stage.stalled(),
+        }
+    }
+}
+
+/// A proxy and the two sides of it, ready for one measurement.
+struct Stage<'a> {
+    reactor: &'a Reactor,
+    backend: &'a mut Backend,
+    proxy: &'a Proxy,
+}
+
+impl Stage<'_> {
+    fn trips(self, message_bytes: usize, tunnels: usize, trips: usize) -> Result<Vec<Figure>> {
+        let Self {
+            reactor,
+            backend,
+            proxy,
+        } = self;
+        let mut pings = Pings::open(reactor, backend, proxy.address, tunnels, message_bytes)?;
+        pings.run(reactor, backend, trips / 10)?;
+        let meter = Meter::start(proxy.pid())?;
+        let latencies_ns = pings.run(reactor, backend, trips)?;
+        Ok(meter.stop()?.per_unit(trips, &latencies_ns))
+    }
+
+    fn bulk(self, bytes: usize) -> Result<Vec<Figure>> {
+        let Self {
+            reactor,
+            backend,
+            proxy,
+        } = self;
+        let mut writers = Writers::open(proxy.address, BULK_TUNNELS)?;
+        writers.transfer(reactor, backend, bytes / 10)?;
+        let meter = Meter::start(proxy.pid())?;
+        writers.transfer(reactor, backend, bytes)?;
+        let spent = meter.stop()?;
+        let gigabytes = bytes as f64 / GIGABYTE as f64;
+        Ok(vec![
+            (Metric::CpuSecondsPerGb, spent.cpu.as_secs_f64() / gigabytes),
+            (Metric::BusyPercent, spent.busy_percent()),
+        ])
+    }
+
+    fn connections(self, upgrade: bool, total: usize) -> Result<Vec<Figure>> {
+        let Self {
+            reactor,
+            backend,
+            proxy,
+        } = self;
+        let mut exchanges = Exchanges::new(proxy.address, upgrade);
+        exchanges.run(reactor, backend, total / 10)?;
+        let meter = Meter::start(proxy.pid())?;
+        let latencies_ns = exchanges.run(reactor, backend, total)?;
+        Ok(meter.stop()?.per_unit(total, &latencies_ns))
+    }
+
+    fn idle(self, tunnels: usize) -> Result<Vec<Figure>> {
+        /// Opened and closed before, so that what every first connection allocates is in place.
+        const EARLIER_CONNECTIONS: usize = 64;
+        const MESSAGE_BYTES: usize = 1024;
+        let Self {
+            reactor,
+            backend,
+            proxy,
+        } = self;
+        Exchanges::new(proxy.address, false).run(reactor, backend, EARLIER_CONNECTIONS)?;
+        sleep(SETTLE);
+        let before = process::resident_bytes(proxy.pid())?;
+        let pings = Pings::open(reactor, backend, proxy.address, tunnels, MESSAGE_BYTES)?;
+        sleep(SETTLE);
+        let after = process::resident_bytes(proxy.pid())?;
+        drop(pings);
+        Ok(vec![(
+            Metric::ResidentBytes,
+            after.saturating_sub(before) as f64 / tunnels as f64,
+        )])
+    }
+
+    fn stalled(self) -> Result<Vec<Figure>> {
+        let Self {
+            reactor,
+            backend,
+            proxy,
+        } = self;
+        let mut writers = Writers::open(proxy.address, STALLED_TUNNELS)?;
+        let before = process::resident_bytes(proxy.pid())?;
+        writers.fill(reactor, backend)?;
+        let after = process::resident_bytes(proxy.pid())?;
+        let kernel = socket_bytes(&process::family(proxy.pid())?)?;
+        let per_tunnel = |bytes: u64| bytes as f64 / STALLED_TUNNELS as f64;
+        Ok(vec![
+            (Metric::KernelBytes, per_tunnel(kernel)),
+            (
+                Metric::ResidentBytes,
+                per_tunnel(after.saturating_sub(before)),
+            ),
+        ])
+    }
+}
+
+/// Reads the clocks around a measurement.
+struct Meter {
+    pid: u32,
+    cpu_ns: u64,
+    started_at: Instant,
+}
+
+/// What a measurement took.
+struct Spent {
+    cpu: Duration,
+    wall: Duration,
+}
+
+impl Meter {
+    fn start(pid: u32) -> Result<Self> {
+        sleep(SETTLE);
+        Ok(Self {
+            pid,
+            cpu_ns: process::cpu_ns(pid)?,
+            started_at: Instant::now(),
+        })
+    }
+
+    fn stop(self) -> Result<Spent> {
+        let wall = self.started_at.elapsed();
+        sleep(SETTLE);
+        let cpu_ns = process::cpu_ns(self.pid)?.saturating_sub(self.cpu_ns);
+        Ok(Spent {
+            cpu: Duration::from_nanos(cpu_ns),
+            wall,
+        })
+    }
+}
+
+impl Spent {
+    fn per_unit(&self, units: usize, sorted_latencies_ns: &[u64]) -> Vec<Figure> {
+        vec![
+            (Metric::CpuUs, self.cpu.as_secs_f64() * 1e6 / units as f64),
+            (Metric::P50Us, percentile_us(sorted_latencies_ns, 50)),
+            (Metric::P99Us, percentile_us(sorted_latencies_ns, 99)),
+            (Metric::BusyPercent, self.busy_percent()),
+        ]
+    }
+
+    fn busy_percent(&self) -> f64 {
+        self.cpu.as_secs_f64() * 100.0 / self.wall.as_secs_f64()
+    }
+}
+
+/// The smallest latency that `percent` of all do not exceed, in microseconds; 0 of none.
+fn percentile_us(sorted_ns: &[u64], percent: usize) -> f64 {
+    let rank = (sorted_ns.len() * percent).div_ceil(100);
+    sorted_ns
+        .get(rank.saturating_sub(1))
+        .map_or(0.0, |&ns| ns as f64 / 1e3)
+}
+
+/// Bytes the kernel holds for the TCP sockets of these processes: received, queued to send, and
+/// reserved.
+///
+/// # Source
+/// `ss -tmnp`; ss(8), `skmem`.
+fn socket_bytes(processes: &[u32]) -> Result<u64> {
+    let output = Command::new("ss")
+        .arg("-Htmnp")
+        .output()
+        .context("run ss (iproute2)")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(sum_socket_bytes(&text, processes))
+}
+
+fn sum_socket_bytes(text: &str, processes: &[u32]) -> u64 {
+    let owners: Vec<String> = processes.iter().map(|pid| format!("pid={pid},")).collect();
+    let is_ours = |line: &str| owners.iter().any(|owner| line.contains(owner));
+    let mut total = 0;
+    let mut ours = false;
+    for line in text.lines() {
+        if !line.starts_with(char::is_whitespace) {
+            ours = is_ours(line);
+        }
+        if let Some((_, memory)) = line.split_once("skmem:(")
+            && ours
+        {
+            let memory = memory.split(')').next().unwrap_or_default();
+            total += memory.split(',').filter_map(held_bytes).sum::<u64>();
+        }
+    }
+    total
+}
+
+/// The bytes of one `skmem` field that counts memory in use: `r` received, `w` queued to send, `f`
+/// reserved, `bl` backlog.
+fn held_bytes(field: &str) -> Option<u64> {
+    let digits = field.find(|char: char| char.is_ascii_digit())?;
+    let (name, value) = field.split_at(digits);
+    matches!(name, "r" | "w" | "f" | "bl")
+        .then(|| value.parse().ok())
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_ranks() {
+        let sorted: Vec<u64> = (1..=200).map(|value| value * 1000).collect();
+        assert_eq!(percentile_us(&sorted, 50).to_string(), "100");
+        assert_eq!(percentile_us(&sorted, 99).to_string(), "198");
+        assert_eq!(percentile_us(&[5000], 99).to_string(), "5");
+        assert_eq!(percentile_us(&[], 99).to_string(), "0");
+    }
+
+    #[test]
+    fn only_memory_of_the_proxy_is_summed() {
+        let text = "\
+ESTAB 0 0 127.0.0.1:1 127.0.0.1:2 users:((\"nginx\",pid=10,fd=3))
+\t skmem:(r100,rb131072,t7,tb2626560,f20,w3,o0,bl4,d9)
+ESTAB 0 0 127.0.0.1:2 127.0.0.1:1 users:((\"nginx\",pid=101,fd=3))
+\t skmem:(r5000,rb131072,t0,tb2626560,f0,w0,o0,bl0,d0)
+";
+        assert_eq!(sum_socket_bytes(text, &[10]), 127);
+        assert_eq!(sum_socket_bytes(text, &[10, 101]), 5127);
+    }
+}
