@@ -3,47 +3,38 @@
 use super::Scheme;
 use super::head::Request;
 
-/// What an answer is made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer<'a> {
-    /// 200 to 599.
-    pub status: u16,
-    /// Sent as text/plain.
-    pub body: &'a str,
-    /// Further header lines, name and value.
-    pub extra_lines: &'a [(&'a str, &'a str)],
-    /// Whether the connection ends after it.
-    pub close: bool,
-    /// Whether it answers HEAD: the length is told, the body is not sent.
-    pub to_head: bool,
-}
-
-impl Answer<'_> {
-    /// Appends the whole answer to `out`.
-    ///
-    /// Control characters in `extra_lines` are left out, so that no value can begin a new line.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        let has_body = !matches!(self.status, 100..=199 | 204 | 304);
-        let status = self.status;
-        out.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", reason(status)).as_bytes());
-        if has_body {
-            out.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\n");
-            let len = self.body.len();
-            out.extend_from_slice(format!("Content-Length: {len}\r\n").as_bytes());
-        }
-        for (name, value) in self.extra_lines {
-            out.extend(name.bytes().filter(|byte| !byte.is_ascii_control()));
-            out.extend_from_slice(b": ");
-            out.extend(value.bytes().filter(|byte| !byte.is_ascii_control()));
-            out.extend_from_slice(b"\r\n");
-        }
-        if self.close {
-            out.extend_from_slice(b"Connection: close\r\n");
-        }
+/// Appends one of our own answers to `out`.
+///
+/// `body` is sent as text/plain with its exact length; `to_head` tells the length and leaves the
+/// body out. Control characters in `extra_lines` (name and value) are left out, so that no value
+/// can begin a new line. With `close` the answer says that the connection ends after it. It is
+/// always HTTP/1.1, whatever the client speaks (RFC 9110 section 6.2).
+pub fn own(
+    status: u16,
+    body: &str,
+    extra_lines: &[(&str, &str)],
+    close: bool,
+    to_head: bool,
+    out: &mut Vec<u8>,
+) {
+    let has_body = !matches!(status, 100..=199 | 204 | 304);
+    out.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", reason(status)).as_bytes());
+    if has_body {
+        out.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\n");
+        out.extend_from_slice(format!("Content-Length: {}\r\n", body.len()).as_bytes());
+    }
+    for (name, value) in extra_lines {
+        out.extend(name.bytes().filter(|byte| !byte.is_ascii_control()));
+        out.extend_from_slice(b": ");
+        out.extend(value.bytes().filter(|byte| !byte.is_ascii_control()));
         out.extend_from_slice(b"\r\n");
-        if has_body && !self.to_head {
-            out.extend_from_slice(self.body.as_bytes());
-        }
+    }
+    if close {
+        out.extend_from_slice(b"Connection: close\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    if has_body && !to_head {
+        out.extend_from_slice(body.as_bytes());
     }
 }
 

@@ -546,3 +546,6 @@ fn only<'a>(lines: &[Line<'a>], name: &str) -> Option<&'a [u8]> {
     let value = values.next().map(|line| line.value);
     value.filter(|_| values.next().is_none())
 }
+
+#[cfg(test)]
+mod tests;
