@@ -3,14 +3,14 @@
 //! Says what a header means, not whether it may be believed: trust, the time limit and stacked
 //! headers belong to the caller, which calls [`parse`] again on the bytes behind `used`.
 //!
-//! Where proxy-protocol.txt leaves a choice, longsplice does what HAProxy does:
+//! Where proxy-protocol.txt leaves a choice, this one was made:
 //!
 //! | sent | taken as |
 //! |---|---|
 //! | version 2 over UDP, UNIX or UNSPEC, with the address block of its family | [`Addresses::Unknown`] |
 //! | LOCAL with any family, known or not, with or without an address block | [`Addresses::Local`] |
 //! | a TLV that is there twice | the first one stands; a second checksum is malformed |
-//! | a text that is empty, not UTF-8, or has control characters | as if it were not there |
+//! | a value that is empty, a text that is not UTF-8 or has control characters | as if it were not there |
 
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -80,7 +80,7 @@ impl Addresses {
 /// The TLVs that somebody reads here; others are checked for their form and dropped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tlvs {
-    /// PP2_TYPE_ALPN.
+    /// PP2_TYPE_ALPN; like all values here, not empty.
     pub alpn: Option<Vec<u8>>,
     /// PP2_TYPE_AUTHORITY: the server name of the client's TLS.
     pub authority: Option<String>,
@@ -205,8 +205,8 @@ pub fn parse(buf: &[u8]) -> Result<Progress<Header>, Malformed> {
 ///
 /// Addresses of two families are both written as IPv6, the IPv4 one mapped. Version 1 has no room
 /// for TLVs and writes [`Addresses::Unknown`] and [`Addresses::Local`] as `UNKNOWN`. Version 2
-/// leaves out a TLV that is longer than allowed or would make the header exceed [`V2_LEN_MAX`]; a
-/// header that [`parse`] returned always fits.
+/// leaves out a TLV that [`parse`] would drop or refuse, or that would make the header exceed
+/// [`V2_LEN_MAX`]; a header that [`parse`] returned always fits.
 ///
 /// # Source
 /// proxy-protocol.txt 2.1 and 2.2.

@@ -210,7 +210,7 @@ fn read_tlvs(header: &[u8], mut rest: &[u8]) -> Result<Tlvs, Malformed> {
     let mut tlvs = Tlvs::default();
     while let Some(tlv) = Tlv::split_from(&mut rest)? {
         match tlv.kind {
-            TYPE_ALPN => keep_first(&mut tlvs.alpn, || Some(tlv.value.to_vec())),
+            TYPE_ALPN => keep_first(&mut tlvs.alpn, || bytes(tlv.value)),
             TYPE_AUTHORITY => keep_first(&mut tlvs.authority, || text(tlv.value)),
             TYPE_CRC32C if tlvs.crc32c => return Err(Malformed::ChecksumForm),
             TYPE_CRC32C => {
@@ -220,7 +220,7 @@ fn read_tlvs(header: &[u8], mut rest: &[u8]) -> Result<Tlvs, Malformed> {
             TYPE_UNIQUE_ID if tlv.value.len() > UNIQUE_ID_LEN_MAX => {
                 return Err(Malformed::UniqueId);
             }
-            TYPE_UNIQUE_ID => keep_first(&mut tlvs.unique_id, || Some(tlv.value.to_vec())),
+            TYPE_UNIQUE_ID => keep_first(&mut tlvs.unique_id, || bytes(tlv.value)),
             TYPE_SSL => {
                 let ssl = read_ssl(tlv.value)?;
                 keep_first(&mut tlvs.ssl, || Some(ssl));
@@ -304,6 +304,10 @@ fn keep_first<T>(slot: &mut Option<T>, read: impl FnOnce() -> Option<T>) {
     }
 }
 
+fn bytes(value: &[u8]) -> Option<Vec<u8>> {
+    (!value.is_empty()).then(|| value.to_vec())
+}
+
 /// Returns a text that may be written to a log as it is.
 fn text(value: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(value).ok()?;
@@ -368,14 +372,14 @@ fn address_block(pair: &Pair) -> (u8, Vec<u8>) {
 
 fn write_tlvs(tlvs: &Tlvs, block_len_max: usize, block: &mut Vec<u8>) {
     let mut write = |kind, value: &[u8]| write_tlv(kind, value, block_len_max, block);
-    if let Some(alpn) = &tlvs.alpn {
+    if let Some(alpn) = tlvs.alpn.as_deref().filter(|alpn| !alpn.is_empty()) {
         write(TYPE_ALPN, alpn);
     }
     if let Some(authority) = tlvs.authority.as_deref().filter(|text| is_text(text)) {
         write(TYPE_AUTHORITY, authority.as_bytes());
     }
     if let Some(unique_id) = &tlvs.unique_id
-        && unique_id.len() <= UNIQUE_ID_LEN_MAX
+        && (1..=UNIQUE_ID_LEN_MAX).contains(&unique_id.len())
     {
         write(TYPE_UNIQUE_ID, unique_id);
     }

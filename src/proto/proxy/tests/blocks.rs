@@ -108,7 +108,7 @@ fn tlvs_are_kept_or_dropped() {
     };
     let rows = [
         (vec![tlv(1, b"h2")], alpn(b"h2")),
-        (vec![tlv(1, b"")], alpn(b"")),
+        (vec![tlv(1, b"")], none()),
         (vec![tlv(1, b"h2"), tlv(1, b"http/1.1")], alpn(b"h2")),
         (vec![tlv(2, b"a.example")], authority("a.example")),
         (
@@ -124,7 +124,7 @@ fn tlvs_are_kept_or_dropped() {
         (vec![tlv(4, b""), tlv(4, &[0; 36])], none()),
         (vec![tlv(5, b"id")], unique_id(b"id")),
         (vec![tlv(5, &[0xFF; 128])], unique_id(&[0xFF; 128])),
-        (vec![tlv(5, b"")], unique_id(b"")),
+        (vec![tlv(5, b""), tlv(5, b"id")], unique_id(b"id")),
         (vec![tlv(0x30, b"netns")], none()),
         (vec![tlv(0, b""), tlv(0xE0, b"x"), tlv(0xFF, b"y")], none()),
         (

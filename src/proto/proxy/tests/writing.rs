@@ -148,8 +148,10 @@ fn what_does_not_fit_is_left_out() {
     }
     let mut out = Vec::new();
     let tlvs = Tlvs {
+        alpn: Some(Vec::new()),
         unique_id: Some(vec![0; UNIQUE_ID_LEN_MAX + 1]),
         authority: Some("a\nb".to_owned()),
+        aws_endpoint_id: Some(String::new()),
         ..Tlvs::default()
     };
     encode(Version::V2, &Header { tlvs, ..inet() }, &mut out);
@@ -181,7 +183,7 @@ fn any_text() -> impl Strategy<Value = Option<String>> {
 }
 
 fn any_bytes(len_max: usize) -> impl Strategy<Value = Option<Vec<u8>>> {
-    proptest::option::of(proptest::collection::vec(any::<u8>(), 0..=len_max))
+    proptest::option::of(proptest::collection::vec(any::<u8>(), 1..=len_max))
 }
 
 fn any_ssl() -> impl Strategy<Value = Option<Ssl>> {
