@@ -5,6 +5,7 @@
 
 mod backend;
 mod exchanges;
+mod peers;
 mod pings;
 mod process;
 mod reactor;
@@ -48,15 +49,18 @@ pub(crate) struct Options {
     /// The longsplice binary; built in release mode when not given.
     #[arg(long, value_name = "FILE")]
     longsplice: Option<PathBuf>,
-    /// The HAProxy binary.
-    #[arg(long, value_name = "FILE", default_value = "haproxy")]
-    haproxy: PathBuf,
-    /// The nginx binary.
-    #[arg(long, value_name = "FILE", default_value = "nginx")]
-    nginx: PathBuf,
-    /// Folder of nginx's dynamic modules.
-    #[arg(long, value_name = "DIR", default_value = "/usr/lib/nginx/modules")]
-    nginx_modules: PathBuf,
+    /// The HAProxy binary; the fetched one, else the system's, when not given.
+    #[arg(long, value_name = "FILE")]
+    haproxy: Option<PathBuf>,
+    /// The nginx binary; likewise.
+    #[arg(long, value_name = "FILE")]
+    nginx: Option<PathBuf>,
+    /// Folder of nginx's dynamic modules; likewise.
+    #[arg(long, value_name = "DIR")]
+    nginx_modules: Option<PathBuf>,
+    /// Only download the newest HAProxy and nginx of Debian into target/bench-peers.
+    #[arg(long)]
+    fetch_peers: bool,
     /// Core of the proxy measured.
     #[arg(long, default_value_t = 0)]
     proxy_core: usize,
@@ -103,6 +107,9 @@ pub(crate) fn run(top: &Path, options: &Options) -> io::Result<bool> {
 fn compare(top: &Path, options: &Options) -> Result<()> {
     if let Some([listen, backend]) = options.splice_loop.as_deref() {
         return splice_loop::relay(*listen, *backend);
+    }
+    if options.fetch_peers {
+        return peers::fetch(top);
     }
     raise_descriptor_limit()?;
     let amounts = if options.quick { QUICK } else { FULL };
@@ -205,11 +212,12 @@ fn programs(top: &Path, options: &Options) -> Result<Programs> {
         }
         None => build_release(top)?,
     };
+    let found = peers::find(top);
     Ok(Programs {
         longsplice,
-        haproxy: options.haproxy.clone(),
-        nginx: options.nginx.clone(),
-        nginx_modules: options.nginx_modules.clone(),
+        haproxy: options.haproxy.clone().unwrap_or(found.haproxy),
+        nginx: options.nginx.clone().unwrap_or(found.nginx),
+        nginx_modules: options.nginx_modules.clone().unwrap_or(found.nginx_modules),
         configurations: top.join("benches/peers"),
         scratch,
     })
