@@ -26,16 +26,6 @@ impl Bell {
         // The only error is a counter at 2^64 - 1, which no process lives to see.
         let _ = self.0.write(1);
     }
-
-    /// Waits for the next ring, without a poller.
-    pub fn wait(&self) {
-        let mut fds = [nix::poll::PollFd::new(
-            self.as_fd(),
-            nix::poll::PollFlags::POLLIN,
-        )];
-        let _ = nix::poll::poll(&mut fds, nix::poll::PollTimeout::NONE);
-        let _ = self.0.read();
-    }
 }
 
 impl AsFd for Bell {

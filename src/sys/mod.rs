@@ -1,4 +1,11 @@
 //! Everything that needs `unsafe` or speaks to the kernel in numbers, behind safe and narrow doors.
 
+pub mod clock;
+pub mod epoll;
 pub mod event;
+pub mod pipe;
+pub mod poll;
 pub mod probe;
+pub mod ring;
+pub mod stream;
+pub mod thread;

@@ -1,0 +1,79 @@
+//! epoll(7), edge-triggered: the stand-in where the kernel refuses io_uring.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use super::poll::{INTEREST, Notice, Readiness};
+
+/// Events of one call; more come with the next.
+const EVENTS: usize = 1024;
+
+/// An epoll instance and room for its events.
+#[derive(Debug)]
+pub struct Epoll {
+    epoll: nix::sys::epoll::Epoll,
+    events: Box<[EpollEvent]>,
+}
+
+impl Epoll {
+    /// Makes an instance.
+    ///
+    /// # Errors
+    ///
+    /// What epoll_create1(2) says, as a rule that no descriptor is left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            epoll: nix::sys::epoll::Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            events: vec![EpollEvent::empty(); EVENTS].into_boxed_slice(),
+        })
+    }
+
+    /// Reports every edge of `fd` under `token`, the present state as the first.
+    ///
+    /// # Errors
+    ///
+    /// What epoll_ctl(2) says, as a rule that memory or watches are short.
+    pub fn arm(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        let interest = EpollFlags::from_bits_retain(INTEREST.cast_signed()) | EpollFlags::EPOLLET;
+        Ok(self.epoll.add(fd, EpollEvent::new(interest, token))?)
+    }
+
+    /// Stops reports of `fd`; those of a wait that is over may still be in hand.
+    ///
+    /// # Errors
+    ///
+    /// ENOENT when it was not armed.
+    pub fn cancel(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(self.epoll.delete(fd)?)
+    }
+
+    /// Waits for at least one notice but no longer than `timeout` (none = for ever), and appends
+    /// what there is to `notices`.
+    ///
+    /// # Errors
+    ///
+    /// What epoll_wait(2) says, except that a signal came.
+    pub fn wait(&mut self, notices: &mut Vec<Notice>, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = timeout.map_or(EpollTimeout::NONE, |timeout| {
+            // Rounded up, so that a wait for a deadline does not end just before it.
+            let ms = timeout.as_micros().div_ceil(1000);
+            EpollTimeout::try_from(ms).unwrap_or(EpollTimeout::MAX)
+        });
+        let count = match self.epoll.wait(&mut self.events, timeout) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(errno) => return Err(errno.into()),
+        };
+        notices.extend(self.events.iter().take(count).map(|event| Notice {
+            token: event.data(),
+            ready: Readiness::from_poll_bits(event.events().bits().cast_unsigned()),
+            armed: true,
+            failed: false,
+        }));
+        Ok(())
+    }
+}

@@ -1,0 +1,167 @@
+//! io_uring(7) as a poller: multishot polls, edge-triggered, reaped in batches.
+//!
+//! No byte moves through the ring, so no memory of ours is ever lent to the kernel; all it holds is a
+//! reference to each armed file, which is why a poll is cancelled before its descriptor is closed.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use io_uring::squeue::{Entry, Flags};
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode};
+
+use super::poll::{INTEREST, Notice, Readiness};
+
+/// Submissions that fit between two system calls; more are submitted in between.
+const SUBMISSIONS: u32 = 512;
+/// Completions that fit; more wait in the kernel, and a poll that meets a full queue ends and is
+/// armed again.
+const COMPLETIONS: u32 = 4096;
+/// Token of what nobody wants to hear of; no caller may use it.
+const NOBODY: u64 = u64::MAX;
+/// `IORING_ENTER_GETEVENTS` of io_uring_enter(2), which the crate keeps to itself.
+const ENTER_GETEVENTS: u32 = 1;
+
+/// A ring that belongs to the thread that made it.
+pub struct Ring {
+    ring: IoUring,
+}
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ring")
+    }
+}
+
+/// Tells whether a ring can be had.
+///
+/// # Errors
+///
+/// What io_uring_setup(2) says: EPERM where seccomp or `kernel.io_uring_disabled` forbids it.
+pub fn probe() -> io::Result<()> {
+    Ring::with_size(2, 4).map(drop)
+}
+
+impl Ring {
+    /// Makes a ring for this thread.
+    ///
+    /// # Errors
+    ///
+    /// As of [`probe`].
+    pub fn new() -> io::Result<Self> {
+        Self::with_size(SUBMISSIONS, COMPLETIONS)
+    }
+
+    fn with_size(submissions: u32, completions: u32) -> io::Result<Self> {
+        let ring = IoUring::<Entry>::builder()
+            .setup_cqsize(completions)
+            .setup_coop_taskrun()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .build(submissions)?;
+        if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
+            return Err(io::Error::from_raw_os_error(libc::ENOSYS));
+        }
+        Ok(Self { ring })
+    }
+
+    /// Arms a poll of `fd` that reports every edge under `token` until it is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// When the queue is full and cannot be submitted.
+    pub fn arm(&mut self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        let poll = opcode::PollAdd::new(Fd(fd.as_raw_fd()), INTEREST)
+            .multi(true)
+            .build()
+            .user_data(token);
+        self.push(&poll)
+    }
+
+    /// Cancels the poll of `token`; its last notice, not armed any more, comes with the next wait.
+    ///
+    /// # Errors
+    ///
+    /// When the queue is full and cannot be submitted.
+    pub fn cancel(&mut self, token: u64) -> io::Result<()> {
+        // Not POLL_REMOVE: that one gives up on a poll whose edge is just being reported.
+        let cancel = opcode::AsyncCancel::new(token)
+            .build()
+            .flags(Flags::SKIP_SUCCESS)
+            .user_data(NOBODY);
+        self.push(&cancel)
+    }
+
+    /// Submits, waits for at least one notice but no longer than `timeout` (none = for ever), and
+    /// appends what there is to `notices`.
+    ///
+    /// # Errors
+    ///
+    /// What io_uring_enter(2) says, except that the time is over, a signal came or memory is short
+    /// for the moment.
+    pub fn wait(&mut self, notices: &mut Vec<Notice>, timeout: Option<Duration>) -> io::Result<()> {
+        let entered = match timeout {
+            None => self.ring.submit_and_wait(1),
+            Some(Duration::ZERO) => self.enter_without_wait(),
+            Some(timeout) => {
+                let timeout = Timespec::from(timeout);
+                let args = SubmitArgs::new().timespec(&timeout);
+                self.ring.submitter().submit_with_args(1, &args)
+            }
+        };
+        if let Err(error) = entered {
+            let passing = [libc::ETIME, libc::EINTR, libc::EBUSY, libc::EAGAIN];
+            if !error.raw_os_error().is_some_and(|e| passing.contains(&e)) {
+                return Err(error);
+            }
+        }
+        let completions = self.ring.completion();
+        notices.extend(completions.filter_map(|done| notice(&done)));
+        Ok(())
+    }
+
+    /// Submits and lets the kernel post what is pending, which a deferred ring does only when asked.
+    fn enter_without_wait(&mut self) -> io::Result<usize> {
+        let queued = self.ring.submission().len();
+        let queued = u32::try_from(queued).unwrap_or(u32::MAX);
+        let submitter = self.ring.submitter();
+        // SAFETY: the count is of entries that `push` wrote, no argument is passed, and the flag
+        // only asks to run pending completions.
+        unsafe { submitter.enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None) }
+    }
+
+    fn push(&mut self, entry: &Entry) -> io::Result<()> {
+        // SAFETY: both kinds of entries made above carry numbers only, so no memory has to outlive
+        // the submission; a descriptor that is wrong by then gives an error, not a fault.
+        if unsafe { self.ring.submission().push(entry) }.is_ok() {
+            return Ok(());
+        }
+        self.ring.submit()?;
+        // SAFETY: as above.
+        let pushed = unsafe { self.ring.submission().push(entry) };
+        pushed.map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))
+    }
+}
+
+#[expect(
+    clippy::cast_sign_loss,
+    reason = "negative results are taken out before"
+)]
+fn notice(done: &cqueue::Entry) -> Option<Notice> {
+    if done.user_data() == NOBODY {
+        return None;
+    }
+    let result = done.result();
+    let ready = if result < 0 {
+        Readiness::default()
+    } else {
+        Readiness::from_poll_bits(result as u32)
+    };
+    Some(Notice {
+        token: done.user_data(),
+        ready,
+        armed: cqueue::more(done.flags()),
+        failed: result < 0 && result != -libc::ECANCELED,
+    })
+}

@@ -1,0 +1,56 @@
+//! Where and how eagerly the calling thread runs.
+
+use std::io;
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+/// Lets the calling thread run on `cpu` only.
+///
+/// # Errors
+///
+/// EINVAL when this process may not run there.
+pub fn pin_to(cpu: usize) -> io::Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)
+}
+
+/// Makes the calling thread give way to others: 0 = as usual, 19 = to everyone.
+///
+/// # Errors
+///
+/// What setpriority(2) says; raising the value is always allowed.
+pub fn set_nice(nice: i32) -> io::Result<()> {
+    let thread = nix::unistd::gettid().as_raw().unsigned_abs();
+    // SAFETY: the call takes numbers only; on Linux the id of a thread names that thread alone.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, nice) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_pinned_and_nice_alone() {
+        let allowed = nix::sched::sched_getaffinity(Pid::from_raw(0)).unwrap();
+        let cpu = (0..CpuSet::count()).find(|&cpu| allowed.is_set(cpu).unwrap());
+        std::thread::spawn(move || {
+            pin_to(cpu.unwrap()).unwrap();
+            set_nice(10).unwrap();
+            let now = nix::sched::sched_getaffinity(Pid::from_raw(0)).unwrap();
+            let cpus = (0..CpuSet::count()).filter(|&cpu| now.is_set(cpu).unwrap());
+            assert_eq!(cpus.collect::<Vec<_>>(), [cpu.unwrap()]);
+        })
+        .join()
+        .unwrap();
+        let after = nix::sched::sched_getaffinity(Pid::from_raw(0)).unwrap();
+        assert_eq!(after, allowed);
+        assert!(pin_to(CpuSet::count() - 1).is_err());
+    }
+}
