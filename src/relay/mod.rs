@@ -2,9 +2,9 @@
 //! per core until they end.
 //!
 //! This file is the door: [`spawn`] starts a thread, [`Handle`] gives it tunnels. Behind it,
-//! [`tunnel`] is the pure state machine, `engine` the loop that does what it says, `table` holds
-//! the tunnels, `timer` knows when silence ends them, `pipes` lends the pipes of splice(2), and
-//! `poller` waits for readiness.
+//! [`tunnel`] is the pure state machine, `pump` does what it says, `engine` is the loop, `table`
+//! holds the tunnels, `timer` knows when silence ends them, `pipes` lends the pipes of splice(2),
+//! and [`poller`] waits for readiness.
 //!
 //! A tunnel that was adopted always ends with one [`Entry::Close`], also when the thread has already
 //! stopped.
@@ -20,7 +20,13 @@ use crate::journal::{Cause, Entry, Journal, Path, Subject};
 use crate::sys::event::Bell;
 
 mod engine;
+mod pipes;
 pub mod poller;
+mod pump;
+mod table;
+#[cfg(test)]
+mod tests;
+mod timer;
 pub mod tunnel;
 
 pub use poller::{PollerChoice, PollerInUse, PollerKind};

@@ -1,5 +1,13 @@
 //! How the relay waits for readiness: the ring, or epoll where the kernel refuses io_uring.
 
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use crate::sys::epoll::Epoll;
+use crate::sys::poll::Notice;
+use crate::sys::ring::Ring;
+
 /// Which poller is wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PollerChoice {
@@ -39,4 +47,62 @@ pub struct PollerInUse {
     pub kind: PollerKind,
     /// Why io_uring is not in use although it was wanted, in words.
     pub refused: Option<String>,
+}
+
+/// One of the two, with the same semantics: edges under a token, until cancelled.
+#[derive(Debug)]
+pub(super) enum Poller {
+    IoUring(Box<Ring>),
+    Epoll(Epoll),
+}
+
+impl Poller {
+    /// Makes the poller of this thread.
+    pub(super) fn new(choice: PollerChoice) -> io::Result<(Self, PollerInUse)> {
+        let ring = match choice {
+            PollerChoice::Auto | PollerChoice::IoUring => Some(Ring::new().map(Box::new)),
+            PollerChoice::Epoll => None,
+        };
+        let refused = match ring {
+            Some(Ok(ring)) => {
+                let kind = PollerKind::IoUring;
+                let refused = None;
+                return Ok((Self::IoUring(ring), PollerInUse { kind, refused }));
+            }
+            Some(Err(error)) if choice == PollerChoice::IoUring => return Err(error),
+            Some(Err(error)) => Some(error.to_string()),
+            None => None,
+        };
+        let kind = PollerKind::Epoll;
+        Ok((Self::Epoll(Epoll::new()?), PollerInUse { kind, refused }))
+    }
+
+    /// Arms a descriptor; its present state is the first notice.
+    pub(super) fn arm(&mut self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        match self {
+            Self::IoUring(ring) => ring.arm(fd, token),
+            Self::Epoll(epoll) => epoll.arm(fd, token),
+        }
+    }
+
+    /// Cancels what was armed; true if the descriptor may be closed at once, false if a last notice
+    /// comes first.
+    pub(super) fn cancel(&mut self, fd: BorrowedFd<'_>, token: u64) -> io::Result<bool> {
+        match self {
+            Self::IoUring(ring) => ring.cancel(token).map(|()| false),
+            Self::Epoll(epoll) => epoll.cancel(fd).map(|()| true),
+        }
+    }
+
+    /// Waits for notices, no longer than `timeout` (none = for ever).
+    pub(super) fn wait(
+        &mut self,
+        notices: &mut Vec<Notice>,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        match self {
+            Self::IoUring(ring) => ring.wait(notices, timeout),
+            Self::Epoll(epoll) => epoll.wait(notices, timeout),
+        }
+    }
 }

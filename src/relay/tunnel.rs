@@ -1,1 +1,626 @@
-//! A tunnel as a pure state machine.
+//! A tunnel as a pure state machine: no descriptor, no clock, no buffer.
+//!
+//! The loop tells it what a poller saw ([`Tunnel::on_ready`]), begins a pump for a flow that can run
+//! ([`Tunnel::begin`]), does the [`Action`] it is given and reports the [`Outcome`]
+//! ([`Tunnel::on`]), until the pump ends with `Wait`, `Yield` or `Close`.
+//!
+//! Invariants, driven by the seeded simulation in `tests/sim`:
+//! - bytes of one flow leave in the order they came, each once; what is held goes out first;
+//! - a source is not read while its target is blocked (back-pressure), and a pipe is filled only
+//!   when it is empty;
+//! - readiness is edge-triggered, so a flow stops only at "would block" or at what proves it;
+//! - there is exactly one close.
+
+use crate::journal::{Cause, Path};
+use crate::sys::poll::Readiness;
+
+/// Bytes one receive can bring; a receive that fills it all is "full".
+pub const BUFFER_BYTES: u32 = 64 * 1024;
+/// Full receives in a row that turn a flow to splice(2).
+const FULL_READS_TO_SPLICE: u8 = 3;
+/// A splice that moves less counts as small.
+const SMALL_SPLICE_BYTES: u32 = 16 * 1024;
+/// Small splices in a row that turn a flow back to copying.
+const SMALL_SPLICES_TO_COPY: u8 = 4;
+/// Reads of one pump, so that a busy tunnel cannot starve the others.
+const READS_PER_PUMP: u8 = 16;
+
+/// One end of a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The client's connection.
+    Client = 0,
+    /// The server's connection.
+    Server = 1,
+}
+
+impl End {
+    /// Returns the end at the other side.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// One direction of a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// From the client to the server.
+    ToServer = 0,
+    /// From the server to the client.
+    ToClient = 1,
+}
+
+impl Flow {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::ToServer, Self::ToClient];
+
+    /// Returns the flow whose bytes come from `end`.
+    #[must_use]
+    pub fn from(end: End) -> Self {
+        match end {
+            End::Client => Self::ToServer,
+            End::Server => Self::ToClient,
+        }
+    }
+
+    /// Returns the end its bytes come from.
+    #[must_use]
+    pub fn source(self) -> End {
+        match self {
+            Self::ToServer => End::Client,
+            Self::ToClient => End::Server,
+        }
+    }
+
+    /// Returns the end its bytes go to.
+    #[must_use]
+    pub fn target(self) -> End {
+        self.source().other()
+    }
+}
+
+/// What the loop does next for the flow of a pump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Receive from the source into the shared buffer, [`BUFFER_BYTES`] at the most.
+    Receive,
+    /// Send `len` bytes of the shared buffer, starting at `from`.
+    Send {
+        /// First byte.
+        from: u32,
+        /// How many.
+        len: u32,
+    },
+    /// Keep `len` bytes of the shared buffer, starting at `from`, for later.
+    Hold {
+        /// First byte.
+        from: u32,
+        /// How many.
+        len: u32,
+    },
+    /// Send the last `len` of the bytes that were kept; the ones before have gone.
+    SendHeld {
+        /// How many.
+        len: u32,
+    },
+    /// Splice from the source into an empty pipe.
+    SpliceIn,
+    /// Splice the `len` bytes that are in the pipe to the target.
+    SpliceOut {
+        /// How many.
+        len: u32,
+    },
+    /// Tell the target that no more bytes come.
+    ShutdownWrite,
+    /// Nothing until the next readiness; an empty pipe goes back.
+    Wait,
+    /// There is more to do, but it is the others' turn.
+    Yield,
+    /// The tunnel has ended.
+    Close(Close),
+}
+
+/// How a tunnel ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Close {
+    /// Why.
+    pub cause: Cause,
+    /// Whose connection is reset instead of ended in good order.
+    pub reset: Option<End>,
+}
+
+/// What came of an [`Action`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// So many bytes were moved, at least one.
+    Moved(u32),
+    /// The source has ended: a receive or splice gave zero.
+    Ended,
+    /// EAGAIN.
+    WouldBlock,
+    /// No pipe is to be had.
+    NoPipe,
+    /// EINVAL: these two cannot be spliced.
+    Unsupported,
+    /// Any other error: the connection it happened on is broken.
+    Failed,
+    /// Done, for actions that move nothing.
+    Done,
+}
+
+/// A run of one flow until it has to wait; lives on the stack.
+#[derive(Debug)]
+pub struct Pump {
+    flow: Flow,
+    doing: Action,
+    reads_left: u8,
+    moved: bool,
+}
+
+impl Pump {
+    /// Returns its flow.
+    #[must_use]
+    pub fn flow(&self) -> Flow {
+        self.flow
+    }
+
+    /// Tells whether any byte was moved.
+    #[must_use]
+    pub fn moved(&self) -> bool {
+        self.moved
+    }
+}
+
+/// The source may have bytes, an end or an error for us.
+const READABLE: u16 = 1;
+/// A short receive does not prove the source empty.
+const STICKY: u16 = 1 << 1;
+/// The target took nothing more; bytes are held.
+const BLOCKED: u16 = 1 << 2;
+/// The source has ended.
+const ENDED: u16 = 1 << 3;
+/// The target has been told so.
+const SHUT: u16 = 1 << 4;
+/// Bytes go by splice(2).
+const SPLICE: u16 = 1 << 5;
+/// Splice is impossible here.
+const NO_SPLICE: u16 = 1 << 6;
+/// What is held is in the pipe.
+const IN_PIPE: u16 = 1 << 7;
+/// Some bytes were copied.
+const COPIED: u16 = 1 << 8;
+/// Some bytes were spliced.
+const SPLICED: u16 = 1 << 9;
+
+/// The state of one flow, eight bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lane {
+    held: u32,
+    flags: u16,
+    full_reads: u8,
+    small_splices: u8,
+}
+
+impl Lane {
+    fn has(self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn set(&mut self, flag: u16) {
+        self.flags |= flag;
+    }
+
+    fn clear(&mut self, flag: u16) {
+        self.flags &= !flag;
+    }
+}
+
+/// An established tunnel.
+#[derive(Debug)]
+pub struct Tunnel {
+    bytes_in: u64,
+    bytes_out: u64,
+    lanes: [Lane; 2],
+    first_ended: Option<End>,
+    first_broken: Option<End>,
+    both_broken: bool,
+    closed: bool,
+}
+
+impl Tunnel {
+    /// Opens a tunnel that holds so many bytes which came early.
+    #[must_use]
+    pub fn open(held_to_server: u32, held_to_client: u32) -> Self {
+        let lane = |held: u32| Lane {
+            held,
+            flags: if held > 0 { COPIED } else { 0 },
+            ..Lane::default()
+        };
+        Self {
+            bytes_in: u64::from(held_to_server),
+            bytes_out: 0,
+            lanes: [lane(held_to_server), lane(held_to_client)],
+            first_ended: None,
+            first_broken: None,
+            both_broken: false,
+            closed: false,
+        }
+    }
+
+    /// Takes note of what a poller saw at `end`; a close if that ends the tunnel.
+    pub fn on_ready(&mut self, end: End, ready: Readiness) -> Option<Close> {
+        if self.closed {
+            return None;
+        }
+        if ready.has(Readiness::WRITABLE) {
+            self.lane_mut(Flow::from(end.other())).clear(BLOCKED);
+        }
+        let from = self.lane_mut(Flow::from(end));
+        if ready.has(Readiness::READABLE) {
+            from.set(READABLE);
+        }
+        if ready.has(Readiness::STICKY) {
+            from.set(STICKY);
+        }
+        // A broken source is read to its error, unless nobody will read it any more.
+        if ready.has(Readiness::BROKEN) && (from.has(ENDED) || from.has(BLOCKED)) {
+            self.mark_broken(end);
+        }
+        self.close_if_over()
+    }
+
+    /// Tells whether a pump of `flow` would do anything.
+    #[must_use]
+    pub fn can_run(&self, flow: Flow) -> bool {
+        let lane = self.lane(flow);
+        if self.closed || self.is_broken(flow.target()) {
+            return false;
+        }
+        if lane.held > 0 {
+            return !lane.has(BLOCKED);
+        }
+        if lane.has(ENDED) {
+            return !lane.has(SHUT) && !self.is_broken(flow.source());
+        }
+        lane.has(READABLE)
+    }
+
+    /// Begins a pump of `flow`.
+    pub fn begin(&mut self, flow: Flow) -> (Pump, Action) {
+        let mut pump = Pump {
+            flow,
+            doing: Action::Wait,
+            reads_left: READS_PER_PUMP,
+            moved: false,
+        };
+        let action = self.proceed(&mut pump);
+        (pump, action)
+    }
+
+    /// Goes on with a pump after its last action came out as `outcome`.
+    ///
+    /// An outcome that does not belong to the action counts as [`Outcome::Failed`].
+    pub fn on(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
+        match pump.doing {
+            Action::Receive => self.on_receive(pump, outcome),
+            Action::SpliceIn => self.on_splice_in(pump, outcome),
+            Action::Send { from, len } => self.on_send(pump, outcome, from, len),
+            Action::Hold { len, .. } => {
+                let lane = self.lane_mut(pump.flow);
+                lane.held = len;
+                lane.clear(IN_PIPE);
+                self.proceed(pump)
+            }
+            Action::SendHeld { len } | Action::SpliceOut { len } => {
+                self.on_drain(pump, outcome, len)
+            }
+            Action::ShutdownWrite => {
+                match outcome {
+                    Outcome::Done => self.lane_mut(pump.flow).set(SHUT),
+                    Outcome::Moved(_)
+                    | Outcome::Ended
+                    | Outcome::WouldBlock
+                    | Outcome::NoPipe
+                    | Outcome::Unsupported
+                    | Outcome::Failed => self.mark_broken(pump.flow.target()),
+                }
+                self.proceed(pump)
+            }
+            Action::Wait | Action::Yield | Action::Close(_) => self.finish(),
+        }
+    }
+
+    /// Ends the tunnel from outside; none if it has ended already.
+    pub fn end(&mut self, cause: Cause) -> Option<Close> {
+        self.close(cause, None)
+    }
+
+    /// Ends the tunnel because nobody said anything for the time that [`Tunnel::is_half_closed`]
+    /// chooses; none if it has ended already.
+    pub fn expire(&mut self) -> Option<Close> {
+        let cause = if self.is_half_closed() {
+            Cause::HalfCloseIdle
+        } else {
+            Cause::TunnelIdle
+        };
+        self.end(cause)
+    }
+
+    /// Tells whether one side has ended.
+    #[must_use]
+    pub fn is_half_closed(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.has(ENDED))
+    }
+
+    /// Tells whether the tunnel has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Returns how many bytes of `flow` are held, in the pipe or kept.
+    #[must_use]
+    pub fn held(&self, flow: Flow) -> u32 {
+        self.lane(flow).held
+    }
+
+    /// Returns how many bytes the client has sent into the tunnel.
+    #[must_use]
+    pub fn bytes_in(&self) -> u64 {
+        self.bytes_in
+    }
+
+    /// Returns how many bytes the client was sent.
+    #[must_use]
+    pub fn bytes_out(&self) -> u64 {
+        self.bytes_out
+    }
+
+    /// Returns how the bytes of `flow` went.
+    #[must_use]
+    pub fn path(&self, flow: Flow) -> Path {
+        let lane = self.lane(flow);
+        Path {
+            copied: lane.has(COPIED),
+            spliced: lane.has(SPLICED),
+        }
+    }
+
+    /// Decides what comes next from the state alone.
+    fn proceed(&mut self, pump: &mut Pump) -> Action {
+        let lane = *self.lane(pump.flow);
+        pump.doing = if !self.can_run(pump.flow) {
+            return self.finish();
+        } else if lane.held > 0 && lane.has(IN_PIPE) {
+            Action::SpliceOut { len: lane.held }
+        } else if lane.held > 0 {
+            Action::SendHeld { len: lane.held }
+        } else if lane.has(ENDED) {
+            Action::ShutdownWrite
+        } else if pump.reads_left == 0 {
+            Action::Yield
+        } else {
+            pump.reads_left -= 1;
+            if lane.has(SPLICE) {
+                Action::SpliceIn
+            } else {
+                Action::Receive
+            }
+        };
+        pump.doing
+    }
+
+    fn finish(&mut self) -> Action {
+        self.close_if_over().map_or(Action::Wait, Action::Close)
+    }
+
+    fn on_receive(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
+        let Outcome::Moved(len) = outcome else {
+            return self.on_no_bytes(pump, outcome);
+        };
+        self.count_received(pump, len);
+        let lane = self.lane_mut(pump.flow);
+        lane.set(COPIED);
+        if len >= BUFFER_BYTES {
+            lane.full_reads += 1;
+            if lane.full_reads >= FULL_READS_TO_SPLICE {
+                lane.full_reads = 0;
+                if !lane.has(NO_SPLICE) {
+                    lane.set(SPLICE);
+                    lane.small_splices = 0;
+                }
+            }
+        } else {
+            lane.full_reads = 0;
+            if !lane.has(STICKY) {
+                lane.clear(READABLE);
+            }
+        }
+        pump.doing = Action::Send { from: 0, len };
+        pump.doing
+    }
+
+    fn on_splice_in(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
+        let Outcome::Moved(len) = outcome else {
+            return self.on_no_bytes(pump, outcome);
+        };
+        self.count_received(pump, len);
+        let lane = self.lane_mut(pump.flow);
+        lane.set(SPLICED | IN_PIPE);
+        lane.held = len;
+        if len < SMALL_SPLICE_BYTES {
+            lane.small_splices += 1;
+            if lane.small_splices >= SMALL_SPLICES_TO_COPY {
+                lane.clear(SPLICE);
+                lane.full_reads = 0;
+            }
+        } else {
+            lane.small_splices = 0;
+        }
+        self.proceed(pump)
+    }
+
+    /// A receive or a splice from the source brought nothing.
+    fn on_no_bytes(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
+        let source = pump.flow.source();
+        let broken = self.is_broken(source);
+        let lane = self.lane_mut(pump.flow);
+        match outcome {
+            Outcome::Ended => {
+                lane.set(ENDED);
+                lane.clear(READABLE);
+                if !broken {
+                    self.first_ended.get_or_insert(source);
+                }
+            }
+            Outcome::WouldBlock => {
+                lane.clear(READABLE);
+                if broken {
+                    lane.set(ENDED);
+                }
+            }
+            Outcome::NoPipe => {
+                lane.clear(SPLICE);
+                lane.full_reads = 0;
+            }
+            Outcome::Unsupported => {
+                lane.clear(SPLICE);
+                lane.set(NO_SPLICE);
+            }
+            Outcome::Failed | Outcome::Moved(_) | Outcome::Done => {
+                lane.set(ENDED);
+                lane.clear(READABLE);
+                self.mark_broken(source);
+            }
+        }
+        self.proceed(pump)
+    }
+
+    fn on_send(&mut self, pump: &mut Pump, outcome: Outcome, from: u32, len: u32) -> Action {
+        match outcome {
+            Outcome::Moved(sent) => {
+                let sent = sent.min(len);
+                self.count_sent(pump, sent);
+                if sent == len {
+                    return self.proceed(pump);
+                }
+                // Only "would block" arms the next edge, so the rest is tried at once.
+                pump.doing = Action::Send {
+                    from: from + sent,
+                    len: len - sent,
+                };
+                pump.doing
+            }
+            Outcome::WouldBlock => {
+                self.lane_mut(pump.flow).set(BLOCKED);
+                pump.doing = Action::Hold { from, len };
+                pump.doing
+            }
+            Outcome::Ended
+            | Outcome::NoPipe
+            | Outcome::Unsupported
+            | Outcome::Failed
+            | Outcome::Done => {
+                self.mark_broken(pump.flow.target());
+                self.proceed(pump)
+            }
+        }
+    }
+
+    /// Held bytes were sent, kept ones or those in the pipe.
+    fn on_drain(&mut self, pump: &mut Pump, outcome: Outcome, len: u32) -> Action {
+        match outcome {
+            Outcome::Moved(sent) => {
+                let sent = sent.min(len);
+                self.count_sent(pump, sent);
+                self.lane_mut(pump.flow).held = len - sent;
+            }
+            Outcome::WouldBlock => self.lane_mut(pump.flow).set(BLOCKED),
+            Outcome::Ended
+            | Outcome::NoPipe
+            | Outcome::Unsupported
+            | Outcome::Failed
+            | Outcome::Done => self.mark_broken(pump.flow.target()),
+        }
+        self.proceed(pump)
+    }
+
+    fn count_received(&mut self, pump: &mut Pump, len: u32) {
+        pump.moved = true;
+        if pump.flow == Flow::ToServer {
+            self.bytes_in += u64::from(len);
+        }
+    }
+
+    fn count_sent(&mut self, pump: &mut Pump, len: u32) {
+        pump.moved = true;
+        if pump.flow == Flow::ToClient {
+            self.bytes_out += u64::from(len);
+        }
+    }
+
+    fn is_broken(&self, end: End) -> bool {
+        self.both_broken || self.first_broken == Some(end)
+    }
+
+    /// Nothing goes to `end` any more; what it still has for us is read and delivered.
+    fn mark_broken(&mut self, end: End) {
+        match self.first_broken {
+            None => self.first_broken = Some(end),
+            Some(first) => self.both_broken |= first != end,
+        }
+        // Sending may have taken the error away from receiving, and with it the edge.
+        self.lane_mut(Flow::from(end)).set(READABLE | STICKY);
+    }
+
+    /// Closes the tunnel if nothing can happen in it any more.
+    fn close_if_over(&mut self) -> Option<Close> {
+        if self.lanes.iter().all(|lane| lane.has(SHUT)) {
+            let cause = match self.first_ended {
+                Some(End::Client) | None => Cause::ClientClosed,
+                Some(End::Server) => Cause::ServerClosed,
+            };
+            return self.close(cause, None);
+        }
+        let broken = self.first_broken?;
+        let lane = self.lane(Flow::from(broken));
+        let delivered = lane.held == 0 && lane.has(ENDED);
+        if !delivered && !lane.has(BLOCKED) && !self.both_broken {
+            return None;
+        }
+        let cause = match broken {
+            End::Client => Cause::ClientReset,
+            End::Server => Cause::ServerReset,
+        };
+        self.close(cause, Some(broken.other()))
+    }
+
+    fn close(&mut self, cause: Cause, reset: Option<End>) -> Option<Close> {
+        if self.closed {
+            return None;
+        }
+        self.closed = true;
+        Some(Close { cause, reset })
+    }
+
+    // Both lanes are reached by match, so that no index can be out of range.
+    fn lane(&self, flow: Flow) -> &Lane {
+        let [to_server, to_client] = &self.lanes;
+        match flow {
+            Flow::ToServer => to_server,
+            Flow::ToClient => to_client,
+        }
+    }
+
+    fn lane_mut(&mut self, flow: Flow) -> &mut Lane {
+        let [to_server, to_client] = &mut self.lanes;
+        match flow {
+            Flow::ToServer => to_server,
+            Flow::ToClient => to_client,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Doing what the state machine says: each [`Action`] is one system call. The hot path: no lock, no
+//! log line, and no allocation but for bytes a blocked target did not take.
+
+use std::os::fd::BorrowedFd;
+
+use nix::errno::Errno;
+
+use super::pipes::Pipes;
+use super::table::{Cold, Slot};
+use super::tunnel::{Action, Close, Flow, Outcome};
+use crate::sys::stream;
+
+/// How a pump came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    Waits,
+    Yields,
+    Closes(Close),
+}
+
+/// What all tunnels of a thread share.
+#[derive(Debug)]
+pub(super) struct Gear {
+    pub(super) buffer: Box<[u8]>,
+    pub(super) pipes: Pipes,
+}
+
+/// Moves bytes of one flow until it has to stop; notes activity at `now`.
+pub(super) fn run(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow, now: u32) -> Stop {
+    let (mut pump, mut action) = slot.tunnel.begin(flow);
+    let stop = loop {
+        match action {
+            Action::Wait => break Stop::Waits,
+            Action::Yield => break Stop::Yields,
+            Action::Close(close) => break Stop::Closes(close),
+            Action::Receive
+            | Action::Send { .. }
+            | Action::Hold { .. }
+            | Action::SendHeld { .. }
+            | Action::SpliceIn
+            | Action::SpliceOut { .. }
+            | Action::ShutdownWrite => {
+                let outcome = perform(action, slot, cold, gear, flow);
+                action = slot.tunnel.on(&mut pump, outcome);
+            }
+        }
+    };
+    if pump.moved() {
+        slot.last_active = now;
+    }
+    if stop == Stop::Waits && slot.tunnel.held(flow) == 0 {
+        return_pipe(slot, gear, flow);
+    }
+    stop
+}
+
+/// Gives the pipe of a flow back, if it has one.
+pub(super) fn return_pipe(slot: &mut Slot, gear: &mut Gear, flow: Flow) {
+    let left_bytes = slot.tunnel.held(flow);
+    if let Some(id) = pipe_of(slot, flow).take() {
+        gear.pipes.take_back(id, left_bytes);
+    }
+}
+
+fn pipe_of(slot: &mut Slot, flow: Flow) -> &mut Option<super::pipes::PipeId> {
+    let [to_server, to_client] = &mut slot.pipes;
+    match flow {
+        Flow::ToServer => to_server,
+        Flow::ToClient => to_client,
+    }
+}
+
+fn perform(
+    action: Action,
+    slot: &mut Slot,
+    cold: &mut Cold,
+    gear: &mut Gear,
+    flow: Flow,
+) -> Outcome {
+    if action == Action::SpliceIn && pipe_of(slot, flow).is_none() {
+        *pipe_of(slot, flow) = gear.pipes.lend();
+    }
+    let pipe = pipe_of(slot, flow).and_then(|id| gear.pipes.pipe(id));
+    let (Some(source), Some(target)) = (slot.fd(flow.source()), slot.fd(flow.target())) else {
+        return Outcome::Failed;
+    };
+    #[cfg(test)]
+    super::tests::panic_if_asked(cold);
+    match action {
+        Action::Receive => from_source(stream::receive(source, &mut gear.buffer)),
+        Action::Send { from, len } => send(target, part(&gear.buffer, from, len)),
+        Action::Hold { from, len } => {
+            cold.keep(flow, part(&gear.buffer, from, len).into());
+            Outcome::Done
+        }
+        Action::SendHeld { len } => {
+            let outcome = send(target, cold.kept(flow, len));
+            if outcome == Outcome::Moved(len) {
+                cold.forget(flow);
+            }
+            outcome
+        }
+        Action::SpliceIn => match pipe {
+            Some(pipe) => from_source(pipe.fill_from(source)),
+            None => Outcome::NoPipe,
+        },
+        Action::SpliceOut { len } => match pipe {
+            Some(pipe) => to_target(pipe.drain_to(target, len as usize)),
+            None => Outcome::Failed,
+        },
+        Action::ShutdownWrite => match stream::shut_down_write(target) {
+            Ok(()) => Outcome::Done,
+            Err(_) => Outcome::Failed,
+        },
+        Action::Wait | Action::Yield | Action::Close(_) => Outcome::Done,
+    }
+}
+
+fn part(buffer: &[u8], from: u32, len: u32) -> &[u8] {
+    let from = from as usize;
+    buffer.get(from..from + len as usize).unwrap_or_default()
+}
+
+fn send(target: BorrowedFd<'_>, bytes: &[u8]) -> Outcome {
+    to_target(stream::transmit(target, bytes))
+}
+
+fn from_source(result: Result<usize, Errno>) -> Outcome {
+    match result {
+        Ok(0) => Outcome::Ended,
+        result => moved(result),
+    }
+}
+
+fn to_target(result: Result<usize, Errno>) -> Outcome {
+    match result {
+        // Nothing was taken and nothing said why: going on would be for ever.
+        Ok(0) => Outcome::Failed,
+        result => moved(result),
+    }
+}
+
+fn moved(result: Result<usize, Errno>) -> Outcome {
+    match result {
+        // No call moves more than a buffer or a pipe holds.
+        Ok(len) => u32::try_from(len).map_or(Outcome::Failed, Outcome::Moved),
+        Err(Errno::EAGAIN) => Outcome::WouldBlock,
+        Err(Errno::EINVAL) => Outcome::Unsupported,
+        Err(_) => Outcome::Failed,
+    }
+}

@@ -1,0 +1,309 @@
+//! Where tunnels live: one cache line each for what every batch touches, a colder record beside it.
+//!
+//! Both grow in chunks that never move, so growth costs no copy. The table owns the descriptors; a
+//! slot is vacated only after no poll refers to them any more.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::pipes::PipeId;
+use super::tunnel::{Close, End, Flow, Tunnel};
+use super::{Lease, Timeouts};
+use crate::journal::Subject;
+
+/// Slots that are made at once.
+const CHUNK_LEN: u32 = 1024;
+
+/// A growing array whose elements never move.
+#[derive(Debug)]
+pub(super) struct Chunks<T> {
+    chunks: Vec<Box<[T]>>,
+}
+
+impl<T> Chunks<T> {
+    pub(super) fn new() -> Self {
+        Self { chunks: Vec::new() }
+    }
+
+    pub(super) fn get(&self, index: u32) -> Option<&T> {
+        let chunk = self.chunks.get((index / CHUNK_LEN) as usize)?;
+        chunk.get((index % CHUNK_LEN) as usize)
+    }
+
+    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        let chunk = self.chunks.get_mut((index / CHUNK_LEN) as usize)?;
+        chunk.get_mut((index % CHUNK_LEN) as usize)
+    }
+
+    /// Adds chunks until `index` is in.
+    pub(super) fn grow_to_hold(&mut self, index: u32, vacant: impl Fn() -> T) {
+        while self.chunks.len() <= (index / CHUNK_LEN) as usize {
+            let chunk = std::iter::repeat_with(&vacant).take(CHUNK_LEN as usize);
+            self.chunks.push(chunk.collect());
+        }
+    }
+}
+
+/// What every batch touches of a tunnel: one cache line.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(super) struct Slot {
+    pub(super) tunnel: Tunnel,
+    /// In ticks.
+    pub(super) last_active: u32,
+    /// Tells notices of an earlier tunnel in this slot from those of the present one.
+    generation: u32,
+    client: Option<OwnedFd>,
+    server: Option<OwnedFd>,
+    pub(super) pipes: [Option<PipeId>; 2],
+    /// Which polls the poller still has, client and server.
+    pub(super) armed: [bool; 2],
+    pub(super) stage: Stage,
+    /// Whether it is in the list of those that had their turn and want another.
+    pub(super) queued: bool,
+}
+
+const _: () = assert!(size_of::<Slot>() == 64, "a slot is one cache line");
+
+/// Where a slot is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Vacant,
+    Open,
+    /// One side has ended, and the timer knows.
+    HalfClosed,
+    /// It has ended, and its polls are to be cancelled.
+    Ended,
+    /// Its polls have been cancelled and have yet to say so.
+    Leaving,
+}
+
+/// The rest of a tunnel.
+#[derive(Debug, Default)]
+pub(super) struct Cold {
+    pub(super) subject: Option<Box<Subject>>,
+    pub(super) lease: Option<Lease>,
+    /// Bytes a target did not take, per flow; made when first needed.
+    kept: Option<Box<Kept>>,
+    /// In ticks.
+    pub(super) idle: u32,
+    /// In ticks.
+    pub(super) half_close: u32,
+    pub(super) close: Option<Close>,
+}
+
+/// Left-over bytes, to the server and to the client.
+type Kept = [Option<Box<[u8]>>; 2];
+
+impl Cold {
+    /// Keeps bytes that could not be sent.
+    pub(super) fn keep(&mut self, flow: Flow, bytes: Box<[u8]>) {
+        let [to_server, to_client] = &mut **self.kept.get_or_insert_default();
+        match flow {
+            Flow::ToServer => *to_server = Some(bytes),
+            Flow::ToClient => *to_client = Some(bytes),
+        }
+    }
+
+    /// Returns the last `len` bytes kept for `flow`.
+    pub(super) fn kept(&self, flow: Flow, len: u32) -> &[u8] {
+        let Some([to_server, to_client]) = self.kept.as_deref() else {
+            return &[];
+        };
+        let bytes = match flow {
+            Flow::ToServer => to_server,
+            Flow::ToClient => to_client,
+        };
+        let bytes = bytes.as_deref().unwrap_or_default();
+        let gone = bytes.len().saturating_sub(len as usize);
+        bytes.get(gone..).unwrap_or_default()
+    }
+
+    /// Frees what was kept for `flow`.
+    pub(super) fn forget(&mut self, flow: Flow) {
+        if let Some([to_server, to_client]) = self.kept.as_deref_mut() {
+            match flow {
+                Flow::ToServer => *to_server = None,
+                Flow::ToClient => *to_client = None,
+            }
+            if to_server.is_none() && to_client.is_none() {
+                self.kept = None;
+            }
+        }
+    }
+}
+
+impl Slot {
+    fn vacant() -> Self {
+        Self {
+            tunnel: Tunnel::open(0, 0),
+            last_active: 0,
+            generation: 0,
+            client: None,
+            server: None,
+            pipes: [None; 2],
+            armed: [false; 2],
+            stage: Stage::Vacant,
+            queued: false,
+        }
+    }
+
+    /// Returns the descriptor of `end`, unless the slot is vacant.
+    pub(super) fn fd(&self, end: End) -> Option<BorrowedFd<'_>> {
+        match end {
+            End::Client => self.client.as_ref().map(AsFd::as_fd),
+            End::Server => self.server.as_ref().map(AsFd::as_fd),
+        }
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.stage, Stage::Open | Stage::HalfClosed)
+    }
+}
+
+/// All tunnels of a thread.
+#[derive(Debug)]
+pub(super) struct Table {
+    slots: Chunks<Slot>,
+    colds: Chunks<Cold>,
+    /// Vacant slots, the one used last on top.
+    vacant: Vec<u32>,
+    /// Slots ever made; those from here on do not exist.
+    end: u32,
+}
+
+/// What a poller's notice is about, as carried in 64 bits: generation, slot, end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Token(pub(super) u64);
+
+impl Token {
+    fn new(slot: u32, generation: u32, end: End) -> Self {
+        Self(u64::from(generation) << 32 | u64::from(slot) << 1 | end as u64)
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the upper half is cut off on purpose"
+    )]
+    pub(super) fn slot(self) -> u32 {
+        (self.0 as u32) >> 1
+    }
+
+    fn generation(self) -> u32 {
+        // The upper half of 64 bits always fits.
+        (self.0 >> 32).try_into().unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn end(self) -> End {
+        if self.0 & 1 == 0 {
+            End::Client
+        } else {
+            End::Server
+        }
+    }
+}
+
+/// The ends of a tunnel and what goes to its two records.
+#[derive(Debug)]
+pub(super) struct Admission {
+    pub(super) client: OwnedFd,
+    pub(super) server: OwnedFd,
+    pub(super) tunnel: Tunnel,
+    pub(super) timeouts: Timeouts,
+    pub(super) subject: Box<Subject>,
+    pub(super) lease: Lease,
+    pub(super) now: u32,
+}
+
+impl Table {
+    pub(super) fn new() -> Self {
+        Self {
+            slots: Chunks::new(),
+            colds: Chunks::new(),
+            vacant: Vec::new(),
+            end: 0,
+        }
+    }
+
+    /// Returns how many slots are not vacant.
+    pub(super) fn len(&self) -> usize {
+        self.end as usize - self.vacant.len()
+    }
+
+    /// Returns every slot that may be in use.
+    pub(super) fn all(&self) -> std::ops::Range<u32> {
+        0..self.end
+    }
+
+    /// Takes a tunnel in; returns its slot.
+    pub(super) fn insert(
+        &mut self,
+        admission: Admission,
+        ticks: impl Fn(std::time::Duration) -> u32,
+    ) -> u32 {
+        let index = self.vacant.pop().unwrap_or_else(|| {
+            let index = self.end;
+            self.slots.grow_to_hold(index, Slot::vacant);
+            self.colds.grow_to_hold(index, Cold::default);
+            self.end += 1;
+            index
+        });
+        if let Some((slot, cold)) = self.both_mut(index) {
+            *slot = Slot {
+                tunnel: admission.tunnel,
+                last_active: admission.now,
+                generation: slot.generation,
+                client: Some(admission.client),
+                server: Some(admission.server),
+                pipes: [None; 2],
+                armed: [false; 2],
+                stage: Stage::Open,
+                queued: false,
+            };
+            cold.subject = Some(admission.subject);
+            cold.lease = Some(admission.lease);
+            cold.idle = ticks(admission.timeouts.idle);
+            cold.half_close = ticks(admission.timeouts.half_close);
+        }
+        index
+    }
+
+    /// Vacates a slot: closes both descriptors and returns what it knew.
+    pub(super) fn remove(&mut self, index: u32) -> Option<(Tunnel, Cold)> {
+        let (slot, cold) = self.both_mut(index)?;
+        if slot.stage == Stage::Vacant {
+            return None;
+        }
+        let next = Slot {
+            generation: slot.generation.wrapping_add(1),
+            ..Slot::vacant()
+        };
+        let gone = std::mem::replace(slot, next);
+        let cold = std::mem::take(cold);
+        self.vacant.push(index);
+        Some((gone.tunnel, cold))
+    }
+
+    pub(super) fn slot(&self, index: u32) -> Option<&Slot> {
+        self.slots.get(index)
+    }
+
+    pub(super) fn slot_mut(&mut self, index: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(index)
+    }
+
+    pub(super) fn both_mut(&mut self, index: u32) -> Option<(&mut Slot, &mut Cold)> {
+        Some((self.slots.get_mut(index)?, self.colds.get_mut(index)?))
+    }
+
+    /// Returns the token of one end of the tunnel that is in `index` now.
+    pub(super) fn token(&self, index: u32, end: End) -> Option<Token> {
+        let slot = self.slots.get(index)?;
+        Some(Token::new(index, slot.generation, end))
+    }
+
+    /// Returns the slot of a token, unless its tunnel is gone.
+    pub(super) fn find(&mut self, token: Token) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(token.slot())?;
+        (slot.generation == token.generation() && slot.stage != Stage::Vacant).then_some(slot)
+    }
+}
