@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::parts::Inventory;
@@ -36,6 +36,8 @@ enum Work {
     TestTarget(&'static str, &'static [(&'static str, &'static str)]),
     /// cargo-deny with these arguments.
     Deny(&'static [&'static str]),
+    /// A check with the oldest compiler that Cargo.toml promises.
+    Msrv,
 }
 
 const GATES: &[Gate] = &[
@@ -61,6 +63,7 @@ const GATES: &[Gate] = &[
             &[],
         ),
     ),
+    gate("msrv", false, 20, Work::Msrv),
     gate(
         "rustdoc",
         false,
@@ -209,37 +212,58 @@ impl Gate {
         inventory: &Inventory,
         log: &Path,
     ) -> io::Result<(Verdict, Option<Outcome>)> {
-        let (program, args, extra_envs) = match &self.work {
-            Work::Cargo(args, envs) => ("cargo".into(), args.to_vec(), *envs),
-            Work::TestTarget(target, quick_envs) => {
-                let exists = [
-                    format!("tests/{target}.rs"),
-                    format!("tests/{target}/main.rs"),
-                ];
-                if !exists.iter().any(|path| top.join(path).exists()) {
-                    return Ok((Verdict::Skipped("no such tests".to_owned()), None));
-                }
-                // Skips are heard only when the output of passing tests is shown.
-                let args = vec!["test", "--test", target, "--", "--show-output"];
-                ("cargo".into(), args, if quick { *quick_envs } else { &[] })
-            }
-            Work::Deny(args) => match &inventory.cargo_deny {
-                Some(program) => (program.clone(), args.to_vec(), [].as_slice()),
-                None => {
-                    return Ok((
-                        Verdict::Skipped("cargo-deny is not installed".to_owned()),
-                        None,
-                    ));
-                }
-            },
+        let call = match self.call(top, quick, inventory) {
+            Ok(call) => call,
+            Err(why) => return Ok((Verdict::Skipped(why), None)),
         };
         let mut envs = inventory.envs().to_vec();
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        envs.extend(extra_envs.iter().map(owned));
+        envs.extend(call.envs.iter().map(owned));
         let limit = Duration::from_secs(self.limit_min * 60);
-        let outcome =
-            process::run_logged(top, &program.to_string_lossy(), &args, &envs, limit, log)?;
+        let program = call.program.to_string_lossy();
+        let args: Vec<&str> = call.args.iter().map(String::as_str).collect();
+        let outcome = process::run_logged(top, &program, &args, &envs, limit, log)?;
         Ok((self.judge(&outcome), Some(outcome)))
+    }
+
+    /// Returns what to run, or why the gate is skipped.
+    fn call(&self, top: &Path, quick: bool, inventory: &Inventory) -> Result<Call, String> {
+        let cargo = |args: &[&str], envs| Call {
+            program: PathBuf::from("cargo"),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            envs,
+        };
+        match &self.work {
+            Work::Cargo(args, envs) => Ok(cargo(args, envs)),
+            Work::TestTarget(target, quick_envs) => {
+                let places = [
+                    format!("tests/{target}.rs"),
+                    format!("tests/{target}/main.rs"),
+                ];
+                if !places.iter().any(|path| top.join(path).exists()) {
+                    return Err("no such tests".to_owned());
+                }
+                // Skips are heard only when the output of passing tests is shown.
+                let args = ["test", "--test", target, "--", "--show-output"];
+                Ok(cargo(&args, if quick { quick_envs } else { &[] }))
+            }
+            Work::Deny(args) => {
+                let program = inventory.cargo_deny.clone();
+                let program = program.ok_or("cargo-deny is not installed")?;
+                Ok(Call {
+                    program,
+                    ..cargo(args, &[])
+                })
+            }
+            Work::Msrv => {
+                let oldest = oldest_compiler(top).ok_or("Cargo.toml names no rust-version")?;
+                let toolchain = toolchain_of(&oldest)
+                    .ok_or_else(|| format!("Rust {oldest} is not installed"))?;
+                let args = ["check", "--workspace", "--all-targets"];
+                let args: Vec<&str> = toolchain.iter().map(String::as_str).chain(args).collect();
+                Ok(cargo(&args, &[]))
+            }
+        }
     }
 
     fn judge(&self, outcome: &Outcome) -> Verdict {
@@ -253,6 +277,38 @@ impl Gate {
             Verdict::Failed("see above".to_owned())
         }
     }
+}
+
+/// A program to run.
+struct Call {
+    program: PathBuf,
+    args: Vec<String>,
+    envs: &'static [(&'static str, &'static str)],
+}
+
+/// Returns the version that `rust-version` in Cargo.toml promises.
+fn oldest_compiler(top: &Path) -> Option<String> {
+    let manifest = fs::read_to_string(top.join("Cargo.toml")).ok()?;
+    let line = manifest
+        .lines()
+        .find(|line| line.starts_with("rust-version"))?;
+    Some(line.split('"').nth(1)?.to_owned())
+}
+
+/// Returns what makes cargo use that compiler: nothing when it is the one in use, `+TOOLCHAIN`
+/// when rustup has it, none when it is not here.
+fn toolchain_of(version: &str) -> Option<Option<String>> {
+    let is_it = |name: &str| {
+        name.strip_prefix(version)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
+    };
+    let in_use = process::printed("rustc", &["--version"])?;
+    if in_use.split_whitespace().nth(1).is_some_and(is_it) {
+        return Some(None);
+    }
+    let installed = process::printed("rustup", &["toolchain", "list"])?;
+    let named = installed.split_whitespace().find(|name| is_it(name))?;
+    Some(Some(format!("+{named}")))
 }
 
 /// Whether cargo-deny failed because it could not get its database, which says nothing of us.
