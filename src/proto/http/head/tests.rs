@@ -1,3 +1,5 @@
+//! Which heads are understood, which refused and for what, and that no byte of a line is lost.
+
 use proptest::prelude::*;
 
 use super::*;
