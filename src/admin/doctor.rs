@@ -1,6 +1,6 @@
 //! `longsplice doctor`: what this kernel and machine offer, and what to do about what is missing.
 //!
-//! Three steps: [`examine`] asks `sys::probe`, [`Findings::report`] judges what it heard without
+//! Three steps: `examine` asks `sys::probe`, `Findings::report` judges what it heard without
 //! touching the machine, and the report is written for people or as JSON. Nothing is changed, and
 //! the exit code is 0 whatever is missing: longsplice has a way around all of it.
 
