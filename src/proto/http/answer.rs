@@ -119,3 +119,89 @@ pub fn location(
     };
     Some(format!("{}://{host}{port}{path}{query}", scheme.as_str()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::Progress;
+    use crate::proto::http::framing::Framing;
+    use crate::proto::http::head::{HeadLimits, parse_request, parse_response};
+
+    const LIMITS: HeadLimits = HeadLimits {
+        request_line: 1000,
+        head: 1000,
+        headers: 10,
+    };
+
+    #[test]
+    fn answers_are_whole() {
+        let mut out = Vec::new();
+        let extra = [("Location", "http://a/\r\nEvil: x")];
+        own(301, "ü\n", &extra, true, false, &mut out);
+        let expected = "HTTP/1.1 301 Moved Permanently\r\n\
+            Content-Type: text/plain; charset=utf-8\r\nContent-Length: 3\r\n\
+            Location: http://a/Evil: x\r\nConnection: close\r\n\r\nü\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn answers_end_where_they_say() {
+        // Status, close, to HEAD; framing as a client reads it, bytes of body sent.
+        let rows = [
+            (200, false, false, Framing::Length(4), 4),
+            (404, true, false, Framing::Length(4), 4),
+            (503, true, true, Framing::None, 0),
+            (204, false, false, Framing::None, 0),
+            (304, false, false, Framing::None, 0),
+            (599, false, false, Framing::Length(4), 4),
+        ];
+        for (status, close, to_head, framing, body_len) in rows {
+            let mut out = Vec::new();
+            own(status, "body", &[], close, to_head, &mut out);
+            let method = if to_head { "HEAD" } else { "GET" };
+            let Ok(Progress::Complete { value, used }) = parse_response(&out, method, &LIMITS)
+            else {
+                panic!("{status}")
+            };
+            assert_eq!(value.status, status);
+            assert_eq!(value.framing, framing, "{status}");
+            assert_eq!(value.keep_alive, !close, "{status}");
+            assert_eq!(out.len() - used, body_len, "{status}");
+        }
+    }
+
+    #[test]
+    fn redirects_keep_path_and_query() {
+        use Scheme::{Http, Https};
+        let rows = [
+            (
+                "/a/%2e?x=/../",
+                "b:8080",
+                Https,
+                None,
+                None,
+                Some("https://b/a/%2e?x=/../"),
+            ),
+            ("/", "B", Http, Some("c"), Some(81), Some("http://c:81/")),
+            ("/", "b", Https, None, Some(443), Some("https://b/")),
+            ("/", "b", Http, None, Some(443), Some("http://b:443/")),
+            ("//evil/", "b", Https, None, None, Some("https://b//evil/")),
+            ("http://b?q", "b", Https, None, None, Some("https://b/?q")),
+            ("/", "[::1]:80", Https, None, None, Some("https://[::1]/")),
+            ("/", "", Https, None, None, None),
+            ("/", "", Https, Some("c"), None, Some("https://c/")),
+        ];
+        for (target, host, scheme, to_host, port, expected) in rows {
+            let head = match host {
+                "" => format!("GET {target} HTTP/1.0\r\n\r\n"),
+                host => format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+            };
+            let Ok(Progress::Complete { value, .. }) = parse_request(head.as_bytes(), &LIMITS)
+            else {
+                panic!("{head}")
+            };
+            let found = location(&value, scheme, to_host, port);
+            assert_eq!(found.as_deref(), expected, "{head}");
+        }
+    }
+}

@@ -32,7 +32,7 @@ pub(super) fn named<'l, 'a>(
 }
 
 /// Removes spaces and tabs at both ends.
-pub(super) fn trim(mut value: &[u8]) -> &[u8] {
+fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;
     }

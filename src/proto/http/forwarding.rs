@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::proto::addr::{PeerAddr, TrustedProxies};
 
 use super::Scheme;
-use super::fields::{elements, elements_of, named, trim};
+use super::fields::{elements, elements_of, named};
 use super::head::{Line, Request, Response, Version, names_websocket};
 
 /// Who speaks on a connection, as of its PROXY header, and whether that is one of
@@ -159,14 +159,18 @@ const OURS: [&str; 5] = [
     "x-forwarded-port",
 ];
 
-/// Fields that a Connection line cannot have removed: those that frame and route the message. A
-/// client that lists them wants the server to see another message than we do.
-const NOT_REMOVABLE: [&str; 5] = [
+/// Fields that a Connection line cannot have removed: those that frame and route the message, and
+/// those that open the WebSocket. A peer that lists them wants the other side to see another message
+/// than we do. Ours are added after the removal, so they need no place here.
+const NOT_REMOVABLE: [&str; 8] = [
     "host",
     "content-length",
     "transfer-encoding",
     "sec-websocket-key",
     "sec-websocket-version",
+    "sec-websocket-accept",
+    "sec-websocket-protocol",
+    "sec-websocket-extensions",
 ];
 
 /// Appends the head for the server to `out`.
@@ -183,7 +187,7 @@ pub fn request_head(
     out: &mut Vec<u8>,
 ) {
     write_line(out, request.request_line);
-    let options = PassedOptions {
+    let passed = PassedOptions {
         upgrade: connection == Hop::Upgrade,
         trailers: request.version == Version::Http11
             && elements_of(&request.lines, "te").any(|t| t.eq_ignore_ascii_case(b"trailers")),
@@ -196,16 +200,16 @@ pub fn request_head(
             continue;
         }
         if line.is("te") {
-            if options.trailers && !trailers_written {
+            if passed.trailers && !trailers_written {
                 trailers_written = true;
                 write_te(out, line);
             }
             continue;
         }
-        pass(line, options.upgrade, &nominated, out);
+        pass(line, passed.upgrade, &nominated, out);
     }
     write_ours(request, facts, out);
-    write_connection(connection, request.version, options.trailers, out);
+    write_connection(connection, request.version, passed, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -216,32 +220,32 @@ pub fn request_head(
 /// whatever `connection` says, for it does not end the exchange.
 pub fn response_head(response: &Response<'_>, reader: Version, connection: Hop, out: &mut Vec<u8>) {
     write_line(out, response.status_line);
-    let upgrade = matches!(response.status, 101 | 426) && names_websocket(&response.lines);
+    let passed = PassedOptions {
+        upgrade: matches!(response.status, 101 | 426) && names_websocket(&response.lines),
+        trailers: false,
+    };
     let nominated = nominated(&response.lines);
     for line in &response.lines {
         if !line.is("te") {
-            pass(line, upgrade, &nominated, out);
+            pass(line, passed.upgrade, &nominated, out);
         }
     }
-    if response.is_interim() {
-        out.extend_from_slice(b"\r\n");
-        return;
+    if !response.is_interim() {
+        let spoken = match response.version {
+            Version::Http10 => Version::Http10,
+            Version::Http11 => reader,
+        };
+        write_connection(connection, spoken, passed, out);
     }
-    if upgrade && connection != Hop::Upgrade {
-        write_line(out, b"Connection: Upgrade");
-    }
-    let spoken = match response.version {
-        Version::Http10 => Version::Http10,
-        Version::Http11 => reader,
-    };
-    write_connection(connection, spoken, false, out);
     out.extend_from_slice(b"\r\n");
 }
 
-/// Which hop-by-hop options go on to the next hop.
+/// Which hop-by-hop fields go on to the next hop, to be named by its Connection line.
 #[derive(Clone, Copy)]
 struct PassedOptions {
+    /// `Upgrade: websocket`.
     upgrade: bool,
+    /// `TE: trailers`.
     trailers: bool,
 }
 
@@ -317,8 +321,8 @@ fn write_ours(request: &Request<'_>, facts: &ForwardingFacts, out: &mut Vec<u8>)
     let speaker = facts.speaker;
     let mut chain: Vec<u8> = Vec::new();
     if speaker.trusted {
-        for line in named(&request.lines, X_FORWARDED_FOR) {
-            join(&mut chain, line.value);
+        for element in elements_of(&request.lines, X_FORWARDED_FOR) {
+            join(&mut chain, element);
         }
     }
     if let Some(ip) = speaker.peer.ip() {
@@ -344,9 +348,8 @@ fn write_ours(request: &Request<'_>, facts: &ForwardingFacts, out: &mut Vec<u8>)
     write_field(out, "X-Forwarded-Port", facts.port.to_string().as_bytes());
 }
 
-/// Appends an element to a list.
+/// Appends an element to a list, unless it is empty.
 fn join(list: &mut Vec<u8>, element: &[u8]) {
-    let element = trim(element);
     if element.is_empty() {
         return;
     }
@@ -358,20 +361,21 @@ fn join(list: &mut Vec<u8>, element: &[u8]) {
 
 /// Appends our Connection line, where one is needed (RFC 9112 section 9.3): HTTP/1.1 goes on
 /// without saying so, HTTP/1.0 only when told.
-fn write_connection(connection: Hop, spoken: Version, trailers: bool, out: &mut Vec<u8>) {
-    let option = match (connection, spoken) {
-        (Hop::Upgrade, _) => "Upgrade",
+fn write_connection(connection: Hop, spoken: Version, passed: PassedOptions, out: &mut Vec<u8>) {
+    let end = match (connection, spoken) {
         (Hop::Close, _) => "close",
         (Hop::KeepAlive, Version::Http10) => "keep-alive",
-        (Hop::KeepAlive, Version::Http11) => "",
+        (Hop::KeepAlive, Version::Http11) | (Hop::Upgrade, _) => "",
     };
-    let line: &[u8] = match (option, trailers) {
-        ("", false) => return,
-        ("", true) => b"Connection: TE",
-        (_, false) => return write_field(out, "Connection", option.as_bytes()),
-        (_, true) => return write_field(out, "Connection", format!("{option}, TE").as_bytes()),
-    };
-    write_line(out, line);
+    let upgrade = if passed.upgrade { "Upgrade" } else { "" };
+    let trailers = if passed.trailers { "TE" } else { "" };
+    let mut options = Vec::new();
+    for option in [end, upgrade, trailers] {
+        join(&mut options, option.as_bytes());
+    }
+    if !options.is_empty() {
+        write_field(out, "Connection", &options);
+    }
 }
 
 fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
@@ -384,3 +388,6 @@ fn write_line(out: &mut Vec<u8>, line: &[u8]) {
     out.extend_from_slice(line);
     out.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests;

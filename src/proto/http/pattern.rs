@@ -250,3 +250,142 @@ fn decode_unreserved(path: &str) -> String {
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_patterns_match_what_they_say() {
+        let rows = [
+            ("Maps.Example.com", "maps.example.com", true),
+            ("maps.example.com", "MAPS.example.com.", true),
+            ("maps.example.com", "x.maps.example.com", false),
+            ("maps.example.com.", "maps.example.com", true),
+            ("*.example.com", "a.example.com", true),
+            ("*.example.com", "A.B.EXAMPLE.com", true),
+            ("*.example.com", "example.com", false),
+            ("*.example.com", ".example.com", false),
+            ("*.example.com", "aexample.com", false),
+            ("*.example.com", "example.com.evil", false),
+            ("ws*", "ws.example.com", true),
+            ("ws*", "WS", true),
+            ("ws*", "w", false),
+            ("ws*", "aws", false),
+            ("dev.*", "dev.local", true),
+            ("*", "anything", true),
+            ("*", "", true),
+            ("a", "", false),
+            ("[::1]", "[::1]", true),
+            ("10.0.0.1", "10.0.0.1", true),
+        ];
+        for (pattern, host, expected) in rows {
+            let pattern: HostPattern = pattern.parse().unwrap();
+            assert_eq!(pattern.matches(host), expected, "{pattern} {host}");
+            assert_eq!(pattern.to_string().parse(), Ok(pattern));
+        }
+    }
+
+    #[test]
+    fn host_patterns_name_what_is_wrong() {
+        use HostPatternError as E;
+        let rows = [
+            ("", E::Empty),
+            ("*.", E::Name),
+            ("a.*.b", E::Star),
+            ("**", E::Star),
+            ("*a", E::Star),
+            ("*.a*", E::Star),
+            ("a:80", E::Port),
+            ("a:x", E::Port),
+            ("*.a:80", E::Port),
+            ("a:80*", E::Name),
+            ("[::1]:80", E::Port),
+            ("a b", E::Name),
+            ("a/b", E::Name),
+            ("a..b", E::Name),
+            ("m\u{fc}nchen.de", E::Name),
+            ("m\u{fc}*", E::Name),
+        ];
+        for (text, error) in rows {
+            assert_eq!(text.parse::<HostPattern>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_match_on_segments() {
+        let rows = [
+            ("/socket.io/", "/socket.io", true),
+            ("/socket.io/", "/socket.io/", true),
+            ("/socket.io/", "/socket.io/a", true),
+            ("/socket.io", "/socket.io/a", true),
+            ("/socket.io/", "/socket.iox", false),
+            ("/socket.io/", "/x/socket.io", false),
+            ("/socket.io/", "/Socket.io", false),
+            ("/socket.io/", "/x/../socket%2eio/%61", true),
+            ("/socket.io/", "/socket.io/../x", false),
+            ("/%73ocket.io/./", "/socket.io", true),
+            ("/a%2fb", "/a%2Fb/c", true),
+            ("/a%2Fb", "/a/b", false),
+            ("/a", "//a", false),
+            ("/a", "/a//b", true),
+            ("/", "/", true),
+            ("/", "/a", true),
+            ("/", "*", false),
+            ("/a", "*", false),
+        ];
+        for (prefix, path, expected) in rows {
+            let prefix: PathPrefix = prefix.parse().unwrap();
+            let path = normalise_path(path).unwrap();
+            assert_eq!(prefix.matches(&path), expected, "{prefix} {path}");
+            assert_eq!(prefix.to_string().parse(), Ok(prefix));
+        }
+        use PathPrefixError as E;
+        let rows = [
+            ("", E::Slash),
+            ("a/", E::Slash),
+            ("/a?b", E::Character),
+            ("/a#b", E::Character),
+            ("/a b", E::Character),
+            ("/\u{fc}", E::Character),
+            ("/a/../..", E::ClimbsAboveRoot),
+        ];
+        for (text, error) in rows {
+            assert_eq!(text.parse::<PathPrefix>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_are_normalised() {
+        let rows = [
+            ("/", Some("/")),
+            ("/a/b", Some("/a/b")),
+            ("/a/./b/.", Some("/a/b/")),
+            ("/a/b/..", Some("/a/")),
+            ("/a/..", Some("/")),
+            ("/.", Some("/")),
+            ("/./", Some("/")),
+            ("/a/../b/../c", Some("/c")),
+            ("//a//../b", Some("//a/b")),
+            ("/...", Some("/...")),
+            ("/.a/..b", Some("/.a/..b")),
+            ("/%7Ea%2D%5f%2e", Some("/~a-_.")),
+            ("/a%2f..%2fb", Some("/a%2F..%2Fb")),
+            ("/%252e%252e/", Some("/%252e%252e/")),
+            ("/%zz%4", Some("/%zz%4")),
+            ("/%", Some("/%")),
+            ("/%%41", Some("/%A")),
+            ("/%\u{e9}", Some("/%\u{e9}")),
+            ("*", Some("*")),
+            ("/..", None),
+            ("/a/../..", None),
+            ("/../a", None),
+            ("/a/%2e%2E/.%2e/b", None),
+            ("/a/../../a/b/c", None),
+        ];
+        for (path, expected) in rows {
+            let found = normalise_path(path);
+            assert_eq!(found.as_deref().ok(), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,531 @@
+use super::*;
+use crate::proto::Progress;
+use crate::proto::http::head::{HeadLimits, parse_request, parse_response};
+
+const LIMITS: HeadLimits = HeadLimits {
+    request_line: 8192,
+    head: 32768,
+    headers: 100,
+};
+
+/// Calls `f` with the request whose head is `head`, with `\n` for CRLF and without the empty line.
+fn with_request<T>(head: &str, f: impl FnOnce(&Request<'_>) -> T) -> T {
+    let bytes = format!("{head}\n\n").replace('\n', "\r\n");
+    match parse_request(bytes.as_bytes(), &LIMITS) {
+        Ok(Progress::Complete { value, .. }) => f(&value),
+        other => panic!("{other:?}: {head}"),
+    }
+}
+
+fn peer(text: &str) -> PeerAddr {
+    match text {
+        "unix" => PeerAddr::Unix,
+        text => PeerAddr::from(text.parse::<SocketAddr>().unwrap()),
+    }
+}
+
+fn trusted_proxies() -> TrustedProxies {
+    TrustedProxies {
+        ranges: ["127.0.0.1", "10.0.0.0/8", "fd00::/8"]
+            .map(|range| range.parse().unwrap())
+            .to_vec(),
+        unix: true,
+    }
+}
+
+#[test]
+fn the_client_is_the_last_who_is_not_trusted() {
+    let rows = [
+        // Without a trusted speaker nothing counts but the speaker.
+        ("203.0.113.9:5", "X-Forwarded-For: 1.1.1.1", "203.0.113.9:5"),
+        ("10.0.0.1:5", "A: b", "10.0.0.1:5"),
+        ("10.0.0.1:5", "X-Forwarded-For: 1.1.1.1", "1.1.1.1:0"),
+        (
+            "10.0.0.1:5",
+            "X-Forwarded-For: 1.1.1.1, 2.2.2.2",
+            "2.2.2.2:0",
+        ),
+        (
+            "10.0.0.1:5",
+            "X-Forwarded-For: 1.1.1.1, 2.2.2.2, 10.9.9.9",
+            "2.2.2.2:0",
+        ),
+        (
+            "10.0.0.1:5",
+            "X-Forwarded-For: 1.1.1.1\nX-FORWARDED-FOR: 10.2.2.2 ,\t127.0.0.1,",
+            "1.1.1.1:0",
+        ),
+        // All trusted: the leftmost.
+        (
+            "10.0.0.1:5",
+            "X-Forwarded-For: 10.3.3.3, 10.2.2.2",
+            "10.3.3.3:0",
+        ),
+        ("unix", "X-Forwarded-For: 1.1.1.1", "1.1.1.1:0"),
+        ("unix", "A: b", "unix"),
+        // Forms of elements.
+        ("10.0.0.1:5", "X-Forwarded-For: 1.1.1.1:77", "1.1.1.1:77"),
+        (
+            "10.0.0.1:5",
+            "X-Forwarded-For: 2001:db8::1",
+            "[2001:db8::1]:0",
+        ),
+        (
+            "10.0.0.1:5",
+            "X-Forwarded-For: [2001:db8::1]",
+            "[2001:db8::1]:0",
+        ),
+        (
+            "10.0.0.1:5",
+            "X-Forwarded-For: [2001:db8::1]:77",
+            "[2001:db8::1]:77",
+        ),
+        (
+            "10.0.0.1:5",
+            "X-Forwarded-For: 1.1.1.1, ::ffff:10.1.1.1",
+            "1.1.1.1:0",
+        ),
+        (
+            "[fd00::1]:5",
+            "X-Forwarded-For: 1.1.1.1, [fd00::2]:9",
+            "1.1.1.1:0",
+        ),
+        // The walk ends where nobody can be named.
+        (
+            "10.0.0.1:5",
+            "X-Forwarded-For: 1.1.1.1, unknown",
+            "10.0.0.1:5",
+        ),
+        (
+            "10.0.0.1:5",
+            "X-Forwarded-For: 1.1.1.1, x, 10.2.2.2",
+            "10.2.2.2:0",
+        ),
+        (
+            "10.0.0.1:5",
+            "X-Forwarded-For: 1.1.1.1, 2.2.2.2:99999",
+            "10.0.0.1:5",
+        ),
+        ("10.0.0.1:5", "X-Forwarded-For: \u{e4}", "10.0.0.1:5"),
+        ("10.0.0.1:5", "X-Forwarded-For:", "10.0.0.1:5"),
+        ("10.0.0.1:5", "X_Forwarded_For: 1.1.1.1", "10.0.0.1:5"),
+    ];
+    let trusted = trusted_proxies();
+    for (from, line, expected) in rows {
+        let speaker = Speaker {
+            peer: peer(from),
+            trusted: trusted.contains(peer(from)),
+        };
+        let head = format!("GET / HTTP/1.1\nHost: a\n{line}");
+        let found = with_request(&head, |request| client_of(request, speaker, &trusted));
+        assert_eq!(found, peer(expected), "{from} {line}");
+    }
+}
+
+#[test]
+fn the_scheme_is_found_in_the_order_of_the_contract() {
+    use Scheme::{Http, Https};
+    let https = "X-Forwarded-Proto: https";
+    let http = "X-Forwarded-Proto: http";
+    let rows = [
+        ("A: b", false, None, None, Http),
+        ("A: b", false, Some(Https), None, Https),
+        (http, true, Some(Https), Some(80), Https),
+        (https, true, Some(Http), Some(443), Http),
+        (https, true, None, Some(80), Https),
+        (http, true, None, Some(443), Http),
+        (https, false, None, None, Http),
+        (https, false, None, Some(80), Http),
+        (http, false, None, Some(443), Https),
+        ("A: b", true, None, Some(443), Https),
+        ("A: b", true, None, Some(8443), Http),
+        ("X-Forwarded-Proto: WSS", true, None, None, Https),
+        ("X-Forwarded-Proto: ws", true, None, Some(443), Http),
+        ("X-Forwarded-Proto: ftp", true, None, Some(443), Https),
+        ("X-Forwarded-Proto:", true, None, Some(443), Https),
+        ("X-Forwarded-Proto: https, http", true, None, None, Https),
+        (
+            "X-Forwarded-Proto: https\nX-Forwarded-Proto: http",
+            true,
+            None,
+            None,
+            Https,
+        ),
+    ];
+    for (line, trusted, known, port, expected) in rows {
+        let head = format!("GET / HTTP/1.1\nHost: a\n{line}");
+        let found = with_request(&head, |request| scheme_of(request, trusted, known, port));
+        assert_eq!(found, expected, "{line} {trusted} {known:?} {port:?}");
+    }
+}
+
+#[test]
+fn the_port_is_found_in_the_order_of_the_contract() {
+    let rows = [
+        ("A: b", false, None, 80),
+        ("A: b", true, Some(443), 443),
+        ("X-Forwarded-Port: 8443", true, Some(443), 8443),
+        ("X-Forwarded-Port: 8443", false, Some(443), 443),
+        ("X-Forwarded-Port: 8443", false, None, 80),
+        ("X-Forwarded-Port: 8443, 1", true, None, 8443),
+        ("X-Forwarded-Port: +1", true, None, 80),
+        ("X-Forwarded-Port: 0", true, None, 80),
+        ("X-Forwarded-Port: 65536", true, None, 80),
+        ("X-Forwarded-Port: x", true, Some(443), 443),
+    ];
+    for (line, trusted, destination, expected) in rows {
+        let head = format!("GET / HTTP/1.1\nHost: a\n{line}");
+        let found = with_request(&head, |request| port_of(request, trusted, destination, 80));
+        assert_eq!(found, expected, "{line} {trusted} {destination:?}");
+    }
+}
+
+/// Forwards a request, with `\n` for CRLF on both sides and without the empty lines.
+fn check_request(head: &str, speaker: Speaker, hop: Hop, expected: &str) {
+    let mut out = Vec::new();
+    with_request(head, |request| {
+        let facts = ForwardingFacts {
+            speaker,
+            client: client_of(request, speaker, &trusted_proxies()),
+            scheme: Scheme::Https,
+            port: 443,
+        };
+        request_head(request, &facts, hop, &mut out);
+    });
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(
+        text,
+        format!("{expected}\n\n").replace('\n', "\r\n"),
+        "{head}"
+    );
+}
+
+const STRANGER: &str = "203.0.113.9:5";
+const BALANCER: &str = "10.0.0.1:5";
+
+fn from(text: &str) -> Speaker {
+    Speaker {
+        peer: peer(text),
+        trusted: trusted_proxies().contains(peer(text)),
+    }
+}
+
+/// What is added for a stranger's request to host `a`.
+const ADDED: &str = "X-Forwarded-For: 203.0.113.9\nX-Real-IP: 203.0.113.9\n\
+    X-Forwarded-Proto: https\nX-Forwarded-Host: a\nX-Forwarded-Port: 443";
+
+#[test]
+fn lines_pass_byte_for_byte() {
+    let rows = [
+        (
+            "GET /%2e/a//?b=\"<>| HTTP/1.1\nHoST:a\nx-A:  y \t \nX-A: \u{fc}\nB:",
+            Hop::KeepAlive,
+            "",
+        ),
+        ("GET http://a/ HTTP/1.1\nHost: a", Hop::KeepAlive, ""),
+        (
+            "POST / HTTP/1.1\nHost: a\nTransfer-encoding:  Chunked\nTrailer: X\nExpect: 100-continue",
+            Hop::KeepAlive,
+            "",
+        ),
+        (
+            "POST / HTTP/1.1\nHost: a\nContent-Length: 007\nVia: 1.1 x\nCookie: a=b\nCookie: c=d",
+            Hop::KeepAlive,
+            "",
+        ),
+        ("GET / HTTP/1.1\nHost: a", Hop::Close, "\nConnection: close"),
+        ("GET / HTTP/1.0\nHost: a", Hop::Close, "\nConnection: close"),
+        (
+            "GET / HTTP/1.0\nHost: a",
+            Hop::KeepAlive,
+            "\nConnection: keep-alive",
+        ),
+        (
+            "GET / HTTP/1.1\nHost: a\nTE: trailers",
+            Hop::KeepAlive,
+            "\nConnection: TE",
+        ),
+        (
+            "GET / HTTP/1.1\nHost: a\nte:Trailers",
+            Hop::Close,
+            "\nConnection: close, TE",
+        ),
+    ];
+    for (head, hop, connection) in rows {
+        let expected = format!("{head}\n{ADDED}{connection}");
+        check_request(head, from(STRANGER), hop, &expected);
+    }
+}
+
+#[test]
+fn lines_of_one_connection_end_with_it() {
+    let rows = [
+        ("Connection: close", ""),
+        (
+            "Connection: keep-alive, X-A\nx-a: 1\nX-B: 2\nConnection: x-c\nX-C: 3",
+            "\nX-B: 2",
+        ),
+        ("Keep-Alive: timeout=5\nProxy-Connection: keep-alive", ""),
+        ("TE: gzip", ""),
+        (
+            "TE: gzip, trailers, deflate\nTE: trailers",
+            "\nTE: trailers",
+        ),
+        ("Connection: TE\nTE: trailers", "\nTE: trailers"),
+        ("Upgrade: h2c, foo", ""),
+        (
+            "Upgrade: h2c\nConnection: Upgrade, HTTP2-Settings\nHTTP2-Settings: x",
+            "",
+        ),
+        (
+            "Upgrade: websocket\nSec-WebSocket-Key: x",
+            "\nSec-WebSocket-Key: x",
+        ),
+        // Nobody removes what frames or routes the message, nor what we say.
+        (
+            "Connection: Host, X-Forwarded-For, X-Real-IP, Content-Length\nContent-Length: 1",
+            "\nContent-Length: 1",
+        ),
+        (
+            "Connection: transfer-encoding\nTransfer-Encoding: chunked",
+            "\nTransfer-Encoding: chunked",
+        ),
+        // One form of chunked for every server.
+        (
+            "Transfer-Encoding: ,chunked",
+            "\nTransfer-Encoding: chunked",
+        ),
+    ];
+    for (lines, passed) in rows {
+        let connection = if passed.contains("TE:") {
+            "\nConnection: TE"
+        } else {
+            ""
+        };
+        check_request(
+            &format!("GET / HTTP/1.1\nHost: a\n{lines}"),
+            from(STRANGER),
+            Hop::KeepAlive,
+            &format!("GET / HTTP/1.1\nHost: a{passed}\n{ADDED}{connection}"),
+        );
+    }
+    let head = "GET / HTTP/1.0\nHost: a\nTE: trailers";
+    let expected = format!("GET / HTTP/1.0\nHost: a\n{ADDED}\nConnection: close");
+    check_request(head, from(STRANGER), Hop::Close, &expected);
+}
+
+#[test]
+fn a_stranger_speaks_for_nobody() {
+    let forged = [
+        "X-Forwarded-For: 1.1.1.1",
+        "x-forwarded-for: 1.1.1.1\nX-Forwarded-For: 2.2.2.2",
+        "X-Real-IP: 1.1.1.1",
+        "X-Forwarded-Proto: http\nX-Forwarded-Host: b\nX-Forwarded-Port: 1",
+        "Forwarded: for=1.1.1.1",
+        "X-Forwarded-Prefix: /x\nX-Forwarded-Ssl: on",
+        "X_Forwarded_For: 1.1.1.1\nX-Forwarded_For: 1.1.1.1\nX_Real_IP: 1.1.1.1",
+    ];
+    for lines in forged {
+        check_request(
+            &format!("GET / HTTP/1.1\n{lines}\nHost: a\nX-ForwardedFor: y"),
+            from(STRANGER),
+            Hop::KeepAlive,
+            &format!("GET / HTTP/1.1\nHost: a\nX-ForwardedFor: y\n{ADDED}"),
+        );
+    }
+}
+
+#[test]
+fn a_trusted_peer_is_believed() {
+    let rows = [
+        ("", "", "10.0.0.1", "10.0.0.1", "a"),
+        (
+            "X-Forwarded-For: 1.1.1.1",
+            "",
+            "1.1.1.1, 10.0.0.1",
+            "1.1.1.1",
+            "a",
+        ),
+        (
+            "X-Forwarded-For: 9.9.9.9 , 1.1.1.1,\nForwarded: for=x\nx-forwarded-for:\nX-Forwarded-For: 10.2.2.2",
+            "\nForwarded: for=x",
+            "9.9.9.9, 1.1.1.1, 10.2.2.2, 10.0.0.1",
+            "1.1.1.1",
+            "a",
+        ),
+        (
+            "X-Real-IP: 8.8.8.8\nX_Real_IP: 8.8.8.8",
+            "",
+            "10.0.0.1",
+            "10.0.0.1",
+            "a",
+        ),
+        (
+            "X-Forwarded-Host: b:81\nX-Forwarded-Host: c\nX-Forwarded-Prefix: /x",
+            "\nX-Forwarded-Prefix: /x",
+            "10.0.0.1",
+            "10.0.0.1",
+            "b:81",
+        ),
+        (
+            "X-Forwarded-Host:\nX-Forwarded-Proto: ftp\nX-Forwarded-Port: x",
+            "",
+            "10.0.0.1",
+            "10.0.0.1",
+            "a",
+        ),
+        (
+            "X-Forwarded-For: [2001:db8::1]:5",
+            "",
+            "[2001:db8::1]:5, 10.0.0.1",
+            "2001:db8::1",
+            "a",
+        ),
+    ];
+    for (lines, passed, chain, client, host) in rows {
+        let lines = if lines.is_empty() {
+            String::new()
+        } else {
+            format!("\n{lines}")
+        };
+        check_request(
+            &format!("GET / HTTP/1.1\nHost: a{lines}"),
+            from(BALANCER),
+            Hop::KeepAlive,
+            &format!(
+                "GET / HTTP/1.1\nHost: a{passed}\nX-Forwarded-For: {chain}\nX-Real-IP: {client}\n\
+                 X-Forwarded-Proto: https\nX-Forwarded-Host: {host}\nX-Forwarded-Port: 443"
+            ),
+        );
+    }
+}
+
+#[test]
+fn what_is_unknown_is_left_out() {
+    check_request(
+        "GET / HTTP/1.0",
+        Speaker {
+            peer: PeerAddr::Unix,
+            trusted: false,
+        },
+        Hop::Close,
+        "GET / HTTP/1.0\nX-Forwarded-Proto: https\nX-Forwarded-Port: 443\nConnection: close",
+    );
+    check_request(
+        "GET http://b:81/ HTTP/1.0\nX-Forwarded-For: 1.1.1.1",
+        from("unix"),
+        Hop::Close,
+        "GET http://b:81/ HTTP/1.0\nX-Forwarded-For: 1.1.1.1\nX-Real-IP: 1.1.1.1\n\
+         X-Forwarded-Proto: https\nX-Forwarded-Host: b:81\nX-Forwarded-Port: 443\nConnection: close",
+    );
+}
+
+#[test]
+fn an_upgrade_passes_with_what_it_needs() {
+    let needs = "Sec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let rows = [
+        ("Upgrade:WebSocket ", "Upgrade:WebSocket "),
+        ("upgrade: h2c, WebSocket", "Upgrade: websocket"),
+        ("Upgrade: h2c\nUpgrade: websocket", "Upgrade: websocket"),
+    ];
+    for (upgrade, passed) in rows {
+        check_request(
+            &format!(
+                "GET / HTTP/1.1\nHost: a\n{upgrade}\n\
+                 Connection: keep-alive, Upgrade, Sec-WebSocket-Key\n{needs}"
+            ),
+            from(STRANGER),
+            Hop::Upgrade,
+            &format!("GET / HTTP/1.1\nHost: a\n{passed}\n{needs}\n{ADDED}\nConnection: Upgrade"),
+        );
+    }
+}
+
+#[test]
+fn responses_pass_byte_for_byte() {
+    use Version::{Http10, Http11};
+    let opening = "HTTP/1.1 101 Switching Protocols\nupgrade:WebSocket\nSec-WebSocket-Accept: x";
+    let rows = [
+        (
+            "HTTP/1.1 200 Fine \u{fc}\nContent-length:  5 \nServer: x\nX: \u{fc}",
+            "",
+            Http11,
+            Hop::KeepAlive,
+            "",
+        ),
+        (
+            "HTTP/1.1 200 OK\nContent-Length: 5",
+            "",
+            Http11,
+            Hop::Close,
+            "\nConnection: close",
+        ),
+        (
+            "HTTP/1.1 200 OK\nContent-Length: 5",
+            "",
+            Http10,
+            Hop::KeepAlive,
+            "\nConnection: keep-alive",
+        ),
+        (
+            "HTTP/1.0 200 OK\nContent-Length: 5",
+            "",
+            Http11,
+            Hop::KeepAlive,
+            "\nConnection: keep-alive",
+        ),
+        (
+            "HTTP/1.1 200",
+            "",
+            Http11,
+            Hop::Close,
+            "\nConnection: close",
+        ),
+        (
+            "HTTP/1.1 200 OK\nX-Forwarded-For: x\nVia: y",
+            "\nConnection: keep-alive, x-a, content-length\nX-A: 1\nKeep-Alive: 5\nProxy-Connection: x\nUpgrade: h2c\nTE: x",
+            Http11,
+            Hop::KeepAlive,
+            "",
+        ),
+        (
+            opening,
+            "\nConnection: Upgrade",
+            Http11,
+            Hop::Upgrade,
+            "\nConnection: Upgrade",
+        ),
+        (
+            "HTTP/1.1 426 No\nUpgrade: websocket\nContent-Length: 0",
+            "\nConnection: Upgrade",
+            Http11,
+            Hop::Close,
+            "\nConnection: close, Upgrade",
+        ),
+        (
+            "HTTP/1.1 200 OK\nContent-Length: 0",
+            "\nUpgrade: websocket",
+            Http11,
+            Hop::KeepAlive,
+            "",
+        ),
+        (
+            "HTTP/1.1 103 Early Hints\nLink: </a>",
+            "\nConnection: x",
+            Http11,
+            Hop::Close,
+            "",
+        ),
+    ];
+    for (head, dropped, reader, hop, added) in rows {
+        let bytes = format!("{head}{dropped}\n\n").replace('\n', "\r\n");
+        let Ok(Progress::Complete { value, .. }) = parse_response(bytes.as_bytes(), "GET", &LIMITS)
+        else {
+            panic!("{head}")
+        };
+        let mut out = Vec::new();
+        response_head(&value, reader, hop, &mut out);
+        let expected = format!("{head}{added}\n\n").replace('\n', "\r\n");
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}
