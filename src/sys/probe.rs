@@ -9,14 +9,14 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 
-use io_uring::IoUring;
-use io_uring::squeue::Entry;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, SpliceFFlags, splice};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{TcpTlsRx, TcpTlsTx, TcpUlp, TlsCryptoInfo};
 use nix::unistd::pipe2;
+
+use super::ring;
 
 /// A call that the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,22 +48,13 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// Entries of the ring that is tried; the size does not decide whether it is allowed.
-const RING_ENTRIES: u32 = 8;
-
 /// Sets up a ring with the flags of the relay and closes it again.
 ///
 /// # Errors
 /// The refusal of io_uring_setup(2): ENOSYS (not in this kernel), EPERM (seccomp or
 /// `kernel.io_uring_disabled`), ENOMEM (memory limits), EINVAL (flags newer than this kernel).
 pub fn io_uring() -> Result<(), Refusal> {
-    IoUring::<Entry>::builder()
-        .setup_single_issuer()
-        .setup_coop_taskrun()
-        .setup_defer_taskrun()
-        .build(RING_ENTRIES)
-        .map(drop)
-        .map_err(Refusal::of("io_uring_setup"))
+    ring::probe().map_err(Refusal::of("io_uring_setup"))
 }
 
 /// Moves a byte from a socket through a pipe into another socket with splice(2).

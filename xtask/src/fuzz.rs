@@ -1,5 +1,6 @@
 //! `cargo xtask fuzz`: runs the targets of `tests/fuzz` with cargo-fuzz, which needs nightly.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
@@ -20,16 +21,14 @@ pub(crate) fn run(top: &Path, target: Option<&str>, seconds: u32) -> io::Result<
     let mut clean = true;
     for target in targets {
         println!("fuzz: {target} for {seconds} s");
+        // What is found goes into the first folder; the second holds what `cargo test` replays.
+        let found = folder.join("corpus").join(&target);
+        fs::create_dir_all(&found)?;
+        let seeds = top.join("tests/corpus").join(&target);
         let status = Command::new("cargo")
-            .args([
-                "+nightly",
-                "fuzz",
-                "run",
-                "--fuzz-dir",
-                &fuzz_dir,
-                &target,
-                "--",
-            ])
+            .args(["+nightly", "fuzz", "run", "--fuzz-dir", &fuzz_dir, &target])
+            .args([found, seeds])
+            .arg("--")
             .arg(format!("-max_total_time={seconds}"))
             .status()?;
         clean &= status.success();
