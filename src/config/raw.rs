@@ -43,12 +43,11 @@ impl<'a> Reading<'a> {
     pub(super) fn tree(&self) -> Result<Spanned<DeTable<'a>>, Errors> {
         let (tree, syntax) = DeTable::parse_recoverable(self.text);
         for error in syntax {
-            let at = error.span().map_or(self.text.len(), |span| span.start);
-            let message = error.message().replacen(", expected ", "; ", 1);
+            let span = error.span().unwrap_or(self.text.len()..self.text.len());
             self.errors.borrow_mut().push(Finding {
-                at,
+                at: span.start,
                 key: "syntax".to_owned(),
-                message,
+                message: syntax_message(&error, self.text.get(span).unwrap_or("")),
             });
         }
         self.verdict().map(|()| tree)
@@ -63,6 +62,22 @@ impl<'a> Reading<'a> {
     /// Returns the warnings in the order of the file.
     pub(super) fn warnings(&self) -> Vec<Error> {
         located(self.warnings.take(), self.text, self.file)
+    }
+}
+
+/// Words the parser's error as ours are, with the text it is about.
+fn syntax_message(error: &toml::de::Error, text: &str) -> String {
+    let (wrong, allowed) = match error.message().split_once(", expected ") {
+        Some((wrong, expected)) => (wrong, format!("expected {expected}")),
+        None if error.message() == "duplicate key" => {
+            (error.message(), "each key stands once".to_owned())
+        }
+        None => (error.message(), "TOML as of https://toml.io".to_owned()),
+    };
+    if text.is_empty() {
+        format!("{wrong}; {allowed}")
+    } else {
+        format!("{wrong}: {}; {allowed}", shown(text))
     }
 }
 
@@ -166,6 +181,14 @@ impl<'r, 'a> Table<'r, 'a> {
         self.entries.contains_key(key)
     }
 
+    /// Tells whether the key is there with anything but an empty list.
+    pub(super) fn names_any(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|value| {
+            let list = value.get_ref().as_array();
+            list.is_none_or(|items| !items.is_empty())
+        })
+    }
+
     /// Notes those of the keys that are there as out of place.
     pub(super) fn refuse(&self, keys: &[&str], message: &str) {
         for key in keys {
@@ -228,14 +251,7 @@ impl<'r, 'a> Table<'r, 'a> {
 
     /// Takes the tables written `[[key]]`, of which there must be one.
     pub(super) fn tables_required(&mut self, key: &'static str, header: &str) -> Vec<Self> {
-        let empty = match self.entries.get(key) {
-            None => true,
-            Some(value) => value
-                .get_ref()
-                .as_array()
-                .is_some_and(|items| items.is_empty()),
-        };
-        if empty {
+        if !self.names_any(key) {
             self.missing(key, &format!("at least one {header}"));
         }
         self.tables(key)
@@ -376,7 +392,7 @@ impl<'r, 'a> Value<'r, 'a> {
         let place = self.place.clone();
         let items = self.list(wanted);
         if items.is_empty() {
-            place.reject(format!("is empty; at least one {wanted}"));
+            place.reject(format!("is empty; at least one: {wanted}"));
         }
         items
     }

@@ -1,4 +1,16 @@
 //! Rows of rules, the full example, the round trip, and mutations of it that must not panic.
+//!
+//! A row is a snippet and what is said about it. Snippets are put into a legal file, so that a row
+//! shows one mistake and nothing else.
+
+mod backend;
+mod full;
+mod listener;
+mod mutations;
+mod one_liner;
+mod process;
+mod route;
+mod whole;
 
 use std::path::Path;
 
@@ -19,14 +31,44 @@ fn read(text: &str) -> Result<Config, Errors> {
     parse(text, Path::new("/etc/longsplice.toml"))
 }
 
-#[test]
-fn a_small_file_is_enough() {
-    let config = read(SMALL).expect("legal");
-    assert_eq!(config.listeners[0].name.as_ref(), "127.0.0.1:8080");
-    assert_eq!(
-        config.backends[0].servers[0].name.as_ref(),
-        "127.0.0.1:3000"
-    );
-    assert_eq!(config.without_effect, [""; 0]);
-    assert_eq!(config.warnings, [""; 0]);
+/// Says what is wrong with `text`, each error as `LINE:COL: key: message`.
+fn wrong(text: &str) -> String {
+    let Err(errors) = read(text) else {
+        return "nothing".to_owned();
+    };
+    let mut lines = Vec::new();
+    for error in errors.iter() {
+        let position = error.position.as_ref().expect("a position");
+        let (line, column) = (position.line, position.column);
+        lines.push(format!("{line}:{column}: {}: {}", error.key, error.message));
+    }
+    lines.join("\n")
+}
+
+/// Checks rows of (lines of a table, what is wrong), `file` making the whole text of the lines.
+fn check(file: impl Fn(&str) -> String, rows: &[(&str, &str)]) {
+    for (lines, expected) in rows {
+        let text = file(lines);
+        // Positions have rows of their own; here the key says enough.
+        let without_position = |line: &str| {
+            let (_, said) = line.split_once(": ").expect("a position");
+            said.to_owned()
+        };
+        let said = match wrong(&text).as_str() {
+            "nothing" => "nothing".to_owned(),
+            errors => {
+                let lines: Vec<String> = errors.lines().map(without_position).collect();
+                lines.join("\n")
+            }
+        };
+        assert_eq!(said, *expected, "{lines}");
+    }
+}
+
+/// A file with one listener.
+fn listener(lines: &str) -> String {
+    format!(
+        "[[listener]]\n{lines}\nroute = [{{ backend = \"app\" }}]\n[[backend]]\nname = \"app\"\n\
+         server = [{{ address = \"127.0.0.1:3000\" }}]\n"
+    )
 }

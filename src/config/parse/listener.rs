@@ -46,10 +46,11 @@ fn listener(
     let mode = table.choice("mode", &modes).unwrap_or(Mode::Http);
     let bind = addresses(&mut table, binds);
     let (proxy_protocol, trusted_proxies) = trust(&mut table);
+    let opens_tls = table.has("tls");
     let tls = tls(&mut table, mode);
     let context = Context {
         mode,
-        opens_tls: tls.is_some(),
+        opens_tls,
         backends,
     };
     Listener {
@@ -107,6 +108,8 @@ fn addresses(table: &mut Table<'_, '_>, binds: &mut Binds) -> Vec<Bind> {
 }
 
 fn trust(table: &mut Table<'_, '_>) -> (ProxyProtocol, TrustedProxies) {
+    // A list with a mistake in it is an error of its own, and not empty.
+    let nobody = !table.names_any("trusted_proxies");
     let trusted = trusted_proxies(table);
     let choices = [
         ("off", ProxyProtocol::Off),
@@ -116,7 +119,6 @@ fn trust(table: &mut Table<'_, '_>) -> (ProxyProtocol, TrustedProxies) {
     let Some(value) = table.take("proxy_protocol") else {
         return (ProxyProtocol::Off, trusted);
     };
-    let nobody = trusted == TrustedProxies::default();
     if nobody && value.is("require") {
         value.place.reject(
             "\"require\" with empty trusted_proxies refuses every connection; name the balancers \

@@ -1,0 +1,266 @@
+//! Rules of `[[backend]]`.
+
+use super::{check, wrong};
+
+/// A file with one backend.
+fn backend(lines: &str) -> String {
+    format!(
+        "[[listener]]\nbind = \"127.0.0.1:80\"\nroute = [{{ backend = \"app\" }}]\n\
+         [[backend]]\nname = \"app\"\n{lines}\n"
+    )
+}
+
+#[test]
+fn rules_of_backends() {
+    let with_server =
+        |lines: &str| backend(&format!("{lines}\nserver = [{{ address = \"a:1\" }}]"));
+    check(
+        with_server,
+        &[
+            ("", "nothing"),
+            (
+                "balance = \"maglev\"\nsend_proxy = \"v2\"\nkeep_alive = false\nmax_queue = 0",
+                "nothing",
+            ),
+            (
+                "balance = \"roundrobin\"",
+                "backend[0].balance: \"roundrobin\" is unknown; \
+             source, round_robin, least_connections, random_two or maglev",
+            ),
+            (
+                "send_proxy = true",
+                "backend[0].send_proxy: is a boolean; off, v1 or v2",
+            ),
+            (
+                "max_queue = \"1024\"",
+                "backend[0].max_queue: is a string; a whole number from 0 to 1000000",
+            ),
+            (
+                "timeouts.tunnel_idle = \"0s\"",
+                "backend[0].timeouts.tunnel_idle: \"0s\" is below the least value 1ms; \
+             a whole number and a unit such as \"300ms\", \"10s\", \"5m\" or \"24h\"",
+            ),
+            (
+                "retries = 2",
+                "backend[0].retries: unknown key; name, max_queue, send_proxy, balance, keep_alive, timeouts, health, server",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_backend_has_servers() {
+    check(
+        backend,
+        &[
+            (
+                "",
+                "backend[0].server: missing; at least one [[backend.server]]",
+            ),
+            (
+                "server = []",
+                "backend[0].server: missing; at least one [[backend.server]]",
+            ),
+            (
+                "server = [1]",
+                "backend[0].server[0]: is an integer; a table",
+            ),
+            (
+                "server = \"a:1\"",
+                "backend[0].server: is a string; a list of tables",
+            ),
+            (
+                "server = { address = \"a:1\" }",
+                "backend[0].server: is one table; a list of tables, each written [[backend.server]]",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_backend_has_a_name() {
+    let named = |name: &str| {
+        let text = backend("server = [{ address = \"a:1\" }]");
+        text + &format!("[[backend]]\n{name}\nserver = [{{ address = \"a:1\" }}]")
+    };
+    let wanted = "a name without white space and '/', at most 128 bytes";
+    check(
+        named,
+        &[
+            ("", &format!("backend[1].name: missing; {wanted}")),
+            (
+                "name = \"app\"",
+                &format!(
+                    "backend[1].name: \"app\" is the name of backend[0].name already; {wanted}"
+                ),
+            ),
+            (
+                "name = \"a/b\"",
+                &format!("backend[1].name: \"a/b\" holds white space or '/'; {wanted}"),
+            ),
+            ("name = \"other\"", "nothing"),
+        ],
+    );
+}
+
+#[test]
+fn rules_of_health() {
+    let health = |lines: &str| {
+        backend(&format!(
+            "server = [{{ address = \"a:1\" }}]\nhealth = {{ {lines} }}"
+        ))
+    };
+    let only_connects =
+        "a check with kind = \"tcp\" only connects; kind = \"http\" or \"websocket\"";
+    check(
+        health,
+        &[
+            ("", "nothing"),
+            (
+                "kind = \"http\", path = \"/x?y\", host = \"a:80\", expect = \"200,301-302\", rise = 1",
+                "nothing",
+            ),
+            (
+                "kind = \"websocket\", path = \"/ws\", host = \"a\"",
+                "nothing",
+            ),
+            ("kind = \"off\", path = \"/x\", expect = \"200\"", "nothing"),
+            (
+                "kind = \"https\"",
+                "backend[0].health.kind: \"https\" is unknown; http, tcp, websocket or off",
+            ),
+            (
+                "path = \"/x\"",
+                &format!("backend[0].health.path: {only_connects}"),
+            ),
+            (
+                "kind = \"tcp\", host = \"x\"",
+                &format!("backend[0].health.host: {only_connects}"),
+            ),
+            (
+                "kind = \"tcp\", expect = \"200\"",
+                &format!("backend[0].health.expect: {only_connects}"),
+            ),
+            (
+                "kind = \"websocket\", expect = \"101\"",
+                "backend[0].health.expect: a check with kind = \"websocket\" expects 101; kind = \"http\"",
+            ),
+            (
+                "kind = \"http\", path = \"/a b\"",
+                "backend[0].health.path: \"/a b\" does not fit into a request line; a path such as \"/healthz\"",
+            ),
+            (
+                "kind = \"http\", host = \"a/b\"",
+                "backend[0].health.host: \"a/b\" is no host; a Host header such as \"example.com\"",
+            ),
+            (
+                "kind = \"http\", expect = \"200-600\"",
+                "backend[0].health.expect: \"200-600\" is not a range of status codes; \
+             status codes from 100 to 599 such as \"200-399\" or \"200,301-302\"",
+            ),
+            (
+                "kind = \"http\", expect = \"399-200\"",
+                "backend[0].health.expect: \"399-200\" ends before it begins; \
+             status codes from 100 to 599 such as \"200-399\" or \"200,301-302\"",
+            ),
+            (
+                "fall = 0",
+                "backend[0].health.fall: 0 is out of range; a whole number from 1 to 1000",
+            ),
+        ],
+    );
+}
+
+fn server(lines: &str) -> String {
+    backend(&format!("server = [{{ {lines} }}]"))
+}
+
+const ADDRESS: &str = "IP:PORT, [IPv6]:PORT, NAME:PORT or unix:/path";
+
+#[test]
+fn rules_of_server_addresses() {
+    for legal in [
+        "127.0.0.1:1",
+        "[::1]:1",
+        "localhost:1",
+        "a_b.c-d.example.:1",
+        "unix:/x",
+        "xn--p1ai:80",
+    ] {
+        assert_eq!(
+            wrong(&server(&format!("address = \"{legal}\""))),
+            "nothing",
+            "{legal}"
+        );
+    }
+    for (illegal, expected) in [
+        ("localhost", "has no port"),
+        (
+            "::1:80",
+            "has no port (an IPv6 address stands in brackets before it)",
+        ),
+        (
+            "127.0.0:80",
+            "begins with \"127.0.0\", which is neither an IP address nor a name",
+        ),
+        (
+            "-a:80",
+            "begins with \"-a\", which is neither an IP address nor a name",
+        ),
+        (
+            "a..b:80",
+            "begins with \"a..b\", which is neither an IP address nor a name",
+        ),
+        (
+            "http://a:80",
+            "begins with \"http://a\", which is neither an IP address nor a name",
+        ),
+        (
+            ":80",
+            "begins with \"\", which is neither an IP address nor a name",
+        ),
+        ("a:http", "has the port \"http\", not one from 1 to 65535"),
+    ] {
+        let expected = format!("backend[0].server[0].address: {illegal:?} {expected}; {ADDRESS}");
+        check(
+            |address| server(&format!("address = {address:?}")),
+            &[(illegal, &expected)],
+        );
+    }
+}
+
+#[test]
+fn rules_of_backend_servers() {
+    check(
+        server,
+        &[
+            ("address = \"a:1\", weight = 0", "nothing"),
+            (
+                "address = \"a:1\", weight = 256, max_connections = 1, send_proxy = \"off\"",
+                "nothing",
+            ),
+            (
+                "address = \"a:1\", weight = 257",
+                "backend[0].server[0].weight: 257 is out of range; a whole number from 0 to 256",
+            ),
+            (
+                "address = \"a:1\", max_connections = 0",
+                "backend[0].server[0].max_connections: 0 is out of range; a whole number from 1 to 16777216",
+            ),
+            (
+                "address = \"a:1\", tls = true",
+                "backend[0].server[0].tls: unknown key; address, weight, max_connections, send_proxy",
+            ),
+            (
+                "weight = 1",
+                &format!("backend[0].server[0].address: missing; {ADDRESS}"),
+            ),
+            (
+                "address = \"a:1\" }, { address = \"a:1\"",
+                &format!(
+                    "backend[0].server[1].address: \"a:1\" is backend[0].server[0].address already; {ADDRESS}"
+                ),
+            ),
+        ],
+    );
+}

@@ -1,0 +1,294 @@
+//! Rules of `[[listener]]`, its addresses, trust, TLS and limits.
+
+use super::{check, listener, wrong};
+
+#[test]
+fn rules_of_bind() {
+    let bind = |text: &str| listener(&format!("bind = {text}"));
+    for legal in [
+        "\"127.0.0.1:80\"",
+        "[\"0.0.0.0:80\", \"[::]:80\", \"unix:/run/x\", \"unix:x\"]",
+    ] {
+        assert_eq!(wrong(&bind(legal)), "nothing", "{legal}");
+    }
+    let long = format!("\"unix:/{}\"", "x".repeat(107));
+    let rows = [
+        ("[]", "listener[0].bind: is empty; at least one: {}"),
+        ("80", "listener[0].bind: is an integer; {}"),
+        ("[80]", "listener[0].bind[0]: is an integer; {}"),
+        (
+            "\"127.0.0.1\"",
+            "listener[0].bind: \"127.0.0.1\" has no port (an IPv6 address stands in brackets before it); {}",
+        ),
+        (
+            "\"::1\"",
+            "listener[0].bind: \"::1\" has no port (an IPv6 address stands in brackets before it); {}",
+        ),
+        ("\"80\"", "listener[0].bind: \"80\" has no port; {}"),
+        (
+            "\"127.0.0.1:\"",
+            "listener[0].bind: \"127.0.0.1:\" has the port \"\", not one from 1 to 65535; {}",
+        ),
+        (
+            "\"127.0.0.1:0\"",
+            "listener[0].bind: \"127.0.0.1:0\" has the port \"0\", not one from 1 to 65535; {}",
+        ),
+        (
+            "\"127.0.0.1:+80\"",
+            "listener[0].bind: \"127.0.0.1:+80\" has the port \"+80\", not one from 1 to 65535; {}",
+        ),
+        (
+            "\"127.0.0.1:65536\"",
+            "listener[0].bind: \"127.0.0.1:65536\" has the port \"65536\", not one from 1 to 65535; {}",
+        ),
+        (
+            "\"*:80\"",
+            "listener[0].bind: \"*:80\" names no address (0.0.0.0:80 and [::]:80 are all of them); {}",
+        ),
+        (
+            "\"localhost:80\"",
+            "listener[0].bind: \"localhost:80\" begins with \"localhost\", which is no IP address; {}",
+        ),
+        ("\"unix:\"", "listener[0].bind: \"unix:\" names no path; {}"),
+        (
+            "[\"127.0.0.1:80\", \"127.0.0.1:80\"]",
+            "listener[0].bind[1]: \"127.0.0.1:80\" is taken by listener[0].bind[0] already; {}",
+        ),
+    ];
+    for (text, expected) in rows {
+        let expected = expected.replace("{}", "IP:PORT, [IPv6]:PORT or unix:/path");
+        check(bind, &[(text, &expected)]);
+    }
+    assert!(wrong(&bind(&long)).contains(" has a path of 108 bytes, more than 107; "));
+}
+
+/// A file with one listener that has an address.
+fn bound(lines: &str) -> String {
+    listener(&format!("bind = \"127.0.0.1:80\"\n{lines}"))
+}
+
+#[test]
+fn rules_of_listeners() {
+    check(
+        bound,
+        &[
+            ("name = \"edge\"", "nothing"),
+            (
+                "name = \"\"",
+                "listener[0].name: \"\" is empty; a name of at most 128 bytes",
+            ),
+            (
+                "name = \"a\\nb\"",
+                "listener[0].name: \"a\\nb\" holds a control character; a name of at most 128 bytes",
+            ),
+            (
+                "mode = \"https\"",
+                "listener[0].mode: \"https\" is unknown; http, tcp or sni",
+            ),
+            ("mode = \"tcp\"", "nothing"),
+            ("mode = \"sni\"", "nothing"),
+        ],
+    );
+}
+
+#[test]
+fn rules_of_trust() {
+    check(
+        bound,
+        &[
+            (
+                "proxy_protocol = \"on\"",
+                "listener[0].proxy_protocol: \"on\" is unknown; off, optional or require",
+            ),
+            (
+                "proxy_protocol = \"require\"\ntrusted_proxies = []",
+                "listener[0].proxy_protocol: \"require\" with empty trusted_proxies refuses every \
+             connection; name the balancers in trusted_proxies",
+            ),
+            (
+                "proxy_protocol = \"require\"\ntrusted_proxies = [\"unix:\"]",
+                "nothing",
+            ),
+            (
+                "proxy_protocol = \"require\"\ntrusted_proxies = [0]",
+                "listener[0].trusted_proxies[0]: is an integer; \
+             an address, a range such as 10.0.0.0/8, or unix:",
+            ),
+            (
+                "proxy_protocol = \"require\"\ntrusted_proxies = \"10.0.0.0/8\"",
+                "nothing",
+            ),
+            (
+                "trusted_proxies = [\"10.0.0.0/8\", \"10.0.0.1/8\", \"x\", 1]",
+                "listener[0].trusted_proxies[1]: \"10.0.0.1/8\" is no range: bits are set behind the \
+             prefix; the range is 10.0.0.0/8; an address, a range such as 10.0.0.0/8, or unix:\n\
+             listener[0].trusted_proxies[2]: \"x\" is no range: 'x' is not an IP address; \
+             an address, a range such as 10.0.0.0/8, or unix:\n\
+             listener[0].trusted_proxies[3]: is an integer; \
+             an address, a range such as 10.0.0.0/8, or unix:",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn rules_of_timeouts_and_unknown_keys() {
+    check(
+        bound,
+        &[
+            (
+                "timeouts.keep_alive = 65",
+                "listener[0].timeouts.keep_alive: is an integer; \
+             a whole number and a unit such as \"300ms\", \"10s\", \"5m\" or \"24h\"",
+            ),
+            (
+                "timeouts.connect = \"5s\"",
+                "listener[0].timeouts.connect: unknown key; \
+             proxy_header, tls_handshake, request_header, keep_alive",
+            ),
+            (
+                "timeouts = \"5s\"",
+                "listener[0].timeouts: is a string; a table",
+            ),
+            (
+                "errors.503 = \"x\"",
+                "listener[0].errors: unknown key; mode, bind, trusted_proxies, proxy_protocol, tls, name, timeouts, limits, route",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_name_belongs_to_one_listener() {
+    let twice = bound("name = \"a\"")
+        + "[[listener]]\nname = \"a\"\nbind = \"[::]:1\"\nroute = [{ backend = \"app\" }]";
+    assert_eq!(
+        wrong(&twice),
+        "9:8: listener[1].name: \"a\" is the name of listener[0].name already; a name of at most 128 bytes"
+    );
+}
+
+#[test]
+fn rules_of_limits() {
+    let limits =
+        |lines: &str| listener(&format!("bind = \"127.0.0.1:80\"\nlimits = {{ {lines} }}"));
+    check(
+        limits,
+        &[
+            ("", "nothing"),
+            (
+                "request_line = 1000, head = \"1MiB\", headers = 1, max_body = \"none\"",
+                "nothing",
+            ),
+            ("head = \"256B\", max_body = \"0B\"", "nothing"),
+            ("max_body = \"8GiB\"", "nothing"),
+            (
+                "head = \"1025KiB\"",
+                "listener[0].limits.head: \"1025KiB\" is above the limit 1MiB; \
+             a whole number and a unit such as \"512B\", \"16KiB\" or \"1MiB\"",
+            ),
+            (
+                "head = 255",
+                "listener[0].limits.head: 255 is out of range; a whole number from 256 to 1048576",
+            ),
+            (
+                "head = \"32K\"",
+                "listener[0].limits.head: \"32K\" has the unknown unit \"K\"; \
+             a whole number and a unit such as \"512B\", \"16KiB\" or \"1MiB\"",
+            ),
+            (
+                "head = \"32\"",
+                "listener[0].limits.head: \"32\" has no unit; \
+             a whole number and a unit such as \"512B\", \"16KiB\" or \"1MiB\"",
+            ),
+            (
+                "request_line = \"33KiB\"",
+                "listener[0].limits.request_line: is more than head; at most 32KiB",
+            ),
+            (
+                "headers = 0",
+                "listener[0].limits.headers: 0 is out of range; a whole number from 1 to 1024",
+            ),
+            (
+                "max_body = \"off\"",
+                "listener[0].limits.max_body: \"off\" is not a size; \
+             a whole number and a unit such as \"512B\", \"16KiB\" or \"1MiB\"",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn rules_of_tls() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pem = folder.path().join("a.pem");
+    std::fs::write(&pem, "").expect("a file");
+    let (folder, pem) = (folder.path().display(), pem.display());
+    let tls = |mode: &str, lines: &str| {
+        listener(&format!(
+            "bind = \"127.0.0.1:80\"\nmode = \"{mode}\"\ntls = {{ {lines} }}"
+        ))
+    };
+    let certificate = "the path of a PEM file or { cert = PATH, key = PATH }";
+    let rows = [
+        (format!("certificates = [\"{pem}\"]"), "nothing".to_owned()),
+        (format!("certificates = \"{pem}\""), "nothing".to_owned()),
+        (
+            format!("certificates = {{ cert = \"{pem}\" }}"),
+            "nothing".to_owned(),
+        ),
+        (
+            String::new(),
+            format!("listener[0].tls.certificates: missing; {certificate}"),
+        ),
+        (
+            "certificates = []".to_owned(),
+            format!("listener[0].tls.certificates: is empty; at least one: {certificate}"),
+        ),
+        (
+            format!(
+                "certificates = [\"{pem}\", \"{folder}/b.pem\", \"{folder}\", {{ key = \"{pem}\", ca = 1 }}]"
+            ),
+            format!(
+                "listener[0].tls.certificates[1]: \"{folder}/b.pem\" cannot be read: \
+                 No such file or directory (os error 2); {certificate}\n\
+                 listener[0].tls.certificates[2]: \"{folder}\" is no regular file; {certificate}\n\
+                 listener[0].tls.certificates[3].cert: missing; the path of a PEM file\n\
+                 listener[0].tls.certificates[3].ca: unknown key; cert, key"
+            ),
+        ),
+        (
+            format!(
+                "certificates = \"{pem}\", client_ca = \"{folder}/c\", min_version = \"1.1\", offload = true"
+            ),
+            format!(
+                "listener[0].tls.client_ca: \"{folder}/c\" cannot be read: \
+                 No such file or directory (os error 2); the path of a PEM file\n\
+                 listener[0].tls.min_version: \"1.1\" is unknown; 1.2 or 1.3\n\
+                 listener[0].tls.offload: is a boolean; adaptive, always or never"
+            ),
+        ),
+    ];
+    for (lines, expected) in &rows {
+        check(|lines| tls("http", lines), &[(lines, expected)]);
+    }
+    let sni = tls("sni", &format!("certificates = \"{pem}\""));
+    assert_eq!(
+        wrong(&sni),
+        "4:7: listener[0].tls: mode = \"sni\" passes TLS through unopened; \
+         no [listener.tls], or another mode"
+    );
+}
+
+#[test]
+fn a_relative_path_starts_at_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("a.pem"), "").expect("a file");
+    let text = listener("bind = \"unix:x\"\ntls.certificates = \"a.pem\"");
+    let file = folder.path().join("longsplice.toml");
+    let config = crate::config::parse(&text, &file).expect("legal");
+    let tls = config.listeners[0].tls.as_ref().expect("set");
+    assert_eq!(tls.certificates[0].cert, folder.path().join("a.pem"));
+    let expected = format!("unix:{}/x", folder.path().display());
+    assert_eq!(config.listeners[0].bind[0].to_string(), expected);
+}
