@@ -5,15 +5,56 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+mod head;
 mod proxy;
 
 #[test]
 fn proxy_headers() -> io::Result<()> {
-    replay("proxy", proxy::check)
+    replay("proxy", &[0x01, 0x20, 0x80, 0xFF], proxy::check)
 }
 
-/// Calls `check` on every file of a folder, and on every file with each of its bytes changed.
-fn replay(folder: &str, check: fn(&[u8])) -> io::Result<()> {
+#[test]
+fn http_heads() -> io::Result<()> {
+    // One change turns letters, digits, spaces and line ends into what they must not be.
+    replay("head", &[0x20], head::check)
+}
+
+/// Files of the folder `head` that say in their name what becomes of them: `SECTION-RULE.VERDICT`
+/// holds requests, `response-SECTION-RULE.VERDICT` answers to GET. The verdict is `ok` for whole
+/// messages, `partial`, or the status of the refusal. Files without one were found by fuzzing.
+#[test]
+fn labelled_heads_are_judged_as_they_say() -> io::Result<()> {
+    /// Fewer would mean that names are not understood any more.
+    const LABELLED_MIN: usize = 150;
+
+    let mut labelled = 0;
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/head"))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let Some((rule, verdict)) = name.rsplit_once('.') else {
+            continue;
+        };
+        labelled += 1;
+        let bytes = fs::read(&path)?;
+        let found = match rule.starts_with("response-") {
+            true => head::judge_responses(&bytes),
+            false => head::judge_requests(&bytes),
+        };
+        let agrees = match (&found, verdict) {
+            (head::Verdict::Whole(count), "ok") => *count > 0,
+            (head::Verdict::Partial, "partial") => true,
+            (head::Verdict::Refused(status), verdict) => verdict == status.to_string(),
+            (head::Verdict::Whole(_) | head::Verdict::Partial, _) => false,
+        };
+        assert!(agrees, "{name}: {found:?}");
+    }
+    assert!(labelled >= LABELLED_MIN, "only {labelled} labelled files");
+    Ok(())
+}
+
+/// Calls `check` on every file of a folder, and on every file with each of its bytes changed by
+/// each of `changes`.
+fn replay(folder: &str, changes: &[u8], check: fn(&[u8])) -> io::Result<()> {
     /// Longer files are replayed as they are: changing each byte costs the square of the length.
     const CHANGED_LEN_MAX: usize = 512;
 
@@ -32,7 +73,7 @@ fn replay(folder: &str, check: fn(&[u8])) -> io::Result<()> {
             continue;
         }
         for at in 0..bytes.len() {
-            for change in [0x01, 0x20, 0x80, 0xFF] {
+            for change in changes {
                 let mut changed = bytes.clone();
                 changed[at] ^= change;
                 println!("byte {at} ^ {change:#x}");

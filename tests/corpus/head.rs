@@ -1,0 +1,341 @@
+//! What holds for every input of `proto::http`: shared by the corpus test and the fuzz target.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use longsplice::proto::Progress;
+use longsplice::proto::addr::{PeerAddr, TrustedProxies};
+use longsplice::proto::http::Scheme;
+use longsplice::proto::http::forwarding::{
+    ForwardingFacts, Hop, Speaker, client_of, port_of, request_head, response_head, scheme_of,
+};
+use longsplice::proto::http::framing::{Body, Framing, FramingError};
+use longsplice::proto::http::head::{
+    HeadLimits, Line, Request, Response, Version, parse_request, parse_response,
+};
+
+/// The defaults.
+pub(crate) const LIMITS: HeadLimits = HeadLimits {
+    request_line: 8 * 1024,
+    head: 32 * 1024,
+    headers: 100,
+};
+
+const TIGHT: HeadLimits = HeadLimits {
+    request_line: 40,
+    head: 200,
+    headers: 5,
+};
+
+/// For heads that have grown on their way.
+const WIDE: HeadLimits = HeadLimits {
+    request_line: 1 << 20,
+    head: 1 << 20,
+    headers: 1000,
+};
+
+/// Fields that may come out in another form than they came in.
+const REWRITTEN: [&str; 9] = [
+    "connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-real-ip",
+];
+
+/// Panics if reading `bytes` as a request, a response or a body breaks a promise.
+pub(crate) fn check(bytes: &[u8]) {
+    check_request(bytes);
+    check_response(bytes);
+    for framing in [
+        Framing::None,
+        Framing::Length(9),
+        Framing::Chunked,
+        Framing::UntilClose,
+    ] {
+        check_body(framing, bytes);
+    }
+}
+
+fn check_request(bytes: &[u8]) {
+    let complete = |progress| match progress {
+        Ok(Progress::Complete { value, used }) => Some((value, used)),
+        Ok(Progress::Partial) | Err(_) => None,
+    };
+    let read = |bytes, limits| complete(parse_request(bytes, limits));
+    if let Some((request, used)) = read(bytes, &TIGHT) {
+        assert!(request.request_line.len() <= TIGHT.request_line && used <= TIGHT.head);
+        assert!(request.lines.len() <= TIGHT.headers);
+        assert_eq!(read(bytes, &LIMITS), Some((request, used)));
+    }
+    let Some((request, used)) = read(bytes, &LIMITS) else {
+        return for_lengths(bytes.len(), |len| {
+            assert_eq!(read(&bytes[..len], &LIMITS), None);
+        });
+    };
+    for_lengths(used, |len| {
+        assert_eq!(parse_request(&bytes[..len], &LIMITS), Ok(Progress::Partial));
+    });
+    assert_eq!(read(&bytes[..used], &LIMITS), Some((request.clone(), used)));
+    let start = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
+    conserves(&bytes[start..used], request.request_line, &request.lines);
+    assert!(request.path.starts_with('/') || request.path == "*");
+    assert!(
+        !request
+            .host
+            .bytes()
+            .any(|byte| byte.is_ascii_uppercase() || byte == b'@')
+    );
+    let upgrade = request.websocket_key.is_some();
+    assert!(!upgrade || matches!(request.framing, Framing::None | Framing::Length(0)));
+    for peer in [Ipv4Addr::new(203, 0, 113, 9), Ipv4Addr::LOCALHOST] {
+        for hop in [Hop::KeepAlive, Hop::Close, Hop::Upgrade] {
+            if upgrade || hop != Hop::Upgrade {
+                check_forwarded(&request, peer, hop);
+            }
+        }
+    }
+    check_body(request.framing, &bytes[used..]);
+}
+
+/// Forwards a request and reads it as the next proxy would, which trusts us.
+fn check_forwarded(request: &Request<'_>, peer: Ipv4Addr, hop: Hop) {
+    let trusted = TrustedProxies {
+        ranges: vec!["127.0.0.0/8".parse().expect("a range")],
+        unix: false,
+    };
+    let ours = Speaker {
+        peer: PeerAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
+        trusted: true,
+    };
+    let speaker = Speaker {
+        peer: PeerAddr::from(SocketAddr::from((peer, 1))),
+        trusted: trusted.contains_ip(IpAddr::V4(peer)),
+    };
+    let facts = ForwardingFacts {
+        speaker,
+        client: client_of(request, speaker, &trusted),
+        scheme: scheme_of(request, speaker.trusted, None, Some(443)),
+        port: port_of(request, speaker.trusted, Some(443), 80),
+    };
+    let mut head = Vec::new();
+    request_head(request, &facts, hop, &mut head);
+    let Ok(Progress::Complete { value: next, used }) = parse_request(&head, &WIDE) else {
+        panic!(
+            "forwarded what is no request: {:?}",
+            head.escape_ascii().to_string()
+        );
+    };
+    assert_eq!(used, head.len(), "forwarded more than one head");
+    assert_eq!(next.request_line, request.request_line);
+    assert_eq!(
+        (next.method, next.target, next.version, next.framing),
+        (
+            request.method,
+            request.target,
+            request.version,
+            request.framing
+        ),
+    );
+    assert_eq!(
+        (next.authority, &next.host, &next.path),
+        (request.authority, &request.host, &request.path),
+    );
+    let key = request.websocket_key.filter(|_| hop == Hop::Upgrade);
+    assert_eq!(next.websocket_key, key);
+    assert!(next.keep_alive || hop == Hop::Close);
+    assert_eq!(client_of(&next, ours, &trusted).ip(), facts.client.ip());
+    assert_eq!(scheme_of(&next, true, None, None), facts.scheme);
+    assert_eq!(port_of(&next, true, None, 1), facts.port);
+    let values = |name: &str| -> Vec<&[u8]> {
+        let lines = next.lines.iter().filter(|line| line.is(name));
+        lines.map(|line| line.value).collect()
+    };
+    for name in [
+        "x-forwarded-for",
+        "x-real-ip",
+        "x-forwarded-proto",
+        "x-forwarded-port",
+    ] {
+        assert_eq!(values(name).len(), 1, "{name}");
+    }
+    assert!(values("x-forwarded-host").len() <= 1);
+    if !speaker.trusted {
+        assert_eq!(values("x-forwarded-for"), [b"203.0.113.9"]);
+        assert_eq!(values("x-real-ip"), [b"203.0.113.9"]);
+        assert_eq!(facts.scheme, Scheme::Https);
+        assert!(values("forwarded").is_empty());
+    }
+    passes_in_order(&request.lines, &next.lines);
+}
+
+fn check_response(bytes: &[u8]) {
+    for method in ["GET", "HEAD"] {
+        let Ok(Progress::Complete { value, used }) = parse_response(bytes, method, &LIMITS) else {
+            return for_lengths(bytes.len(), |len| {
+                let early = parse_response(&bytes[..len], method, &LIMITS);
+                assert!(
+                    !matches!(early, Ok(Progress::Complete { .. })),
+                    "refused too late"
+                );
+            });
+        };
+        for_lengths(used, |len| {
+            let early = parse_response(&bytes[..len], method, &LIMITS);
+            assert_eq!(early, Ok(Progress::Partial));
+        });
+        conserves(&bytes[..used], value.status_line, &value.lines);
+        assert!(!value.keep_alive || value.framing != Framing::UntilClose);
+        check_answered(&value, method);
+        check_body(value.framing, &bytes[used..]);
+    }
+}
+
+/// Forwards a response and reads it as the client would.
+fn check_answered(response: &Response<'_>, method: &str) {
+    for hop in [Hop::KeepAlive, Hop::Close] {
+        let mut head = Vec::new();
+        response_head(response, Version::Http11, hop, &mut head);
+        let Ok(Progress::Complete { value: next, used }) = parse_response(&head, method, &WIDE)
+        else {
+            panic!(
+                "forwarded what is no response: {:?}",
+                head.escape_ascii().to_string()
+            );
+        };
+        assert_eq!(used, head.len(), "forwarded more than one head");
+        assert_eq!(next.status_line, response.status_line);
+        assert_eq!(
+            (next.status, next.framing),
+            (response.status, response.framing)
+        );
+        let goes_on = hop == Hop::KeepAlive && next.framing != Framing::UntilClose;
+        assert!(response.is_interim() || next.keep_alive == goes_on);
+        passes_in_order(&response.lines, &next.lines);
+    }
+}
+
+/// Every line of `after` stands in `before`, in that order, byte for byte.
+fn passes_in_order(before: &[Line<'_>], after: &[Line<'_>]) {
+    let mut before = before.iter();
+    for line in after {
+        if !REWRITTEN.iter().any(|name| line.is(name)) {
+            assert!(
+                before.any(|one| one.raw == line.raw),
+                "{line:?} came from nowhere"
+            );
+        }
+        assert!(!line.is("keep-alive") && !line.is("proxy-connection"));
+    }
+}
+
+/// The parts of a head are the whole of its bytes.
+fn conserves(head: &[u8], first_line: &[u8], lines: &[Line<'_>]) {
+    let mut joined = Vec::with_capacity(head.len());
+    for line in [first_line]
+        .into_iter()
+        .chain(lines.iter().map(|line| line.raw))
+    {
+        joined.extend_from_slice(line);
+        joined.extend_from_slice(b"\r\n");
+    }
+    joined.extend_from_slice(b"\r\n");
+    assert_eq!(joined, head);
+}
+
+/// What a body comes to: bytes used, bytes of content, whether it is done.
+type Outcome = Result<(usize, u64, bool), FramingError>;
+
+fn read_body<'a>(framing: Framing, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+    let mut body = Body::new(framing, &TIGHT);
+    let (mut used, mut content) = (0, 0);
+    for piece in pieces {
+        let advance = body.advance(piece)?;
+        assert!(
+            advance.used == piece.len() || advance.done,
+            "left bytes behind"
+        );
+        assert!(advance.content <= advance.used as u64);
+        used += advance.used;
+        content += advance.content;
+    }
+    Ok((used, content, body.is_done()))
+}
+
+/// Any split comes to the same, and what stands behind the end does not matter.
+fn check_body(framing: Framing, bytes: &[u8]) {
+    let whole = read_body(framing, [bytes]);
+    assert_eq!(read_body(framing, bytes.chunks(1)), whole);
+    assert_eq!(read_body(framing, bytes.chunks(7)), whole);
+    if let Ok((used, content, true)) = whole {
+        assert_eq!(
+            read_body(framing, [&bytes[..used]]),
+            Ok((used, content, true))
+        );
+        let cut = used.saturating_sub(1);
+        if let Ok((_, _, done)) = read_body(framing, [&bytes[..cut]]) {
+            assert!(!done || used == 0, "was done before its end");
+        }
+    }
+}
+
+/// Calls `judge` with lengths below `len`: all of a short input, some of a long one, and the last.
+fn for_lengths(len: usize, judge: impl Fn(usize)) {
+    let stride = len / 24 + 1;
+    (0..len).step_by(stride).for_each(&judge);
+    (len.saturating_sub(5)..len).for_each(judge);
+}
+
+/// How a connection that sends `bytes` and nothing else fares.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// As many whole messages.
+    Whole(usize),
+    /// Something is missing.
+    Partial,
+    /// The status of the refusal.
+    Refused(u16),
+}
+
+/// Reads all requests a client sends on one connection.
+pub(crate) fn judge_requests(mut bytes: &[u8]) -> Verdict {
+    let mut count = 0;
+    while !bytes.is_empty() {
+        let (framing, used) = match parse_request(bytes, &LIMITS) {
+            Ok(Progress::Complete { value, used }) => (value.framing, used),
+            Ok(Progress::Partial) => return Verdict::Partial,
+            Err(refusal) => return Verdict::Refused(refusal.status()),
+        };
+        let mut body = Body::new(framing, &LIMITS);
+        match body.advance(&bytes[used..]) {
+            Ok(advance) if body.is_done() => bytes = &bytes[used + advance.used..],
+            Ok(_) => return Verdict::Partial,
+            Err(_) => return Verdict::Refused(400),
+        }
+        count += 1;
+    }
+    Verdict::Whole(count)
+}
+
+/// Reads all answers to GET that a server sends on one connection and then ends.
+pub(crate) fn judge_responses(mut bytes: &[u8]) -> Verdict {
+    let mut count = 0;
+    while !bytes.is_empty() {
+        let (framing, used) = match parse_response(bytes, "GET", &LIMITS) {
+            Ok(Progress::Complete { value, used }) => (value.framing, used),
+            Ok(Progress::Partial) => return Verdict::Partial,
+            Err(_) => return Verdict::Refused(502),
+        };
+        let mut body = Body::new(framing, &LIMITS);
+        match body.advance(&bytes[used..]) {
+            Ok(advance) if body.may_end() => bytes = &bytes[used + advance.used..],
+            Ok(_) => return Verdict::Partial,
+            Err(_) => return Verdict::Refused(502),
+        }
+        count += 1;
+    }
+    Verdict::Whole(count)
+}
