@@ -7,6 +7,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -183,6 +184,11 @@ struct CheckOptions {
 
 /// Reports what is wrong with a configuration.
 fn report(errors: &config::Errors) -> ExitCode {
-    eprint!("{errors}");
+    say(&errors.to_string());
     ExitCode::from(EXIT_USAGE)
+}
+
+/// Writes to standard error; that nobody listens there is no reason to panic, as `eprint` would.
+fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }

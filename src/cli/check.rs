@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::{CheckOptions, report};
+use super::{CheckOptions, report, say};
 use crate::config::{self, Config};
 
 /// Checks a file.
@@ -28,13 +28,13 @@ pub(super) fn check(options: &CheckOptions) -> ExitCode {
 /// Says on standard error what is legal but deserves a word.
 fn remark(config: &Config, options: &CheckOptions) {
     for warning in &config.warnings {
-        eprintln!("warning: {warning}");
+        say(&format!("warning: {warning}\n"));
     }
     if !config.without_effect.is_empty() {
-        eprintln!(
-            "warning: {}: without effect in this version: {}",
-            options.config.display(),
-            config.without_effect.join(", ")
-        );
+        let file = options.config.display();
+        let keys = config.without_effect.join(", ");
+        say(&format!(
+            "warning: {file}: without effect in this version: {keys}\n"
+        ));
     }
 }

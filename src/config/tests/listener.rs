@@ -1,6 +1,7 @@
 //! Rules of `[[listener]]`, its addresses, trust, TLS and limits.
 
 use super::{check, listener, wrong};
+use crate::config::CertificateFiles;
 
 #[test]
 fn rules_of_bind() {
@@ -284,11 +285,16 @@ fn rules_of_tls() {
 fn a_relative_path_starts_at_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("a.pem"), "").expect("a file");
-    let text = listener("bind = \"unix:x\"\ntls.certificates = \"a.pem\"");
+    let text = listener("bind = \"unix:x\"\ntls.certificates = [\"a.pem\", { cert = \"a.pem\" }]");
     let file = folder.path().join("longsplice.toml");
     let config = crate::config::parse(&text, &file).expect("legal");
     let tls = config.listeners[0].tls.as_ref().expect("set");
-    assert_eq!(tls.certificates[0].cert, folder.path().join("a.pem"));
+    let pem = folder.path().join("a.pem");
+    let combined = CertificateFiles {
+        cert: pem.clone(),
+        key: pem,
+    };
+    assert_eq!(tls.certificates, [combined.clone(), combined]);
     let expected = format!("unix:{}/x", folder.path().display());
     assert_eq!(config.listeners[0].bind[0].to_string(), expected);
 }
