@@ -4,10 +4,16 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
-/// Exit status of timeout(1) when the time was over.
-const TIMED_OUT: i32 = 124;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::bench::process::family;
+
+/// How often a running program is looked at.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What came of a program.
 pub(crate) struct Outcome {
@@ -41,11 +47,11 @@ pub(crate) fn printed(program: &str, args: &[&str]) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Runs `program` in `folder` for at most `limit`, its output kept in the file `log`. timeout(1)
-/// makes sure that nothing it started outlives it.
+/// Runs `program` in `folder` for at most `limit`, its output kept in the file `log`. When the time
+/// is over, everything it started is killed with it.
 ///
 /// # Errors
-/// When the log cannot be written or timeout(1) is not there.
+/// When the log cannot be written or the program cannot be started.
 pub(crate) fn run_logged(
     folder: &Path,
     program: &str,
@@ -56,24 +62,45 @@ pub(crate) fn run_logged(
 ) -> io::Result<Outcome> {
     let file = File::create(log)?;
     let began = Instant::now();
-    let status = Command::new("timeout")
-        .arg("--kill-after=10")
-        .arg(limit.as_secs().to_string())
-        .arg(program)
+    let mut child = Command::new(program)
         .args(args)
         .current_dir(folder)
         .envs(envs.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
         .stderr(file)
-        .status()?;
+        .spawn()?;
+    let mut timed_out = false;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if began.elapsed() > limit {
+            timed_out = true;
+            kill_family(child.id());
+            break child.wait()?;
+        }
+        thread::sleep(PAUSE);
+    };
     let output = fs::read(log)?;
     Ok(Outcome {
-        ok: status.success(),
-        timed_out: status.code() == Some(TIMED_OUT),
+        ok: status.success() && !timed_out,
+        timed_out,
         output: String::from_utf8_lossy(&output).into_owned(),
         took: began.elapsed(),
     })
+}
+
+/// Kills a child of ours and its descendants. They are no process group of their own, so that
+/// Ctrl-C at a terminal reaches them as well.
+fn kill_family(pid: u32) {
+    let members = family(pid).unwrap_or_else(|_| vec![pid]);
+    for member in members {
+        if let Ok(pid) = i32::try_from(member) {
+            // Gone already is as good.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +114,7 @@ mod tests {
         let outcome = run_logged(
             Path::new("/"),
             "sh",
-            &["-c", "echo out; echo err >&2; sleep 60"],
+            &["-c", "echo out; echo err >&2; sleep 60 & echo $!; wait"],
             &[],
             limit,
             &log,
@@ -95,7 +122,17 @@ mod tests {
         let outcome = outcome.unwrap();
         fs::remove_file(&log).unwrap();
         assert!(outcome.timed_out && !outcome.ok);
-        assert_eq!(outcome.output, "out\nerr\n");
+        let descendant = outcome.output.strip_prefix("out\nerr\n").unwrap().trim();
+        // It may take a moment to die, and init may be slow to bury it.
+        let is_alive = || {
+            let stat = fs::read_to_string(format!("/proc/{descendant}/stat"));
+            stat.is_ok_and(|stat| !stat.contains(") Z ") && !stat.contains(") X "))
+        };
+        let asked = Instant::now();
+        while is_alive() && asked.elapsed() < Duration::from_secs(5) {
+            thread::sleep(PAUSE);
+        }
+        assert!(!is_alive());
         assert!(outcome.took < Duration::from_secs(30));
     }
 

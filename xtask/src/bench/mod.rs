@@ -7,7 +7,7 @@ mod backend;
 mod exchanges;
 mod peers;
 mod pings;
-mod process;
+pub(crate) mod process;
 mod reactor;
 mod report;
 mod splice_loop;

@@ -52,7 +52,7 @@ pub(super) fn resident_bytes(pid: u32) -> Result<u64> {
 }
 
 /// A process and its descendants.
-pub(super) fn family(pid: u32) -> Result<Vec<u32>> {
+pub(crate) fn family(pid: u32) -> Result<Vec<u32>> {
     let mut members = vec![pid];
     let mut next = 0;
     while let Some(&member) = members.get(next) {
