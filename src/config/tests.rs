@@ -9,6 +9,7 @@ mod listener;
 mod mutations;
 mod one_liner;
 mod process;
+mod readme;
 mod route;
 mod whole;
 

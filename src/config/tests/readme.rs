@@ -1,0 +1,28 @@
+//! The examples of the README are what they claim to be.
+
+use super::*;
+
+/// Returns the TOML examples in the order of the README.
+fn examples() -> Vec<&'static str> {
+    let readme = include_str!("../../../README.md");
+    let blocks = readme.split("```toml\n").skip(1);
+    blocks
+        .map(|block| block.split("```").next().unwrap())
+        .collect()
+}
+
+#[test]
+fn examples_are_legal_and_every_key_of_them_has_effect() {
+    let examples = examples();
+    assert_eq!(examples.len(), 2);
+    for example in examples {
+        let config = read(example).unwrap();
+        assert_eq!(config.without_effect, Vec::<String>::new());
+        assert_eq!(config.warnings, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn first_example_has_the_ten_lines_that_are_promised() {
+    assert_eq!(examples()[0].lines().count(), 10);
+}
