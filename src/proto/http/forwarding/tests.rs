@@ -1,3 +1,5 @@
+//! What the application is told, from whom it is believed, and what is left of a head on the way.
+
 use super::*;
 use crate::proto::Progress;
 use crate::proto::http::head::{HeadLimits, parse_request, parse_response};
