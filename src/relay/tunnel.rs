@@ -195,6 +195,9 @@ const IN_PIPE: u16 = 1 << 7;
 const COPIED: u16 = 1 << 8;
 /// Some bytes were spliced.
 const SPLICED: u16 = 1 << 9;
+/// The source was reported broken. After an end the kernel gives no error on receiving, so this is
+/// then the only sign.
+const BROKEN: u16 = 1 << 10;
 
 /// The state of one flow, eight bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -266,9 +269,12 @@ impl Tunnel {
         if ready.has(Readiness::STICKY) {
             from.set(STICKY);
         }
-        // A broken source is read to its error, unless nobody will read it any more.
-        if ready.has(Readiness::BROKEN) && (from.has(ENDED) || from.has(BLOCKED)) {
-            self.mark_broken(end);
+        if ready.has(Readiness::BROKEN) {
+            from.set(BROKEN);
+            // A broken source is read to its error, unless nobody will read it any more.
+            if from.has(ENDED) || from.has(BLOCKED) {
+                self.mark_broken(end);
+            }
         }
         self.close_if_over()
     }
@@ -471,9 +477,12 @@ impl Tunnel {
         let lane = self.lane_mut(pump.flow);
         match outcome {
             Outcome::Ended => {
+                let reported = lane.has(BROKEN);
                 lane.set(ENDED);
                 lane.clear(READABLE);
-                if !broken {
+                if reported {
+                    self.mark_broken(source);
+                } else if !broken {
                     self.first_ended.get_or_insert(source);
                 }
             }
@@ -516,7 +525,7 @@ impl Tunnel {
                 pump.doing
             }
             Outcome::WouldBlock => {
-                self.lane_mut(pump.flow).set(BLOCKED);
+                self.block(pump.flow);
                 pump.doing = Action::Hold { from, len };
                 pump.doing
             }
@@ -539,7 +548,7 @@ impl Tunnel {
                 self.count_sent(pump, sent);
                 self.lane_mut(pump.flow).held = len - sent;
             }
-            Outcome::WouldBlock => self.lane_mut(pump.flow).set(BLOCKED),
+            Outcome::WouldBlock => self.block(pump.flow),
             Outcome::Ended
             | Outcome::NoPipe
             | Outcome::Unsupported
@@ -560,6 +569,15 @@ impl Tunnel {
         pump.moved = true;
         if pump.flow == Flow::ToClient {
             self.bytes_out += u64::from(len);
+        }
+    }
+
+    /// The target takes nothing more. A source that is known to be broken has no time to wait for it.
+    fn block(&mut self, flow: Flow) {
+        let lane = self.lane_mut(flow);
+        lane.set(BLOCKED);
+        if lane.has(BROKEN) {
+            self.mark_broken(flow.source());
         }
     }
 

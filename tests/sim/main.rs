@@ -1,0 +1,545 @@
+//! The tunnel's state machine in a simulated world: two peers, their connections with the rules of
+//! edge-triggered readiness, and a loop that does what the machine says, all driven by one seed.
+//!
+//! Bytes are positions in a stream, so that order, loss and repetition show as a wrong number. A
+//! failing seed is printed; `LONGSPLICE_SIM_SEED=n cargo test --test sim` replays it with a trace.
+
+mod world;
+
+use longsplice::journal::Cause;
+use longsplice::relay::tunnel::{Action, BUFFER_BYTES, Close, End, Flow, Outcome, Tunnel};
+use longsplice::sys::poll::Readiness;
+
+use world::{Plan, Random, Wire};
+
+/// Seeds of one test run; a few seconds unoptimised.
+const SEEDS: u64 = 20_000;
+/// Reads after which a pump must have let others have their turn.
+const READS_MAX: u32 = 16;
+/// Batches after which a world that has gone quiet must have settled.
+const SETTLING_MAX: u32 = 20_000;
+
+const ENDS: [End; 2] = [End::Client, End::Server];
+
+#[test]
+fn every_seed_keeps_the_tunnel_honest() {
+    let replay = std::env::var("LONGSPLICE_SIM_SEED").ok();
+    if let Some(seed) = replay {
+        let seed = seed.parse().expect("LONGSPLICE_SIM_SEED is a number");
+        Sim::new(seed, true).run();
+        return;
+    }
+    let mut seen = Seen::default();
+    for seed in 0..SEEDS {
+        let named = NameOnPanic(seed);
+        Sim::new(seed, false).run().note(&mut seen);
+        drop(named);
+    }
+    // A world in which something never happens would prove nothing about it.
+    println!("{seen:?}");
+    for count in [
+        seen.closed,
+        seen.reset,
+        seen.timed_out,
+        seen.spliced,
+        seen.blocked,
+        seen.yielded,
+    ] {
+        assert!(count > SEEDS / 200, "{seen:?}");
+    }
+}
+
+struct NameOnPanic(u64);
+
+impl Drop for NameOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {0} fails: LONGSPLICE_SIM_SEED={0} replays it", self.0);
+        }
+    }
+}
+
+/// How often the interesting things happened.
+#[derive(Debug, Default)]
+struct Seen {
+    closed: u64,
+    reset: u64,
+    timed_out: u64,
+    spliced: u64,
+    blocked: u64,
+    yielded: u64,
+}
+
+/// Bytes `from..from + len` of a stream, on their way through the loop.
+#[derive(Debug, Clone, Copy, Default)]
+struct Span {
+    from: u64,
+    len: u32,
+}
+
+/// What the loop keeps for one flow.
+#[derive(Debug, Default)]
+struct Hands {
+    fresh: Span,
+    kept: Span,
+    pipe: Span,
+    has_pipe: bool,
+    yielded: bool,
+}
+
+struct Sim {
+    random: Random,
+    plan: Plan,
+    trace: bool,
+    tunnel: Tunnel,
+    wires: [Wire; 2],
+    hands: [Hands; 2],
+    notices: Vec<(End, Readiness)>,
+    close: Option<Close>,
+    /// The end whose FIN the loop received first.
+    first_end: Option<End>,
+    imposed: Option<Cause>,
+    blocked: bool,
+    yields: bool,
+}
+
+impl Sim {
+    fn new(seed: u64, trace: bool) -> Self {
+        let mut random = Random::new(seed);
+        let plan = Plan::new(&mut random);
+        let wires = ENDS.map(|_| Wire::new(&mut random, &plan));
+        let early = [0, 1].map(|_| {
+            if random.one_in(4) {
+                random.below(70_000)
+            } else {
+                0
+            }
+        });
+        let mut sim = Self {
+            tunnel: Tunnel::open(early[0], early[1]),
+            random,
+            plan,
+            trace,
+            wires,
+            hands: Default::default(),
+            notices: vec![],
+            close: None,
+            first_end: None,
+            imposed: None,
+            blocked: false,
+            yields: false,
+        };
+        for flow in Flow::BOTH {
+            // Early bytes are the first of the stream, received before the tunnel opened.
+            let len = early[flow as usize];
+            sim.hands[flow as usize].kept = Span { from: 0, len };
+            let source = &mut sim.wires[flow.source() as usize];
+            source.arrived = u64::from(len);
+            source.received = u64::from(len);
+        }
+        sim.log(|sim| format!("{:?}", sim.plan));
+        sim
+    }
+
+    fn run(mut self) -> Self {
+        self.serve();
+        for _ in 0..self.random.below(400) {
+            self.step();
+            if self.close.is_some() {
+                break;
+            }
+        }
+        self.settle();
+        self.expect_no_lost_wake_up();
+        // Now both peers say and hear everything there is, and end.
+        for _ in 0..SETTLING_MAX {
+            if self.close.is_some() {
+                break;
+            }
+            for wire in &mut self.wires {
+                wire.finish_sending(&mut self.random);
+                wire.finish_reading();
+            }
+            self.settle();
+        }
+        assert!(self.close.is_some(), "never closed: {:?}", self.wires);
+        self.expect_silence_after_the_close();
+        self
+    }
+
+    fn note(&self, seen: &mut Seen) {
+        let close = self.close.expect("checked by run");
+        seen.closed += u64::from(matches!(
+            close.cause,
+            Cause::ClientClosed | Cause::ServerClosed
+        ));
+        seen.reset += u64::from(close.reset.is_some());
+        seen.timed_out += u64::from(self.imposed.is_some());
+        seen.spliced += u64::from(
+            Flow::BOTH
+                .iter()
+                .any(|flow| self.tunnel.path(*flow).spliced),
+        );
+        seen.blocked += u64::from(self.blocked);
+        seen.yielded += u64::from(self.yields);
+    }
+
+    fn log(&self, text: impl FnOnce(&Self) -> String) {
+        if self.trace {
+            println!("{}", text(self));
+        }
+    }
+
+    /// One thing happens: in the world, in the poller, or in the loop.
+    fn step(&mut self) {
+        match self.random.below(10) {
+            0..=4 => self.world_step(),
+            5 => self.fetch(),
+            6 | 7 => self.handle(),
+            8 => self.take_turns(),
+            _ => self.mischief(),
+        }
+    }
+
+    fn world_step(&mut self) {
+        let end = ENDS[self.random.below(2) as usize];
+        let what = self.wires[end as usize].step(&mut self.random, &self.plan);
+        self.log(|_| format!("  {end:?} {what}"));
+    }
+
+    /// The poller looks at what was triggered: present state, one notice, however many triggers.
+    fn fetch(&mut self) {
+        for end in ENDS {
+            let wire = &mut self.wires[end as usize];
+            if std::mem::take(&mut wire.triggered) {
+                let ready = wire.readiness();
+                if ready != Readiness::default() {
+                    self.notices.push((end, ready));
+                }
+            }
+        }
+    }
+
+    /// The loop handles one notice, not always the oldest of another descriptor.
+    fn handle(&mut self) {
+        if self.notices.is_empty() {
+            return;
+        }
+        let (end, ready) = self.notices.remove(0);
+        if self.random.one_in(20) {
+            self.notices.push((end, ready));
+        }
+        self.on_ready(end, ready);
+    }
+
+    fn on_ready(&mut self, end: End, ready: Readiness) {
+        self.log(|_| format!("notice {end:?} {ready:?}"));
+        match self.tunnel.on_ready(end, ready) {
+            Some(close) => self.on_close(close),
+            None => self.serve(),
+        }
+    }
+
+    /// Spurious notices, and ends from outside.
+    fn mischief(&mut self) {
+        let end = ENDS[self.random.below(2) as usize];
+        if self.random.chance(self.plan.spurious) {
+            let ready = self.wires[end as usize].readiness();
+            self.on_ready(end, ready);
+        }
+        if self.random.chance(self.plan.ended_from_outside) {
+            let timeout = self.random.one_in(2);
+            let half = self.tunnel.is_half_closed();
+            let (cause, close) = match (timeout, half) {
+                (false, _) => (Cause::Drained, self.tunnel.end(Cause::Drained)),
+                (true, true) => (Cause::HalfCloseIdle, self.tunnel.expire()),
+                (true, false) => (Cause::TunnelIdle, self.tunnel.expire()),
+            };
+            if let Some(close) = close {
+                self.imposed = Some(cause);
+                self.on_close(close);
+            }
+        }
+    }
+
+    fn take_turns(&mut self) {
+        let yielded = self.hands.iter().any(|hands| hands.yielded);
+        if yielded {
+            self.serve();
+        }
+    }
+
+    /// As the loop serves a tunnel: every flow that can run, those that yield once.
+    fn serve(&mut self) {
+        for hands in &mut self.hands {
+            hands.yielded = false;
+        }
+        while self.close.is_none() {
+            let runs =
+                |flow: &Flow| !self.hands[*flow as usize].yielded && self.tunnel.can_run(*flow);
+            let Some(flow) = Flow::BOTH.into_iter().find(runs) else {
+                return;
+            };
+            self.pump(flow);
+        }
+    }
+
+    fn pump(&mut self, flow: Flow) {
+        let (mut pump, mut action) = self.tunnel.begin(flow);
+        let mut reads = 0;
+        loop {
+            self.log(|_| format!("  {flow:?} {action:?}"));
+            match action {
+                Action::Wait => {
+                    let hands = &mut self.hands[flow as usize];
+                    if self.tunnel.held(flow) == 0 {
+                        hands.has_pipe = false;
+                    }
+                    return;
+                }
+                Action::Yield => {
+                    assert_eq!(reads, READS_MAX, "yields too early");
+                    self.yields = true;
+                    self.hands[flow as usize].yielded = true;
+                    return;
+                }
+                Action::Close(close) => return self.on_close(close),
+                Action::Receive | Action::SpliceIn => reads += 1,
+                Action::Send { .. }
+                | Action::Hold { .. }
+                | Action::SendHeld { .. }
+                | Action::SpliceOut { .. }
+                | Action::ShutdownWrite => {}
+            }
+            assert!(reads <= READS_MAX, "too many reads in one pump");
+            let outcome = self.perform(flow, action);
+            self.log(|_| format!("    {outcome:?}"));
+            action = self.tunnel.on(&mut pump, outcome);
+            if self.random.chance(self.plan.interleaved) {
+                self.world_step();
+                self.fetch();
+            }
+        }
+    }
+
+    fn perform(&mut self, flow: Flow, action: Action) -> Outcome {
+        let held = self.tunnel.held(flow);
+        let hands = &mut self.hands[flow as usize];
+        match action {
+            Action::Receive => {
+                assert_eq!(
+                    (held, hands.kept.len, hands.pipe.len),
+                    (0, 0, 0),
+                    "reads while it holds"
+                );
+                let outcome = self.receive(flow, BUFFER_BYTES, true);
+                self.hands[flow as usize].fresh = self.span_of(flow, outcome);
+                outcome
+            }
+            Action::SpliceIn => {
+                assert_eq!(
+                    (held, hands.kept.len, hands.pipe.len),
+                    (0, 0, 0),
+                    "fills a used pipe"
+                );
+                if !hands.has_pipe && self.random.chance(self.plan.no_pipe) {
+                    return Outcome::NoPipe;
+                }
+                hands.has_pipe = true;
+                if self.plan.unsupported[flow as usize] {
+                    return Outcome::Unsupported;
+                }
+                let outcome = self.receive(flow, 256 * 1024, false);
+                self.hands[flow as usize].pipe = self.span_of(flow, outcome);
+                outcome
+            }
+            Action::Send { from, len } => {
+                let fresh = hands.fresh;
+                assert_eq!(from + len, fresh.len, "not the rest of what was received");
+                let span = Span {
+                    from: fresh.from + u64::from(from),
+                    len,
+                };
+                self.send(flow, span)
+            }
+            Action::Hold { from, len } => {
+                let fresh = hands.fresh;
+                assert_eq!(from + len, fresh.len, "holds another rest");
+                hands.kept = Span {
+                    from: fresh.from + u64::from(from),
+                    len,
+                };
+                Outcome::Done
+            }
+            Action::SendHeld { len } => {
+                let kept = hands.kept;
+                assert_eq!((len, held), (kept.len, kept.len));
+                let outcome = self.send(flow, kept);
+                advance(&mut self.hands[flow as usize].kept, outcome);
+                outcome
+            }
+            Action::SpliceOut { len } => {
+                let pipe = hands.pipe;
+                assert_eq!((len, held), (pipe.len, pipe.len));
+                let outcome = self.send(flow, pipe);
+                advance(&mut self.hands[flow as usize].pipe, outcome);
+                outcome
+            }
+            Action::ShutdownWrite => self.shut_down(flow),
+            Action::Wait | Action::Yield | Action::Close(_) => unreachable!("no system call"),
+        }
+    }
+
+    fn receive(&mut self, flow: Flow, room: u32, short_is_empty: bool) -> Outcome {
+        let source = flow.source();
+        let wire = &mut self.wires[source as usize];
+        let outcome = wire.receive(&mut self.random, &self.plan, room, short_is_empty);
+        if outcome == Outcome::Ended && !wire.reset {
+            self.first_end.get_or_insert(source);
+        }
+        outcome
+    }
+
+    /// Returns what the last receive of a flow brought.
+    fn span_of(&self, flow: Flow, outcome: Outcome) -> Span {
+        let len = moved(outcome);
+        let from = self.wires[flow.source() as usize].received - u64::from(len);
+        Span { from, len }
+    }
+
+    fn send(&mut self, flow: Flow, span: Span) -> Outcome {
+        let wire = &mut self.wires[flow.target() as usize];
+        assert_eq!(span.from, wire.sent, "bytes out of order, lost or repeated");
+        assert!(span.len > 0, "sends nothing");
+        assert!(!wire.shut, "sends after the end");
+        let outcome = wire.send(&mut self.random, &self.plan, span.len);
+        self.blocked |= outcome == Outcome::WouldBlock;
+        outcome
+    }
+
+    fn shut_down(&mut self, flow: Flow) -> Outcome {
+        let source = &self.wires[flow.source() as usize];
+        assert!(source.fin, "an end nobody sent");
+        let all = source.arrived;
+        let target = &mut self.wires[flow.target() as usize];
+        assert!(!target.shut, "ended twice");
+        assert_eq!(target.sent, all, "ended before everything was delivered");
+        if target.reset {
+            return Outcome::Failed;
+        }
+        target.shut = true;
+        Outcome::Done
+    }
+
+    fn on_close(&mut self, close: Close) {
+        self.log(|_| format!("  {close:?}"));
+        assert_eq!(self.close, None, "closed twice");
+        assert!(self.tunnel.is_closed());
+        self.close = Some(close);
+        let [client, server] = &self.wires;
+        assert_eq!(self.tunnel.bytes_in(), client.received, "bytes_in");
+        assert_eq!(self.tunnel.bytes_out(), client.sent, "bytes_out");
+        if let Some(cause) = self.imposed {
+            assert_eq!(close, Close { cause, reset: None });
+            return;
+        }
+        match close.reset {
+            None => {
+                assert!(client.shut && server.shut, "closed with one side open");
+                assert_eq!((client.sent, server.sent), (server.arrived, client.arrived));
+                let cause = match self.first_end {
+                    Some(End::Server) => Cause::ServerClosed,
+                    Some(End::Client) | None => Cause::ClientClosed,
+                };
+                assert_eq!(close.cause, cause);
+            }
+            Some(end) => self.expect_reason_for_reset(close, end.other(), end),
+        }
+    }
+
+    fn expect_reason_for_reset(&self, close: Close, broken: End, passed_to: End) {
+        let cause = match broken {
+            End::Client => Cause::ClientReset,
+            End::Server => Cause::ServerReset,
+        };
+        assert_eq!(close.cause, cause);
+        let (source, target) = (
+            &self.wires[broken as usize],
+            &self.wires[passed_to as usize],
+        );
+        assert!(source.reset, "reset for nothing");
+        let flow = Flow::from(broken);
+        let delivered = target.sent == source.arrived;
+        let blocked = self.tunnel.held(flow) > 0;
+        assert!(
+            delivered || blocked || target.reset,
+            "bytes before the reset were dropped"
+        );
+    }
+
+    /// Everything that was triggered is reported and handled; the peers do nothing.
+    fn settle(&mut self) {
+        for _ in 0..SETTLING_MAX {
+            let triggered = self.wires.iter().any(|wire| wire.triggered);
+            let yielded = self.hands.iter().any(|hands| hands.yielded);
+            let quiet = !triggered && !yielded && self.notices.is_empty();
+            if quiet || self.close.is_some() {
+                return;
+            }
+            self.fetch();
+            self.handle();
+            self.take_turns();
+        }
+        panic!("spins for ever");
+    }
+
+    /// With nothing left to report, whatever could have been done must have been done.
+    fn expect_no_lost_wake_up(&self) {
+        if self.close.is_some() {
+            return;
+        }
+        for flow in Flow::BOTH {
+            let source = &self.wires[flow.source() as usize];
+            let target = &self.wires[flow.target() as usize];
+            assert!(
+                !source.reset,
+                "slept through a reset of {:?}",
+                flow.source()
+            );
+            if !target.full {
+                assert_eq!(target.sent, source.arrived, "slept on bytes {flow:?}");
+                assert_eq!(target.shut, source.fin, "slept on the end {flow:?}");
+            }
+        }
+    }
+
+    fn expect_silence_after_the_close(&mut self) {
+        for end in ENDS {
+            let all = Readiness::READABLE | Readiness::WRITABLE | Readiness::BROKEN;
+            assert_eq!(self.tunnel.on_ready(end, all), None);
+            assert!(!self.tunnel.can_run(Flow::from(end)));
+        }
+        assert_eq!(
+            (self.tunnel.expire(), self.tunnel.end(Cause::Drained)),
+            (None, None)
+        );
+    }
+}
+
+fn moved(outcome: Outcome) -> u32 {
+    match outcome {
+        Outcome::Moved(len) => len,
+        Outcome::Ended
+        | Outcome::WouldBlock
+        | Outcome::NoPipe
+        | Outcome::Unsupported
+        | Outcome::Failed
+        | Outcome::Done => 0,
+    }
+}
+
+fn advance(span: &mut Span, outcome: Outcome) {
+    let len = moved(outcome);
+    span.from += u64::from(len);
+    span.len -= len;
+}
