@@ -49,7 +49,7 @@ pub(crate) struct Plan {
     pub unsupported: [bool; 2],
     would_block: u32,
     partial: u32,
-    reset: u32,
+    pub(crate) reset: u32,
     urgent: u32,
     /// Largest piece a peer sends, in bytes.
     piece: u32,
@@ -65,7 +65,7 @@ impl Plan {
             unsupported: [random.one_in(8), random.one_in(8)],
             would_block: random.pick(&[0, 2, 15]),
             partial: random.pick(&[0, 20, 80]),
-            reset: random.pick(&[0, 0, 1, 4]),
+            reset: random.pick(&[0, 0, 1, 4, 30]),
             urgent: random.pick(&[0, 0, 0, 5]),
             piece: random.pick(&[100, 20_000, 300_000, 2_000_000]),
         }
@@ -150,12 +150,7 @@ impl Wire {
         }
         match random.below(6) {
             0..=2 => self.say(random, plan),
-            3 if random.chance(plan.reset) => {
-                self.reset = true;
-                self.error = true;
-                self.triggered = true;
-                "resets".into()
-            }
+            3 if random.chance(plan.reset) => self.break_off(random),
             3 => "idles".into(),
             _ => {
                 let waiting = u32::try_from(self.sent - self.heard).expect("bounded by room_out");
@@ -164,6 +159,20 @@ impl Wire {
                 format!("reads {len} of {waiting}")
             }
         }
+    }
+
+    /// The peer resets, perhaps after a last piece.
+    pub(crate) fn break_off(&mut self, random: &mut Random) -> String {
+        if !self.fin && random.one_in(2) {
+            let len = u64::from(random.below(200_000)).min(self.room_for_more());
+            self.arrived += len;
+        }
+        // A peer that closes with bytes unread ends and resets at once.
+        self.fin |= random.one_in(3);
+        self.reset = true;
+        self.error = true;
+        self.triggered = true;
+        "resets".into()
     }
 
     fn say(&mut self, random: &mut Random, plan: &Plan) -> String {
