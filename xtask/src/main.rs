@@ -29,7 +29,7 @@ enum Task {
     Setup,
     /// Run every gate; exit 1 if one fails
     Test {
-        /// Only the quick gates, with fewer seeds
+        /// Only the quick gates
         #[arg(long)]
         quick: bool,
         /// Install nothing before; what is missing is skipped by name

@@ -32,8 +32,8 @@ enum Work {
         &'static [&'static str],
         &'static [(&'static str, &'static str)],
     ),
-    /// `cargo test --test NAME`, with these environment variables under `--quick`.
-    TestTarget(&'static str, &'static [(&'static str, &'static str)]),
+    /// `cargo test --test NAME`.
+    TestTarget(&'static str),
     /// cargo-deny with these arguments.
     Deny(&'static [&'static str]),
     /// A check with the oldest compiler that Cargo.toml promises.
@@ -85,15 +85,10 @@ const GATES: &[Gate] = &[
         10,
         Work::Cargo(&["test", "--workspace", "--doc"], &[]),
     ),
-    gate("integration", false, 20, Work::TestTarget("it", &[])),
-    gate(
-        "simulation",
-        true,
-        20,
-        Work::TestTarget("sim", &[("LONGSPLICE_SIM_SEEDS", "200")]),
-    ),
-    gate("corpus", false, 10, Work::TestTarget("corpus", &[])),
-    gate("scenarios", false, 20, Work::TestTarget("scenarios", &[])),
+    gate("integration", false, 20, Work::TestTarget("it")),
+    gate("simulation", true, 20, Work::TestTarget("sim")),
+    gate("corpus", false, 10, Work::TestTarget("corpus")),
+    gate("scenarios", false, 20, Work::TestTarget("scenarios")),
     gate("tidy", true, 5, Work::Cargo(&["xtask", "tidy"], &[])),
     gate(
         "deny",
@@ -147,7 +142,7 @@ pub(crate) fn run(top: &Path, quick: bool, with_setup: bool) -> io::Result<bool>
     let mut skipped_parts: Vec<String> = Vec::new();
     for gate in GATES.iter().filter(|gate| gate.quick || !quick) {
         let log = logs.join(format!("{}.log", gate.name));
-        let (verdict, outcome) = gate.run(top, quick, &inventory, &log)?;
+        let (verdict, outcome) = gate.run(top, &inventory, &log)?;
         let (output, took) = outcome.map_or((String::new(), Duration::ZERO), |outcome| {
             (outcome.output, outcome.took)
         });
@@ -208,11 +203,10 @@ impl Gate {
     fn run(
         &self,
         top: &Path,
-        quick: bool,
         inventory: &Inventory,
         log: &Path,
     ) -> io::Result<(Verdict, Option<Outcome>)> {
-        let call = match self.call(top, quick, inventory) {
+        let call = match self.call(top, inventory) {
             Ok(call) => call,
             Err(why) => return Ok((Verdict::Skipped(why), None)),
         };
@@ -227,7 +221,7 @@ impl Gate {
     }
 
     /// Returns what to run, or why the gate is skipped.
-    fn call(&self, top: &Path, quick: bool, inventory: &Inventory) -> Result<Call, String> {
+    fn call(&self, top: &Path, inventory: &Inventory) -> Result<Call, String> {
         let cargo = |args: &[&str], envs| Call {
             program: PathBuf::from("cargo"),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
@@ -235,7 +229,7 @@ impl Gate {
         };
         match &self.work {
             Work::Cargo(args, envs) => Ok(cargo(args, envs)),
-            Work::TestTarget(target, quick_envs) => {
+            Work::TestTarget(target) => {
                 let places = [
                     format!("tests/{target}.rs"),
                     format!("tests/{target}/main.rs"),
@@ -245,7 +239,7 @@ impl Gate {
                 }
                 // Skips are heard only when the output of passing tests is shown.
                 let args = ["test", "--test", target, "--", "--show-output"];
-                Ok(cargo(&args, if quick { quick_envs } else { &[] }))
+                Ok(cargo(&args, &[]))
             }
             Work::Deny(args) => {
                 let program = inventory.cargo_deny.clone();
