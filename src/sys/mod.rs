@@ -1,5 +1,6 @@
 //! Everything that needs `unsafe` or speaks to the kernel in numbers, behind safe and narrow doors.
 
+pub mod async_fd;
 pub mod clock;
 pub mod epoll;
 pub mod event;
@@ -7,5 +8,7 @@ pub mod pipe;
 pub mod poll;
 pub mod probe;
 pub mod ring;
+pub mod signals;
 pub mod stream;
+pub mod tcp;
 pub mod thread;

@@ -2,8 +2,19 @@
 
 use std::io;
 
-use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
+
+/// Returns the cores this process may run on, in ascending order.
+///
+/// # Errors
+///
+/// What sched_getaffinity(2) says.
+pub fn cores() -> io::Result<Vec<usize>> {
+    let allowed = sched_getaffinity(Pid::from_raw(0))?;
+    let cores = (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false));
+    Ok(cores.collect())
+}
 
 /// Lets the calling thread run on `cpu` only.
 ///
