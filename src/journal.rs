@@ -105,6 +105,8 @@ causes! {
     RequestHeadTooLarge, "request-head-too-large", Client;
     /// The body is longer than `limits.max_body`.
     BodyTooLarge, "body-too-large", Client;
+    /// The client did not read its answer for `timeouts.response`.
+    ClientStalled, "client-stalled", Client;
     /// The body was silent for too long.
     BodyTimeout, "body-timeout", Client;
     /// No route fits.
@@ -243,6 +245,8 @@ pub enum Entry {
         detail: String,
         /// Status of our own answer; none = closed without one.
         status: Option<u16>,
+        /// What was asked, if the head could be read.
+        request: Option<Box<RequestFacts>>,
         /// From accept to the end.
         lasted: Duration,
     },
