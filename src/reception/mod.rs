@@ -1,1 +1,21 @@
-//! Opening of connections, one runtime per thread: accept, PROXY header, request head, route, connect.
+//! Opening of connections, one runtime per thread: accept, PROXY header, request head, route,
+//! connect, answer, hand over to relay. Plain sequential code; nothing here moves the bytes of an
+//! established tunnel.
+//!
+//! The path of one connection: `thread::accept_all` -> `arrival::serve` -> `proxy_header::read` ->
+//! `exchange::serve` (`http` mode) or `passage::serve` (`tcp` mode) -> `route::choose` ->
+//! `upstream::Upstream::connect` -> `thread::Local::hand_over`.
+
+mod arrival;
+pub mod driver;
+mod exchange;
+mod head_reader;
+pub mod listen;
+mod passage;
+mod proxy_header;
+mod refusal;
+mod route;
+mod socket;
+pub mod thread;
+mod transfer;
+pub mod upstream;

@@ -1,0 +1,106 @@
+//! One accepted connection on its way to being a tunnel, an answer or a refusal.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::proxy_header;
+use super::refusal::Refusal;
+use super::socket::Socket;
+use super::thread::Local;
+use super::{exchange, passage};
+use crate::config::{Listener, Mode};
+use crate::journal::{Cause, Entry, RequestFacts, Subject};
+use crate::proto::addr::PeerAddr;
+
+/// A connection as accept gave it.
+pub(super) struct Arrival {
+    /// The connection.
+    pub(super) socket: Socket,
+    /// Its address.
+    pub(super) peer: PeerAddr,
+    /// Whose it is.
+    pub(super) listener: Arc<Listener>,
+    /// When it was accepted, for time-outs.
+    pub(super) accepted: Instant,
+    /// When it was accepted, for the log.
+    pub(super) started: SystemTime,
+    /// Its place among `max_connections`, given back when the connection is over.
+    pub(super) place: OwnedSemaphorePermit,
+}
+
+impl Arrival {
+    /// Returns what the log says of the connection when `client` is who speaks.
+    #[must_use]
+    pub(super) fn subject(&self, client: PeerAddr) -> Box<Subject> {
+        Box::new(Subject {
+            listener: Arc::clone(&self.listener.name),
+            peer: self.peer,
+            client,
+            backend: None,
+            server: None,
+            started: self.started,
+        })
+    }
+}
+
+/// Serves a connection from its first byte until it is over or has become a tunnel.
+pub(super) async fn serve(arrival: Arrival, local: Rc<Local>) {
+    let mut inbox = Vec::new();
+    let deadline = arrival.accepted + arrival.listener.timeouts.proxy_header;
+    let read = proxy_header::read(
+        &arrival.socket,
+        &mut inbox,
+        &arrival.listener,
+        arrival.peer,
+        deadline,
+    );
+    let origin = match read.await {
+        Ok(origin) => origin,
+        Err(refusal) => {
+            return refuse(
+                &arrival,
+                arrival.subject(arrival.peer),
+                refusal,
+                None,
+                &local,
+            );
+        }
+    };
+    match arrival.listener.mode {
+        Mode::Http => exchange::serve(arrival, origin, inbox, local).await,
+        Mode::Tcp | Mode::Sni => passage::serve(arrival, origin, inbox, local).await,
+    }
+}
+
+/// Counts the end of a connection that gets no answer, and writes it down unless it was a probe.
+pub(super) fn refuse(
+    arrival: &Arrival,
+    mut subject: Box<Subject>,
+    refusal: Refusal,
+    request: Option<Box<RequestFacts>>,
+    local: &Local,
+) {
+    if refusal.cause == Cause::Probe {
+        tracing::debug!(listener = %arrival.listener.name, peer = %arrival.peer, "probe");
+        return local.journal.count(Cause::Probe);
+    }
+    let status = match arrival.listener.mode {
+        Mode::Http => refusal.status(),
+        Mode::Tcp | Mode::Sni => None,
+    };
+    if refusal.server.is_some() {
+        subject.server = refusal.server;
+    }
+    local.journal.write(Entry::Refused {
+        subject,
+        cause: refusal.cause,
+        detail: refusal.detail,
+        status,
+        request,
+        lasted: arrival.accepted.elapsed(),
+    });
+}

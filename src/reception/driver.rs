@@ -1,0 +1,198 @@
+//! The executor of a reception thread, and waiting for a descriptor in it: the only module that
+//! knows tokio-uring.
+//!
+//! Through the ring go one-shot polls only; the calls that move data are made directly, after a
+//! first try said "not now". tokio-uring is not maintained any more, so nothing of it leaves this
+//! file. Where the kernel refuses io_uring, tokio's own epoll stands in.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use io_uring::{cqueue, opcode, squeue, types};
+use nix::sys::socket::{Shutdown, shutdown};
+use tokio::io::unix::AsyncFd;
+use tokio::task::LocalSet;
+use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
+
+use crate::sys::async_fd;
+
+/// Entries of a reception ring: one per connection that waits, flushed early when full.
+const RING_ENTRIES: u32 = 1024;
+
+/// Who tells a reception thread that a descriptor is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// io_uring.
+    Ring,
+    /// epoll, where the kernel refuses io_uring.
+    Epoll,
+}
+
+impl Driver {
+    /// Runs `future` and everything it spawns on this thread until `future` is done.
+    ///
+    /// # Errors
+    /// The runtime, or its ring, cannot be made.
+    pub fn block_on<F: Future>(self, future: F) -> io::Result<F::Output> {
+        match self {
+            Self::Ring => {
+                let mut ring = tokio_uring::uring_builder();
+                ring.setup_coop_taskrun().setup_single_issuer();
+                let mut builder = tokio_uring::builder();
+                builder.entries(RING_ENTRIES).uring_builder(&ring);
+                Ok(tokio_uring::Runtime::new(&builder)?.block_on(future))
+            }
+            Self::Epoll => {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                Ok(LocalSet::new().block_on(&runtime, future))
+            }
+        }
+    }
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// Data, the end, or an error.
+    Readable,
+    /// Room, an open connection, or an error.
+    Writable,
+}
+
+/// Takes the completion of a poll; what it found is learnt by trying again.
+struct Woken;
+
+impl OneshotOutputTransform for Woken {
+    type Output = ();
+    type StoredData = ();
+
+    fn transform_oneshot_output(self, (): (), _entry: cqueue::Entry) {}
+}
+
+type PollInFlight = InFlightOneshot<(), Woken>;
+
+fn poll_add(fd: RawFd, interest: Interest) -> squeue::Entry {
+    let events = match interest {
+        Interest::Readable => libc::POLLIN | libc::POLLRDHUP,
+        Interest::Writable => libc::POLLOUT,
+    };
+    opcode::PollAdd::new(types::Fd(fd), u32::from(events.unsigned_abs())).build()
+}
+
+/// Readiness of one socket, for at most one reader and one writer at a time.
+///
+/// A wait that is dropped stays in flight in here and is taken up by the next one, because dropping
+/// an operation does not cancel it. An operation in flight also keeps the file open; so when this is
+/// dropped with one, it shuts the socket down, which completes the operation. Drop it before the
+/// descriptor.
+pub struct Readiness {
+    fd: RawFd,
+    kind: Kind,
+}
+
+enum Kind {
+    Ring {
+        reading: RefCell<Option<PollInFlight>>,
+        writing: RefCell<Option<PollInFlight>>,
+    },
+    Epoll {
+        registered: RefCell<Option<AsyncFd<OwnedFd>>>,
+    },
+}
+
+impl Readiness {
+    /// Prepares waiting for `fd`; nothing is registered before the first wait.
+    #[must_use]
+    pub fn new(driver: Driver, fd: BorrowedFd<'_>) -> Self {
+        let kind = match driver {
+            Driver::Ring => Kind::Ring {
+                reading: RefCell::new(None),
+                writing: RefCell::new(None),
+            },
+            Driver::Epoll => Kind::Epoll {
+                registered: RefCell::new(None),
+            },
+        };
+        Self {
+            fd: fd.as_raw_fd(),
+            kind,
+        }
+    }
+
+    /// Waits until `fd`, the socket this was made for, is (perhaps) ready; the caller tries its call
+    /// again and may come back.
+    ///
+    /// # Errors
+    /// epoll refuses the descriptor; never with a ring.
+    pub async fn wait(&self, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
+        poll_fn(|cx| self.poll(fd, interest, cx)).await
+    }
+
+    /// Forgets the socket without touching it, because it goes on living elsewhere.
+    pub fn release(self) {
+        match &self.kind {
+            Kind::Ring { reading, writing } => {
+                reading.take();
+                writing.take();
+            }
+            Kind::Epoll { registered } => drop(registered.take()),
+        }
+    }
+
+    fn poll(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &self.kind {
+            Kind::Ring { reading, writing } => {
+                let slot = match interest {
+                    Interest::Readable => reading,
+                    Interest::Writable => writing,
+                };
+                let mut slot = slot.borrow_mut();
+                let in_flight = slot.get_or_insert_with(|| {
+                    UnsubmittedOneshot::new((), Woken, poll_add(fd.as_raw_fd(), interest)).submit()
+                });
+                ready!(Pin::new(in_flight).poll(cx));
+                *slot = None;
+                Poll::Ready(Ok(()))
+            }
+            Kind::Epoll { registered } => {
+                let mut slot = registered.borrow_mut();
+                let async_fd = match slot.take() {
+                    Some(async_fd) => slot.insert(async_fd),
+                    None => slot.insert(async_fd::register(fd)?),
+                };
+                let mut guard = ready!(match interest {
+                    Interest::Readable => async_fd.poll_read_ready(cx),
+                    Interest::Writable => async_fd.poll_write_ready(cx),
+                })?;
+                guard.clear_ready();
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl Drop for Readiness {
+    fn drop(&mut self) {
+        let waiting = match &self.kind {
+            Kind::Ring { reading, writing } => {
+                reading.borrow().is_some() || writing.borrow().is_some()
+            }
+            Kind::Epoll { .. } => false,
+        };
+        if waiting {
+            // ENOTCONN means that the other end is gone, which completes the operation as well.
+            let _ = shutdown(self.fd, Shutdown::Both);
+        }
+    }
+}

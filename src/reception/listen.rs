@@ -1,0 +1,153 @@
+//! Listening sockets: one per reception thread and address, so that the kernel spreads connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::config::Bind;
+use crate::sys::tcp::clamp_window;
+
+/// Connections that may wait for accept; the kernel lowers it to net.core.somaxconn.
+const BACKLOG: i32 = 4096;
+
+/// How long a port that is taken is tried again: the kernel releases the listeners of a killed
+/// process that used io_uring a moment after its end.
+const TAKEN_RETRY_TIME: Duration = Duration::from_millis(1000);
+const TAKEN_RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Receive window of one connection: what a reader that stalls can make the kernel hold.
+pub const WINDOW_LEN_BYTES: u32 = 512 * 1024;
+/// Bytes not yet sent beyond which a connection takes no more (TCP_NOTSENT_LOWAT).
+pub const NOTSENT_LEN_BYTES: u32 = 128 * 1024;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {bind}: {source}{}", advice(.source))]
+pub struct ListenError {
+    bind: Bind,
+    source: io::Error,
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => {
+            "; another process listens there: stop it, choose another port, or set \
+             server.share_port = true in both"
+        }
+        Some(libc::EACCES) => {
+            "; a port below 1024 needs CAP_NET_BIND_SERVICE (or root), a unix socket a folder this \
+             user may write to"
+        }
+        Some(libc::EADDRNOTAVAIL) => "; no interface of this machine has that address",
+        _ => "",
+    }
+}
+
+/// Opens `count` sockets on one address, a unix path as `count` handles of one socket.
+///
+/// With `share_port` other processes may listen there too; without it they are found out.
+///
+/// # Errors
+/// Names the address and what to do about it.
+pub fn listen(bind: &Bind, share_port: bool, count: usize) -> Result<Vec<Socket>, ListenError> {
+    let sockets = match bind {
+        Bind::Inet(addr) => listen_inet(*addr, share_port, count),
+        Bind::Unix(path) => listen_unix(path, count),
+    };
+    sockets.map_err(|source| ListenError {
+        bind: bind.clone(),
+        source,
+    })
+}
+
+fn listen_inet(addr: SocketAddr, share_port: bool, count: usize) -> io::Result<Vec<Socket>> {
+    if !share_port && addr.port() != 0 {
+        claim(addr)?;
+    }
+    let mut sockets = Vec::with_capacity(count);
+    let mut addr = addr;
+    for _ in 0..count {
+        let socket = stream(addr)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&addr.into())?;
+        // Inherited by every connection accepted here, which saves three calls for each.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_notsent_lowat(NOTSENT_LEN_BYTES)?;
+        clamp_window(&socket, WINDOW_LEN_BYTES)?;
+        socket.set_keepalive(true)?;
+        socket.listen(BACKLOG)?;
+        // Port 0 was a wish for any port; the other sockets need the same one.
+        addr = socket.local_addr()?.as_socket().unwrap_or(addr);
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}
+
+/// Makes sure nobody else listens on `addr`: SO_REUSEPORT alone would let us in beside them.
+fn claim(addr: SocketAddr) -> io::Result<()> {
+    let deadline = Instant::now() + TAKEN_RETRY_TIME;
+    loop {
+        match stream(addr)?.bind(&addr.into()) {
+            Err(error)
+                if error.raw_os_error() == Some(libc::EADDRINUSE) && Instant::now() < deadline =>
+            {
+                std::thread::sleep(TAKEN_RETRY_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
+fn stream(addr: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
+    socket.set_reuse_address(true)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+fn listen_unix(path: &Path, count: usize) -> io::Result<Vec<Socket>> {
+    remove_stale(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(BACKLOG)?;
+    let mut sockets = Vec::with_capacity(count);
+    for _ in 1..count {
+        sockets.push(socket.try_clone()?);
+    }
+    sockets.push(socket);
+    Ok(sockets)
+}
+
+/// Removes what a killed process left at `path`; never a socket somebody answers on, never a file.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => match UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path)
+            }
+            Ok(_) | Err(_) => Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
+        },
+        Ok(_) => Err(io::Error::other(
+            "a file that is no socket is in the way; it is left alone",
+        )),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Removes the path of a unix socket when the process that made it goes.
+#[derive(Debug)]
+pub struct UnixPath(pub PathBuf);
+
+impl Drop for UnixPath {
+    fn drop(&mut self) {
+        // Somebody may have removed it already.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}

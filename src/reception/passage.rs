@@ -1,0 +1,119 @@
+//! `tcp` mode: the connection is a tunnel from its first byte.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::arrival::{Arrival, refuse};
+use super::proxy_header::Origin;
+use super::refusal::Refusal;
+use super::route::{self, Traits};
+use super::socket::Socket;
+use super::thread::Local;
+use super::upstream::{Upstream, introduce};
+use crate::config::Action;
+use crate::journal::{Cause, Entry, Subject};
+use crate::relay::{Lease, Start, Timeouts};
+
+/// How long a connection whose PROXY header named nobody may stay silent before it counts as more
+/// than a probe and gets a server.
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
+/// Bytes taken while that is being found out.
+const PROBE_READ_LEN_BYTES: usize = 2048;
+
+/// Serves a connection of `tcp` mode.
+pub(super) async fn serve(arrival: Arrival, origin: Origin, mut inbox: Vec<u8>, local: Rc<Local>) {
+    let mut subject = arrival.subject(origin.speaker);
+    match open(&arrival, &origin, &mut subject, &mut inbox, &local).await {
+        Ok((server, timeouts)) => {
+            local.journal.write(Entry::Open {
+                subject: subject.clone(),
+                request: None,
+            });
+            local.hand_over(Start {
+                client: arrival.socket.into_fd(),
+                server: server.into_fd(),
+                to_server: inbox,
+                to_client: Vec::new(),
+                timeouts,
+                subject,
+                lease: Lease(Box::new(arrival.place)),
+            });
+        }
+        Err(refusal) => refuse(&arrival, subject, refusal, None, &local),
+    }
+}
+
+async fn open(
+    arrival: &Arrival,
+    origin: &Origin,
+    subject: &mut Subject,
+    inbox: &mut Vec<u8>,
+    local: &Local,
+) -> Result<(Socket, Timeouts), Refusal> {
+    if origin.maybe_probe && inbox.is_empty() {
+        await_payload(&arrival.socket, inbox).await?;
+    }
+    let traits = Traits {
+        client: origin.speaker,
+        host: None,
+        server_name: None,
+        path: None,
+        websocket: None,
+        scheme: None,
+    };
+    let Some(Action::Backend(id)) = route::choose(&arrival.listener, &traits) else {
+        return Err(Refusal::new(Cause::NoRoute, "no route takes this client"));
+    };
+    let upstream = upstream(local, id.0)?;
+    subject.backend = Some(Arc::clone(&upstream.backend.name));
+    let (socket, server) = upstream.connect(local.driver).await?;
+    subject.server = Some(Arc::clone(&server.name));
+    let mut preface = Vec::new();
+    introduce(
+        server,
+        origin.speaker,
+        origin,
+        &arrival.socket,
+        &mut preface,
+    );
+    socket
+        .send_all(&preface)
+        .await
+        .map_err(|error| Refusal::new(Cause::ServerReset, error.to_string()).at_server(server))?;
+    Ok((socket, tunnel_timeouts(upstream)))
+}
+
+/// Returns the backend that a route names.
+///
+/// # Errors
+/// Never with a parsed configuration, whose routes name backends that exist.
+pub(super) fn upstream(local: &Local, id: usize) -> Result<&Upstream, Refusal> {
+    let found = local.shared.upstreams.get(id);
+    found.ok_or_else(|| Refusal::new(Cause::InternalError, "the route names no backend"))
+}
+
+/// Returns the time-outs of a tunnel to `upstream`.
+#[must_use]
+pub(super) fn tunnel_timeouts(upstream: &Upstream) -> Timeouts {
+    let timeouts = &upstream.backend.timeouts;
+    Timeouts {
+        idle: timeouts.tunnel_idle,
+        half_close: timeouts.half_close,
+    }
+}
+
+/// Waits for the first byte of a connection that looks like a probe; its end proves that it is one.
+async fn await_payload(socket: &Socket, inbox: &mut Vec<u8>) -> Result<(), Refusal> {
+    match timeout(
+        PROBE_PATIENCE,
+        socket.recv_onto(inbox, PROBE_READ_LEN_BYTES),
+    )
+    .await
+    {
+        Ok(Ok(0) | Err(_)) => Err(Refusal::new(Cause::Probe, "")),
+        Ok(Ok(_)) | Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,112 @@
+//! Why a connection or a request is not served, and what the client is told.
+
+use std::sync::Arc;
+
+use crate::config::BackendServer;
+use crate::journal::Cause;
+use crate::proto::http::answer;
+use crate::proto::http::refusal::{self as http, RefusalKind};
+
+/// An end that we decide on before a tunnel or an answer exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// Why.
+    pub(super) cause: Cause,
+    /// The rule that was broken, or what the system said; may be empty.
+    pub(super) detail: String,
+    /// The server that was tried, if any.
+    pub(super) server: Option<Arc<str>>,
+    /// Header lines the answer needs besides.
+    extra_lines: &'static [(&'static str, &'static str)],
+}
+
+impl Refusal {
+    /// Makes a refusal.
+    #[must_use]
+    pub(super) fn new(cause: Cause, detail: impl Into<String>) -> Self {
+        Self {
+            cause,
+            detail: detail.into(),
+            server: None,
+            extra_lines: &[],
+        }
+    }
+
+    /// Names the server that was tried.
+    #[must_use]
+    pub(super) fn at_server(mut self, server: &BackendServer) -> Self {
+        self.server = Some(Arc::clone(&server.name));
+        self
+    }
+
+    /// Returns the status of our own answer; none for ends that get none.
+    #[must_use]
+    pub(super) fn status(&self) -> Option<u16> {
+        match self.cause {
+            Cause::BadRequest | Cause::BadUpgrade => Some(400),
+            Cause::NoRoute => Some(404),
+            Cause::RequestHeaderTimeout | Cause::BodyTimeout => Some(408),
+            Cause::BodyTooLarge => Some(413),
+            Cause::RequestLineTooLong => Some(414),
+            Cause::WebsocketVersion => Some(426),
+            Cause::RequestHeadTooLarge => Some(431),
+            Cause::InternalError => Some(500),
+            Cause::ConnectRefused
+            | Cause::ConnectFailed
+            | Cause::BadResponse
+            | Cause::ResponseIncomplete
+            | Cause::ServerReset => Some(502),
+            Cause::NoServer | Cause::OutOfResources => Some(503),
+            Cause::ConnectTimeout | Cause::ResponseTimeout => Some(504),
+            Cause::ClientClosed
+            | Cause::ServerClosed
+            | Cause::ClientReset
+            | Cause::ClientStalled
+            | Cause::TunnelIdle
+            | Cause::HalfCloseIdle
+            | Cause::Drained
+            | Cause::Served
+            | Cause::Probe
+            | Cause::ProxyHeaderTimeout
+            | Cause::ProxyHeaderMissing
+            | Cause::ProxyHeaderMalformed
+            | Cause::UntrustedSource
+            | Cause::RequestIncomplete
+            | Cause::Redirected
+            | Cause::Responded => None,
+        }
+    }
+
+    /// Appends our own answer to `out`: the status and, where the client is at fault, the rule.
+    pub(super) fn write_answer(&self, status: u16, to_head: bool, out: &mut Vec<u8>) {
+        let mut body = format!("{status} {}\n", answer::reason(status));
+        if status < 500 && !self.detail.is_empty() {
+            body.push_str(&self.detail);
+            body.push('\n');
+        }
+        let extra_lines = self.extra_lines;
+        answer::own(status, &body, extra_lines, true, to_head, out);
+    }
+}
+
+impl From<http::Refusal> for Refusal {
+    fn from(refusal: http::Refusal) -> Self {
+        let cause = match refusal.kind() {
+            RefusalKind::BadRequest => Cause::BadRequest,
+            RefusalKind::BadUpgrade => Cause::BadUpgrade,
+            RefusalKind::WebsocketVersion => Cause::WebsocketVersion,
+            RefusalKind::RequestLineTooLong => Cause::RequestLineTooLong,
+            RefusalKind::RequestHeadTooLarge => Cause::RequestHeadTooLarge,
+        };
+        Self {
+            extra_lines: refusal.extra_lines(),
+            ..Self::new(cause, refusal.to_string())
+        }
+    }
+}
+
+impl From<http::BadResponse> for Refusal {
+    fn from(bad: http::BadResponse) -> Self {
+        Self::new(Cause::BadResponse, bad.to_string())
+    }
+}

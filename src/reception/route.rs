@@ -1,0 +1,65 @@
+//! Which route a connection or a request takes: the first whose every condition holds.
+
+use crate::config::{Action, Listener, Route};
+use crate::proto::addr::PeerAddr;
+use crate::proto::http::Scheme;
+
+/// What a route may look at; `None` = the connection has no such thing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Traits<'a> {
+    /// Who the client is.
+    pub(super) client: PeerAddr,
+    /// Host of the request, lower case, without port.
+    pub(super) host: Option<&'a str>,
+    /// Server name of the ClientHello.
+    pub(super) server_name: Option<&'a str>,
+    /// Path of the request, normalised.
+    pub(super) path: Option<&'a str>,
+    /// Whether the request is a WebSocket upgrade.
+    pub(super) websocket: Option<bool>,
+    /// Scheme as the client's first hop saw it.
+    pub(super) scheme: Option<Scheme>,
+}
+
+/// Returns what the first route that fits does.
+#[must_use]
+pub(super) fn choose<'a>(listener: &'a Listener, traits: &Traits<'_>) -> Option<&'a Action> {
+    listener
+        .routes
+        .iter()
+        .find(|route| fits(route, traits))
+        .map(|route| &route.action)
+}
+
+fn fits(route: &Route, traits: &Traits<'_>) -> bool {
+    let host_fits = route.host.is_empty()
+        || traits
+            .host
+            .is_some_and(|host| route.host.iter().any(|pattern| pattern.matches(host)));
+    let server_name_fits = route.server_name.is_empty()
+        || traits.server_name.is_some_and(|name| {
+            route
+                .server_name
+                .iter()
+                .any(|pattern| pattern.matches(name))
+        });
+    let path_fits = route
+        .path
+        .as_ref()
+        .is_none_or(|prefix| traits.path.is_some_and(|path| prefix.matches(path)));
+    let client_fits = route.client.is_empty()
+        || traits
+            .client
+            .ip()
+            .is_some_and(|ip| route.client.iter().any(|range| range.contains(ip)));
+    host_fits
+        && server_name_fits
+        && path_fits
+        && client_fits
+        && route
+            .websocket
+            .is_none_or(|wanted| traits.websocket == Some(wanted))
+        && route
+            .scheme
+            .is_none_or(|wanted| traits.scheme == Some(wanted))
+}

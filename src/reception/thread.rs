@@ -1,0 +1,284 @@
+//! A reception thread: its runtime, its listeners, its connections, and its end.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use nix::sys::socket::{Shutdown, shutdown};
+use socket2::Socket as ListeningSocket;
+use std::os::fd::{AsFd, AsRawFd};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{spawn_local, yield_now};
+use tokio::time::{Instant, sleep};
+
+use super::arrival::{self, Arrival};
+use super::driver::{Driver, Interest, Readiness};
+use super::socket::Socket;
+use super::upstream::Upstream;
+use crate::config::Listener;
+use crate::journal::{Journal, peer_of};
+use crate::relay;
+use crate::sys::thread::{be_nice, pin};
+
+/// Connections accepted before others get their turn.
+const ACCEPT_BURST: usize = 64;
+/// Tunnels handed over before relay is woken at once instead of at the end of the pass.
+const WAKE_AFTER: u32 = 8;
+/// How long accepting rests when the machine has no descriptor or memory left.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a reception thread yields to relay on the same core.
+const NICE: i32 = 10;
+
+/// How far the life of the process has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Connections are accepted.
+    Running,
+    /// None is accepted, those there are go on.
+    Draining,
+    /// Whatever is left is closed.
+    Ended,
+}
+
+/// What all reception threads have in common; nothing in it is ever locked.
+#[derive(Debug)]
+pub struct Shared {
+    /// By [`crate::config::BackendId`].
+    pub upstreams: Vec<Upstream>,
+    /// `max_connections`.
+    pub places: Arc<Semaphore>,
+}
+
+/// What one thread needs to begin.
+pub struct Setup {
+    /// Number of the thread.
+    pub index: usize,
+    /// Core to run on, if it is to stay on one.
+    pub core: Option<usize>,
+    /// Who tells readiness.
+    pub driver: Driver,
+    /// Its listening sockets.
+    pub listeners: Vec<(Arc<Listener>, ListeningSocket)>,
+    /// Where tunnels go.
+    pub relay: relay::Handle,
+    /// What it shares with the others.
+    pub shared: Arc<Shared>,
+    /// Where ends are written down.
+    pub journal: Journal,
+    /// When to stop.
+    pub phase: watch::Receiver<Phase>,
+}
+
+/// What the connections of one thread share.
+pub struct Local {
+    /// Who tells readiness.
+    pub driver: Driver,
+    /// What is shared with other threads.
+    pub shared: Arc<Shared>,
+    /// Where ends are written down.
+    pub journal: Journal,
+    relay: relay::Handle,
+    unannounced: Cell<u32>,
+    connections: Cell<usize>,
+    idle: Notify,
+}
+
+impl Local {
+    /// Hands a tunnel to relay; relay is woken once for all that are handed over in one pass.
+    pub fn hand_over(self: &Rc<Self>, start: relay::Start) {
+        self.relay.adopt(start);
+        let unannounced = self.unannounced.get() + 1;
+        self.unannounced.set(unannounced);
+        if unannounced == 1 {
+            let this = Rc::clone(self);
+            // Runs behind every task that is ready now: the end of the pass.
+            spawn_local(async move { this.announce() });
+        } else if unannounced == WAKE_AFTER {
+            self.announce();
+        }
+    }
+
+    fn announce(&self) {
+        if self.unannounced.replace(0) > 0 {
+            self.relay.wake();
+        }
+    }
+}
+
+/// Starts a reception thread.
+///
+/// # Errors
+/// The system refuses the thread.
+pub fn spawn(setup: Setup) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("reception-{}", setup.index)).spawn(move || {
+        settle(setup.core);
+        let driver = setup.driver;
+        if let Err(error) = driver.block_on(run(setup)) {
+            tracing::error!(%error, "a reception thread cannot make its ring; it serves nothing");
+        }
+    })
+}
+
+/// Puts the thread beside its relay thread, and behind it: a storm of openings must not delay the
+/// frames of tunnels that are open.
+fn settle(core: Option<usize>) {
+    let pinned = core.map_or(Ok(()), pin);
+    if let Err(error) = pinned.and_then(|()| be_nice(NICE)) {
+        tracing::debug!(%error, "a reception thread runs where and as the system likes");
+    }
+}
+
+async fn run(setup: Setup) {
+    let Setup {
+        driver,
+        listeners,
+        relay,
+        shared,
+        journal,
+        mut phase,
+        ..
+    } = setup;
+    let local = Rc::new(Local {
+        driver,
+        shared,
+        journal,
+        relay,
+        unannounced: Cell::new(0),
+        connections: Cell::new(0),
+        idle: Notify::new(),
+    });
+    let accepting: Vec<_> = listeners
+        .into_iter()
+        .map(|(listener, socket)| {
+            spawn_local(accept_all(
+                listener,
+                socket,
+                Rc::clone(&local),
+                phase.clone(),
+            ))
+        })
+        .collect();
+    for task in accepting {
+        // An error would be a panic, which has been reported where it happened.
+        let _ = task.await;
+    }
+    let all_gone = async {
+        while local.connections.get() > 0 {
+            local.idle.notified().await;
+        }
+    };
+    tokio::select! {
+        () = all_gone => {}
+        _ = phase.wait_for(|phase| *phase == Phase::Ended) => {}
+    }
+    local.announce();
+}
+
+/// Accepts on one socket until the process drains. This task lives as long as its socket, and only
+/// its waiting is ever given up, never an accept.
+async fn accept_all(
+    listener: Arc<Listener>,
+    socket: ListeningSocket,
+    local: Rc<Local>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let readiness = Readiness::new(local.driver, socket.as_fd());
+    loop {
+        let readable = readiness.wait(socket.as_fd(), Interest::Readable);
+        tokio::select! {
+            _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
+            waited = readable => if let Err(error) = waited {
+                tracing::error!(%error, listener = %listener.name, "cannot wait for connections");
+                return;
+            },
+        }
+        tokio::select! {
+            _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
+            () = accept_burst(&listener, &socket, &local) => {}
+        }
+        yield_now().await;
+    }
+    // Those that were complete before we stopped are still served.
+    while let Ok(place) = Arc::clone(&local.shared.places).try_acquire_owned() {
+        match accept_one(&listener, &socket, place, &local) {
+            Ok(()) => {}
+            Err(_) => break,
+        }
+    }
+    let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
+}
+
+/// Accepts what is there, up to a burst; a place is taken first, so that beyond `max_connections`
+/// clients wait in the kernel's queue.
+async fn accept_burst(listener: &Arc<Listener>, socket: &ListeningSocket, local: &Rc<Local>) {
+    for _ in 0..ACCEPT_BURST {
+        let Ok(place) = Arc::clone(&local.shared.places).acquire_owned().await else {
+            return;
+        };
+        match accept_one(listener, socket, place, local) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if exhausted(&error) => {
+                tracing::warn!(%error, listener = %listener.name, "accepting rests for a moment");
+                return sleep(EXHAUSTED_PAUSE).await;
+            }
+            // The client is gone already, or the network said something about it (accept(2)).
+            Err(error) => tracing::debug!(%error, listener = %listener.name, "accept"),
+        }
+    }
+}
+
+fn exhausted(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}
+
+fn accept_one(
+    listener: &Arc<Listener>,
+    socket: &ListeningSocket,
+    place: OwnedSemaphorePermit,
+    local: &Rc<Local>,
+) -> io::Result<()> {
+    let (client, addr) = socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
+    let arrival = Arrival {
+        socket: Socket::new(client.into(), local.driver),
+        peer: peer_of(addr.as_socket()),
+        listener: Arc::clone(listener),
+        accepted: Instant::now(),
+        started: SystemTime::now(),
+        place,
+    };
+    let counted = Counted::new(local);
+    let local = Rc::clone(local);
+    spawn_local(async move {
+        let _counted = counted;
+        arrival::serve(arrival, local).await;
+    });
+    Ok(())
+}
+
+/// Counts a connection for as long as it lives here, a panic in its task included.
+struct Counted(Rc<Local>);
+
+impl Counted {
+    fn new(local: &Rc<Local>) -> Self {
+        local.connections.set(local.connections.get() + 1);
+        Self(Rc::clone(local))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let left = self.0.connections.get().saturating_sub(1);
+        self.0.connections.set(left);
+        if left == 0 {
+            self.0.idle.notify_one();
+        }
+    }
+}

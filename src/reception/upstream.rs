@@ -1,0 +1,190 @@
+//! The server side of a new connection: whose turn it is, and reaching it.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Type};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::driver::{Driver, Interest};
+use super::listen::{NOTSENT_LEN_BYTES, WINDOW_LEN_BYTES};
+use super::proxy_header::Origin;
+use super::refusal::Refusal;
+use super::socket::Socket;
+use crate::balance::Rotation;
+use crate::config::{Backend, BackendServer, ServerAddress};
+use crate::journal::Cause;
+use crate::proto::addr::PeerAddr;
+use crate::proto::proxy::{self, Addresses, Header, Tlvs};
+use crate::sys::tcp::clamp_window;
+
+/// A full accept queue of a unix socket gives no readiness, so it is asked again after this time.
+const UNIX_BACKLOG_PAUSE: Duration = Duration::from_millis(10);
+
+/// A backend as reception threads share it.
+#[derive(Debug)]
+pub struct Upstream {
+    /// What the configuration says of it.
+    pub backend: Backend,
+    rotation: Rotation,
+    ticket: AtomicUsize,
+    addresses: Vec<Address>,
+}
+
+#[derive(Debug, Clone)]
+enum Address {
+    Inet(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// A name that has no address.
+#[derive(Debug, thiserror::Error)]
+#[error("backend '{backend}': server '{server}': {reason}")]
+pub struct Unresolved {
+    backend: Arc<str>,
+    server: Arc<str>,
+    reason: String,
+}
+
+impl Upstream {
+    /// Prepares a backend; names are looked up now, once.
+    ///
+    /// # Errors
+    /// A name does not resolve.
+    pub fn new(backend: Backend) -> Result<Self, Unresolved> {
+        let mut addresses = Vec::with_capacity(backend.servers.len());
+        for server in &backend.servers {
+            addresses.push(resolve(&server.address).map_err(|reason| Unresolved {
+                backend: Arc::clone(&backend.name),
+                server: Arc::clone(&server.name),
+                reason,
+            })?);
+        }
+        let weights: Vec<u16> = backend.servers.iter().map(|server| server.weight).collect();
+        Ok(Self {
+            rotation: Rotation::new(&weights),
+            ticket: AtomicUsize::new(0),
+            backend,
+            addresses,
+        })
+    }
+
+    /// Connects to the server whose turn it is.
+    ///
+    /// # Errors
+    /// No server may be used, or it cannot be reached within `timeouts.connect`.
+    pub(super) async fn connect(
+        &self,
+        driver: Driver,
+    ) -> Result<(Socket, &BackendServer), Refusal> {
+        let ticket = self.ticket.fetch_add(1, Ordering::Relaxed);
+        let turn = self
+            .rotation
+            .at(ticket)
+            .and_then(|index| Some((self.backend.servers.get(index)?, self.addresses.get(index)?)));
+        let (server, address) =
+            turn.ok_or_else(|| Refusal::new(Cause::NoServer, "every server has weight 0"))?;
+        let deadline = Instant::now() + self.backend.timeouts.connect;
+        let opening = open(address, driver);
+        let refusal = match timeout_at(deadline, opening).await {
+            Ok(Ok(socket)) => return Ok((socket, server)),
+            Ok(Err(error)) => Refusal::new(cause_of(&error), format!("connect: {error}")),
+            Err(_) => Refusal::new(Cause::ConnectTimeout, ""),
+        };
+        Err(refusal.at_server(server))
+    }
+}
+
+/// Writes the PROXY header that `server` wants before anything else, if it wants one.
+pub(super) fn introduce(
+    server: &BackendServer,
+    client: PeerAddr,
+    origin: &Origin,
+    arrived_on: &Socket,
+    out: &mut Vec<u8>,
+) {
+    let Some(version) = server.send_proxy else {
+        return;
+    };
+    let destination = origin
+        .destination
+        .map_or_else(|| arrived_on.local(), PeerAddr::from);
+    let tlvs = Tlvs {
+        authority: origin.tlvs.authority.clone(),
+        unique_id: origin.tlvs.unique_id.clone(),
+        ..Tlvs::default()
+    };
+    let header = Header {
+        addresses: Addresses::between(client, destination),
+        tlvs,
+    };
+    proxy::encode(version, &header, out);
+}
+
+fn resolve(address: &ServerAddress) -> Result<Address, String> {
+    match address {
+        ServerAddress::Inet(ip, port) => Ok(Address::Inet(SocketAddr::new(*ip, *port))),
+        ServerAddress::Unix(path) => Ok(Address::Unix(path.clone())),
+        ServerAddress::Name(name, port) => {
+            let mut found = (name.as_str(), *port)
+                .to_socket_addrs()
+                .map_err(|error| format!("the name does not resolve: {error}"))?;
+            found
+                .next()
+                .map(Address::Inet)
+                .ok_or_else(|| "the name has no address".to_owned())
+        }
+    }
+}
+
+async fn open(address: &Address, driver: Driver) -> io::Result<Socket> {
+    match address {
+        Address::Inet(addr) => open_inet(*addr, driver).await,
+        Address::Unix(path) => open_unix(path, driver).await,
+    }
+}
+
+async fn open_inet(addr: SocketAddr, driver: Driver) -> io::Result<Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(NOTSENT_LEN_BYTES)?;
+    clamp_window(&socket, WINDOW_LEN_BYTES)?;
+    let started = socket.connect(&addr.into());
+    let socket = Socket::new(socket.into(), driver);
+    match started {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+            socket.wait(Interest::Writable).await?;
+            socket.take_error()?;
+        }
+        result => result?,
+    }
+    Ok(socket)
+}
+
+async fn open_unix(path: &PathBuf, driver: Driver) -> io::Result<Socket> {
+    let address = SockAddr::unix(path)?;
+    loop {
+        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        match socket.connect(&address) {
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
+                sleep(UNIX_BACKLOG_PAUSE).await;
+            }
+            result => return result.map(|()| Socket::new(socket.into(), driver)),
+        }
+    }
+}
+
+fn cause_of(error: &io::Error) -> Cause {
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED | libc::ECONNRESET) => Cause::ConnectRefused,
+        Some(libc::ETIMEDOUT) => Cause::ConnectTimeout,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL) => {
+            Cause::OutOfResources
+        }
+        _ => Cause::ConnectFailed,
+    }
+}
