@@ -3,6 +3,7 @@
 //! Exit codes: 0 fine, 1 could not run or died, 2 usage or configuration.
 
 mod check;
+mod demo;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(options),
         Command::Check(options) => check::check(&options),
         Command::Doctor { json } => admin::doctor::run(json),
-        Command::Demo { listen } => admin::demo::run(listen),
+        Command::Demo { listen } => demo::demo(listen),
     }
 }
 

@@ -1,13 +1,362 @@
 //! The process: start, signals, drain.
+//!
+//! Everything that can be wrong is found before the first connection is accepted. After that main
+//! only waits for signals; the data threads never wait for main.
 
+use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use crate::config::Config;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socket2::Socket as ListeningSocket;
+use tokio::sync::{Semaphore, watch};
 
-/// Runs until told to stop.
+use crate::admin::{access_log, diagnostics};
+use crate::config::{Bind, Config, Listener, Mode, Server, Threads};
+use crate::journal::{Cause, Counts, Journal, journal};
+use crate::reception::driver::Driver;
+use crate::reception::listen::{ListenError, UnixPath, listen};
+use crate::reception::thread::{self as reception, Phase, Setup, Shared};
+use crate::reception::upstream::{Unresolved, Upstream};
+use crate::relay::poller::{PollerChoice, PollerKind};
+use crate::relay::{self, Relay};
+use crate::sys::signals::{Received, Signals};
+use crate::sys::thread::cores;
+
+/// How often a draining process looks whether it is done.
+const DRAIN_PAUSE: Duration = Duration::from_millis(20);
+/// How long what is ended at the end of a drain may take to close.
+const END_PATIENCE: Duration = Duration::from_secs(2);
+/// Descriptors beside connections: listeners, rings, pipes, logs.
+const SPARE_DESCRIPTORS: u64 = 256;
+
+/// Why the process cannot run.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Unresolved(#[from] Unresolved),
+    #[error("no listener is left to open: every one needs what this version does not do yet")]
+    NothingToOpen,
+    #[error("{0}: {1}")]
+    System(&'static str, #[source] io::Error),
+}
+
+/// Runs until a stop signal and returns the exit code: 0 after a drain, 1 when it could not run.
 #[must_use]
 pub fn run(config: Config) -> ExitCode {
-    drop(config);
-    eprintln!("this build has no server yet");
-    ExitCode::FAILURE
+    run_announced(config, |_| {})
+}
+
+/// Like [`run`]; `announce` is told the addresses once connections are accepted.
+pub fn run_announced(config: Config, announce: impl FnOnce(&[SocketAddr])) -> ExitCode {
+    diagnostics::begin(config.log.level);
+    match start(config) {
+        Ok(running) => {
+            announce(&running.addresses);
+            running.until_stopped()
+        }
+        Err(error) => {
+            eprintln!("longsplice: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A process that serves.
+struct Running {
+    addresses: Vec<SocketAddr>,
+    signals: Signals,
+    server: Server,
+    phase: watch::Sender<Phase>,
+    receptions: Vec<JoinHandle<()>>,
+    relays: Vec<Relay>,
+    counts: Arc<Counts>,
+    log: JoinHandle<()>,
+    /// Removed from the file system when this goes.
+    _unix_paths: Vec<UnixPath>,
+}
+
+fn start(config: Config) -> Result<Running, StartError> {
+    let signals = Signals::take().map_err(|error| StartError::System("signals", error))?;
+    speak_of(&config);
+    raise_descriptor_limit(config.server.max_connections.get());
+    let cores = cores().map_err(|error| StartError::System("sched_getaffinity", error))?;
+    let plan = Plan::new(&config.server, &cores);
+    let (listeners, addresses, unix_paths) = open_listeners(&config, plan.receptions)?;
+    let upstreams = config
+        .backends
+        .into_iter()
+        .map(Upstream::new)
+        .collect::<Result<Vec<_>, _>>()?;
+    let (journal, entries) = journal();
+    let counts = journal.counts();
+    let log = access_log::spawn(entries, config.log.access)
+        .map_err(|error| StartError::System("access log thread", error))?;
+    let relays = plan.start_relays(&journal)?;
+    let (phase, phase_seen) = watch::channel(Phase::Running);
+    let shared = Arc::new(Shared {
+        upstreams,
+        places: Arc::new(Semaphore::new(config.server.max_connections.get())),
+    });
+    let receptions = plan.start_receptions(listeners, &relays, &shared, &journal, &phase_seen)?;
+    for address in &addresses {
+        tracing::info!(%address, "listening");
+    }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        reception_threads = plan.receptions,
+        relay_threads = plan.relays,
+        "ready"
+    );
+    Ok(Running {
+        addresses,
+        signals,
+        server: config.server,
+        phase,
+        receptions,
+        relays,
+        counts,
+        log,
+        _unix_paths: unix_paths,
+    })
+}
+
+/// Says at the start what an operator should know about the configuration.
+fn speak_of(config: &Config) {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if !config.without_effect.is_empty() {
+        let keys = config.without_effect.join(", ");
+        tracing::warn!(keys, "these settings have no effect in this version yet");
+    }
+}
+
+/// Raises the limit of open files as far as it goes and compares it with what may be needed.
+fn raise_descriptor_limit(max_connections: usize) {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return;
+    };
+    let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    };
+    let wanted = (max_connections as u64)
+        .saturating_mul(2)
+        .saturating_add(SPARE_DESCRIPTORS);
+    if limit < wanted {
+        tracing::warn!(
+            limit,
+            wanted,
+            "too few descriptors for server.max_connections: raise LimitNOFILE= or lower it"
+        );
+    }
+}
+
+/// Sockets by reception thread.
+type ListenersByThread = Vec<Vec<(Arc<Listener>, ListeningSocket)>>;
+
+fn open_listeners(
+    config: &Config,
+    threads: usize,
+) -> Result<(ListenersByThread, Vec<SocketAddr>, Vec<UnixPath>), StartError> {
+    let mut by_thread: ListenersByThread = (0..threads).map(|_| Vec::new()).collect();
+    let mut addresses = Vec::new();
+    let mut unix_paths = Vec::new();
+    let mut opened = false;
+    for listener in &config.listeners {
+        if listener.tls.is_some() || listener.mode == Mode::Sni {
+            tracing::warn!(listener = %listener.name, "not opened: TLS is not in this version yet");
+            continue;
+        }
+        let listener = Arc::new(listener.clone());
+        for bind in &listener.bind {
+            let sockets = listen(bind, config.server.share_port, threads)?;
+            if let Bind::Unix(path) = bind {
+                unix_paths.push(UnixPath(path.clone()));
+            }
+            let local = sockets.first().and_then(|socket| socket.local_addr().ok());
+            addresses.extend(local.and_then(|addr| addr.as_socket()));
+            for (mine, socket) in by_thread.iter_mut().zip(sockets) {
+                mine.push((Arc::clone(&listener), socket));
+            }
+            opened = true;
+        }
+    }
+    if opened {
+        Ok((by_thread, addresses, unix_paths))
+    } else {
+        Err(StartError::NothingToOpen)
+    }
+}
+
+/// How many threads, and on which cores.
+struct Plan<'a> {
+    receptions: usize,
+    relays: usize,
+    /// Cores to stay on, or none when the threads do not cover them all: fewer threads than cores
+    /// are better moved about by the scheduler than crowded on the first ones.
+    pinned: Option<&'a [usize]>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(server: &Server, cores: &'a [usize]) -> Self {
+        let count = |threads| match threads {
+            Threads::Auto => cores.len().max(1),
+            Threads::Count(count) => count.get(),
+        };
+        let (receptions, relays) = (count(server.reception_threads), count(server.relay_threads));
+        let paired = receptions == relays && relays == cores.len();
+        Self {
+            receptions,
+            relays,
+            pinned: paired.then_some(cores),
+        }
+    }
+
+    fn core(&self, index: usize) -> Option<usize> {
+        self.pinned.and_then(|cores| cores.get(index).copied())
+    }
+
+    fn start_relays(&self, journal: &Journal) -> Result<Vec<Relay>, StartError> {
+        let mut relays: Vec<Relay> = Vec::with_capacity(self.relays);
+        for index in 0..self.relays {
+            let relay = relay::spawn(index, self.core(index), PollerChoice::Auto, journal.clone())
+                .map_err(|error| StartError::System("relay thread", error))?;
+            relays.push(relay);
+        }
+        if let Some(why) = relays
+            .first()
+            .and_then(|relay| relay.poller().refused.as_deref())
+        {
+            tracing::warn!(
+                why,
+                "io_uring cannot be used; epoll stands in: see longsplice doctor"
+            );
+        }
+        Ok(relays)
+    }
+
+    fn start_receptions(
+        &self,
+        listeners: ListenersByThread,
+        relays: &[Relay],
+        shared: &Arc<Shared>,
+        journal: &Journal,
+        phase: &watch::Receiver<Phase>,
+    ) -> Result<Vec<JoinHandle<()>>, StartError> {
+        let mut threads = Vec::with_capacity(self.receptions);
+        for ((index, listeners), relay) in
+            listeners.into_iter().enumerate().zip(relays.iter().cycle())
+        {
+            let driver = match relay.poller().kind {
+                PollerKind::IoUring => Driver::Ring,
+                PollerKind::Epoll => Driver::Epoll,
+            };
+            let setup = Setup {
+                index,
+                core: self.core(index),
+                driver,
+                listeners,
+                relay: relay.handle(),
+                shared: Arc::clone(shared),
+                journal: journal.clone(),
+                phase: phase.clone(),
+            };
+            let thread = reception::spawn(setup)
+                .map_err(|error| StartError::System("reception thread", error))?;
+            threads.push(thread);
+        }
+        Ok(threads)
+    }
+}
+
+impl Running {
+    fn until_stopped(self) -> ExitCode {
+        loop {
+            match self.signals.wait(None) {
+                Ok(Some(Received::Stop)) => return self.drain(),
+                Ok(Some(Received::Reload)) => {
+                    tracing::warn!("SIGHUP: reloading is not in this version yet; nothing changed");
+                }
+                Ok(Some(Received::Reopen) | None) => {}
+                Err(error) => {
+                    tracing::error!(%error, "cannot wait for signals; stopping");
+                    return self.drain();
+                }
+            }
+        }
+    }
+
+    /// Accepts nothing more, waits for what is established, and ends what is left at the deadline.
+    fn drain(self) -> ExitCode {
+        tracing::info!(tunnels = self.tunnels(), "draining");
+        let deadline = Instant::now() + self.server.drain_timeout;
+        self.phase.send_replace(Phase::Draining);
+        while !self.is_idle() && Instant::now() < deadline {
+            if self.stopped_again() {
+                return ExitCode::FAILURE;
+            }
+        }
+        self.end()
+    }
+
+    fn end(mut self) -> ExitCode {
+        let left = self.tunnels();
+        self.phase.send_replace(Phase::Ended);
+        let deadline = Instant::now() + END_PATIENCE;
+        // Reception first: it may still have a tunnel to hand over.
+        while !self.receptions.iter().all(JoinHandle::is_finished) && Instant::now() < deadline {
+            if self.stopped_again() {
+                return ExitCode::FAILURE;
+            }
+        }
+        for relay in &self.relays {
+            relay.handle().end_all(Cause::Drained);
+            relay.handle().stop_when_empty();
+        }
+        for relay in self.relays.drain(..) {
+            relay.join();
+        }
+        // The journal's senders are gone with the threads, so the log's thread ends as well.
+        if self.receptions.iter().all(JoinHandle::is_finished) {
+            let _ = self.log.join();
+        }
+        tracing::info!(
+            ended_by_us = left,
+            causes = summary(&self.counts),
+            log_lines_dropped = self.counts.dropped(),
+            "stopped"
+        );
+        ExitCode::SUCCESS
+    }
+
+    fn tunnels(&self) -> usize {
+        self.relays.iter().map(|relay| relay.handle().alive()).sum()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.receptions.iter().all(JoinHandle::is_finished) && self.tunnels() == 0
+    }
+
+    /// Waits a moment and tells whether a second stop signal came meanwhile.
+    fn stopped_again(&self) -> bool {
+        matches!(
+            self.signals.wait(Some(DRAIN_PAUSE)),
+            Ok(Some(Received::Stop))
+        )
+    }
+}
+
+fn summary(counts: &Counts) -> String {
+    let seen = Cause::ALL.iter().filter(|cause| counts.of(**cause) > 0);
+    let words: Vec<String> = seen
+        .map(|cause| format!("{}={}", cause.as_str(), counts.of(*cause)))
+        .collect();
+    words.join(" ")
 }

@@ -1,12 +1,126 @@
-//! `longsplice demo`: an embedded WebSocket echo application with the proxy in front of it.
+//! `longsplice demo`: an embedded WebSocket application, the proxy in front of it, and a page to
+//! try it in a browser. No file, no root, nothing to install.
+//!
+//! The application is an ordinary one on a port of its own: it learns who the client is from the
+//! headers that longsplice adds, and shows it.
 
+use std::io;
 use std::net::SocketAddr;
-use std::process::ExitCode;
 
-/// Runs until told to stop.
+use axum::Router;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::http::HeaderMap;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+/// The page; it loads nothing from anywhere.
+const PAGE: &str = include_str!("demo.html");
+/// What the page may do (Content-Security-Policy).
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+                      connect-src 'self' ws: wss:";
+/// Bytes of one message that the application takes.
+const MESSAGE_LEN_BYTES_MAX: usize = 64 * 1024;
+
+/// Where the demo listens unless told otherwise.
+pub const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8443);
+
+/// Starts the application on a thread of its own and returns its address.
+///
+/// # Errors
+/// No port of the loopback interface is free, or the system refuses the thread.
+pub fn start_application() -> io::Result<SocketAddr> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+    let address = listener.local_addr()?;
+    std::thread::Builder::new()
+        .name("demo-app".to_owned())
+        .spawn(move || {
+            let application = Router::new()
+                .route("/", get(page))
+                .route("/ws", get(websocket));
+            let served = runtime.block_on(async { axum::serve(listener, application).await });
+            if let Err(error) = served {
+                tracing::error!(%error, "the demo's application ended");
+            }
+        })?;
+    Ok(address)
+}
+
+/// Returns the configuration that puts longsplice on `listen` in front of the application.
 #[must_use]
-pub fn run(listen: Option<SocketAddr>) -> ExitCode {
-    let _ = listen;
-    eprintln!("this build has no demo yet");
-    ExitCode::FAILURE
+pub fn configuration(listen: SocketAddr, application: SocketAddr) -> String {
+    format!(
+        r#"[server]
+drain_timeout = "1s"
+
+[[listener]]
+name = "demo"
+bind = ["{listen}"]
+
+[[listener.route]]
+backend = "application"
+
+[[backend]]
+name = "application"
+
+[[backend.server]]
+address = "{application}"
+"#
+    )
+}
+
+async fn page() -> Response {
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    (headers, PAGE).into_response()
+}
+
+async fn websocket(headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+    let client = headers
+        .get("x-real-ip")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("nobody in particular")
+        .to_owned();
+    upgrade
+        .max_message_size(MESSAGE_LEN_BYTES_MAX)
+        .on_upgrade(move |socket| async move { echo(socket, &client).await })
+}
+
+/// Greets with the address the application sees, then sends back whatever comes.
+async fn echo(mut socket: WebSocket, client: &str) {
+    let greeting = format!("Hello {client}, this is the application behind longsplice.");
+    if socket.send(Message::Text(greeting.into())).await.is_err() {
+        return;
+    }
+    while let Some(Ok(message)) = socket.recv().await {
+        let sent = match message {
+            Message::Text(_) | Message::Binary(_) => socket.send(message).await,
+            Message::Ping(_) | Message::Pong(_) => Ok(()),
+            Message::Close(_) => return,
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn the_configuration_is_legal() {
+        let text = configuration(DEFAULT_LISTEN, DEFAULT_LISTEN);
+        let config = crate::config::parse(&text, Path::new("demo")).unwrap();
+        assert!(config.without_effect.is_empty() && config.warnings.is_empty());
+    }
 }

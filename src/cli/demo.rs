@@ -1,0 +1,41 @@
+//! `longsplice demo`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::admin::demo::{DEFAULT_LISTEN, configuration, start_application};
+use crate::sys::signals::block;
+use crate::{config, server};
+
+/// Runs the demo until a stop signal.
+pub(super) fn demo(listen: Option<SocketAddr>) -> ExitCode {
+    // The application's thread must not be the one a stop signal ends the process through.
+    let application = match block().and_then(|_| start_application()) {
+        Ok(address) => address,
+        Err(error) => {
+            eprintln!("longsplice: the demo's application cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let text = configuration(listen.unwrap_or(DEFAULT_LISTEN), application);
+    match config::parse(&text, Path::new("demo")) {
+        Ok(config) => server::run_announced(config, announce),
+        Err(errors) => super::report(&errors),
+    }
+}
+
+fn announce(addresses: &[SocketAddr]) {
+    for address in addresses {
+        // The name works for loopback addresses of both families; others are told as they are.
+        let host = match address.ip() {
+            ip if ip.is_loopback() || ip.is_unspecified() => "localhost".to_owned(),
+            ip if ip.is_ipv6() => format!("[{ip}]"),
+            ip => ip.to_string(),
+        };
+        println!(
+            "open http://{host}:{}/ in a browser; Ctrl-C ends the demo",
+            address.port()
+        );
+    }
+}
