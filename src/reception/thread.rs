@@ -21,7 +21,7 @@ use super::upstream::Upstream;
 use crate::config::Listener;
 use crate::journal::{Journal, peer_of};
 use crate::relay;
-use crate::sys::thread::{be_nice, pin};
+use crate::sys::thread::{pin_to, set_nice};
 
 /// Connections accepted before others get their turn.
 const ACCEPT_BURST: usize = 64;
@@ -126,8 +126,8 @@ pub fn spawn(setup: Setup) -> io::Result<JoinHandle<()>> {
 /// Puts the thread beside its relay thread, and behind it: a storm of openings must not delay the
 /// frames of tunnels that are open.
 fn settle(core: Option<usize>) {
-    let pinned = core.map_or(Ok(()), pin);
-    if let Err(error) = pinned.and_then(|()| be_nice(NICE)) {
+    let pinned = core.map_or(Ok(()), pin_to);
+    if let Err(error) = pinned.and_then(|()| set_nice(NICE)) {
         tracing::debug!(%error, "a reception thread runs where and as the system likes");
     }
 }

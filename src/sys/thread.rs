@@ -49,18 +49,18 @@ mod tests {
 
     #[test]
     fn a_thread_is_pinned_and_nice_alone() {
-        let allowed = nix::sched::sched_getaffinity(Pid::from_raw(0)).unwrap();
+        let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
         let cpu = (0..CpuSet::count()).find(|&cpu| allowed.is_set(cpu).unwrap());
         std::thread::spawn(move || {
             pin_to(cpu.unwrap()).unwrap();
             set_nice(10).unwrap();
-            let now = nix::sched::sched_getaffinity(Pid::from_raw(0)).unwrap();
+            let now = sched_getaffinity(Pid::from_raw(0)).unwrap();
             let cpus = (0..CpuSet::count()).filter(|&cpu| now.is_set(cpu).unwrap());
             assert_eq!(cpus.collect::<Vec<_>>(), [cpu.unwrap()]);
         })
         .join()
         .unwrap();
-        let after = nix::sched::sched_getaffinity(Pid::from_raw(0)).unwrap();
+        let after = sched_getaffinity(Pid::from_raw(0)).unwrap();
         assert_eq!(after, allowed);
         assert!(pin_to(CpuSet::count() - 1).is_err());
     }
