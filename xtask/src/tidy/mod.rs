@@ -4,6 +4,7 @@
 //! run on the files on disk, so they work in a tree without git as well.
 
 mod imports;
+mod map;
 mod rules;
 mod scan;
 
@@ -66,6 +67,7 @@ fn check_tree(top: &Path) -> io::Result<Vec<Finding>> {
     for source in &sources {
         findings.extend(rules::check(source));
     }
+    findings.extend(map::check(&sources));
     Ok(findings)
 }
 
