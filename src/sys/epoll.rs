@@ -38,7 +38,10 @@ impl Epoll {
     ///
     /// What epoll_ctl(2) says, as a rule that memory or watches are short.
     pub fn arm(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
-        let interest = EpollFlags::from_bits_retain(INTEREST.cast_signed()) | EpollFlags::EPOLLET;
+        // Urgent data matters because a receive stops short at its mark.
+        let interest = EpollFlags::from_bits_retain(INTEREST.cast_signed())
+            | EpollFlags::EPOLLPRI
+            | EpollFlags::EPOLLET;
         Ok(self.epoll.add(fd, EpollEvent::new(interest, token))?)
     }
 
@@ -75,5 +78,25 @@ impl Epoll {
             failed: false,
         }));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::poll::tests::expect_edges;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn every_kind_of_edge_is_reported_as_it_is() {
+        let mut epoll = Epoll::new().unwrap();
+        expect_edges(|fd, notices| {
+            if let Some(fd) = fd {
+                epoll.arm(fd.as_fd(), 9).unwrap();
+            }
+            epoll
+                .wait(notices, Some(Duration::from_millis(50)))
+                .unwrap();
+        });
     }
 }

@@ -1,9 +1,9 @@
 //! What pollers report, the same for io_uring and epoll: edges of readiness, see epoll(7).
 
-/// What the relay wants to hear about every descriptor, as poll(2) bits; errors come unasked.
-/// Urgent data matters because a receive stops short at its mark.
+/// What the relay wants to hear about every descriptor, as poll(2) bits.
 pub(super) const INTEREST: u32 =
-    (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI) as u32;
+    (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR)
+        .unsigned_abs();
 
 /// What a descriptor was seen to be ready for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,4 +68,50 @@ pub struct Notice {
     pub armed: bool,
     /// Whether the poll ended because it could not be kept up.
     pub failed: bool,
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener, TcpStream};
+
+    /// Makes one end see bytes, the end and a reset; `wait` arms what it is given, and waits.
+    pub(in crate::sys) fn expect_edges(mut wait: impl FnMut(Option<&TcpStream>, &mut Vec<Notice>)) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut seen = |fd: Option<&TcpStream>| {
+            let mut notices = vec![];
+            wait(fd, &mut notices);
+            assert!(
+                notices
+                    .iter()
+                    .all(|notice| notice.token == 9 && notice.armed)
+            );
+            let all = notices.iter().map(|notice| notice.ready);
+            all.fold(Readiness::default(), std::ops::BitOr::bitor)
+        };
+        assert_eq!(seen(Some(&socket)), Readiness::WRITABLE);
+        assert_eq!(seen(None), Readiness::default());
+        peer.write_all(b"x").unwrap();
+        let bytes = seen(None);
+        // Not sticky, else every receive would be followed by one in vain.
+        assert!(
+            bytes.has(Readiness::READABLE) && !bytes.has(Readiness::STICKY),
+            "{bytes:?}"
+        );
+        socket.read_exact(&mut [0]).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        let end = seen(None);
+        assert!(end.has(Readiness::READABLE | Readiness::STICKY), "{end:?}");
+        assert!(!end.has(Readiness::BROKEN));
+        crate::sys::stream::reset_on_close(std::os::fd::AsFd::as_fd(&peer)).unwrap();
+        drop(peer);
+        let broken = seen(None);
+        assert!(
+            broken.has(Readiness::BROKEN | Readiness::STICKY),
+            "{broken:?}"
+        );
+    }
 }

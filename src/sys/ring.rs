@@ -1,5 +1,10 @@
 //! io_uring(7) as a poller: multishot polls, edge-triggered, reaped in batches.
 //!
+//! A notice may tell only what its edge was about: the kernel passes on the events of the wake-up, and
+//! looks at the descriptor itself only when several came together. Those of arriving bytes always
+//! name urgent data too, so urgent data is not asked for; a receive that stopped short at its mark
+//! goes on with the next edge.
+//!
 //! No byte moves through the ring, so no memory of ours is ever lent to the kernel; all it holds is a
 //! reference to each armed file, which is why a poll is cancelled before its descriptor is closed.
 
@@ -164,4 +169,47 @@ fn notice(done: &cqueue::Entry) -> Option<Notice> {
         armed: cqueue::more(done.flags()),
         failed: result < 0 && result != -libc::ECANCELED,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::poll::tests::expect_edges;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn every_kind_of_edge_is_reported_as_it_is() {
+        let mut ring = Ring::new().unwrap();
+        expect_edges(|fd, notices| {
+            if let Some(fd) = fd {
+                ring.arm(fd.as_fd(), 9).unwrap();
+            }
+            ring.wait(notices, Some(Duration::from_millis(50))).unwrap();
+        });
+    }
+
+    #[test]
+    fn a_cancelled_poll_says_so_once() {
+        let mut ring = Ring::new().unwrap();
+        let (fd, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut notices = vec![];
+        ring.arm(fd.as_fd(), 5).unwrap();
+        ring.wait(&mut notices, None).unwrap();
+        assert!(
+            notices
+                .iter()
+                .all(|notice| notice.token == 5 && notice.armed)
+        );
+        notices.clear();
+        ring.cancel(5).unwrap();
+        ring.cancel(5).unwrap();
+        ring.wait(&mut notices, Some(Duration::from_millis(50)))
+            .unwrap();
+        ring.wait(&mut notices, Some(Duration::ZERO)).unwrap();
+        let [last] = notices[..] else {
+            panic!("{notices:?}")
+        };
+        assert_eq!((last.token, last.armed, last.failed), (5, false, false));
+        assert_eq!(last.ready, Readiness::default());
+    }
 }
