@@ -33,6 +33,8 @@ const GRACE_TICKS: u32 = 2;
 const TIMEOUT_TICKS_MAX: u32 = 1 << 30;
 /// Token of the bell; no slot has this number.
 const BELL: u64 = u64::MAX - 1;
+/// Room for so many new tunnels is kept from batch to batch.
+const STARTS_KEPT: usize = 64;
 /// Receives that empty a connection before it is closed, so that the close is no reset.
 const FAREWELL_READS: usize = 4;
 
@@ -192,6 +194,9 @@ impl<'a> Engine<'a> {
         while let Some(start) = self.starts.pop() {
             self.adopt(start);
         }
+        if self.starts.capacity() > STARTS_KEPT {
+            self.starts = Vec::new();
+        }
         while self.turns_left > 0 {
             self.turns_left -= 1;
             if let Some(index) = self.yielded.pop_front() {
@@ -297,7 +302,12 @@ impl<'a> Engine<'a> {
 
     fn empty_inbox(&mut self) {
         let mut inbox = self.shared.inbox();
-        self.starts.append(&mut inbox.starts);
+        if self.starts.is_empty() {
+            // The room of a rush goes with it instead of staying in the inbox.
+            self.starts = std::mem::take(&mut inbox.starts);
+        } else {
+            self.starts.append(&mut inbox.starts);
+        }
         let end = inbox.end.take();
         self.stop_when_empty = inbox.stop_when_empty;
         drop(inbox);

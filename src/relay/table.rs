@@ -307,3 +307,85 @@ impl Table {
         (slot.generation == token.generation() && slot.stage != Stage::Vacant).then_some(slot)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::addr::PeerAddr;
+    use std::time::{Duration, SystemTime};
+
+    fn admission() -> Admission {
+        let (client, server) = std::os::unix::net::UnixStream::pair().unwrap();
+        Admission {
+            client: client.into(),
+            server: server.into(),
+            tunnel: Tunnel::open(1, 2),
+            timeouts: Timeouts {
+                idle: Duration::from_millis(3),
+                half_close: Duration::from_millis(4),
+            },
+            subject: Box::new(Subject {
+                listener: "l".into(),
+                peer: PeerAddr::Unix,
+                client: PeerAddr::Unix,
+                backend: None,
+                server: None,
+                started: SystemTime::now(),
+            }),
+            lease: Lease(Box::new(())),
+            now: 5,
+        }
+    }
+
+    fn insert(table: &mut Table) -> u32 {
+        table.insert(admission(), |timeout| timeout.subsec_millis())
+    }
+
+    #[test]
+    fn a_slot_is_used_again_but_its_old_token_is_not() {
+        let mut table = Table::new();
+        let (first, second) = (insert(&mut table), insert(&mut table));
+        assert_eq!((table.len(), table.all()), (2, 0..2));
+        let old = table.token(first, End::Server).unwrap();
+        assert_eq!((old.slot(), old.end()), (first, End::Server));
+        assert_eq!(table.find(old).map(|slot| slot.last_active), Some(5));
+        let (tunnel, cold) = table.remove(first).unwrap();
+        assert_eq!((tunnel.bytes_in(), cold.idle, cold.half_close), (1, 3, 4));
+        assert!(table.remove(first).is_none(), "removed twice");
+        assert!(table.find(old).is_none());
+        assert_eq!((insert(&mut table), table.len()), (first, 2));
+        assert!(
+            table.find(old).is_none(),
+            "an old notice reached a new tunnel"
+        );
+        let new = table.token(first, End::Client).unwrap();
+        assert_ne!(table.find(new).map(|slot| slot.is_running()), None);
+        assert_eq!(table.token(second, End::Client).unwrap().end(), End::Client);
+    }
+
+    #[test]
+    fn growth_moves_nothing() {
+        let mut table = Table::new();
+        insert(&mut table);
+        let before = std::ptr::from_ref(table.slot(0).unwrap());
+        for _ in 0..CHUNK_LEN {
+            insert(&mut table);
+        }
+        assert_eq!(table.len(), CHUNK_LEN as usize + 1);
+        assert_eq!(std::ptr::from_ref(table.slot(0).unwrap()), before);
+        assert!(table.slot(2 * CHUNK_LEN).is_none());
+    }
+
+    #[test]
+    fn what_is_kept_is_given_from_its_end() {
+        let mut cold = Cold::default();
+        cold.keep(Flow::ToClient, (*b"abcdef").into());
+        assert_eq!(cold.kept(Flow::ToClient, 6), b"abcdef");
+        assert_eq!(cold.kept(Flow::ToClient, 2), b"ef");
+        assert_eq!(cold.kept(Flow::ToServer, 2), b"");
+        cold.forget(Flow::ToServer);
+        assert_eq!(cold.kept(Flow::ToClient, 1), b"f");
+        cold.forget(Flow::ToClient);
+        assert!(cold.kept.is_none());
+    }
+}
