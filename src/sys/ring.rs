@@ -212,4 +212,44 @@ mod tests {
         assert_eq!((last.token, last.armed, last.failed), (5, false, false));
         assert_eq!(last.ready, Readiness::default());
     }
+
+    #[test]
+    fn polls_that_met_a_full_queue_can_be_armed_again() {
+        const COUNT: u64 = 200;
+        let mut ring = Ring::with_size(4, 8).unwrap();
+        let pairs: Vec<_> = (0..COUNT)
+            .map(|_| std::os::unix::net::UnixStream::pair().unwrap())
+            .collect();
+        for (token, (fd, _)) in (0..).zip(&pairs) {
+            ring.arm(fd.as_fd(), token).unwrap();
+        }
+        let mut reached = std::collections::BTreeSet::new();
+        let mut ended = 0;
+        for wanted in [Readiness::WRITABLE, Readiness::READABLE] {
+            reached.clear();
+            if wanted == Readiness::READABLE {
+                for (_, peer) in &pairs {
+                    io::Write::write_all(&mut &*peer, b"x").unwrap();
+                }
+            }
+            while reached.len() < pairs.len() {
+                let mut notices = vec![];
+                ring.wait(&mut notices, Some(Duration::from_secs(5)))
+                    .unwrap();
+                assert!(!notices.is_empty(), "only {} of {wanted:?}", reached.len());
+                for notice in notices {
+                    assert!(!notice.failed);
+                    if !notice.armed {
+                        ended += 1;
+                        let (fd, _) = &pairs[usize::try_from(notice.token).unwrap()];
+                        ring.arm(fd.as_fd(), notice.token).unwrap();
+                    }
+                    if notice.ready.has(wanted) {
+                        reached.insert(notice.token);
+                    }
+                }
+            }
+        }
+        assert!(ended > 0, "no poll ever met a full queue");
+    }
 }
