@@ -1,5 +1,7 @@
 //! Choosing a server. Pure: load and clock are passed in, an index comes out.
 
+use std::net::IpAddr;
+
 /// Servers in turn, by weight, interleaved smoothly: with weights 5, 1, 1 the heavy one is never
 /// asked five times in a row.
 ///
@@ -27,6 +29,23 @@ impl Rotation {
         Self { cycle }
     }
 
+    /// Returns the index of the server that a client at `ip` always gets while servers and weights
+    /// stay the same; none when all weights are 0. IPv4 and IPv4-mapped IPv6 addresses are the same.
+    #[must_use]
+    pub fn of_source(&self, ip: IpAddr) -> Option<usize> {
+        let mixed = match ip.to_canonical() {
+            IpAddr::V4(ip) => mix(u64::from(u32::from(ip))),
+            IpAddr::V6(ip) => {
+                let [high, low] = [ip.to_bits() >> 64, ip.to_bits() & u128::from(u64::MAX)];
+                // Both halves fit by construction.
+                let [high, low] = [high, low].map(|half| u64::try_from(half).unwrap_or(0));
+                mix(mix(high) ^ low)
+            }
+        };
+        // A cycle has at most 65,536 * 256 places, so the remainder fits.
+        self.at(usize::try_from(mixed % (self.cycle.len().max(1) as u64)).ok()?)
+    }
+
     /// Returns the index of the server whose turn it is at `ticket`; none when all weights are 0.
     #[must_use]
     pub fn at(&self, ticket: usize) -> Option<usize> {
@@ -50,6 +69,14 @@ fn next_turn(shares: &[i64], total: i64, credits: &mut [i64]) -> Option<u16> {
     u16::try_from(index).ok()
 }
 
+/// Spreads the bits of neighbouring addresses: the finaliser of SplitMix64 (Steele, Lea, Flood:
+/// Fast splittable pseudorandom number generators, 2014).
+fn mix(bits: u64) -> u64 {
+    let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
 fn gcd(a: u16, b: u16) -> u16 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
@@ -71,6 +98,27 @@ mod tests {
         for (weights, cycle) in rows {
             assert_eq!(Rotation::new(weights).cycle, cycle, "{weights:?}");
         }
+    }
+
+    #[test]
+    fn a_source_keeps_its_server_and_sources_spread_by_weight() {
+        let rotation = Rotation::new(&[3, 1, 0]);
+        let mut clients = [0; 3];
+        for host in 0..10_000u32 {
+            let ip = IpAddr::V4((0x0a00_0000 + host).into());
+            let index = rotation.of_source(ip).unwrap();
+            assert_eq!(rotation.of_source(ip), Some(index));
+            clients[index] += 1;
+        }
+        // 10,000 draws at 3/4: four standard deviations are 173.
+        assert!((7_327..=7_673).contains(&clients[0]), "{clients:?}");
+        assert_eq!(clients[0] + clients[1], 10_000);
+        let mapped = "::ffff:10.0.0.7".parse().unwrap();
+        assert_eq!(
+            rotation.of_source(mapped),
+            rotation.of_source("10.0.0.7".parse().unwrap())
+        );
+        assert_eq!(Rotation::new(&[0]).of_source(mapped), None);
     }
 
     #[test]

@@ -31,7 +31,7 @@ const LATER: &[(&str, When)] = &[
     ("listener.tls", When::Set),
     ("listener.timeouts.tls_handshake", When::Set),
     ("listener.timeouts.keep_alive", When::Set),
-    ("backend.balance", When::Not(&["round_robin"])),
+    ("backend.balance", When::Not(&["source", "round_robin"])),
     ("backend.keep_alive", When::Set),
     ("backend.max_queue", When::Set),
     ("backend.timeouts.queue", When::Set),

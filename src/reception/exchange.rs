@@ -293,7 +293,9 @@ impl<'a> Exchange<'a> {
         let upstream = upstream(self.local, id)?;
         self.subject.backend = Some(Arc::clone(&upstream.backend.name));
         self.transfer.check_length()?;
-        let (server, config) = upstream.connect(self.local.driver).await?;
+        let (server, config) = upstream
+            .connect(self.facts.client, self.local.driver)
+            .await?;
         self.subject.server = Some(Arc::clone(&config.name));
         let upgrade = self.request.websocket_key.is_some();
         let mut out = Vec::with_capacity(HEAD_LEN_BYTES);

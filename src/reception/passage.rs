@@ -69,7 +69,7 @@ async fn open(
     };
     let upstream = upstream(local, id.0)?;
     subject.backend = Some(Arc::clone(&upstream.backend.name));
-    let (socket, server) = upstream.connect(local.driver).await?;
+    let (socket, server) = upstream.connect(origin.speaker, local.driver).await?;
     subject.server = Some(Arc::clone(&server.name));
     let mut preface = Vec::new();
     introduce(

@@ -16,7 +16,7 @@ use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::socket::Socket;
 use crate::balance::Rotation;
-use crate::config::{Backend, BackendServer, ServerAddress};
+use crate::config::{Backend, BackendServer, Balance, ServerAddress};
 use crate::journal::Cause;
 use crate::proto::addr::PeerAddr;
 use crate::proto::proxy::{self, Addresses, Header, Tlvs};
@@ -73,18 +73,35 @@ impl Upstream {
         })
     }
 
-    /// Connects to the server whose turn it is.
+    /// Returns the place of the server for `client`: the one its address always gets, or the next in
+    /// turn.
+    fn choose(&self, client: PeerAddr) -> Option<usize> {
+        match (self.backend.balance, client.ip()) {
+            (Balance::Source, Some(ip)) => self.rotation.of_source(ip),
+            (
+                Balance::Source
+                | Balance::RoundRobin
+                | Balance::LeastConnections
+                | Balance::RandomTwo
+                | Balance::Maglev,
+                _,
+            ) => self
+                .rotation
+                .at(self.ticket.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    /// Connects to a server for `client`.
     ///
     /// # Errors
     /// No server may be used, or it cannot be reached within `timeouts.connect`.
     pub(super) async fn connect(
         &self,
+        client: PeerAddr,
         driver: Driver,
     ) -> Result<(Socket, &BackendServer), Refusal> {
-        let ticket = self.ticket.fetch_add(1, Ordering::Relaxed);
         let turn = self
-            .rotation
-            .at(ticket)
+            .choose(client)
             .and_then(|index| Some((self.backend.servers.get(index)?, self.addresses.get(index)?)));
         let (server, address) =
             turn.ok_or_else(|| Refusal::new(Cause::NoServer, "every server has weight 0"))?;

@@ -109,7 +109,7 @@ fn keys_without_effect_are_named_when_set() {
             "",
         ),
         (
-            "[[backend]]\nname = \"b\"\nbalance = \"source\"\nkeep_alive = true\nmax_queue = 1\nserver = [{ address = \"b:1\" }, { address = \"b:2\", max_connections = 1 }]\ntimeouts.queue = \"1s\"\nhealth = {}",
+            "[[backend]]\nname = \"b\"\nbalance = \"maglev\"\nkeep_alive = true\nmax_queue = 1\nserver = [{ address = \"b:1\" }, { address = \"b:2\", max_connections = 1 }]\ntimeouts.queue = \"1s\"\nhealth = {}",
             "backend[0].balance backend[0].keep_alive backend[0].max_queue backend[0].timeouts.queue backend[0].health backend[0].server[1].max_connections",
         ),
         (
