@@ -56,6 +56,7 @@ pub fn start_application() -> io::Result<SocketAddr> {
 pub fn configuration(listen: SocketAddr, application: SocketAddr) -> String {
     format!(
         r#"[server]
+max_connections = 1000
 drain_timeout = "1s"
 
 [[listener]]

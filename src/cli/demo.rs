@@ -1,6 +1,7 @@
 //! `longsplice demo`.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -18,10 +19,26 @@ pub(super) fn demo(listen: Option<SocketAddr>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let text = configuration(listen.unwrap_or(DEFAULT_LISTEN), application);
+    let listen = match free_port(listen.unwrap_or(DEFAULT_LISTEN)) {
+        Ok(listen) => listen,
+        Err(error) => {
+            eprintln!("longsplice: the demo cannot listen: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let text = configuration(listen, application);
     match config::parse(&text, Path::new("demo")) {
         Ok(config) => server::run_announced(config, announce),
         Err(errors) => super::report(&errors),
+    }
+}
+
+/// Turns port 0 into one that is free at this moment; a configuration names its ports.
+fn free_port(listen: SocketAddr) -> io::Result<SocketAddr> {
+    if listen.port() == 0 {
+        TcpListener::bind(listen)?.local_addr()
+    } else {
+        Ok(listen)
     }
 }
 
