@@ -164,7 +164,7 @@ impl PathPrefix {
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
         path.strip_prefix(self.0.as_str())
-            .is_some_and(|rest| rest.starts_with('/') || (rest.is_empty() && !path.is_empty()))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
