@@ -50,14 +50,24 @@ impl Socket {
 
     /// Receives once more at the end of `buf`, at most `more` bytes; 0 = the other end has ended.
     ///
+    /// A caller that stops waiting finds `buf` as it was: the room for what may come is made after
+    /// each wait and taken back before the next.
+    ///
     /// # Errors
     /// What recv(2) says.
     pub(super) async fn recv_onto(&self, buf: &mut Vec<u8>, more: usize) -> io::Result<usize> {
         let len = buf.len();
-        buf.resize(len + more, 0);
-        let received = self.recv(buf.get_mut(len..).unwrap_or_default()).await;
-        buf.truncate(len + received.as_ref().map_or(0, |count| *count));
-        received
+        loop {
+            buf.resize(len + more, 0);
+            let room = buf.get_mut(len..).unwrap_or_default();
+            let received = recv(self.fd.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT);
+            buf.truncate(len + received.unwrap_or(0));
+            match received {
+                Err(nix::Error::EAGAIN) => self.wait(Interest::Readable).await?,
+                Err(nix::Error::EINTR) => {}
+                other => return other.map_err(io::Error::from),
+            }
+        }
     }
 
     /// Sends all of `data`.
