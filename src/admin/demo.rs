@@ -5,7 +5,7 @@
 //! headers that longsplice adds, and shows it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::Router;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -24,8 +24,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 const MESSAGE_LEN_BYTES_MAX: usize = 64 * 1024;
 
 /// Where the demo listens unless told otherwise.
-pub const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8443);
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
 
 /// Starts the application on a thread of its own and returns its address.
 ///
@@ -75,32 +74,29 @@ address = "{application}"
     )
 }
 
-async fn page() -> Response {
+/// The page names the client as the application sees it: what X-Real-IP says, if it is an address.
+async fn page(request_headers: HeaderMap) -> Response {
+    let client = request_headers
+        .get("x-real-ip")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse::<IpAddr>().ok())
+        .map_or_else(|| "nobody in particular".to_owned(), |ip| ip.to_string());
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CONTENT_SECURITY_POLICY, POLICY),
         (CACHE_CONTROL, "no-store"),
     ];
-    (headers, PAGE).into_response()
+    (headers, PAGE.replace("{client}", &client)).into_response()
 }
 
-async fn websocket(headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
-    let client = headers
-        .get("x-real-ip")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("nobody in particular")
-        .to_owned();
+async fn websocket(upgrade: WebSocketUpgrade) -> Response {
     upgrade
         .max_message_size(MESSAGE_LEN_BYTES_MAX)
-        .on_upgrade(move |socket| async move { echo(socket, &client).await })
+        .on_upgrade(echo)
 }
 
-/// Greets with the address the application sees, then sends back whatever comes.
-async fn echo(mut socket: WebSocket, client: &str) {
-    let greeting = format!("Hello {client}, this is the application behind longsplice.");
-    if socket.send(Message::Text(greeting.into())).await.is_err() {
-        return;
-    }
+/// Sends back whatever comes, and nothing else.
+async fn echo(mut socket: WebSocket) {
     while let Some(Ok(message)) = socket.recv().await {
         let sent = match message {
             Message::Text(_) | Message::Binary(_) => socket.send(message).await,
