@@ -7,6 +7,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::Pid;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::config::Bind;
@@ -132,6 +136,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(path)
             }
+            Ok(stream) if is_orphan(&stream) => std::fs::remove_file(path),
             Ok(_) | Err(_) => Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
         },
         Ok(_) => Err(io::Error::other(
@@ -139,6 +144,14 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         )),
         Err(_) => Ok(()),
     }
+}
+
+/// Tells whether the process that listens at the other end is gone: the kernel keeps a listener of
+/// io_uring for a moment after its process was killed, and connects to it all the same.
+fn is_orphan(stream: &UnixStream) -> bool {
+    let listener = getsockopt(stream, PeerCredentials).map(|peer| peer.pid());
+    // 0 is a process outside of our pid namespace.
+    listener.is_ok_and(|pid| pid > 0 && kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH))
 }
 
 /// Removes the path of a unix socket when the process that made it goes.
