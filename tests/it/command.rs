@@ -1,0 +1,182 @@
+//! check, doctor, demo: what a person runs first.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::free_addr;
+use crate::harness::http;
+use crate::harness::peer::Peer;
+use crate::harness::plan::Plan;
+use crate::harness::process::{Outcome, Proxy, run};
+use crate::harness::websocket;
+
+fn check(toml: &str, more: &[&str]) -> (Outcome, String) {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("longsplice.toml");
+    fs::write(&file, toml).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    let arguments: Vec<&str> = ["check", "-c", &file]
+        .into_iter()
+        .chain(more.iter().copied())
+        .collect();
+    (run(&arguments), file)
+}
+
+#[test]
+fn check_says_that_a_good_file_is_ok() {
+    let (outcome, file) = check(&Plan::http(free_addr()).toml(), &[]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert_eq!(outcome.stdout, format!("{file}: ok\n"));
+}
+
+#[test]
+fn check_names_every_error_at_once_with_its_place() {
+    let toml = r#"[server]
+max_connections = "many"
+surprise = 1
+
+[[listener]]
+name = "edge"
+bind = ["127.0.0.1:99999"]
+mode = "ftp"
+trusted_proxies = ["10.0.0.1/8"]
+[[listener.route]]
+backend = "nowhere"
+
+[[backend]]
+name = "app"
+[backend.timeouts]
+connect = "soon"
+[[backend.server]]
+address = "127.0.0.1:3000"
+weight = 300
+"#;
+    let (outcome, file) = check(toml, &[]);
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    assert_eq!(outcome.stdout, "");
+    let rows = [
+        (2, "server.max_connections"),
+        (3, "server.surprise"),
+        (7, "listener[0].bind[0]"),
+        (8, "listener[0].mode"),
+        (9, "listener[0].trusted_proxies[0]"),
+        (11, "listener[0].route[0].backend"),
+        (16, "backend[0].timeouts.connect"),
+        (19, "backend[0].server[0].weight"),
+    ];
+    for (line, key) in rows {
+        let found = outcome.stderr.lines().any(|text| {
+            text.starts_with(&format!("{file}:{line}:")) && text.contains(&format!(" {key}: "))
+        });
+        assert!(found, "line {line}, {key} in\n{}", outcome.stderr);
+    }
+    assert_eq!(
+        outcome.stderr.lines().count(),
+        rows.len(),
+        "{}",
+        outcome.stderr
+    );
+
+    // `run` says the same and does not start.
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("longsplice.toml");
+    fs::write(&file, toml).unwrap();
+    let outcome = run(&["run", "-c", file.to_str().unwrap()]);
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("listener[0].mode"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn check_print_shows_a_configuration_that_is_itself_good() {
+    let (outcome, _) = check(&Plan::http(free_addr()).toml(), &["--print"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let printed: String = outcome
+        .stdout
+        .lines()
+        .filter(|line| !line.ends_with(": ok"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    for line in [
+        "max_connections = 65536",
+        "connect = \"5s\"",
+        "mode = \"http\"",
+    ] {
+        assert!(printed.contains(line), "{line} in {printed}");
+    }
+    let (again, _) = check(&printed, &["--print"]);
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert!(again.stdout.contains(&printed), "printing is stable");
+}
+
+#[test]
+fn doctor_says_what_this_machine_offers() {
+    let outcome = run(&["doctor", "--json"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert!(report["kernel"].is_string(), "{report}");
+    for part in ["io_uring", "splice", "ktls"] {
+        assert!(report[part]["ok"].is_boolean(), "{part} in {report}");
+    }
+    for limit in ["nofile", "pipe_pages", "ports"] {
+        assert!(report["limits"][limit].is_object(), "{limit} in {report}");
+    }
+    assert!(report["advice"].is_array(), "{report}");
+    let text = run(&["doctor"]);
+    assert_eq!(text.code, Some(0));
+    for word in ["io_uring", "splice", "nofile"] {
+        assert!(text.stdout.contains(word), "{word} in {}", text.stdout);
+    }
+}
+
+#[test]
+fn help_and_version_are_fine() {
+    for arguments in [["--help"], ["--version"]] {
+        let outcome = run(&arguments);
+        assert_eq!(outcome.code, Some(0), "{arguments:?}");
+        assert!(outcome.stdout.contains("longsplice"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn demo_serves_a_page_whose_websocket_echoes() {
+    let mut demo = Proxy::start_with(&["demo", "--listen", &free_addr().to_string()], &[]);
+    let url = demo.wait_stdout("a URL", |line| {
+        line.split_whitespace()
+            .find(|word| word.contains("://localhost:"))
+            .map(str::to_owned)
+    });
+    let port: u16 = url
+        .trim_end_matches('/')
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok())
+        .unwrap_or_else(|| panic!("a port in {url}"));
+    let addr = SocketAddr::from(([127, 0, 0, 1], port));
+    // Plain text until TLS is there.
+    if url.starts_with("http://") {
+        let page = http::exchange(addr, http::get(&format!("localhost:{port}"), "/", ""));
+        assert_eq!(page.status, 200);
+        assert!(
+            page.values("content-type")[0].starts_with("text/html"),
+            "{}",
+            page.head
+        );
+        assert!(page.text().contains("/ws"), "{}", page.text());
+
+        let mut client = Peer::connect(addr);
+        client.send(websocket::request(&format!("localhost:{port}"), "/ws", ""));
+        assert_eq!(http::status(&client.read_head()), 101);
+        client.send(websocket::client_text("hello"));
+        client.expect(websocket::server_text("hello"));
+    }
+    demo.signal(Signal::SIGINT);
+    assert_eq!(demo.wait_exit(), Some(0));
+}

@@ -1,0 +1,191 @@
+//! Real programs that tests put around the proxy: found, started, ended.
+//!
+//! A part that is not installed skips its test, unless LONGSPLICE_TEST_REQUIRE names it (a list
+//! with commas, or `all`): then the test fails.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Instant;
+
+use super::PATIENCE;
+
+/// A program that may be missing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Part {
+    /// Node with `ws`, `socket.io` and `socket.io-client`.
+    Node,
+    /// Python with `websockets`.
+    Websockets,
+    /// Plain Python.
+    Python,
+    /// curl.
+    Curl,
+    /// HAProxy.
+    Haproxy,
+    /// nginx.
+    Nginx,
+}
+
+impl Part {
+    /// Returns the name in LONGSPLICE_TEST_REQUIRE and in messages.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Websockets => "websockets",
+            Self::Python => "python",
+            Self::Curl => "curl",
+            Self::Haproxy => "haproxy",
+            Self::Nginx => "nginx",
+        }
+    }
+
+    /// Returns a command that runs the program, or none after saying that the test is skipped.
+    pub(crate) fn command(self) -> Option<Command> {
+        let found = match self {
+            Self::Node => node(),
+            Self::Websockets => std::env::var_os("LONGSPLICE_TEST_PYTHON")
+                .filter(|python| Path::new(python).exists())
+                .map(Command::new),
+            Self::Python => in_path("python3").map(Command::new),
+            Self::Curl => in_path("curl").map(Command::new),
+            Self::Haproxy => in_path("haproxy").map(Command::new),
+            Self::Nginx => in_path("nginx").map(Command::new),
+        };
+        if found.is_none() {
+            self.skip();
+        }
+        found
+    }
+
+    /// Says that a test is skipped, or fails it where the part is required.
+    fn skip(self) {
+        let required = std::env::var("LONGSPLICE_TEST_REQUIRE").unwrap_or_default();
+        let required = required
+            .split(',')
+            .any(|name| name.trim() == self.name() || name.trim() == "all");
+        assert!(!required, "{} is required and not installed", self.name());
+        println!("skipped: {} is not installed", self.name());
+    }
+}
+
+/// Node, when the folder with its packages is known.
+fn node() -> Option<Command> {
+    let packages = std::env::var_os("LONGSPLICE_TEST_NODE_PATH")?;
+    if !Path::new(&packages).join("ws").exists() {
+        return None;
+    }
+    let mut command = Command::new(in_path("node")?);
+    command.env("NODE_PATH", packages);
+    Some(command)
+}
+
+/// Finds a program in PATH or among the daemons.
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+}
+
+/// Returns a file of `tests/`.
+pub(crate) fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(name)
+}
+
+/// A program that runs beside the test and ends with this value.
+pub(crate) struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    /// Starts a command; its standard output is read by [`Running::line`].
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// Returns the process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the next line of its standard output.
+    pub(crate) fn line(&self) -> String {
+        self.lines
+            .recv_timeout(PATIENCE)
+            .expect("the program says nothing more")
+    }
+
+    /// Waits for the next line and reads it as the port the program listens on.
+    pub(crate) fn port(&self) -> u16 {
+        let line = self.line();
+        line.parse()
+            .unwrap_or_else(|_| panic!("a port was expected: {line}"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Already gone is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a command to its end, within `PATIENCE`, demands success, and returns its standard output.
+pub(crate) fn finish(command: &mut Command) -> String {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = collect(child.stdout.take().unwrap());
+    let stderr = collect(child.stderr.take().unwrap());
+    let started = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break Some(status);
+        }
+        if started.elapsed() > PATIENCE {
+            let _ = child.kill();
+            let _ = child.wait();
+            break None;
+        }
+        thread::sleep(super::LOOK_AGAIN);
+    };
+    let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
+    assert!(
+        status.is_some_and(|status| status.success()),
+        "{command:?}: {status:?}\n{stdout}\n{stderr}"
+    );
+    stdout
+}
+
+fn collect(mut stream: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}

@@ -1,0 +1,42 @@
+//! Black-box tests of the binary through its contract: command line, configuration, log lines.
+//!
+//! Each test starts a longsplice of its own on free ports; nothing here touches the library.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics is a test that fails"
+)]
+
+// The process under test, scripted peers, real programs.
+mod harness;
+
+// What happens to bad input: nothing, to anybody else.
+mod abuse;
+// The proxy's own answers: each status, its framing and its cause.
+mod answers;
+// check, doctor, demo, usage errors.
+mod command;
+// X-Forwarded-*, X-Real-IP, and every other header line left alone.
+mod forwarding;
+// Access lines: what they say and when.
+mod log;
+// The PROXY protocol in front of the client's bytes.
+mod proxy_in;
+// The PROXY protocol in front of what a server gets.
+mod proxy_out;
+// Start, stop, drain, limits on connections.
+mod process;
+// Which request goes where.
+mod routing;
+// What is refused and never repaired, requests and responses.
+mod strict;
+// Tunnels in tcp mode: bytes, ends, silence.
+mod tcp;
+// WebSocket upgrades in http mode.
+mod upgrade;
+// A lot of bytes, a lot of tunnels, a reader that does not read.
+mod volume;
+// A machine that refuses io_uring.
+mod without_ring;

@@ -1,0 +1,423 @@
+//! WebSocket upgrades in http mode: the opening, the bytes around it, refusals.
+
+use std::time::Duration;
+
+use crate::harness::http::{self, values};
+use crate::harness::origin::Origin;
+use crate::harness::peer::{End, Peer};
+use crate::harness::plan::Plan;
+use crate::harness::random::Random;
+use crate::harness::websocket::{self, ACCEPT, request, switching};
+
+#[test]
+fn an_upgrade_opens_a_tunnel() {
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr()).start();
+    let mut client = proxy.connect();
+    client.send(request(
+        "app.example",
+        "/chat?room=1",
+        "Origin: http://app.example\r\n",
+    ));
+    let mut server = origin.accept();
+    let head = websocket::accept(&mut server);
+    assert!(head.starts_with("GET /chat?room=1 HTTP/1.1\r\n"), "{head}");
+    assert_eq!(values(&head, "host"), ["app.example"]);
+    assert_eq!(values(&head, "origin"), ["http://app.example"]);
+    assert_eq!(values(&head, "sec-websocket-key"), [websocket::KEY]);
+    let head = client.read_head();
+    assert!(
+        head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"),
+        "{head}"
+    );
+    assert_eq!(values(&head, "sec-websocket-accept"), [ACCEPT]);
+    assert!(values(&head, "upgrade")[0].eq_ignore_ascii_case("websocket"));
+
+    let (ping, pong) = (
+        websocket::client_text("ping"),
+        websocket::server_text("pong"),
+    );
+    client.send(&ping);
+    server.expect(&ping);
+    server.send(&pong);
+    client.expect(&pong);
+    let line = proxy.wait_access("open", |_| true);
+    assert_eq!(line["backend"], "app");
+
+    client.finish();
+    server.expect_closed();
+    drop(server);
+    client.expect_closed();
+    let line = proxy.wait_cause("close", "client-closed");
+    assert_eq!(line["bytes_in"], ping.len());
+    assert_eq!(line["bytes_out"], pong.len());
+}
+
+#[test]
+fn bytes_glued_to_the_request_come_after_it_in_order() {
+    let early = Random::new(51).bytes(70_000);
+    for len in [1, 100, 5_000, 70_000] {
+        let origin = Origin::bind();
+        let proxy = Plan::http(origin.addr()).start();
+        let mut client = proxy.connect();
+        let mut bytes = request("x", "/", "").into_bytes();
+        bytes.extend(&early[..len]);
+        client.send(&bytes);
+        let mut server = origin.accept();
+        websocket::accept(&mut server);
+        client.read_head();
+        client.send("later");
+        server.expect(&early[..len]);
+        server.expect("later");
+        client.finish();
+        server.expect_closed();
+    }
+}
+
+#[test]
+fn bytes_sent_before_the_answer_come_after_the_request_in_order() {
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr()).start();
+    let mut client = proxy.connect();
+    client.send(request("x", "/", ""));
+    let mut server = origin.accept();
+    let head = server.read_head();
+    assert_eq!(values(&head, "sec-websocket-key").len(), 1);
+    // The request is with the server, the answer is not out yet.
+    let early = Random::new(52).bytes(20_000);
+    client.send(&early);
+    server.send(switching(""));
+    client.read_head();
+    client.send("later");
+    server.expect(&early);
+    server.expect("later");
+}
+
+#[test]
+fn bytes_glued_to_the_answer_come_after_it_in_order() {
+    let early = Random::new(53).bytes(200_000);
+    for len in [1, 100, 5_000, 200_000] {
+        let origin = Origin::bind();
+        let proxy = Plan::http(origin.addr()).start();
+        let mut client = proxy.connect();
+        client.send(request("x", "/", ""));
+        let mut server = origin.accept();
+        server.read_head();
+        let mut bytes = switching("").into_bytes();
+        bytes.extend(&early[..len]);
+        let mut sender = server.twin();
+        let sending = std::thread::spawn(move || sender.send(&bytes));
+        client.read_head();
+        client.expect(&early[..len]);
+        sending.join().unwrap();
+        server.send("later");
+        client.expect("later");
+        drop(server);
+        client.expect_closed();
+        drop(client);
+        let line = proxy.wait_access("close", |_| true);
+        assert_eq!(line["bytes_out"], len + 5);
+    }
+}
+
+#[test]
+fn a_server_that_answers_speaks_and_ends_at_once_is_heard() {
+    let origin = Origin::answering(format!("{}goodbye", switching("")));
+    let proxy = Plan::http(origin.addr).start();
+    for _ in 0..20 {
+        let mut client = proxy.connect();
+        client.send(request("x", "/", ""));
+        client.read_head();
+        assert_eq!(client.read_to_end(), (b"goodbye".to_vec(), End::Closed));
+    }
+}
+
+#[test]
+fn a_client_that_ends_its_half_with_the_request_is_answered() {
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr()).start();
+    let mut client = proxy.connect();
+    client.send(request("x", "/", "") + "only this");
+    client.finish();
+    let mut server = origin.accept();
+    websocket::accept(&mut server);
+    assert_eq!(server.read_to_end(), (b"only this".to_vec(), End::Closed));
+    server.send("answer");
+    drop(server);
+    client.read_head();
+    assert_eq!(client.read_to_end(), (b"answer".to_vec(), End::Closed));
+}
+
+#[test]
+fn an_answer_in_pieces_is_the_same_answer() {
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr()).start();
+    let mut client = proxy.connect();
+    let asked = request("x", "/", "");
+    client
+        .drip(asked.as_bytes(), Duration::from_micros(200))
+        .unwrap();
+    let mut server = origin.accept();
+    server.read_head();
+    server
+        .drip(
+            (switching("") + "hello").as_bytes(),
+            Duration::from_micros(200),
+        )
+        .unwrap();
+    assert_eq!(http::status(&client.read_head()), 101);
+    client.expect("hello");
+}
+
+#[test]
+fn spellings_of_the_upgrade_that_browsers_and_libraries_use() {
+    let base = request("x", "/", "");
+    let rows = [
+        base.replace("Connection: Upgrade", "Connection: keep-alive, Upgrade"),
+        base.replace("Connection: Upgrade", "connection: upgrade"),
+        base.replace(
+            "Connection: Upgrade",
+            "Connection: foo\r\nConnection: ,UPGRADE",
+        ),
+        base.replace("Upgrade: websocket", "UPGRADE: WebSocket"),
+        base.replace("Sec-WebSocket-Key:", "sec-websocket-key:"),
+    ];
+    let proxy = Plan::http(websocket::echo_server()).start();
+    for asked in rows {
+        let mut client = proxy.connect();
+        client.send(&asked);
+        assert_eq!(http::status(&client.read_head()), 101, "{asked}");
+        client.send("ping");
+        client.expect("ping");
+    }
+}
+
+#[test]
+fn upgrade_without_its_connection_option_is_no_upgrade() {
+    let origin = Origin::answering(http::ok("plain"));
+    let proxy = Plan::http(origin.addr).start();
+    let asked = request("x", "/", "").replace("Connection: Upgrade\r\n", "");
+    assert_eq!(http::exchange(proxy.addr(), asked).text(), "plain");
+    assert_eq!(values(&origin.head(), "upgrade"), [""; 0]);
+}
+
+#[test]
+fn other_upgrades_are_removed_and_the_request_is_served() {
+    let origin = Origin::answering(http::ok("plain"));
+    let proxy = Plan::http(origin.addr).start();
+    for value in ["h2c", "TLS/1.2", "websocket2", "foo, bar"] {
+        let asked = http::get(
+            "x",
+            "/",
+            &format!("Upgrade: {value}\r\nConnection: Upgrade\r\n"),
+        );
+        assert_eq!(
+            http::exchange(proxy.addr(), asked).text(),
+            "plain",
+            "{value}"
+        );
+        let head = origin.head();
+        assert_eq!(values(&head, "upgrade"), [""; 0], "{head}");
+        assert!(
+            !values(&head, "connection")
+                .iter()
+                .any(|value| value.contains("pgrade")),
+            "{head}"
+        );
+    }
+}
+
+/// Answers to an upgrade that open nothing: each is a 502.
+fn wrong_answers() -> Vec<(&'static str, String)> {
+    let right = switching("");
+    vec![
+        (
+            "another accept",
+            right.replace(ACCEPT, "AAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+        ),
+        (
+            "accept of another case",
+            right.replace(ACCEPT, &ACCEPT.to_lowercase()),
+        ),
+        (
+            "no accept",
+            right.replace(&format!("Sec-WebSocket-Accept: {ACCEPT}\r\n"), ""),
+        ),
+        (
+            "two accepts",
+            switching(&format!("Sec-WebSocket-Accept: {ACCEPT}\r\n")),
+        ),
+        ("no Upgrade", right.replace("Upgrade: websocket\r\n", "")),
+        (
+            "another Upgrade",
+            right.replace("Upgrade: websocket", "Upgrade: h2c"),
+        ),
+        (
+            "no Connection",
+            right.replace("Connection: Upgrade\r\n", ""),
+        ),
+    ]
+}
+
+#[test]
+fn a_101_that_proves_nothing_is_a_502() {
+    for (what, answer) in wrong_answers() {
+        let origin = Origin::serve(move |mut peer| {
+            peer.read_head();
+            peer.send(&answer);
+            peer.read_to_end();
+        });
+        let proxy = Plan::http(origin).start();
+        let mut client = proxy.connect();
+        client.send(request("x", "/", ""));
+        let answer = http::expect_own_answer(&mut client, 502);
+        assert!(!answer.head.contains("Sec-WebSocket-Accept"), "{what}");
+        proxy.wait_cause("refused", "bad-response");
+    }
+}
+
+#[test]
+fn a_refusal_of_the_server_is_passed_on_as_a_normal_response() {
+    let rows = [
+        "HTTP/1.1 403 Forbidden\r\nX-Why: no cookie\r\nContent-Length: 9\r\n\r\ngo away\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npage\r\n0\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n",
+    ];
+    for answer in rows {
+        let origin = Origin::answering(answer);
+        let proxy = Plan::http(origin.addr).start();
+        let mut client = proxy.connect();
+        client.send(request("x", "/", ""));
+        let (bytes, _) = client.read_to_end();
+        let text = String::from_utf8_lossy(&bytes);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        for line in head.split("\r\n") {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        assert!(text.ends_with(&format!("\r\n\r\n{body}")), "{text}");
+        let line = proxy.wait_access("request", |_| true);
+        assert_eq!(line["cause"], "served");
+        assert_eq!(
+            line["status"].as_u64(),
+            Some(u64::from(http::status(answer)))
+        );
+        assert!(
+            proxy
+                .access_lines()
+                .iter()
+                .all(|line| line["event"] != "open")
+        );
+    }
+}
+
+#[test]
+fn resets_and_ends_pass_through_an_upgraded_tunnel() {
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr()).start();
+    let join = || {
+        let mut client = proxy.connect();
+        client.send(request("x", "/", ""));
+        let mut server = origin.accept();
+        websocket::accept(&mut server);
+        client.read_head();
+        (client, server)
+    };
+    let (client, mut server) = join();
+    client.reset();
+    assert_eq!(server.read_to_end(), (Vec::new(), End::Reset));
+    proxy.wait_cause("close", "client-reset");
+
+    let (mut client, server) = join();
+    server.reset();
+    assert_eq!(client.read_to_end(), (Vec::new(), End::Reset));
+    proxy.wait_cause("close", "server-reset");
+
+    let (mut client, mut server) = join();
+    server.finish();
+    client.expect_closed();
+    client.send("still");
+    server.expect("still");
+    drop(client);
+    server.expect_closed();
+    drop(server);
+    proxy.wait_cause("close", "server-closed");
+}
+
+#[test]
+fn an_upgraded_tunnel_ends_after_its_silence_and_not_after_the_response_time() {
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr())
+        .listener_timeouts("request_header = \"200ms\"\nkeep_alive = \"200ms\"")
+        .backend_timeouts("response = \"200ms\"\nconnect = \"200ms\"\ntunnel_idle = \"1500ms\"")
+        .start();
+    let mut client = proxy.connect();
+    client.send(request("x", "/", ""));
+    let mut server = origin.accept();
+    websocket::accept(&mut server);
+    client.read_head();
+    client.expect_silence(Duration::from_millis(700));
+    client.send("alive");
+    server.expect("alive");
+    client.expect_ended();
+    server.expect_ended();
+    proxy.wait_cause("close", "tunnel-idle");
+}
+
+#[test]
+fn a_client_that_leaves_before_the_answer_frees_the_server() {
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr()).start();
+    let before = proxy.settled_descriptors();
+    let mut client = proxy.connect();
+    client.send(request("x", "/", ""));
+    let mut server = origin.accept();
+    server.read_head();
+    client.reset();
+    // Either at once, or when the server has answered.
+    let _ = server.try_send(switching(""));
+    server.read_to_end();
+    drop(server);
+    proxy.wait_descriptors(before);
+}
+
+#[test]
+fn an_independent_library_agrees_on_both_sides() {
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr()).start();
+    let url = format!("ws://{}/chat", proxy.addr());
+    let server_addr = origin.addr();
+    drop(origin);
+    let listener = std::net::TcpListener::bind(server_addr).unwrap();
+    let serving = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut socket = tungstenite::accept(stream).unwrap();
+        while let Ok(message) = socket.read() {
+            if message.is_close() {
+                break;
+            }
+            socket.send(message).unwrap();
+        }
+        let _ = socket.flush();
+    });
+    let stream = std::net::TcpStream::connect(proxy.addr()).unwrap();
+    let (mut socket, _) = tungstenite::client(&url, stream).unwrap();
+    for len in [0, 1, 125, 126, 65_535, 65_536, 1 << 20] {
+        let message = tungstenite::Message::binary(Random::new(54).bytes(len));
+        socket.send(message.clone()).unwrap();
+        assert!(socket.read().unwrap() == message, "{len} bytes");
+    }
+    socket.close(None).unwrap();
+    while socket.read().is_ok() {}
+    serving.join().unwrap();
+}
+
+#[test]
+fn many_upgrades_on_fresh_connections() {
+    let proxy = Plan::http(websocket::echo_server()).start();
+    for round in 0..200_u8 {
+        let mut client: Peer = websocket::open(proxy.addr());
+        client.send([round; 3]);
+        client.expect([round; 3]);
+    }
+}
