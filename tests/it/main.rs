@@ -28,6 +28,8 @@ mod proxy_in;
 mod proxy_out;
 // Start, stop, drain, limits on connections.
 mod process;
+// Real clients, servers and balancers around the proxy.
+mod real;
 // Which request goes where.
 mod routing;
 // What is refused and never repaired, requests and responses.

@@ -1,0 +1,36 @@
+//! Deployments that people run today, each with the configuration a user would copy, its
+//! application, and the test that puts real parts around it.
+//!
+//! Where the configuration names ports and networks of production, the test puts its own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics is a test that fails"
+)]
+
+#[allow(
+    dead_code,
+    reason = "shared with the tests in tests/it, which use all of it"
+)]
+#[path = "../it/harness/mod.rs"]
+mod harness;
+
+// A classic ELB that sends PROXY lines, in front of a Node application.
+mod s0_elb_nginx;
+// One Node WebSocket server whose clients mostly listen.
+mod s4_haproxy_wss;
+
+/// Puts the test's own text in place of production's, which must occur.
+fn put(configuration: &str, changes: &[(&str, String)]) -> String {
+    let mut text = configuration.to_owned();
+    for (production, test) in changes {
+        assert!(
+            text.contains(production),
+            "{production} in the configuration"
+        );
+        text = text.replace(production, test);
+    }
+    text
+}
