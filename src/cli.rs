@@ -8,13 +8,13 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::admin::diagnostics::say;
 use crate::{admin, config};
 
 /// Wrong usage, or a wrong configuration.
@@ -187,9 +187,4 @@ struct CheckOptions {
 fn report(errors: &config::Errors) -> ExitCode {
     say(&errors.to_string());
     ExitCode::from(EXIT_USAGE)
-}
-
-/// Writes to standard error; that nobody listens there is no reason to panic, as `eprint` would.
-fn say(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -196,6 +196,8 @@ pub struct RequestFacts {
 /// One thing to write.
 #[derive(Debug)]
 pub enum Entry {
+    /// A line of diagnostics, with its line end.
+    Diagnostic(String),
     /// A tunnel opened.
     Open {
         /// Whose.
@@ -298,7 +300,7 @@ impl Journal {
     /// Hands an entry to the writer and counts its cause; never waits.
     pub fn write(&self, entry: Entry) {
         match &entry {
-            Entry::Open { .. } => {}
+            Entry::Open { .. } | Entry::Diagnostic(_) => {}
             Entry::Close { cause, .. }
             | Entry::Request { cause, .. }
             | Entry::Refused { cause, .. } => self.count(*cause),

@@ -61,7 +61,8 @@ pub fn run_announced(config: Config, announce: impl FnOnce(&[SocketAddr])) -> Ex
             running.until_stopped()
         }
         Err(error) => {
-            eprintln!("longsplice: {error}");
+            diagnostics::queue_in(None);
+            diagnostics::say(&format!("longsplice: {error}\n"));
             ExitCode::FAILURE
         }
     }
@@ -97,6 +98,7 @@ fn start(config: Config) -> Result<Running, StartError> {
     let counts = journal.counts();
     let log = access_log::spawn(entries, config.log.access)
         .map_err(|error| StartError::System("access log thread", error))?;
+    diagnostics::queue_in(Some(journal.clone()));
     let relays = plan.start_relays(&journal)?;
     let (phase, phase_seen) = watch::channel(Phase::Running);
     let shared = Arc::new(Shared {
@@ -324,6 +326,7 @@ impl Running {
             relay.join();
         }
         // The journal's senders are gone with the threads, so the log's thread ends as well.
+        diagnostics::queue_in(None);
         if self.receptions.iter().all(JoinHandle::is_finished) {
             let _ = self.log.join();
         }

@@ -1,5 +1,5 @@
-//! The access log: one JSON object a line for every tunnel opened and closed, every request and
-//! every refusal. A thread of its own writes it; nobody ever waits for it.
+//! The log: one JSON object a line for every tunnel opened and closed, every request and every
+//! refusal, and diagnostics between them. A thread of its own writes it; nobody ever waits for it.
 
 use std::io::{self, BufWriter, Write};
 use std::sync::mpsc::Receiver;
@@ -22,31 +22,34 @@ const BUFFER_LEN_BYTES: usize = 64 * 1024;
 pub fn spawn(entries: Receiver<Entry>, format: AccessFormat) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name("access-log".to_owned())
-        .spawn(move || match format {
-            AccessFormat::Off => entries.into_iter().for_each(drop),
-            AccessFormat::Json | AccessFormat::Httplog | AccessFormat::Combined => {
-                write_all(&entries, io::stderr());
-            }
-        })
+        .spawn(move || write_all(&entries, format, io::stderr()))
 }
 
 /// Writes entries as they come; what waits together is written together.
-fn write_all(entries: &Receiver<Entry>, target: impl Write) {
+fn write_all(entries: &Receiver<Entry>, format: AccessFormat, target: impl Write) {
     let mut target = BufWriter::with_capacity(BUFFER_LEN_BYTES, target);
     while let Ok(entry) = entries.recv() {
-        write_line(&entry, &mut target);
+        write_line(&entry, format, &mut target);
         for entry in entries.try_iter() {
-            write_line(&entry, &mut target);
+            write_line(&entry, format, &mut target);
         }
         // A reader that is gone is no reason to stop serving.
         let _ = target.flush();
     }
 }
 
-fn write_line(entry: &Entry, target: &mut impl Write) {
-    let mut line = to_json(entry, SystemTime::now());
-    line.push('\n');
-    let _ = target.write_all(line.as_bytes());
+fn write_line(entry: &Entry, format: AccessFormat, target: &mut impl Write) {
+    let now = SystemTime::now();
+    let line = match (entry, format) {
+        (Entry::Diagnostic(line), _) => Some(line.clone()),
+        (_, AccessFormat::Off) => None,
+        (_, AccessFormat::Json | AccessFormat::Httplog | AccessFormat::Combined) => {
+            to_json(entry, now).map(|line| line + "\n")
+        }
+    };
+    if let Some(line) = line {
+        let _ = target.write_all(line.as_bytes());
+    }
 }
 
 /// Writes a point in time as RFC 3339 with milliseconds, in UTC.
@@ -154,10 +157,11 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Writes an entry as one JSON object without a line end.
+/// Writes an access entry as one JSON object without a line end; none for diagnostics.
 #[must_use]
-pub fn to_json(entry: &Entry, now: SystemTime) -> String {
+pub fn to_json(entry: &Entry, now: SystemTime) -> Option<String> {
     let line = match entry {
+        Entry::Diagnostic(_) => return None,
         Entry::Open { subject, request } => {
             let line = Line::new("open", subject, now);
             match request {
@@ -208,7 +212,7 @@ pub fn to_json(entry: &Entry, now: SystemTime) -> String {
         }
     };
     // Strings and numbers always serialise.
-    serde_json::to_string(&line).unwrap_or_default()
+    serde_json::to_string(&line).ok()
 }
 
 #[cfg(test)]
@@ -231,7 +235,7 @@ mod tests {
 
     fn check(entry: &Entry, expected: &Expect) {
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1500);
-        expected.assert_eq(&to_json(entry, now));
+        expected.assert_eq(&to_json(entry, now).unwrap());
     }
 
     fn request() -> Box<RequestFacts> {

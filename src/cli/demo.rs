@@ -1,11 +1,12 @@
 //! `longsplice demo`.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 
 use crate::admin::demo::{DEFAULT_LISTEN, configuration, start_application};
+use crate::admin::diagnostics::say;
 use crate::sys::signals::block;
 use crate::{config, server};
 
@@ -15,14 +16,16 @@ pub(super) fn demo(listen: Option<SocketAddr>) -> ExitCode {
     let application = match block().and_then(|_| start_application()) {
         Ok(address) => address,
         Err(error) => {
-            eprintln!("longsplice: the demo's application cannot start: {error}");
+            say(&format!(
+                "longsplice: the demo's application cannot start: {error}\n"
+            ));
             return ExitCode::FAILURE;
         }
     };
     let listen = match free_port(listen.unwrap_or(DEFAULT_LISTEN)) {
         Ok(listen) => listen,
         Err(error) => {
-            eprintln!("longsplice: the demo cannot listen: {error}");
+            say(&format!("longsplice: the demo cannot listen: {error}\n"));
             return ExitCode::FAILURE;
         }
     };
@@ -50,7 +53,9 @@ fn announce(addresses: &[SocketAddr]) {
             ip if ip.is_ipv6() => format!("[{ip}]"),
             ip => ip.to_string(),
         };
-        println!(
+        // A reader that is gone does not end the demo.
+        let _ = writeln!(
+            io::stdout(),
             "open http://{host}:{}/ in a browser; Ctrl-C ends the demo",
             address.port()
         );

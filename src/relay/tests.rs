@@ -118,7 +118,10 @@ impl Bench {
                 bytes: (bytes_in, bytes_out),
                 paths: (path_in, path_out),
             },
-            other @ (Entry::Open { .. } | Entry::Request { .. } | Entry::Refused { .. }) => {
+            other @ (Entry::Diagnostic(_)
+            | Entry::Open { .. }
+            | Entry::Request { .. }
+            | Entry::Refused { .. }) => {
                 panic!("{other:?}")
             }
         }
