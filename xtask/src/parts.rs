@@ -48,12 +48,12 @@ const fn part(
 }
 
 impl Part {
-    /// Whether it is there.
+    /// Whether it is there, in PATH or among the daemons, which PATH of a user often leaves out.
     pub(crate) fn present(&self) -> bool {
         let [program, args @ ..] = self.proof else {
             return false;
         };
-        succeeds(program, args)
+        succeeds(program, args) || succeeds(&format!("/usr/sbin/{program}"), args)
     }
 }
 
