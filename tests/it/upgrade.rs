@@ -348,15 +348,15 @@ fn resets_and_ends_pass_through_an_upgraded_tunnel() {
 fn an_upgraded_tunnel_ends_after_its_silence_and_not_after_the_response_time() {
     let origin = Origin::bind();
     let proxy = Plan::http(origin.addr())
-        .listener_timeouts("request_header = \"200ms\"\nkeep_alive = \"200ms\"")
-        .backend_timeouts("response = \"200ms\"\nconnect = \"200ms\"\ntunnel_idle = \"1500ms\"")
+        .listener_timeouts("request_header = \"1s\"\nkeep_alive = \"1s\"")
+        .backend_timeouts("response = \"1s\"\nconnect = \"1s\"\ntunnel_idle = \"3s\"")
         .start();
     let mut client = proxy.connect();
     client.send(request("x", "/", ""));
     let mut server = origin.accept();
     websocket::accept(&mut server);
     client.read_head();
-    client.expect_silence(Duration::from_millis(700));
+    client.expect_silence(Duration::from_millis(1500));
     client.send("alive");
     server.expect("alive");
     client.expect_ended();
