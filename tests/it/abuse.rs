@@ -178,6 +178,16 @@ fn a_flood_of_nonsense_behind_a_header_disturbs_nobody() {
     );
 }
 
+#[test]
+fn a_flood_of_nonsense_through_tunnels_disturbs_nobody() {
+    check(
+        &Plan::tcp(websocket_or_page())
+            .listener_keys("proxy_protocol = \"optional\"\ntrusted_proxies = [\"127.0.0.0/8\"]")
+            .listener_timeouts(SHORT)
+            .backend_timeouts("half_close = \"1s\""),
+    );
+}
+
 /// An application that echoes on upgraded connections and answers everything else.
 fn websocket_or_page() -> std::net::SocketAddr {
     Origin::serve(|mut peer| {

@@ -1,5 +1,6 @@
 //! X-Forwarded-*, X-Real-IP, and every other header line left alone, in both directions.
 
+use crate::harness::free_port;
 use crate::harness::http;
 use crate::harness::origin::{Answering, Origin};
 use crate::harness::peer::Peer;
@@ -72,6 +73,52 @@ fn a_stranger_is_named_and_not_believed() {
     let head = edge.ask(STRANGER, &http::get("app.example", "/", spoofed));
     assert_eq!(http::values(&head, "forwarded"), [""; 0], "{head}");
     assert!(!head.contains("203.0.113.9"), "{head}");
+}
+
+#[test]
+fn names_that_gateways_take_for_ours_are_dropped_too() {
+    // To CGI and WSGI an underscore is a dash.
+    let edge = edge();
+    let lines = "X_Forwarded_For: 203.0.113.9\r\nX_Real-IP: 203.0.113.9\r\n\
+        X-Forwarded_Proto: https\r\nX-Stays: 1\r\n";
+    let head = edge.ask(STRANGER, &http::get("x", "/", lines));
+    assert_eq!(others(&head), ["Host: x", "X-Stays: 1"], "{head}");
+}
+
+#[test]
+fn a_client_over_ipv6_is_written_as_one() {
+    let origin = Origin::answering(http::ok("hello"));
+    let proxy = Plan::http(origin.addr)
+        .bind(format!("\"[::1]:{}\"", free_port()))
+        .start();
+    http::exchange(proxy.addr(), http::get("x", "/", ""));
+    let head = origin.head();
+    assert_eq!(http::values(&head, "x-forwarded-for"), ["::1"], "{head}");
+    assert_eq!(http::values(&head, "x-real-ip"), ["::1"], "{head}");
+}
+
+#[test]
+fn a_chain_is_believed_as_far_as_it_can_be_read() {
+    let edge = edge();
+    let rows = [
+        ("unknown", TRUSTED),
+        ("203.0.113.9, unknown", TRUSTED),
+        ("203.0.113.9, unknown, 10.1.1.1", "10.1.1.1"),
+        ("203.0.113.9:4711", "203.0.113.9"),
+        ("[2001:db8::9]:4711", "2001:db8::9"),
+        ("\"; drop table", TRUSTED),
+        (", ,203.0.113.9,,", "203.0.113.9"),
+        ("203.0.113.999", TRUSTED),
+    ];
+    for (chain, client) in rows {
+        let lines = format!("X-Forwarded-For: {chain}\r\n");
+        let head = edge.ask(TRUSTED, &http::get("x", "/", &lines));
+        assert_eq!(
+            http::values(&head, "x-real-ip"),
+            [client],
+            "{chain}: {head}"
+        );
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::harness::http;
 use crate::harness::origin::Origin;
 use crate::harness::peer::Peer;
 use crate::harness::plan::Plan;
+use crate::harness::websocket;
 
 /// Version 1 for a connection from `source` to `destination` (proxy-protocol.txt 2.1).
 fn v1(source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
@@ -81,19 +82,39 @@ fn a_wildcard_listener_names_the_address_the_client_used() {
 }
 
 #[test]
-fn a_mapped_address_is_written_as_ipv4() {
-    let origin = Origin::bind();
-    let port = free_port();
-    let proxy = Plan::tcp(origin.addr())
-        .bind(format!("\"[::]:{port}\""))
-        .backend_keys("send_proxy = \"v1\"")
-        .start();
-    // Whether a listener on [::] takes IPv4 as well is not what is tested here.
-    let addr: SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
-    if let Ok(client) = Peer::try_connect(addr) {
-        origin.accept().expect(v1(client.local_addr(), addr));
+fn both_wildcards_share_a_port_and_keep_their_families() {
+    for (name, encode) in VERSIONS {
+        let origin = Origin::bind();
+        let port = free_port();
+        let _proxy = Plan::tcp(origin.addr())
+            .bind(format!("\"0.0.0.0:{port}\", \"[::]:{port}\""))
+            .backend_keys(&format!("send_proxy = \"{name}\""))
+            .start();
+        for ip in ["127.0.0.1", "::1"] {
+            let addr = SocketAddr::new(ip.parse().unwrap(), port);
+            let client = Peer::connect(addr);
+            origin.accept().expect(encode(client.local_addr(), addr));
+        }
     }
-    drop(proxy);
+}
+
+#[test]
+fn it_comes_before_an_upgrade_and_what_is_glued_to_it() {
+    for (name, encode) in VERSIONS {
+        let origin = Origin::bind();
+        let proxy = Plan::http(origin.addr())
+            .backend_keys(&format!("send_proxy = \"{name}\""))
+            .start();
+        let mut client = proxy.connect();
+        client.send(websocket::request("app", "/chat", "") + "early");
+        let mut server = origin.accept();
+        server.expect(encode(client.local_addr(), proxy.addr()));
+        assert!(websocket::accept(&mut server).starts_with("GET /chat HTTP/1.1\r\n"));
+        server.expect("early");
+        client.read_head();
+        server.send("late");
+        client.expect("late");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::harness::eventually;
 use crate::harness::free_port;
 use crate::harness::origin::Origin;
 use crate::harness::peer::{End, Peer};
-use crate::harness::plan::Plan;
+use crate::harness::plan::{Plan, backend};
 use crate::harness::process::Proxy;
 use crate::harness::random::Random;
 
@@ -292,6 +292,24 @@ fn a_connection_without_a_route_is_closed() {
     let mut client = Peer::connect_from("127.0.0.2", proxy.addr());
     client.send("x");
     origin.accept().expect("x");
+}
+
+#[test]
+fn routes_go_by_the_client_that_a_header_names() {
+    let (inside, outside) = (Origin::bind(), Origin::bind());
+    let proxy = Plan::tcp(inside.addr())
+        .listener_keys("proxy_protocol = \"require\"\ntrusted_proxies = [\"127.0.0.1\"]")
+        .routes(
+            "[[listener.route]]\nclient = [\"203.0.113.0/24\"]\nbackend = \"app\"\n\
+             [[listener.route]]\nbackend = \"outside\"\n",
+        )
+        .more(&backend("outside", outside.addr()))
+        .start();
+    for (from, origin) in [("203.0.113.7", &inside), ("198.51.100.7", &outside)] {
+        let mut client = proxy.connect();
+        client.send(format!("PROXY TCP4 {from} 192.0.2.1 1 2\r\nhello"));
+        origin.accept().expect("hello");
+    }
 }
 
 #[test]
