@@ -30,6 +30,8 @@ mod proxy_out;
 mod process;
 // Real clients, servers and balancers around the proxy.
 mod real;
+// Waiting costs nothing, whatever is waited for.
+mod rest;
 // Which request goes where.
 mod routing;
 // What is refused and never repaired, requests and responses.

@@ -250,6 +250,14 @@ impl Proxy {
             .unwrap()
     }
 
+    /// Returns the processor time it has used, in clock ticks of 10 ms (proc_pid_stat(5)).
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let after_name = stat.rsplit_once(')').unwrap().1;
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
     /// Waits until the process holds `count` descriptors again.
     pub(crate) fn wait_descriptors(&self, count: usize) {
         let mut last = 0;
