@@ -187,19 +187,23 @@ async fn accept_all(
     mut phase: watch::Receiver<Phase>,
 ) {
     let readiness = Readiness::new(local.driver, socket.as_fd());
+    let mut queue = Queue::Empty;
     loop {
-        let readable = readiness.wait(socket.as_fd(), Interest::Readable);
-        tokio::select! {
-            _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
-            waited = readable => if let Err(error) = waited {
-                tracing::error!(%error, listener = %listener.name, "cannot wait for connections");
-                return;
-            },
+        // Only an empty queue is waited for: epoll tells of arrivals, not of those that are left.
+        if queue == Queue::Empty {
+            let readable = readiness.wait(socket.as_fd(), Interest::Readable);
+            tokio::select! {
+                _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
+                waited = readable => if let Err(error) = waited {
+                    tracing::error!(%error, listener = %listener.name, "cannot wait for connections");
+                    return;
+                },
+            }
         }
-        tokio::select! {
+        queue = tokio::select! {
             _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
-            () = accept_burst(&listener, &socket, &local) => {}
-        }
+            queue = accept_burst(&listener, &socket, &local) => queue,
+        };
         yield_now().await;
     }
     // Those that were complete before we stopped are still served.
@@ -212,24 +216,40 @@ async fn accept_all(
     let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
 }
 
+/// The kernel's queue of a listening socket, as far as we know.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Queue {
+    /// Accept found nothing more.
+    Empty,
+    /// Accept stopped before the end.
+    MayHold,
+}
+
 /// Accepts what is there, up to a burst; a place is taken first, so that beyond `max_connections`
 /// clients wait in the kernel's queue.
-async fn accept_burst(listener: &Arc<Listener>, socket: &ListeningSocket, local: &Rc<Local>) {
+async fn accept_burst(
+    listener: &Arc<Listener>,
+    socket: &ListeningSocket,
+    local: &Rc<Local>,
+) -> Queue {
     for _ in 0..ACCEPT_BURST {
+        // The semaphore is never closed.
         let Ok(place) = Arc::clone(&local.shared.places).acquire_owned().await else {
-            return;
+            return Queue::Empty;
         };
         match accept_one(listener, socket, place, local) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Queue::Empty,
             Err(error) if exhausted(&error) => {
                 tracing::warn!(%error, listener = %listener.name, "accepting rests for a moment");
-                return sleep(EXHAUSTED_PAUSE).await;
+                sleep(EXHAUSTED_PAUSE).await;
+                return Queue::MayHold;
             }
             // The client is gone already, or the network said something about it (accept(2)).
             Err(error) => tracing::debug!(%error, listener = %listener.name, "accept"),
         }
     }
+    Queue::MayHold
 }
 
 fn exhausted(error: &io::Error) -> bool {

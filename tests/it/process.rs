@@ -202,6 +202,27 @@ fn beyond_max_connections_clients_wait_and_are_served_later() {
 }
 
 #[test]
+fn a_crowd_that_came_at_once_is_served() {
+    let proxy = Plan::tcp(Origin::echo()).start();
+    serve_crowd(&proxy);
+}
+
+/// Lets clients come while the process stands still, and demands that each is served although
+/// nobody comes after them.
+pub(crate) fn serve_crowd(proxy: &Proxy) {
+    proxy.settled_descriptors();
+    proxy.signal(Signal::SIGSTOP);
+    let mut crowd: Vec<Peer> = (0..400).map(|_| proxy.connect()).collect();
+    for client in &mut crowd {
+        client.send("x");
+    }
+    proxy.signal(Signal::SIGCONT);
+    for client in &mut crowd {
+        client.expect("x");
+    }
+}
+
+#[test]
 fn places_come_back_from_refused_and_plain_requests() {
     let proxy = Plan::http(free_addr())
         .process_keys("max_connections = 2")

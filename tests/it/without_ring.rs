@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::harness::eventually;
 use crate::harness::http;
 use crate::harness::origin::Origin;
 use crate::harness::parts::{Part, file};
@@ -14,6 +15,7 @@ use crate::harness::plan::Plan;
 use crate::harness::process::Proxy;
 use crate::harness::random::Random;
 use crate::harness::websocket;
+use crate::process::serve_crowd;
 
 /// Starts the proxy where io_uring_setup fails with EPERM; none = no Python to do it.
 fn start(plan: &Plan) -> Option<Proxy> {
@@ -130,4 +132,28 @@ fn many_tunnels_at_a_time_leave_nothing_behind() {
     }
     drop(tunnels);
     proxy.wait_descriptors(before);
+}
+
+#[test]
+fn a_crowd_that_came_at_once_is_served() {
+    if let Some(proxy) = start(&Plan::tcp(Origin::echo())) {
+        serve_crowd(&proxy);
+    }
+}
+
+#[test]
+fn beyond_max_connections_clients_wait_and_are_served_later() {
+    let plan = Plan::tcp(Origin::echo()).process_keys("max_connections = 2");
+    let Some(proxy) = start(&plan) else {
+        return;
+    };
+    let mut waiting: Vec<_> = (0..100).map(|_| proxy.connect()).collect();
+    for client in &mut waiting {
+        client.send("x");
+    }
+    // Two threads accept, in no order of ours: whoever is served makes place.
+    eventually("everybody is served", || {
+        waiting.retain(|client| !client.has_received());
+        waiting.is_empty()
+    });
 }

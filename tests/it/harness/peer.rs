@@ -4,6 +4,7 @@
 //! longer than `PATIENCE`.
 
 use std::io::{ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -135,6 +136,15 @@ impl Peer {
     /// Receives what is there, at most `buffer.len()` bytes; 0 = the other side has ended.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         self.socket.read(buffer)
+    }
+
+    /// Tells whether a byte is there to be received, without waiting and without taking it.
+    pub(crate) fn has_received(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        self.socket.set_nonblocking(true).unwrap();
+        let peeked = self.socket.peek(&mut byte);
+        self.socket.set_nonblocking(false).unwrap();
+        peeked.is_ok_and(|count| count == 1)
     }
 
     /// Receives exactly `len` bytes.
