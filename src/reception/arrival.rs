@@ -11,7 +11,7 @@ use super::proxy_header;
 use super::refusal::Refusal;
 use super::socket::Socket;
 use super::thread::Local;
-use super::{exchange, passage};
+use super::{connection, passage};
 use crate::config::{Listener, Mode};
 use crate::journal::{Cause, Entry, RequestFacts, Subject};
 use crate::proto::addr::PeerAddr;
@@ -71,7 +71,7 @@ pub(super) async fn serve(arrival: Arrival, local: Rc<Local>) {
         }
     };
     match arrival.listener.mode {
-        Mode::Http => exchange::serve(arrival, origin, inbox, local).await,
+        Mode::Http => connection::serve(arrival, origin, inbox, local).await,
         Mode::Tcp | Mode::Sni => passage::serve(arrival, origin, inbox, local).await,
     }
 }

@@ -1,12 +1,12 @@
-//! `http` mode: one request, routed and answered, or turned into a tunnel.
+//! One request of `http` mode: routed, answered, written down; or turned into a tunnel.
 
-use std::rc::Rc;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::arrival::{Arrival, refuse};
-use super::head_reader::{HeadError, read_head};
+use super::arrival::Arrival;
+use super::kept::{Destination, Kept};
 use super::passage::{tunnel_timeouts, upstream};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
@@ -14,182 +14,108 @@ use super::route::{self, Traits};
 use super::socket::Socket;
 use super::thread::Local;
 use super::transfer::{Outcome, Transfer};
-use super::upstream::introduce;
-use crate::config::{Action, Limits, Redirect, Respond};
+use super::upload::Upload;
+use super::upstream::{Upstream, introduce};
+use crate::config::{Action, Redirect, Respond};
 use crate::journal::{Cause, Entry, RequestFacts, Subject, clipped};
-use crate::proto::Progress;
 use crate::proto::http::Scheme;
 use crate::proto::http::answer;
 use crate::proto::http::forwarding::{
     ForwardingFacts, Hop, Speaker, client_of, port_of, request_head, scheme_of,
 };
-use crate::proto::http::head::{HeadLimits, Request, parse_request};
-use crate::relay::{Lease, Start};
+use crate::proto::http::head::{HeadLimits, Request, Version};
+use crate::relay::Timeouts;
 
 /// Bytes that a head for a server has room for at first.
 const HEAD_LEN_BYTES: usize = 2048;
 /// Bytes of a target or a header value that the log keeps.
 const LOGGED_LEN_BYTES: usize = 1024;
 
-/// Serves the one request of a connection.
-pub(super) async fn serve(arrival: Arrival, origin: Origin, mut inbox: Vec<u8>, local: Rc<Local>) {
-    let limits = head_limits(&arrival.listener.limits);
-    let deadline = Instant::now() + arrival.listener.timeouts.request_header;
-    let reading = read_request(&arrival.socket, &mut inbox, &limits);
-    let read = match timeout_at(deadline, reading).await {
-        Ok(read) => read,
-        Err(_) if inbox.is_empty() => Err(Refusal::new(Cause::Probe, "")),
-        Err(_) => Err(Refusal::new(
-            Cause::RequestHeaderTimeout,
-            "the request head is too late",
-        )),
-    };
-    let parsed = read.and_then(|()| match parse_request(&inbox, &limits)? {
-        Progress::Complete { value, used } => Ok((value, used)),
-        Progress::Partial => Err(Refusal::new(
-            Cause::BadRequest,
-            "the request head has no end",
-        )),
-    });
-    let (request, used) = match parsed {
-        Ok(parsed) => parsed,
-        Err(refusal) => {
-            let subject = arrival.subject(origin.speaker);
-            return deny(arrival, Denied::unread(subject, refusal), &local).await;
+/// The connection that requests come on.
+#[derive(Clone, Copy)]
+pub(super) struct Client<'a> {
+    /// As accept gave it.
+    pub(super) arrival: &'a Arrival,
+    /// As its PROXY header says.
+    pub(super) origin: &'a Origin,
+    /// Its thread.
+    pub(super) local: &'a Local,
+    /// Limits of heads, in both directions.
+    pub(super) limits: &'a HeadLimits,
+}
+
+/// When a request began: with its first byte, the first one of a connection with accept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Began {
+    /// For time-outs.
+    pub(super) at: Instant,
+    /// For the log.
+    pub(super) time: SystemTime,
+}
+
+impl Began {
+    /// Begins now.
+    #[must_use]
+    pub(super) fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            time: SystemTime::now(),
         }
-    };
-    let early = inbox.get(used..).unwrap_or_default();
-    let mut exchange = Exchange::new(&arrival, &origin, &local, &request, early);
-    let ended = exchange.conduct(&limits).await;
-    let Exchange {
-        subject,
-        transfer,
-        status,
-        ..
-    } = exchange;
-    let bytes = transfer.bytes();
-    let answered = transfer.is_answered();
-    let facts = |status| request_facts(&request, status);
-    let written = |cause, status| Entry::Request {
-        subject: subject.clone(),
-        request: facts(status),
-        cause,
-        bytes_in: bytes.0,
-        bytes_out: bytes.1,
-        lasted: arrival.accepted.elapsed(),
-    };
-    match ended {
-        Ok(Ended::Answered(cause)) => {
-            local.journal.write(written(cause, status));
-            arrival.socket.close_gently().await;
-        }
+    }
+}
+
+/// What becomes of the client's connection after a request.
+pub(super) enum Next {
+    /// Another request may follow; these bytes have come behind this one.
+    Request(Vec<u8>),
+    /// It ends.
+    End(End),
+}
+
+/// How the client's connection ends.
+pub(super) enum End {
+    /// The client reads its answer to the end first.
+    Gently,
+    /// Nothing is owed to the client.
+    Silently,
+    /// What the client got is not whole, and it must not take it for whole.
+    Reset,
+    /// It becomes a tunnel.
+    Tunnel(Box<Tunnel>),
+}
+
+/// A tunnel that both sides have agreed to.
+pub(super) struct Tunnel {
+    /// The server's connection.
+    pub(super) server: Socket,
+    /// What came from the client behind its request.
+    pub(super) to_server: Vec<u8>,
+    /// What came from the server behind its 101.
+    pub(super) to_client: Vec<u8>,
+    /// Its time-outs.
+    pub(super) timeouts: Timeouts,
+    /// Whose it is.
+    pub(super) subject: Box<Subject>,
+}
+
+/// Serves `request`, behind which `early` bytes have come already.
+pub(super) async fn serve(
+    client: Client<'_>,
+    request: &Request<'_>,
+    early: &[u8],
+    began: Began,
+    kept: &mut Kept,
+) -> Next {
+    let mut exchange = Exchange::new(client, request, early, began);
+    match exchange.conduct(kept).await {
+        Ok(Ended::Answered(cause)) => exchange.answered(cause).await,
         Ok(Ended::Tunnel {
             server,
             to_client,
             timeouts,
-        }) => {
-            local.journal.write(Entry::Open {
-                subject: subject.clone(),
-                request: Some(facts(101)),
-            });
-            local.hand_over(Start {
-                client: arrival.socket.into_fd(),
-                server: server.into_fd(),
-                to_server: early.to_vec(),
-                to_client,
-                timeouts,
-                subject,
-                lease: Lease(Box::new(arrival.place)),
-            });
-        }
-        Err(refusal) if answered => {
-            // What the client got is not whole, and it must not take it for whole.
-            local.journal.write(written(refusal.cause, status));
-            arrival.socket.reset();
-        }
-        Err(refusal) => {
-            let to_head = request.method == "HEAD";
-            let request = Some(facts(refusal.status().unwrap_or(0)));
-            deny(
-                arrival,
-                Denied {
-                    subject,
-                    refusal,
-                    request,
-                    to_head,
-                },
-                &local,
-            )
-            .await;
-        }
-    }
-}
-
-fn head_limits(limits: &Limits) -> HeadLimits {
-    HeadLimits {
-        request_line: limits.request_line,
-        head: limits.head,
-        headers: limits.headers,
-    }
-}
-
-async fn read_request(
-    socket: &Socket,
-    inbox: &mut Vec<u8>,
-    limits: &HeadLimits,
-) -> Result<(), Refusal> {
-    let len_checked = limits.request_line.min(limits.head);
-    let check = |inbox: &[u8]| Ok(parse_request(inbox, limits).map(drop)?);
-    match read_head(socket, inbox, len_checked, check).await {
-        Ok(()) => Ok(()),
-        Err(HeadError::Refused(refusal)) => Err(refusal),
-        Err(HeadError::Closed | HeadError::Failed(_)) if inbox.is_empty() => {
-            Err(Refusal::new(Cause::Probe, ""))
-        }
-        Err(HeadError::Closed) => Err(Refusal::new(
-            Cause::RequestIncomplete,
-            "the client closed in the middle of the request head",
-        )),
-        Err(HeadError::Failed(error)) => Err(Refusal::new(Cause::ClientReset, error.to_string())),
-    }
-}
-
-/// A refusal on its way to the client and into the log.
-struct Denied {
-    subject: Box<Subject>,
-    refusal: Refusal,
-    request: Option<Box<RequestFacts>>,
-    to_head: bool,
-}
-
-impl Denied {
-    fn unread(subject: Box<Subject>, refusal: Refusal) -> Self {
-        Self {
-            subject,
-            refusal,
-            request: None,
-            to_head: false,
-        }
-    }
-}
-
-/// Answers with a refusal, as far as it has a status, and writes it down.
-async fn deny(arrival: Arrival, denied: Denied, local: &Local) {
-    let Denied {
-        subject,
-        refusal,
-        request,
-        to_head,
-    } = denied;
-    let Some(status) = refusal.status() else {
-        return refuse(&arrival, subject, refusal, request, local);
-    };
-    let mut out = Vec::new();
-    refusal.write_answer(status, to_head, &mut out);
-    refuse(&arrival, subject, refusal, request, local);
-    let deadline = Instant::now() + arrival.listener.timeouts.request_header;
-    if let Ok(Ok(())) = timeout_at(deadline, arrival.socket.send_all(&out)).await {
-        arrival.socket.close_gently().await;
+        }) => exchange.opened(server, to_client, timeouts),
+        Err(refusal) if exchange.transfer.is_answered() => exchange.cut_off(&refusal),
+        Err(refusal) => exchange.refused(refusal).await,
     }
 }
 
@@ -201,44 +127,49 @@ enum Ended {
     Tunnel {
         server: Socket,
         to_client: Vec<u8>,
-        timeouts: crate::relay::Timeouts,
+        timeouts: Timeouts,
     },
 }
 
 /// One request on its way.
 struct Exchange<'a> {
-    arrival: &'a Arrival,
-    origin: &'a Origin,
-    local: &'a Local,
+    client: Client<'a>,
     request: &'a Request<'a>,
     facts: ForwardingFacts,
     subject: Box<Subject>,
     transfer: Transfer<'a>,
-    status: u16,
+    began: Began,
 }
 
 impl<'a> Exchange<'a> {
-    fn new(
-        arrival: &'a Arrival,
-        origin: &'a Origin,
-        local: &'a Local,
-        request: &'a Request<'a>,
-        early: &'a [u8],
-    ) -> Self {
-        let facts = forwarding_facts(arrival, origin, request);
-        Self {
+    fn new(client: Client<'a>, request: &'a Request<'a>, early: &'a [u8], began: Began) -> Self {
+        let Client {
             arrival,
             origin,
             local,
+            limits,
+        } = client;
+        let facts = forwarding_facts(arrival, origin, request);
+        let upload = Upload::new(
+            &arrival.socket,
+            request,
+            early,
+            &arrival.listener.limits,
+            limits,
+        );
+        let mut subject = arrival.subject(facts.client);
+        subject.started = began.time;
+        Self {
+            client,
             request,
             facts,
-            subject: arrival.subject(facts.client),
-            transfer: Transfer::new(&arrival.socket, request, early, &arrival.listener.limits),
-            status: 0,
+            subject,
+            transfer: Transfer::new(&arrival.socket, request, upload, local),
+            began,
         }
     }
 
-    async fn conduct(&mut self, limits: &HeadLimits) -> Result<Ended, Refusal> {
+    async fn conduct(&mut self, kept: &mut Kept) -> Result<Ended, Refusal> {
         let traits = Traits {
             client: self.facts.client,
             host: Some(&self.request.host),
@@ -247,15 +178,15 @@ impl<'a> Exchange<'a> {
             websocket: Some(self.request.websocket_key.is_some()),
             scheme: Some(self.facts.scheme),
         };
-        match route::choose(&self.arrival.listener, &traits) {
+        match route::choose(&self.client.arrival.listener, &traits) {
             None => Err(Refusal::new(Cause::NoRoute, "no route fits this request")),
             Some(Action::Redirect(redirect)) => self.redirect(redirect).await,
             Some(Action::Respond(respond)) => self.respond(respond).await,
-            Some(Action::Backend(id)) => self.forward(id.0, limits).await,
+            Some(Action::Backend(id)) => self.forward(id.0, kept).await,
         }
     }
 
-    async fn redirect(&mut self, redirect: &Redirect) -> Result<Ended, Refusal> {
+    async fn redirect(&self, redirect: &Redirect) -> Result<Ended, Refusal> {
         let scheme = redirect.scheme.unwrap_or(self.facts.scheme);
         let place = answer::location(
             self.request,
@@ -270,54 +201,205 @@ impl<'a> Exchange<'a> {
         Ok(Ended::Answered(Cause::Redirected))
     }
 
-    async fn respond(&mut self, respond: &Respond) -> Result<Ended, Refusal> {
+    async fn respond(&self, respond: &Respond) -> Result<Ended, Refusal> {
         self.answer(respond.status, &respond.body, &[]).await?;
         Ok(Ended::Answered(Cause::Responded))
     }
 
     async fn answer(
-        &mut self,
+        &self,
         status: u16,
         body: &str,
         extra_lines: &[(&str, &str)],
     ) -> Result<(), Refusal> {
-        let to_head = self.request.method == "HEAD";
         let mut out = Vec::new();
-        answer::own(status, body, extra_lines, true, to_head, &mut out);
-        self.status = status;
-        let deadline = Instant::now() + self.arrival.listener.timeouts.request_header;
-        self.transfer.send_own_answer(&out, deadline).await
+        let close = !self.outlives_own_answer(true);
+        answer::own(status, body, extra_lines, close, self.to_head(), &mut out);
+        self.send_own_answer(status, &out).await
     }
 
-    async fn forward(&mut self, id: usize, limits: &HeadLimits) -> Result<Ended, Refusal> {
-        let upstream = upstream(self.local, id)?;
+    fn to_head(&self) -> bool {
+        self.request.method == "HEAD"
+    }
+
+    /// Decides whether the connection goes on after an answer of our own, which are HTTP/1.1: a
+    /// client of HTTP/1.0 reads no promise in them.
+    fn outlives_own_answer(&self, may_stay: bool) -> bool {
+        let persistent = self.request.version == Version::Http11;
+        self.transfer.settle_client(persistent && may_stay)
+    }
+
+    async fn send_own_answer(&self, status: u16, out: &[u8]) -> Result<(), Refusal> {
+        let deadline = Instant::now() + self.client.arrival.listener.timeouts.request_header;
+        self.transfer.send_own_answer(status, out, deadline).await
+    }
+
+    async fn forward(&mut self, id: usize, kept: &mut Kept) -> Result<Ended, Refusal> {
+        let upstream = upstream(self.client.local, id)?;
         self.subject.backend = Some(Arc::clone(&upstream.backend.name));
-        self.transfer.check_length()?;
-        let (server, config) = upstream
-            .connect(self.facts.client, self.local.driver)
-            .await?;
-        self.subject.server = Some(Arc::clone(&config.name));
-        let upgrade = self.request.websocket_key.is_some();
+        self.transfer.upload().check_length()?;
+        let place = upstream.turn(self.facts.client)?;
+        let wants_header = upstream
+            .backend
+            .servers
+            .get(place)
+            .is_some_and(|server| server.send_proxy.is_some());
+        let destination = Destination {
+            backend: id,
+            place,
+            introduced: wants_header.then_some(self.facts.client),
+        };
+        let mut again = kept.take(destination);
+        loop {
+            let reused = again.is_some();
+            let (server, outcome) = self.attempt(upstream, place, again.take()).await?;
+            match outcome {
+                Ok(Outcome::Complete { server_stays }) => {
+                    if server_stays && self.server_hop(upstream) == Hop::KeepAlive {
+                        kept.keep(destination, server);
+                    }
+                    return Ok(Ended::Answered(Cause::Served));
+                }
+                Ok(Outcome::Upgraded { to_client }) => {
+                    return Ok(Ended::Tunnel {
+                        server,
+                        to_client,
+                        timeouts: tunnel_timeouts(upstream),
+                    });
+                }
+                // Once: the next connection is a new one.
+                Err(refusal) if reused && self.transfer.may_be_repeated(&refusal) => {
+                    tracing::debug!(
+                        server = self.subject.server.as_deref(),
+                        "a kept connection was dead"
+                    );
+                }
+                Err(refusal) => return Err(refusal),
+            }
+        }
+    }
+
+    /// Sends the request to the server at `place`, over `kept` or a new connection.
+    async fn attempt(
+        &mut self,
+        upstream: &Upstream,
+        place: usize,
+        kept: Option<Socket>,
+    ) -> Result<(Socket, Result<Outcome, Refusal>), Refusal> {
         let mut out = Vec::with_capacity(HEAD_LEN_BYTES);
-        introduce(
-            config,
-            self.facts.client,
-            self.origin,
-            &self.arrival.socket,
+        let client = &self.client;
+        let server = match kept {
+            Some(server) => server,
+            None => {
+                let (server, config) = upstream.connect_to(place, client.local.driver).await?;
+                introduce(
+                    config,
+                    self.facts.client,
+                    client.origin,
+                    &client.arrival.socket,
+                    &mut out,
+                );
+                server
+            }
+        };
+        self.subject.server = upstream
+            .backend
+            .servers
+            .get(place)
+            .map(|server| Arc::clone(&server.name));
+        request_head(
+            self.request,
+            &self.facts,
+            self.server_hop(upstream),
             &mut out,
         );
-        let hop = if upgrade { Hop::Upgrade } else { Hop::Close };
-        request_head(self.request, &self.facts, hop, &mut out);
         let silence = upstream.backend.timeouts.response;
-        let outcome = self.transfer.run(&server, &out, limits, silence).await;
-        self.status = self.transfer.status();
-        match outcome? {
-            Outcome::Complete => Ok(Ended::Answered(Cause::Served)),
-            Outcome::Upgraded { to_client } => Ok(Ended::Tunnel {
-                server,
-                to_client,
-                timeouts: tunnel_timeouts(upstream),
-            }),
+        let running = self.transfer.run(&server, &out, client.limits, silence);
+        let outcome = running.await;
+        Ok((server, outcome))
+    }
+
+    /// Returns what the server is told about its connection. An HTTP/1.0 request is the only one on
+    /// it: what an answer to it promises is read in more than one way.
+    fn server_hop(&self, upstream: &Upstream) -> Hop {
+        if self.request.websocket_key.is_some() {
+            Hop::Upgrade
+        } else if upstream.backend.keep_alive && self.request.version == Version::Http11 {
+            Hop::KeepAlive
+        } else {
+            Hop::Close
+        }
+    }
+
+    async fn answered(self, cause: Cause) -> Next {
+        self.write_request(cause);
+        match self.transfer.finish().await {
+            Some(rest) => Next::Request(rest),
+            None => Next::End(End::Gently),
+        }
+    }
+
+    fn opened(self, server: Socket, to_client: Vec<u8>, timeouts: Timeouts) -> Next {
+        self.client.local.journal.write(Entry::Open {
+            subject: self.subject.clone(),
+            request: Some(request_facts(self.request, 101)),
+        });
+        Next::End(End::Tunnel(Box::new(Tunnel {
+            server,
+            to_server: self.transfer.into_early(),
+            to_client,
+            timeouts,
+            subject: self.subject,
+        })))
+    }
+
+    fn cut_off(&self, refusal: &Refusal) -> Next {
+        self.write_request(refusal.cause);
+        Next::End(End::Reset)
+    }
+
+    fn write_request(&self, cause: Cause) {
+        let (bytes_in, bytes_out) = self.transfer.bytes();
+        self.client.local.journal.write(Entry::Request {
+            subject: self.subject.clone(),
+            request: request_facts(self.request, self.transfer.status()),
+            cause,
+            bytes_in,
+            bytes_out,
+            lasted: self.began.at.elapsed(),
+        });
+    }
+
+    /// Answers with a refusal, as far as it has a status, and writes it down.
+    async fn refused(self, refusal: Refusal) -> Next {
+        let status = refusal.status();
+        let mut subject = self.subject.clone();
+        if let Some(server) = &refusal.server {
+            subject.server = Some(Arc::clone(server));
+        }
+        let mut out = Vec::new();
+        if let Some(status) = status {
+            // A body that stopped coming is not waited for again.
+            let close = !self.outlives_own_answer(refusal.cause != Cause::BodyTimeout);
+            refusal.write_answer(status, close, self.to_head(), &mut out);
+        }
+        self.client.local.journal.write(Entry::Refused {
+            subject,
+            cause: refusal.cause,
+            detail: refusal.detail,
+            status,
+            request: Some(request_facts(self.request, status.unwrap_or(0))),
+            lasted: self.began.at.elapsed(),
+        });
+        let Some(status) = status else {
+            return Next::End(End::Silently);
+        };
+        if self.send_own_answer(status, &out).await.is_err() {
+            return Next::End(End::Silently);
+        }
+        match self.transfer.finish().await {
+            Some(rest) => Next::Request(rest),
+            None => Next::End(End::Gently),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::refusal::Refusal;
 use super::socket::Socket;
 
 /// Bytes asked for at once.
-const READ_LEN_BYTES: usize = 4096;
+pub(super) const READ_LEN_BYTES: usize = 4096;
 
 /// Why there is no whole head.
 #[derive(Debug)]

@@ -3,13 +3,15 @@
 //! established tunnel.
 //!
 //! The path of one connection: `thread::accept_all` -> `arrival::serve` -> `proxy_header::read` ->
-//! `exchange::serve` (`http` mode) or `passage::serve` (`tcp` mode) -> `route::choose` ->
+//! `connection::serve` and `exchange::serve` (`http` mode) or `passage::serve` (`tcp` mode) -> `route::choose` ->
 //! `upstream::Upstream::connect` -> `thread::Local::hand_over`.
 
 mod arrival;
+mod connection;
 pub mod driver;
 mod exchange;
 mod head_reader;
+mod kept;
 pub mod listen;
 mod passage;
 mod proxy_header;
@@ -18,4 +20,5 @@ mod route;
 mod socket;
 pub mod thread;
 mod transfer;
+mod upload;
 pub mod upstream;

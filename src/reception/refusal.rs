@@ -1,5 +1,6 @@
 //! Why a connection or a request is not served, and what the client is told.
 
+use std::io;
 use std::sync::Arc;
 
 use crate::config::BackendServer;
@@ -30,6 +31,20 @@ impl Refusal {
             server: None,
             extra_lines: &[],
         }
+    }
+
+    /// Says that the client's connection broke.
+    #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+    pub(super) fn client_gone(error: io::Error) -> Self {
+        Self::new(Cause::ClientReset, error.to_string())
+    }
+
+    /// Says that the server's connection broke.
+    #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+    pub(super) fn server_gone(error: io::Error) -> Self {
+        Self::new(Cause::ServerReset, error.to_string())
     }
 
     /// Names the server that was tried.
@@ -78,14 +93,14 @@ impl Refusal {
     }
 
     /// Appends our own answer to `out`: the status and, where the client is at fault, the rule.
-    pub(super) fn write_answer(&self, status: u16, to_head: bool, out: &mut Vec<u8>) {
+    pub(super) fn write_answer(&self, status: u16, close: bool, to_head: bool, out: &mut Vec<u8>) {
         let mut body = format!("{status} {}\n", answer::reason(status));
         if status < 500 && !self.detail.is_empty() {
             body.push_str(&self.detail);
             body.push('\n');
         }
         let extra_lines = self.extra_lines;
-        answer::own(status, &body, extra_lines, true, to_head, out);
+        answer::own(status, &body, extra_lines, close, to_head, out);
     }
 }
 

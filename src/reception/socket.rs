@@ -16,6 +16,7 @@ use crate::proto::addr::PeerAddr;
 /// would reset the connection and could take that word away from it.
 const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER_LEN_BYTES_MAX: usize = 256 * 1024;
+const LINGER_READ_LEN_BYTES: usize = 4096;
 
 /// One end of a connection.
 pub(super) struct Socket {
@@ -51,7 +52,7 @@ impl Socket {
     /// Receives once more at the end of `buf`, at most `more` bytes; 0 = the other end has ended.
     ///
     /// A caller that stops waiting finds `buf` as it was: the room for what may come is made after
-    /// each wait and taken back before the next.
+    /// each wait and taken back before the next, so that an empty `buf` holds no memory meanwhile.
     ///
     /// # Errors
     /// What recv(2) says.
@@ -63,11 +64,23 @@ impl Socket {
             let received = recv(self.fd.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT);
             buf.truncate(len + received.unwrap_or(0));
             match received {
-                Err(nix::Error::EAGAIN) => self.wait(Interest::Readable).await?,
+                Err(nix::Error::EAGAIN) => {
+                    if buf.is_empty() {
+                        *buf = Vec::new();
+                    }
+                    self.wait(Interest::Readable).await?;
+                }
                 Err(nix::Error::EINTR) => {}
                 other => return other.map_err(io::Error::from),
             }
         }
+    }
+
+    /// Tells whether nothing has come, not even an end, since all was received.
+    #[must_use]
+    pub(super) fn is_quiet(&self) -> bool {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
+        recv(self.fd.as_raw_fd(), &mut [0], flags) == Err(nix::Error::EAGAIN)
     }
 
     /// Sends all of `data`.
@@ -118,7 +131,7 @@ impl Socket {
             return;
         }
         let deadline = Instant::now() + LINGER_TIME;
-        let mut scratch = [0; 4096];
+        let mut scratch = vec![0; LINGER_READ_LEN_BYTES];
         let mut drained = 0;
         while drained < LINGER_LEN_BYTES_MAX {
             match timeout_at(deadline, self.recv(&mut scratch)).await {

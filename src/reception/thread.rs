@@ -85,9 +85,31 @@ pub struct Local {
     unannounced: Cell<u32>,
     connections: Cell<usize>,
     idle: Notify,
+    draining: Cell<bool>,
+    drain_begun: Notify,
 }
 
 impl Local {
+    /// Tells whether the process is about to end: what is answered now is answered for the last
+    /// time on its connection.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Waits until the process is about to end.
+    pub async fn drain(&self) {
+        // Nothing comes between the look and the wait, both are in one poll of one thread.
+        if !self.is_draining() {
+            self.drain_begun.notified().await;
+        }
+    }
+
+    fn begin_drain(&self) {
+        self.draining.set(true);
+        self.drain_begun.notify_waiters();
+    }
+
     /// Hands a tunnel to relay; relay is woken once for all that are handed over in one pass.
     pub fn hand_over(self: &Rc<Self>, start: relay::Start) {
         self.relay.adopt(start);
@@ -150,6 +172,8 @@ async fn run(setup: Setup) {
         unannounced: Cell::new(0),
         connections: Cell::new(0),
         idle: Notify::new(),
+        draining: Cell::new(false),
+        drain_begun: Notify::new(),
     });
     let accepting: Vec<_> = listeners
         .into_iter()
@@ -166,6 +190,7 @@ async fn run(setup: Setup) {
         // An error would be a panic, which has been reported where it happened.
         let _ = task.await;
     }
+    local.begin_drain();
     let all_gone = async {
         while local.connections.get() > 0 {
             local.idle.notified().await;

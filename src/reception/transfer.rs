@@ -5,15 +5,16 @@
 //! client may wait for a 100 (Continue) before it sends.
 
 use std::cell::Cell;
-use std::io;
 use std::time::Duration;
 
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout_at};
 
 use super::head_reader::{HeadError, read_head};
 use super::refusal::Refusal;
 use super::socket::Socket;
-use crate::config::Limits;
+use super::thread::Local;
+use super::upload::Upload;
 use crate::journal::Cause;
 use crate::proto::Progress;
 use crate::proto::http::forwarding::{Hop, response_head};
@@ -21,7 +22,7 @@ use crate::proto::http::framing::{Body, Framing, FramingError};
 use crate::proto::http::head::{HeadLimits, Request, Response, Version, parse_response};
 
 /// Bytes that one direction holds at most.
-const BUFFER_LEN_BYTES: usize = 16 * 1024;
+pub(super) const BUFFER_LEN_BYTES: usize = 16 * 1024;
 /// Bytes that a head for the client has room for at first.
 const HEAD_LEN_BYTES: usize = 1024;
 /// Answers before the answer (100, 103) that one request may get.
@@ -30,7 +31,10 @@ const INTERIM_MAX: usize = 16;
 /// How a transfer ended well.
 pub(super) enum Outcome {
     /// The answer reached the client whole.
-    Complete,
+    Complete {
+        /// Whether the server may be asked again on this connection.
+        server_stays: bool,
+    },
     /// The server switched protocols, and the client has its 101.
     Upgraded {
         /// What the server sent behind its 101.
@@ -42,43 +46,52 @@ pub(super) enum Outcome {
 pub(super) struct Transfer<'a> {
     client: &'a Socket,
     request: &'a Request<'a>,
-    /// What came behind the request's head.
-    early: &'a [u8],
-    body_len_max: Option<u64>,
-    bytes_in: Cell<u64>,
+    local: &'a Local,
+    upload: Upload<'a>,
     bytes_out: Cell<u64>,
     status: Cell<u16>,
     answered: Cell<bool>,
+    /// Whether the client's connection takes another request after this one.
+    client_stays: Cell<bool>,
+    /// Whether the server has said anything.
+    server_spoke: Cell<bool>,
     /// When a byte of a body last moved, either way.
     active: Cell<Instant>,
 }
 
 impl<'a> Transfer<'a> {
-    /// Prepares the transfer of `request`, which `early` bytes have followed already.
+    /// Prepares the transfer of `request`, whose body is `upload`.
     #[must_use]
     pub(super) fn new(
         client: &'a Socket,
         request: &'a Request<'a>,
-        early: &'a [u8],
-        limits: &Limits,
+        upload: Upload<'a>,
+        local: &'a Local,
     ) -> Self {
         Self {
             client,
             request,
-            early,
-            body_len_max: limits.max_body,
-            bytes_in: Cell::new(0),
+            local,
+            upload,
             bytes_out: Cell::new(0),
             status: Cell::new(0),
             answered: Cell::new(false),
+            client_stays: Cell::new(request.keep_alive),
+            server_spoke: Cell::new(false),
             active: Cell::new(Instant::now()),
         }
+    }
+
+    /// Returns the body of the request.
+    #[must_use]
+    pub(super) fn upload(&self) -> &Upload<'a> {
+        &self.upload
     }
 
     /// Returns the bytes of body received from the client and sent to it.
     #[must_use]
     pub(super) fn bytes(&self) -> (u64, u64) {
-        (self.bytes_in.get(), self.bytes_out.get())
+        (self.upload.bytes_in(), self.bytes_out.get())
     }
 
     /// Returns the status the client got, 0 before it got one.
@@ -93,25 +106,43 @@ impl<'a> Transfer<'a> {
         self.answered.get()
     }
 
-    /// Checks an announced length against `max_body`.
-    ///
-    /// # Errors
-    /// [`Cause::BodyTooLarge`].
-    pub(super) fn check_length(&self) -> Result<(), Refusal> {
-        match self.request.framing {
-            Framing::Length(len) => self.check_body(len),
-            Framing::None | Framing::Chunked | Framing::UntilClose => Ok(()),
-        }
+    /// Decides, at the head of the final answer, whether the client's connection goes on after it.
+    pub(super) fn settle_client(&self, may_stay: bool) -> bool {
+        let stays = may_stay
+            && self.client_stays.get()
+            && self.upload.has_near_end()
+            && !self.local.is_draining();
+        self.client_stays.set(stays);
+        stays
     }
 
-    fn check_body(&self, len: u64) -> Result<(), Refusal> {
-        match self.body_len_max {
-            Some(max) if len > max => Err(Refusal::new(
-                Cause::BodyTooLarge,
-                format!("the body is longer than {max} bytes"),
-            )),
-            Some(_) | None => Ok(()),
-        }
+    /// Reads what is left of the request and returns what came behind it; none when the client's
+    /// connection is not to be used again.
+    pub(super) async fn finish(self) -> Option<Vec<u8>> {
+        let goes_on = self.client_stays.get() && self.upload.discard().await;
+        goes_on.then(|| self.upload.into_rest())
+    }
+
+    /// Returns what came behind a request without a body, for the tunnel it became.
+    #[must_use]
+    pub(super) fn into_early(self) -> Vec<u8> {
+        self.upload.into_rest()
+    }
+
+    /// Tells whether the request may be sent once more to a server that closed a connection it had
+    /// kept: doing it twice means no more than doing it once (RFC 9110 9.2.2), nothing of a body is
+    /// gone, and the server has not said a byte.
+    #[must_use]
+    pub(super) fn may_be_repeated(&self, refusal: &Refusal) -> bool {
+        let closed = matches!(
+            refusal.cause,
+            Cause::ServerReset | Cause::ResponseIncomplete
+        );
+        let idempotent = matches!(
+            self.request.method,
+            "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
+        );
+        closed && idempotent && self.upload.is_empty() && !self.server_spoke.get()
     }
 
     /// Sends an answer of our own.
@@ -120,16 +151,14 @@ impl<'a> Transfer<'a> {
     /// The client is gone, or does not read before `deadline`.
     pub(super) async fn send_own_answer(
         &self,
+        status: u16,
         answer: &[u8],
         deadline: Instant,
     ) -> Result<(), Refusal> {
-        self.answered.set(true);
+        self.begin_answer(status);
         match timeout_at(deadline, self.client.send_all(answer)).await {
-            Ok(sent) => sent.map_err(client_gone),
-            Err(_) => Err(Refusal::new(
-                Cause::ClientStalled,
-                "the client does not read",
-            )),
+            Ok(sent) => sent.map_err(Refusal::client_gone),
+            Err(_) => Err(client_stalled()),
         }
     }
 
@@ -147,7 +176,10 @@ impl<'a> Transfer<'a> {
         silence: Duration,
     ) -> Result<Outcome, Refusal> {
         self.active.set(Instant::now());
-        let upload = self.upload(server, head, limits, silence);
+        let upload = async {
+            server.send_all(head).await.map_err(Refusal::server_gone)?;
+            self.upload.send(server, silence, &self.active).await
+        };
         let download = self.download(server, limits, silence);
         tokio::pin!(upload, download);
         tokio::select! {
@@ -162,52 +194,6 @@ impl<'a> Transfer<'a> {
         }
         self.active.set(Instant::now());
         download.await
-    }
-
-    /// Sends the request.
-    async fn upload(
-        &self,
-        server: &Socket,
-        head: &[u8],
-        limits: &HeadLimits,
-        silence: Duration,
-    ) -> Result<(), Refusal> {
-        server.send_all(head).await.map_err(server_gone)?;
-        if self.request.websocket_key.is_some() {
-            return Ok(());
-        }
-        let mut body = Body::new(self.request.framing, limits);
-        let mut content = 0;
-        let mut buffer = Vec::new();
-        let mut chunk = self.early;
-        loop {
-            let advance = body
-                .advance(chunk)
-                .map_err(|error| Refusal::new(Cause::BadRequest, error.to_string()))?;
-            content += advance.content;
-            self.check_body(content)?;
-            let part = chunk.get(..advance.used).unwrap_or_default();
-            server.send_all(part).await.map_err(server_gone)?;
-            count(&self.bytes_in, advance.used);
-            if advance.done {
-                return Ok(());
-            }
-            self.active.set(Instant::now());
-            buffer.resize(BUFFER_LEN_BYTES, 0);
-            let received = match timeout_at(Instant::now() + silence, self.client.recv(&mut buffer))
-                .await
-            {
-                Ok(Ok(0)) => {
-                    return Err(Refusal::new(
-                        Cause::RequestIncomplete,
-                        "the client closed in the middle of the body",
-                    ));
-                }
-                Ok(received) => received.map_err(client_gone)?,
-                Err(_) => return Err(Refusal::new(Cause::BodyTimeout, "the body stopped coming")),
-            };
-            chunk = buffer.get(..received).unwrap_or_default();
-        }
     }
 
     /// Passes on the answers before the answer, the answer's head, and its body.
@@ -243,8 +229,11 @@ impl<'a> Transfer<'a> {
             }
             // HTTP/1.0 knows no answer before the answer (RFC 9110 15.2).
             if self.request.version == Version::Http11 {
+                if response.status == 100 {
+                    self.upload.note_continue();
+                }
                 let mut out = Vec::new();
-                response_head(&response, self.request.version, Hop::Close, &mut out);
+                response_head(&response, self.request.version, Hop::KeepAlive, &mut out);
                 self.send_to_client(&out, silence).await?;
             }
             inbox.drain(..used);
@@ -265,25 +254,30 @@ impl<'a> Transfer<'a> {
     ) -> Result<(), Refusal> {
         let method = self.request.method;
         let check = |inbox: &[u8]| Ok(parse_response(inbox, method, limits).map(drop)?);
-        let reading = read_head(server, inbox, limits.head, check);
-        tokio::pin!(reading);
-        loop {
-            let deadline = self.active.get() + silence;
-            match timeout_at(deadline, &mut reading).await {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(HeadError::Refused(refusal))) => return Err(refusal),
-                Ok(Err(HeadError::Closed)) => {
-                    return Err(Refusal::new(
-                        Cause::ResponseIncomplete,
-                        "the server closed before its answer was complete",
-                    ));
-                }
-                Ok(Err(HeadError::Failed(error))) => return Err(server_gone(error)),
-                Err(_) if self.active.get() + silence > Instant::now() => {}
-                Err(_) => {
-                    return Err(Refusal::new(Cause::ResponseTimeout, "no answer in time"));
+        let read = {
+            let reading = read_head(server, inbox, limits.head, check);
+            tokio::pin!(reading);
+            loop {
+                let deadline = self.active.get() + silence;
+                match timeout_at(deadline, &mut reading).await {
+                    Ok(read) => break Some(read),
+                    Err(_) if self.active.get() + silence > Instant::now() => {}
+                    Err(_) => break None,
                 }
             }
+        };
+        if !inbox.is_empty() {
+            self.server_spoke.set(true);
+        }
+        match read {
+            Some(Ok(())) => Ok(()),
+            Some(Err(HeadError::Refused(refusal))) => Err(refusal),
+            Some(Err(HeadError::Closed)) => Err(Refusal::new(
+                Cause::ResponseIncomplete,
+                "the server closed before its answer was complete",
+            )),
+            Some(Err(HeadError::Failed(error))) => Err(Refusal::server_gone(error)),
+            None => Err(Refusal::new(Cause::ResponseTimeout, "no answer in time")),
         }
     }
 
@@ -329,26 +323,23 @@ impl<'a> Transfer<'a> {
             ));
         }
         let mut body = Body::new(response.framing, limits);
-        let mut out = Vec::with_capacity(rest.len() + HEAD_LEN_BYTES);
-        response_head(response, self.request.version, Hop::Close, &mut out);
         let mut advance = body.advance(rest).map_err(bad_body)?;
+        let mut server_stays = response.keep_alive && advance.used == rest.len();
+        let hop = match self.settle_client(response.framing != Framing::UntilClose) {
+            true => Hop::KeepAlive,
+            false => Hop::Close,
+        };
+        let mut out = Vec::with_capacity(rest.len() + HEAD_LEN_BYTES);
+        response_head(response, self.request.version, hop, &mut out);
         out.extend_from_slice(rest.get(..advance.used).unwrap_or_default());
         self.begin_answer(response.status);
         self.send_to_client(&out, silence).await?;
         count(&self.bytes_out, advance.used);
+        drop(out);
         let mut buffer = Vec::new();
-        while !advance.done {
-            buffer.resize(BUFFER_LEN_BYTES, 0);
-            let received =
-                match timeout_at(Instant::now() + silence, server.recv(&mut buffer)).await {
-                    Ok(received) => received.map_err(server_gone)?,
-                    Err(_) => {
-                        return Err(Refusal::new(
-                            Cause::ResponseTimeout,
-                            "the answer stopped coming",
-                        ));
-                    }
-                };
+        while !body.is_done() {
+            consume_budget().await;
+            let received = self.recv_body(server, &mut buffer, silence).await?;
             if received == 0 && body.may_end() {
                 break;
             }
@@ -358,13 +349,32 @@ impl<'a> Transfer<'a> {
                     "the server closed in the middle of the body",
                 ));
             }
-            let chunk = buffer.get(..received).unwrap_or_default();
-            advance = body.advance(chunk).map_err(bad_body)?;
-            let part = chunk.get(..advance.used).unwrap_or_default();
+            advance = body.advance(&buffer).map_err(bad_body)?;
+            // What comes behind the end is nobody's answer.
+            server_stays &= advance.used == received;
+            let part = buffer.get(..advance.used).unwrap_or_default();
             self.send_to_client(part, silence).await?;
             count(&self.bytes_out, advance.used);
         }
-        Ok(Outcome::Complete)
+        server_stays &= self.upload.is_sent();
+        Ok(Outcome::Complete { server_stays })
+    }
+
+    async fn recv_body(
+        &self,
+        server: &Socket,
+        buffer: &mut Vec<u8>,
+        silence: Duration,
+    ) -> Result<usize, Refusal> {
+        buffer.clear();
+        let receiving = server.recv_onto(buffer, BUFFER_LEN_BYTES);
+        match timeout_at(Instant::now() + silence, receiving).await {
+            Ok(received) => received.map_err(Refusal::server_gone),
+            Err(_) => Err(Refusal::new(
+                Cause::ResponseTimeout,
+                "the answer stopped coming",
+            )),
+        }
     }
 
     fn begin_answer(&self, status: u16) {
@@ -376,13 +386,8 @@ impl<'a> Transfer<'a> {
         self.active.set(Instant::now());
         let sent = timeout_at(Instant::now() + silence, self.client.send_all(data)).await;
         sent.map_or_else(
-            |_| {
-                Err(Refusal::new(
-                    Cause::ClientStalled,
-                    "the client does not read",
-                ))
-            },
-            |sent| sent.map_err(client_gone),
+            |_| Err(client_stalled()),
+            |sent| sent.map_err(Refusal::client_gone),
         )
     }
 }
@@ -391,12 +396,8 @@ fn count(counter: &Cell<u64>, more: usize) {
     counter.set(counter.get() + more as u64);
 }
 
-fn client_gone(error: io::Error) -> Refusal {
-    Refusal::new(Cause::ClientReset, error.to_string())
-}
-
-fn server_gone(error: io::Error) -> Refusal {
-    Refusal::new(Cause::ServerReset, error.to_string())
+fn client_stalled() -> Refusal {
+    Refusal::new(Cause::ClientStalled, "the client does not read")
 }
 
 fn bad_body(error: FramingError) -> Refusal {

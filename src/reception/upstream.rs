@@ -91,6 +91,15 @@ impl Upstream {
         }
     }
 
+    /// Returns the place of the server that a new request of `client` goes to.
+    ///
+    /// # Errors
+    /// No server may be used.
+    pub(super) fn turn(&self, client: PeerAddr) -> Result<usize, Refusal> {
+        self.choose(client)
+            .ok_or_else(|| Refusal::new(Cause::NoServer, "every server has weight 0"))
+    }
+
     /// Connects to a server for `client`.
     ///
     /// # Errors
@@ -100,11 +109,21 @@ impl Upstream {
         client: PeerAddr,
         driver: Driver,
     ) -> Result<(Socket, &BackendServer), Refusal> {
-        let turn = self
-            .choose(client)
-            .and_then(|index| Some((self.backend.servers.get(index)?, self.addresses.get(index)?)));
+        self.connect_to(self.turn(client)?, driver).await
+    }
+
+    /// Connects to the server at a place that [`Upstream::turn`] named.
+    ///
+    /// # Errors
+    /// It cannot be reached within `timeouts.connect`.
+    pub(super) async fn connect_to(
+        &self,
+        place: usize,
+        driver: Driver,
+    ) -> Result<(Socket, &BackendServer), Refusal> {
+        let found = (self.backend.servers.get(place)).zip(self.addresses.get(place));
         let (server, address) =
-            turn.ok_or_else(|| Refusal::new(Cause::NoServer, "every server has weight 0"))?;
+            found.ok_or_else(|| Refusal::new(Cause::InternalError, "there is no such server"))?;
         let deadline = Instant::now() + self.backend.timeouts.connect;
         let opening = open(address, driver);
         let refusal = match timeout_at(deadline, opening).await {

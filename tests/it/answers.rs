@@ -332,7 +332,7 @@ fn no_server_to_use_is_a_503() {
 fn an_answer_to_head_has_no_body() {
     let proxy = Plan::http(free_addr()).start();
     let mut client = proxy.connect();
-    client.send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.send("HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     let head = client.read_head();
     assert_eq!(http::status(&head), 502);
     client.expect_ended();
@@ -351,12 +351,14 @@ fn a_server_that_breaks_off_in_the_body_ends_the_connection() {
 }
 
 #[test]
-fn an_answer_comes_at_the_end_of_a_request_and_then_the_connection_ends() {
+fn a_connection_ends_after_the_answer_when_the_client_says_so() {
     let origin = Origin::answering(http::ok("one"));
     let proxy = Plan::http(origin.addr).start();
     let mut client = proxy.connect();
-    client.send(get("x", "/1", ""));
-    assert_eq!(http::read_answer(&mut client).text(), "one");
+    client.send(get("x", "/1", "Connection: close\r\n"));
+    let answer = http::read_answer(&mut client);
+    assert_eq!(answer.text(), "one");
+    assert_eq!(answer.values("connection"), ["close"]);
     client.expect_ended();
 }
 

@@ -288,7 +288,7 @@ fn a_refusal_of_the_server_is_passed_on_as_a_normal_response() {
         let origin = Origin::answering(answer);
         let proxy = Plan::http(origin.addr).start();
         let mut client = proxy.connect();
-        client.send(request("x", "/", ""));
+        client.send(request("x", "/", "Connection: close\r\n"));
         let (bytes, _) = client.read_to_end();
         let text = String::from_utf8_lossy(&bytes);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -150,6 +150,28 @@ impl Body {
         self.state == State::Done
     }
 
+    /// Returns how many bytes still belong to the body, where that is known.
+    #[must_use]
+    pub fn left(&self) -> Option<u64> {
+        match self.state {
+            State::Done => Some(0),
+            State::Counted { left } => Some(left),
+            State::UntilClose
+            | State::Size { .. }
+            | State::Extension { .. }
+            | State::SizeLf { .. }
+            | State::Data { .. }
+            | State::DataCr
+            | State::DataLf
+            | State::LineStart
+            | State::TrailerName { .. }
+            | State::TrailerValue
+            | State::TrailerLf
+            | State::EndLf
+            | State::Broken(_) => None,
+        }
+    }
+
     /// Tells whether the connection may end here without cutting the body off.
     #[must_use]
     pub fn may_end(&self) -> bool {
@@ -487,17 +509,18 @@ mod tests {
     #[test]
     fn a_connection_may_end_only_between_messages() {
         let rows = [
-            (Framing::None, "", true),
-            (Framing::Length(2), "a", false),
-            (Framing::Length(2), "ab", true),
-            (Framing::Chunked, "0\r\n\r", false),
-            (Framing::Chunked, "0\r\n\r\n", true),
-            (Framing::UntilClose, "a", true),
+            (Framing::None, "", true, Some(0)),
+            (Framing::Length(2), "a", false, Some(1)),
+            (Framing::Length(2), "ab", true, Some(0)),
+            (Framing::Chunked, "0\r\n\r", false, None),
+            (Framing::Chunked, "0\r\n\r\n", true, Some(0)),
+            (Framing::UntilClose, "a", true, None),
         ];
-        for (framing, input, expected) in rows {
+        for (framing, input, expected, left) in rows {
             let mut body = Body::new(framing, &LIMITS);
             body.advance(input.as_bytes()).unwrap();
             assert_eq!(body.may_end(), expected, "{framing:?} {input:?}");
+            assert_eq!(body.left(), left, "{framing:?} {input:?}");
         }
     }
 

@@ -95,20 +95,17 @@ pub(crate) fn ok(body: &str) -> String {
     )
 }
 
-/// Demands an answer of the proxy's own: this status, a short text whose length is stated, and the
-/// end of the connection after it.
+/// Demands an answer of the proxy's own: this status and a short text whose length is stated; and,
+/// where the answer says so, the end of the connection after it.
 pub(crate) fn expect_own_answer(peer: &mut Peer, status: u16) -> Answer {
-    let head = peer.read_head();
-    let (body, _) = peer.read_to_end();
-    let answer = Answer {
-        status: self::status(&head),
-        head,
-        body,
-    };
+    let answer = read_answer(peer);
     assert_eq!(answer.status, status, "{}", answer.head);
     let len = body_len(&answer);
     assert_eq!(answer.body.len(), len, "{answer:?}");
     assert!(len > 0 && len < 512, "a short text: {answer:?}");
+    if answer.values("connection").contains(&"close") {
+        peer.expect_ended();
+    }
     answer
 }
 

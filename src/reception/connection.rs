@@ -1,0 +1,197 @@
+//! `http` mode: the requests of one connection, one after the other, each on its own.
+//!
+//! Requests that a client sends ahead wait in the inbox and are answered in order. Between two
+//! requests nothing is held but the two sockets.
+
+use std::rc::Rc;
+
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::arrival::{Arrival, refuse};
+use super::exchange::{self, Began, Client, End, Next, Tunnel};
+use super::head_reader::{HeadError, READ_LEN_BYTES, read_head};
+use super::kept::Kept;
+use super::proxy_header::Origin;
+use super::refusal::Refusal;
+use super::socket::Socket;
+use super::thread::Local;
+use crate::config::Limits;
+use crate::journal::{Cause, Entry};
+use crate::proto::Progress;
+use crate::proto::http::head::{HeadLimits, parse_request};
+use crate::relay::{Lease, Start};
+
+/// Serves a connection until it ends or becomes a tunnel.
+pub(super) async fn serve(arrival: Arrival, origin: Origin, inbox: Vec<u8>, local: Rc<Local>) {
+    let limits = head_limits(&arrival.listener.limits);
+    let client = Client {
+        arrival: &arrival,
+        origin: &origin,
+        local: &local,
+        limits: &limits,
+    };
+    let end = serve_requests(client, inbox).await;
+    match end {
+        End::Gently => arrival.socket.close_gently().await,
+        End::Silently => {}
+        End::Reset => arrival.socket.reset(),
+        End::Tunnel(tunnel) => hand_over(*tunnel, arrival, &local),
+    }
+}
+
+fn head_limits(limits: &Limits) -> HeadLimits {
+    HeadLimits {
+        request_line: limits.request_line,
+        head: limits.head,
+        headers: limits.headers,
+    }
+}
+
+fn hand_over(tunnel: Tunnel, arrival: Arrival, local: &Rc<Local>) {
+    local.hand_over(Start {
+        client: arrival.socket.into_fd(),
+        server: tunnel.server.into_fd(),
+        to_server: tunnel.to_server,
+        to_client: tunnel.to_client,
+        timeouts: tunnel.timeouts,
+        subject: tunnel.subject,
+        lease: Lease(Box::new(arrival.place)),
+    });
+}
+
+async fn serve_requests(client: Client<'_>, mut inbox: Vec<u8>) -> End {
+    let mut kept = Kept::default();
+    let mut began = Began {
+        at: client.arrival.accepted,
+        time: client.arrival.started,
+    };
+    let mut deadline = Instant::now() + client.arrival.listener.timeouts.request_header;
+    loop {
+        // On the heap, because between requests it would hold its room for nothing.
+        let serving = Box::pin(serve_request(client, inbox, began, deadline, &mut kept));
+        inbox = match serving.await {
+            Next::Request(rest) => rest,
+            Next::End(end) => return end,
+        };
+        if inbox.is_empty() {
+            inbox = Vec::new();
+            if !await_request(client, &mut inbox, &mut kept).await {
+                return End::Silently;
+            }
+        } else {
+            // A client that sends far ahead must not keep the others waiting.
+            yield_now().await;
+        }
+        began = Began::now();
+        deadline = began.at + client.arrival.listener.timeouts.request_header;
+    }
+}
+
+/// Waits for the first bytes of another request; tells whether they came. An idle connection ends
+/// without a word and without a line, by either side, by `keep_alive` or by a stop.
+async fn await_request(client: Client<'_>, inbox: &mut Vec<u8>, kept: &mut Kept) -> bool {
+    let patience = client.arrival.listener.timeouts.keep_alive;
+    let waiting = async {
+        tokio::select! {
+            biased;
+            received = client.arrival.socket.recv_onto(inbox, READ_LEN_BYTES) => {
+                matches!(received, Ok(1..))
+            }
+            () = client.local.drain() => false,
+            () = kept.watch() => false,
+        }
+    };
+    timeout(patience, waiting).await.unwrap_or(false)
+}
+
+/// Reads one request and serves it.
+async fn serve_request(
+    client: Client<'_>,
+    mut inbox: Vec<u8>,
+    began: Began,
+    deadline: Instant,
+    kept: &mut Kept,
+) -> Next {
+    let Client {
+        arrival, limits, ..
+    } = client;
+    let reading = read_request(&arrival.socket, &mut inbox, limits);
+    let read = match timeout_at(deadline, reading).await {
+        Ok(read) => read,
+        Err(_) if inbox.is_empty() => Err(Refusal::new(Cause::Probe, "")),
+        Err(_) => Err(Refusal::new(
+            Cause::RequestHeaderTimeout,
+            "the request head is too late",
+        )),
+    };
+    let parsed = read.and_then(|()| match parse_request(&inbox, limits)? {
+        Progress::Complete { value, used } => Ok((value, used)),
+        Progress::Partial => Err(Refusal::new(
+            Cause::BadRequest,
+            "the request head has no end",
+        )),
+    });
+    match parsed {
+        Ok((request, used)) => {
+            let early = inbox.get(used..).unwrap_or_default();
+            exchange::serve(client, &request, early, began, kept).await
+        }
+        Err(refusal) => Next::End(deny(client, refusal, began).await),
+    }
+}
+
+async fn read_request(
+    socket: &Socket,
+    inbox: &mut Vec<u8>,
+    limits: &HeadLimits,
+) -> Result<(), Refusal> {
+    let len_checked = limits.request_line.min(limits.head);
+    let check = |inbox: &[u8]| Ok(parse_request(inbox, limits).map(drop)?);
+    match read_head(socket, inbox, len_checked, check).await {
+        Ok(()) => Ok(()),
+        Err(HeadError::Refused(refusal)) => Err(refusal),
+        Err(HeadError::Closed | HeadError::Failed(_)) if inbox.is_empty() => {
+            Err(Refusal::new(Cause::Probe, ""))
+        }
+        Err(HeadError::Closed) => Err(Refusal::new(
+            Cause::RequestIncomplete,
+            "the client closed in the middle of the request head",
+        )),
+        Err(HeadError::Failed(error)) => Err(Refusal::client_gone(error)),
+    }
+}
+
+/// Answers a request whose head cannot be read; nobody knows where the next one would begin.
+async fn deny(client: Client<'_>, refusal: Refusal, began: Began) -> End {
+    let Client {
+        arrival,
+        origin,
+        local,
+        ..
+    } = client;
+    let mut subject = arrival.subject(origin.speaker);
+    subject.started = began.time;
+    if refusal.cause == Cause::Probe {
+        refuse(arrival, subject, refusal, None, local);
+        return End::Silently;
+    }
+    let status = refusal.status();
+    let mut out = Vec::new();
+    if let Some(status) = status {
+        refusal.write_answer(status, true, false, &mut out);
+    }
+    local.journal.write(Entry::Refused {
+        subject,
+        cause: refusal.cause,
+        detail: refusal.detail,
+        status,
+        request: None,
+        lasted: began.at.elapsed(),
+    });
+    let deadline = Instant::now() + arrival.listener.timeouts.request_header;
+    match timeout_at(deadline, arrival.socket.send_all(&out)).await {
+        Ok(Ok(())) if status.is_some() => End::Gently,
+        Ok(_) | Err(_) => End::Silently,
+    }
+}
