@@ -219,6 +219,18 @@ fn a_bad_upgrade_is_a_400() {
             good.replace(websocket::KEY, "!!!!!!!!!!!!!!!!!!!!!!=="),
         ),
         ("POST", good.replace("GET ", "POST ")),
+        (
+            "a body",
+            good.replace(
+                "Upgrade: websocket",
+                "Content-Length: 5\r\nUpgrade: websocket",
+            ),
+        ),
+        (
+            "no version",
+            good.replace("Sec-WebSocket-Version: 13\r\n", ""),
+        ),
+        ("HTTP/1.0", good.replace("HTTP/1.1", "HTTP/1.0")),
     ];
     for (what, request) in rows {
         let mut client = proxy.connect();
@@ -385,4 +397,36 @@ fn an_early_answer_reaches_a_client_that_still_sends() {
         drop(client);
         sending.join().unwrap();
     }
+}
+
+#[test]
+fn a_client_that_ends_its_half_after_a_request_is_answered() {
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr()).start();
+    let mut client = proxy.connect();
+    client.send(get("x", "/", ""));
+    client.finish();
+    let mut server = origin.accept();
+    server.read_head();
+    server.send(http::ok("here you are"));
+    assert_eq!(http::read_answer(&mut client).text(), "here you are");
+}
+
+#[test]
+fn a_client_that_ends_inside_its_body_ends_the_request() {
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr()).start();
+    let before = proxy.settled_descriptors();
+    let mut client = proxy.connect();
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf");
+    let mut server = origin.accept();
+    server.read_head();
+    server.expect("half");
+    drop(client);
+    // The server must not take the half for the whole.
+    server.expect_ended();
+    drop(server);
+    proxy.wait_descriptors(before);
+    let line = proxy.wait_access("refused", |_| true);
+    assert_eq!(line["cause"], "request-incomplete");
 }

@@ -88,6 +88,28 @@ fn drain_timeout_ends_what_still_lives() {
 }
 
 #[test]
+fn drain_timeout_ends_requests_without_an_answer_too() {
+    let origin = Origin::bind();
+    let mut proxy = Plan::http(origin.addr())
+        .process_keys("drain_timeout = \"500ms\"")
+        .start();
+    let mut client = proxy.connect();
+    client.send(http::get("x", "/", ""));
+    let mut server = origin.accept();
+    server.read_head();
+    let started = Instant::now();
+    proxy.signal(Signal::SIGTERM);
+    assert_eq!(proxy.wait_exit(), Some(0));
+    assert!(
+        started.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        started.elapsed()
+    );
+    client.drain();
+    server.expect_ended();
+}
+
+#[test]
 fn a_second_stop_signal_exits_at_once() {
     for signals in [
         [Signal::SIGTERM, Signal::SIGTERM],

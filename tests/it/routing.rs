@@ -1,5 +1,6 @@
 //! Which request goes where: conditions of routes, redirects, fixed answers.
 
+use crate::harness::free_addr;
 use crate::harness::http::{self, exchange, exchange_on, get};
 use crate::harness::origin::Origin;
 use crate::harness::peer::Peer;
@@ -423,4 +424,35 @@ fn a_server_may_be_given_by_name() {
         .server(format!("localhost:{}", origin.addr.port()))
         .start();
     assert_eq!(exchange(proxy.addr(), get("x", "/", "")).text(), "found");
+}
+
+#[test]
+fn listeners_have_their_own_ways_to_the_same_backends() {
+    let origin = Origin::bind();
+    let (plain, proxied) = (free_addr(), free_addr());
+    let proxy = Plan::http(origin.addr())
+        .more(&format!(
+            "[[listener]]\nname = \"plain\"\nbind = [\"{plain}\"]\nmode = \"tcp\"\n\
+             [[listener.route]]\nbackend = \"app\"\n\
+             [[listener]]\nname = \"proxied\"\nbind = [\"{proxied}\"]\nmode = \"http\"\n\
+             proxy_protocol = \"require\"\ntrusted_proxies = [\"127.0.0.0/8\"]\n\
+             [[listener.route]]\nbackend = \"app\"\n"
+        ))
+        .start();
+    let mut client = Peer::connect(plain);
+    client.send("bytes");
+    origin.accept().expect("bytes");
+    let mut client = Peer::connect(proxied);
+    client.send("PROXY TCP4 203.0.113.7 192.0.2.1 1 2\r\n".to_owned() + &get("x", "/", ""));
+    assert_eq!(
+        http::values(&origin.accept().read_head(), "x-real-ip"),
+        ["203.0.113.7"]
+    );
+    let mut client = proxy.connect();
+    client.send(get("x", "/", ""));
+    assert_eq!(
+        http::values(&origin.accept().read_head(), "x-real-ip"),
+        ["127.0.0.1"]
+    );
+    proxy.wait_access("open", |line| line["listener"] == "plain");
 }

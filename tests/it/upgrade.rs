@@ -252,6 +252,9 @@ fn wrong_answers() -> Vec<(&'static str, String)> {
             "another Upgrade",
             right.replace("Upgrade: websocket", "Upgrade: h2c"),
         ),
+        ("HTTP/1.0", right.replace("HTTP/1.1", "HTTP/1.0")),
+        ("a body", switching("Content-Length: 5\r\n")),
+        ("a coded body", switching("Transfer-Encoding: chunked\r\n")),
         (
             "no Connection",
             right.replace("Connection: Upgrade\r\n", ""),
@@ -274,6 +277,23 @@ fn a_101_that_proves_nothing_is_a_502() {
         assert!(!answer.head.contains("Sec-WebSocket-Accept"), "{what}");
         proxy.wait_cause("refused", "bad-response");
     }
+}
+
+#[test]
+fn an_interim_answer_may_come_before_the_101() {
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr()).start();
+    let mut client = proxy.connect();
+    client.send(request("x", "/", ""));
+    let mut server = origin.accept();
+    server.read_head();
+    server.send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n");
+    assert_eq!(http::status(&client.read_head()), 103);
+    server.send(switching("") + "hello");
+    assert_eq!(http::status(&client.read_head()), 101);
+    client.expect("hello");
+    client.send("ping");
+    server.expect("ping");
 }
 
 #[test]
