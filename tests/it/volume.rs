@@ -1,6 +1,7 @@
 //! A lot of bytes, a lot of tunnels, a reader that does not read.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -222,5 +223,58 @@ fn a_busy_tunnel_does_not_starve_the_others() {
             worst < Duration::from_secs(2),
             "a round trip took {worst:?}"
         );
+    });
+}
+
+#[test]
+fn many_tunnels_of_every_temper_at_a_time_lose_nothing() {
+    const AT_A_TIME: u64 = 24;
+    const ROUNDS: u64 = 8;
+    let origin = Origin::bind();
+    let proxy = Plan::tcp(origin.addr()).start();
+    let before = proxy.settled_descriptors();
+    let (up, down) = (block(51), block(52));
+    let opening = Mutex::new(());
+    let total = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for worker in 0..AT_A_TIME {
+            let (up, down, opening, total) = (&up, &down, &opening, &total);
+            let (proxy, origin) = (&proxy, &origin);
+            scope.spawn(move || {
+                let mut random = Random::new(5300 + worker);
+                for round in 0..ROUNDS {
+                    // One at a time, so that the two ends are known to belong together.
+                    let guard = opening.lock().unwrap_or_else(PoisonError::into_inner);
+                    let client = proxy.connect();
+                    let server = origin.accept();
+                    drop(guard);
+                    let most = [100, 5_000, 100_000, 3 * MIB][random.between(0, 3)];
+                    let (sent_up, sent_down) = (random.between(0, most), random.between(0, most));
+                    let seed = 1000 * worker + 10 * round;
+                    thread::scope(|scope| {
+                        scope.spawn(|| send_stream(client.twin(), up, sent_up, seed));
+                        scope.spawn(|| receive_stream(server.twin(), up, sent_up, seed + 1));
+                        scope.spawn(|| send_stream(server.twin(), down, sent_down, seed + 2));
+                        scope.spawn(|| receive_stream(client.twin(), down, sent_down, seed + 3));
+                    });
+                    total.fetch_add(sent_up + sent_down, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    // The pipes are kept for the next bulk: at most one for each flow, of two descriptors.
+    let pipes = 2 * 2 * usize::try_from(AT_A_TIME).unwrap();
+    eventually("the descriptors are given back", || {
+        proxy.descriptors() <= before + pipes
+    });
+    let counted = |field: &str| -> usize {
+        let lines = proxy.access_lines();
+        let closes = lines.iter().filter(|line| line["event"] == "close");
+        closes
+            .map(|line| usize::try_from(line[field].as_u64().unwrap()).unwrap())
+            .sum()
+    };
+    eventually("every byte is counted", || {
+        counted("bytes_in") + counted("bytes_out") == total.load(Ordering::Relaxed)
     });
 }
