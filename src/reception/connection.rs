@@ -50,8 +50,8 @@ fn head_limits(limits: &Limits) -> HeadLimits {
 
 fn hand_over(tunnel: Tunnel, arrival: Arrival, local: &Rc<Local>) {
     local.hand_over(Start {
-        client: arrival.socket.into_fd(),
-        server: tunnel.server.into_fd(),
+        client: arrival.socket.into_fd().await,
+        server: tunnel.server.into_fd().await,
         to_server: tunnel.to_server,
         to_client: tunnel.to_client,
         timeouts: tunnel.timeouts,

@@ -11,17 +11,22 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use io_uring::{cqueue, opcode, squeue, types};
 use nix::sys::socket::{Shutdown, shutdown};
 use tokio::io::unix::AsyncFd;
 use tokio::task::LocalSet;
+use tokio::time::sleep;
 use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
 use crate::sys::async_fd;
 
 /// Entries of a reception ring: one per connection that waits, flushed early when full.
 const RING_ENTRIES: u32 = 1024;
+
+/// How often a descriptor is tried that cannot be watched for want of another one.
+const UNWATCHED_PAUSE: Duration = Duration::from_millis(20);
 
 /// Who tells a reception thread that a descriptor is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,15 +136,30 @@ impl Readiness {
     /// # Errors
     /// epoll refuses the descriptor; never with a ring.
     pub async fn wait(&self, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
-        poll_fn(|cx| self.poll(fd, interest, cx)).await
+        match poll_fn(|cx| self.poll(fd, interest, cx)).await {
+            // Watching takes a descriptor of its own; without one, time tells as well.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                sleep(UNWATCHED_PAUSE).await;
+                Ok(())
+            }
+            waited => waited,
+        }
     }
 
-    /// Forgets the socket without touching it, because it goes on living elsewhere.
-    pub fn release(self) {
+    /// Ends every wait and lets go of the socket, which goes on living elsewhere.
+    ///
+    /// A wait in flight would keep the file open behind the back of its next owner, whose close
+    /// would then not be one.
+    pub async fn release(self) {
         match &self.kind {
             Kind::Ring { reading, writing } => {
-                reading.take();
-                writing.take();
+                for wait in [reading.take(), writing.take()].into_iter().flatten() {
+                    // Cancels by descriptor, for nobody knows the operation by its number here.
+                    let all = types::CancelBuilder::fd(types::Fd(self.fd)).all();
+                    let entry = opcode::AsyncCancel2::new(all).build();
+                    UnsubmittedOneshot::new((), Woken, entry).submit().await;
+                    wait.await;
+                }
             }
             Kind::Epoll { registered } => drop(registered.take()),
         }

@@ -33,8 +33,8 @@ pub(super) async fn serve(arrival: Arrival, origin: Origin, mut inbox: Vec<u8>, 
                 request: None,
             });
             local.hand_over(Start {
-                client: arrival.socket.into_fd(),
-                server: server.into_fd(),
+                client: arrival.socket.into_fd().await,
+                server: server.into_fd().await,
                 to_server: inbox,
                 to_client: Vec::new(),
                 timeouts,

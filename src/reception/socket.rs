@@ -147,10 +147,9 @@ impl Socket {
         let _ = SockRef::from(&self.fd).set_linger(Some(Duration::ZERO));
     }
 
-    /// Gives the descriptor away.
-    #[must_use]
-    pub(super) fn into_fd(self) -> OwnedFd {
-        self.readiness.release();
+    /// Gives the descriptor away; nothing in here refers to the file any more.
+    pub(super) async fn into_fd(self) -> OwnedFd {
+        self.readiness.release().await;
         self.fd
     }
 }

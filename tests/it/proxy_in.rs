@@ -9,7 +9,7 @@ use crate::harness::eventually;
 use crate::harness::free_addr;
 use crate::harness::http;
 use crate::harness::origin::Origin;
-use crate::harness::peer::Peer;
+use crate::harness::peer::{End, Peer};
 use crate::harness::plan::Plan;
 use crate::harness::process::Proxy;
 
@@ -630,4 +630,20 @@ fn nobody_is_believed_by_default() {
         .listener_keys("proxy_protocol = \"off\"")
         .start();
     proxy.connect().expect_ended();
+}
+
+#[test]
+fn a_reset_reaches_a_client_that_named_nobody_and_never_spoke() {
+    let origin = Origin::bind();
+    let plan = Plan::tcp(origin.addr())
+        .listener_keys("proxy_protocol = \"require\"\ntrusted_proxies = [\"127.0.0.1\"]");
+    let proxy = plan.start();
+    let mut client = proxy.connect();
+    client.send("PROXY UNKNOWN\r\n");
+    let server = origin.accept();
+    proxy.wait_access("open", |_| true);
+    server.reset();
+    let (bytes, end) = client.read_to_end();
+    assert_eq!((bytes.as_slice(), end), (&b""[..], End::Reset));
+    proxy.wait_cause("close", "server-reset");
 }
