@@ -1,5 +1,6 @@
 //! One accepted connection on its way to being a tunnel, an answer or a refusal.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 use super::proxy_header;
 use super::refusal::Refusal;
 use super::socket::Socket;
-use super::thread::Local;
+use super::thread::{Local, Phase};
 use super::{connection, passage};
 use crate::config::{Listener, Mode};
 use crate::journal::{Cause, Entry, RequestFacts, Subject};
@@ -28,6 +29,8 @@ pub(super) struct Arrival {
     pub(super) accepted: Instant,
     /// When it was accepted, for the log.
     pub(super) started: SystemTime,
+    /// Whether its last line is in the log, so that only its close is left to do.
+    pub(super) told: Rc<Cell<bool>>,
     /// Its place among `max_connections`, given back when the connection is over.
     pub(super) place: OwnedSemaphorePermit,
 }
@@ -47,8 +50,30 @@ impl Arrival {
     }
 }
 
-/// Serves a connection from its first byte until it is over or has become a tunnel.
+/// Serves a connection from its first byte until it is over, has become a tunnel, or the process
+/// ends.
 pub(super) async fn serve(arrival: Arrival, local: Rc<Local>) {
+    let (subject, accepted) = (arrival.subject(arrival.peer), arrival.accepted);
+    let told = Rc::clone(&arrival.told);
+    let mut phase = local.phase.clone();
+    let journal = local.journal.clone();
+    tokio::select! {
+        biased;
+        () = open(arrival, local) => {}
+        _ = phase.wait_for(|phase| *phase == Phase::Ended) => if !told.get() {
+            journal.write(Entry::Refused {
+                subject,
+                cause: Cause::Drained,
+                detail: "the stop did not leave enough time".to_owned(),
+                status: None,
+                request: None,
+                lasted: accepted.elapsed(),
+            });
+        },
+    }
+}
+
+async fn open(arrival: Arrival, local: Rc<Local>) {
     let mut inbox = Vec::new();
     let deadline = arrival.accepted + arrival.listener.timeouts.proxy_header;
     let read = proxy_header::read(

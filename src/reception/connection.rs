@@ -33,10 +33,13 @@ pub(super) async fn serve(arrival: Arrival, origin: Origin, inbox: Vec<u8>, loca
     };
     let end = serve_requests(client, inbox).await;
     match end {
-        End::Gently => arrival.socket.close_gently().await,
+        End::Gently => {
+            arrival.told.set(true);
+            arrival.socket.close_gently().await;
+        }
         End::Silently => {}
         End::Reset => arrival.socket.reset(),
-        End::Tunnel(tunnel) => hand_over(*tunnel, arrival, &local),
+        End::Tunnel(tunnel) => hand_over(*tunnel, arrival, &local).await,
     }
 }
 
@@ -48,7 +51,7 @@ fn head_limits(limits: &Limits) -> HeadLimits {
     }
 }
 
-fn hand_over(tunnel: Tunnel, arrival: Arrival, local: &Rc<Local>) {
+async fn hand_over(tunnel: Tunnel, arrival: Arrival, local: &Rc<Local>) {
     local.hand_over(Start {
         client: arrival.socket.into_fd().await,
         server: tunnel.server.into_fd().await,

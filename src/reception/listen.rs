@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -154,13 +154,36 @@ fn is_orphan(stream: &UnixStream) -> bool {
     listener.is_ok_and(|pid| pid > 0 && kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH))
 }
 
-/// Removes the path of a unix socket when the process that made it goes.
+/// The path of a unix socket that this process made: removed when this is dropped, unless somebody
+/// else has put another socket there meanwhile.
 #[derive(Debug)]
-pub struct UnixPath(pub PathBuf);
+pub struct UnixPath {
+    path: PathBuf,
+    made: Option<(u64, u64)>,
+}
+
+impl UnixPath {
+    /// Remembers which file stands at `path` now.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            made: identity(path),
+        }
+    }
+}
+
+/// Returns device and inode of what stands at `path`.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
 
 impl Drop for UnixPath {
     fn drop(&mut self) {
-        // Somebody may have removed it already.
-        let _ = std::fs::remove_file(&self.0);
+        if self.made.is_some() && identity(&self.path) == self.made {
+            // Somebody may have removed it already.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }

@@ -30,6 +30,11 @@ const WAKE_AFTER: u32 = 8;
 /// How long accepting rests when the machine has no descriptor or memory left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
+/// Least time between two lines about a lack of resources.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
+/// How long connections that are closed at the end may take to say so in the log.
+const LAST_WORDS_TIME: Duration = Duration::from_millis(500);
+
 /// What a reception thread yields to relay on the same core.
 const NICE: i32 = 10;
 
@@ -87,6 +92,9 @@ pub struct Local {
     idle: Notify,
     draining: Cell<bool>,
     drain_begun: Notify,
+    complained: Cell<Option<Instant>>,
+    /// How far the life of the process has come.
+    pub phase: watch::Receiver<Phase>,
 }
 
 impl Local {
@@ -122,6 +130,19 @@ impl Local {
         } else if unannounced == WAKE_AFTER {
             self.announce();
         }
+    }
+
+    /// Tells whether the last complaint about resources is long enough ago for another one.
+    fn may_complain(&self) -> bool {
+        let now = Instant::now();
+        let may = self
+            .complained
+            .get()
+            .is_none_or(|last| now - last >= COMPLAINT_PAUSE);
+        if may {
+            self.complained.set(Some(now));
+        }
+        may
     }
 
     fn announce(&self) {
@@ -174,6 +195,8 @@ async fn run(setup: Setup) {
         idle: Notify::new(),
         draining: Cell::new(false),
         drain_begun: Notify::new(),
+        complained: Cell::new(None),
+        phase: phase.clone(),
     });
     let accepting: Vec<_> = listeners
         .into_iter()
@@ -196,9 +219,13 @@ async fn run(setup: Setup) {
             local.idle.notified().await;
         }
     };
+    let ended = async {
+        let _ = phase.wait_for(|phase| *phase == Phase::Ended).await;
+        sleep(LAST_WORDS_TIME).await;
+    };
     tokio::select! {
         () = all_gone => {}
-        _ = phase.wait_for(|phase| *phase == Phase::Ended) => {}
+        () = ended => {}
     }
     local.announce();
 }
@@ -266,7 +293,10 @@ async fn accept_burst(
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Queue::Empty,
             Err(error) if exhausted(&error) => {
-                tracing::warn!(%error, listener = %listener.name, "accepting rests for a moment");
+                if local.may_complain() {
+                    let listener = &listener.name;
+                    tracing::warn!(%error, %listener, "accepting rests until there is room again");
+                }
                 sleep(EXHAUSTED_PAUSE).await;
                 return Queue::MayHold;
             }
@@ -297,6 +327,7 @@ fn accept_one(
         listener: Arc::clone(listener),
         accepted: Instant::now(),
         started: SystemTime::now(),
+        told: Rc::default(),
         place,
     };
     let counted = Counted::new(local);
