@@ -78,8 +78,8 @@ struct Running {
     relays: Vec<Relay>,
     counts: Arc<Counts>,
     log: JoinHandle<()>,
-    /// Removed from the file system when this goes.
-    _unix_paths: Vec<UnixPath>,
+    /// Removed from the file system when they are dropped.
+    unix_paths: Vec<UnixPath>,
 }
 
 fn start(config: Config) -> Result<Running, StartError> {
@@ -124,7 +124,7 @@ fn start(config: Config) -> Result<Running, StartError> {
         relays,
         counts,
         log,
-        _unix_paths: unix_paths,
+        unix_paths,
     })
 }
 
@@ -180,7 +180,7 @@ fn open_listeners(
         for bind in &listener.bind {
             let sockets = listen(bind, config.server.share_port, threads)?;
             if let Bind::Unix(path) = bind {
-                unix_paths.push(UnixPath(path.clone()));
+                unix_paths.push(UnixPath::of(path));
             }
             let local = sockets.first().and_then(|socket| socket.local_addr().ok());
             addresses.extend(local.and_then(|addr| addr.as_socket()));
@@ -296,8 +296,10 @@ impl Running {
     }
 
     /// Accepts nothing more, waits for what is established, and ends what is left at the deadline.
-    fn drain(self) -> ExitCode {
+    fn drain(mut self) -> ExitCode {
         tracing::info!(tunnels = self.tunnels(), "draining");
+        // A successor may want to listen there while we drain.
+        self.unix_paths.clear();
         let deadline = Instant::now() + self.server.drain_timeout;
         self.phase.send_replace(Phase::Draining);
         while !self.is_idle() && Instant::now() < deadline {
@@ -325,17 +327,20 @@ impl Running {
         for relay in self.relays.drain(..) {
             relay.join();
         }
-        // The journal's senders are gone with the threads, so the log's thread ends as well.
-        diagnostics::queue_in(None);
-        if self.receptions.iter().all(JoinHandle::is_finished) {
-            let _ = self.log.join();
-        }
         tracing::info!(
             ended_by_us = left,
             causes = summary(&self.counts),
             log_lines_dropped = self.counts.dropped(),
             "stopped"
         );
+        // The journal's senders are gone with the threads, so the log's thread ends as well, unless
+        // whoever reads standard error has stopped reading: that is not worth waiting for.
+        diagnostics::queue_in(None);
+        while !self.log.is_finished() && Instant::now() < deadline {
+            if self.stopped_again() {
+                return ExitCode::FAILURE;
+            }
+        }
         ExitCode::SUCCESS
     }
 

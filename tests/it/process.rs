@@ -491,3 +491,60 @@ fn without_a_descriptor_left_it_waits_and_goes_on_later() {
     });
     proxy.expect_sound();
 }
+
+#[test]
+fn a_unix_socket_of_a_successor_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("edge.sock");
+    let plan = Plan::tcp(Origin::echo()).bind(format!("\"unix:{}\"", path.display()));
+    let mut old = plan.start();
+    let mut client = Peer::connect_unix(&path);
+    client.send("before");
+    client.expect("before");
+    old.signal(Signal::SIGTERM);
+    eventually("the path to be free", || !path.exists());
+    let _new = plan.start();
+    drop(client);
+    assert_eq!(old.wait_exit(), Some(0));
+    let mut client = Peer::connect_unix(&path);
+    client.send("after");
+    client.expect("after");
+}
+
+#[test]
+fn what_the_end_of_a_drain_cuts_off_has_a_cause() {
+    let origin = Origin::bind();
+    let plan = Plan::http(origin.addr()).process_keys("drain_timeout = \"300ms\"");
+    let mut proxy = plan.start();
+    let mut unanswered = proxy.connect();
+    unanswered.send(http::get("x", "/", ""));
+    let _server = origin.accept();
+    let mut unfinished = proxy.connect();
+    unfinished.send("GET / HT");
+    proxy.signal(Signal::SIGTERM);
+    unanswered.expect_ended();
+    unfinished.expect_ended();
+    assert_eq!(proxy.wait_exit(), Some(0));
+    let lines = proxy.access_lines();
+    let drained = lines.iter().filter(|line| line["cause"] == "drained");
+    assert_eq!(drained.count(), 2, "{}", proxy.log());
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_neither_connections_nor_the_end() {
+    let origin = Origin::answering(http::ok("here"));
+    let toml = Plan::http(origin.addr).toml();
+    // Standard error is a pipe that this process itself keeps open, so it fills and never breaks.
+    let unread = "f=$(mktemp -u); mkfifo $f; exec 3<>$f; rm $f; exec \"$@\" 2>&3";
+    let mut proxy = Proxy::spawn_through(&["sh", "-c", unread, "sh"], &toml);
+    proxy.wait_listening();
+    // More lines than a pipe holds.
+    for _ in 0..400 {
+        assert_eq!(
+            http::exchange(proxy.addr(), http::get("x", "/", "")).text(),
+            "here"
+        );
+    }
+    proxy.signal(Signal::SIGTERM);
+    assert_eq!(proxy.wait_exit(), Some(0));
+}
