@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::head_reader::{HeadError, read_head};
 use super::refusal::Refusal;
@@ -25,6 +25,8 @@ use crate::proto::http::head::{HeadLimits, Request, Response, Version, parse_res
 pub(super) const BUFFER_LEN_BYTES: usize = 16 * 1024;
 /// Bytes that a head for the client has room for at first.
 const HEAD_LEN_BYTES: usize = 1024;
+/// How often it is looked whether the client still waits for an answer that does not come.
+const CLIENT_WATCH_PAUSE: Duration = Duration::from_secs(1);
 /// Answers before the answer (100, 103) that one request may get.
 const INTERIM_MAX: usize = 16;
 
@@ -193,7 +195,22 @@ impl<'a> Transfer<'a> {
             outcome = &mut download => return outcome,
         }
         self.active.set(Instant::now());
-        download.await
+        tokio::select! {
+            biased;
+            outcome = &mut download => outcome,
+            refusal = self.await_reset() => Err(refusal),
+        }
+    }
+
+    /// Waits until the client's connection is reset. Only the reset tells that nobody waits for the
+    /// answer any more: a client may end its half and still read.
+    async fn await_reset(&self) -> Refusal {
+        loop {
+            sleep(CLIENT_WATCH_PAUSE).await;
+            if let Err(error) = self.client.take_error() {
+                return Refusal::client_gone(error);
+            }
+        }
     }
 
     /// Passes on the answers before the answer, the answer's head, and its body.
