@@ -495,6 +495,9 @@ impl<'a> Engine<'a> {
             return;
         };
         self.released += 1;
+        if self.table.len() == 0 {
+            self.gear.pipes.close_all();
+        }
         if let Some(subject) = cold.subject {
             let lasted = subject.started.elapsed().unwrap_or_default();
             self.shared.journal.write(Entry::Close {

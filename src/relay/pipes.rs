@@ -51,6 +51,11 @@ impl Pipes {
         }
     }
 
+    /// Closes every pipe; to be called when nobody has one.
+    pub(super) fn close_all(&mut self) {
+        *self = Self::default();
+    }
+
     pub(super) fn pipe(&self, id: PipeId) -> Option<&Pipe> {
         self.all.get(place(id))?.as_ref()
     }
@@ -77,5 +82,8 @@ mod tests {
         assert_eq!(pipes.lend(), Some(ids[5]));
         assert!(pipes.pipe(ids[5]).is_some());
         assert_eq!(pipes.lend(), None);
+        pipes.close_all();
+        assert!(pipes.pipe(ids[5]).is_none());
+        assert_eq!(pipes.lend(), Some(ids[0]));
     }
 }
