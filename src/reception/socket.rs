@@ -12,11 +12,12 @@ use tokio::time::{Instant, timeout_at};
 use super::driver::{Driver, Interest, Readiness};
 use crate::proto::addr::PeerAddr;
 
-/// How long, and how many bytes, a client may go on sending after our last word; closing earlier
-/// would reset the connection and could take that word away from it.
-const LINGER_TIME: Duration = Duration::from_secs(2);
-const LINGER_LEN_BYTES_MAX: usize = 256 * 1024;
-const LINGER_READ_LEN_BYTES: usize = 4096;
+/// How long a client may go on sending after our last word, in all and between two bytes, and how
+/// much: closing earlier would reset the connection and could take that word away from it.
+const LINGER_TIME: Duration = Duration::from_secs(30);
+const LINGER_SILENCE: Duration = Duration::from_secs(2);
+const LINGER_LEN_BYTES_MAX: usize = 64 * 1024 * 1024;
+const LINGER_READ_LEN_BYTES: usize = 16 * 1024;
 
 /// One end of a connection.
 pub(super) struct Socket {
@@ -134,6 +135,7 @@ impl Socket {
         let mut scratch = vec![0; LINGER_READ_LEN_BYTES];
         let mut drained = 0;
         while drained < LINGER_LEN_BYTES_MAX {
+            let deadline = deadline.min(Instant::now() + LINGER_SILENCE);
             match timeout_at(deadline, self.recv(&mut scratch)).await {
                 Ok(Ok(received)) if received > 0 => drained += received,
                 Ok(_) | Err(_) => break,
