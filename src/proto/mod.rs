@@ -1,6 +1,7 @@
 //! Protocols as pure functions: bytes in, values out. No sockets, no clock, no sibling imported.
 
 pub mod addr;
+pub mod client_hello;
 pub mod http;
 pub mod proxy;
 pub mod websocket;
