@@ -5,6 +5,7 @@
 
 mod backend;
 mod exchanges;
+mod network;
 mod peers;
 mod pings;
 pub(crate) mod process;
@@ -126,7 +127,8 @@ fn compare(top: &Path, options: &Options) -> Result<()> {
         load_core: options.load_core,
         amounts,
     };
-    let remarks = remarks(&setup, rounds, &options.without)?;
+    let mut remarks = remarks(&setup, rounds, &options.without)?;
+    remarks.push(network::enter()?);
     for remark in &remarks {
         println!("{remark}");
     }
@@ -164,10 +166,11 @@ fn measure_rounds(
 ) -> Result<()> {
     let is_chosen = |subject: &Subject| !without.iter().any(|name| name == subject.name());
     let mut subjects: Vec<Subject> = work.subjects().iter().copied().filter(is_chosen).collect();
-    let rounds = if matches!(work, Work::Idle | Work::Stalled) {
-        rounds.min(MEMORY_ROUNDS)
-    } else {
-        rounds
+    let rounds = match work {
+        Work::Idle | Work::Stalled => rounds.min(MEMORY_ROUNDS),
+        // Cheap, and the least steady.
+        Work::Bulk => rounds * 2,
+        Work::Trips { .. } | Work::Short | Work::Upgrade => rounds,
     };
     for round in 0..rounds {
         for &subject in &subjects {
