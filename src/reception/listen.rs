@@ -14,7 +14,6 @@ use nix::unistd::Pid;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::config::Bind;
-use crate::sys::tcp::clamp_window;
 
 /// Connections that may wait for accept; the kernel lowers it to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -24,8 +23,10 @@ const BACKLOG: i32 = 4096;
 const TAKEN_RETRY_TIME: Duration = Duration::from_millis(1000);
 const TAKEN_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Receive window of one connection: what a reader that stalls can make the kernel hold.
-pub const WINDOW_LEN_BYTES: u32 = 512 * 1024;
+/// Receive buffer of one connection (SO_RCVBUF), which the kernel doubles for its own needs. Left to
+/// autotuning, a peer whose data nobody reads makes the kernel hold megabytes; and autotuning also
+/// overrides a TCP_WINDOW_CLAMP, so the buffer itself has to be fixed.
+pub const RECEIVE_LEN_BYTES: usize = 512 * 1024;
 /// Bytes not yet sent beyond which a connection takes no more (TCP_NOTSENT_LOWAT).
 pub const NOTSENT_LEN_BYTES: u32 = 128 * 1024;
 
@@ -82,7 +83,7 @@ fn listen_inet(addr: SocketAddr, share_port: bool, count: usize) -> io::Result<V
         // Inherited by every connection accepted here, which saves three calls for each.
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_notsent_lowat(NOTSENT_LEN_BYTES)?;
-        clamp_window(&socket, WINDOW_LEN_BYTES)?;
+        socket.set_recv_buffer_size(RECEIVE_LEN_BYTES)?;
         socket.set_keepalive(true)?;
         socket.listen(BACKLOG)?;
         // Port 0 was a wish for any port; the other sockets need the same one.

@@ -11,7 +11,7 @@ use socket2::{Domain, SockAddr, Type};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::driver::{Driver, Interest};
-use super::listen::{NOTSENT_LEN_BYTES, WINDOW_LEN_BYTES};
+use super::listen::{NOTSENT_LEN_BYTES, RECEIVE_LEN_BYTES};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::socket::Socket;
@@ -20,7 +20,6 @@ use crate::config::{Backend, BackendServer, Balance, ServerAddress};
 use crate::journal::Cause;
 use crate::proto::addr::PeerAddr;
 use crate::proto::proxy::{self, Addresses, Header, Tlvs};
-use crate::sys::tcp::clamp_window;
 
 /// A full accept queue of a unix socket gives no readiness, so it is asked again after this time.
 const UNIX_BACKLOG_PAUSE: Duration = Duration::from_millis(10);
@@ -188,7 +187,7 @@ async fn open_inet(addr: SocketAddr, driver: Driver) -> io::Result<Socket> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(NOTSENT_LEN_BYTES)?;
-    clamp_window(&socket, WINDOW_LEN_BYTES)?;
+    socket.set_recv_buffer_size(RECEIVE_LEN_BYTES)?;
     let started = socket.connect(&addr.into());
     let socket = Socket::new(socket.into(), driver);
     match started {

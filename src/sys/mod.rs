@@ -10,5 +10,4 @@ pub mod probe;
 pub mod ring;
 pub mod signals;
 pub mod stream;
-pub mod tcp;
 pub mod thread;
