@@ -45,6 +45,8 @@ enum Awaited {
 #[derive(Debug)]
 pub(super) struct Exchanges {
     proxy: SocketAddr,
+    /// Index of the first slot among the clients of the reactor.
+    first_index: usize,
     first: Awaited,
     slots: Vec<Option<Exchange>>,
     buffer: Vec<u8>,
@@ -72,6 +74,7 @@ impl Exchanges {
         };
         Self {
             proxy,
+            first_index: 0,
             first,
             slots: (0..IN_FLIGHT).map(|_| None).collect(),
             buffer: vec![0; ANSWER_BYTES_MAX],
@@ -79,6 +82,19 @@ impl Exchanges {
             not_finished: 0,
             latencies_ns: Vec::new(),
         }
+    }
+
+    /// Leaves the indices below `first_index` to other clients of the same reactor.
+    pub(super) fn above(mut self, first_index: usize) -> Self {
+        self.first_index = first_index;
+        self
+    }
+
+    /// Begins connections that follow each other without end.
+    pub(super) fn begin_endless(&mut self, reactor: &Reactor) -> Result<()> {
+        self.not_started = usize::MAX;
+        self.not_finished = usize::MAX;
+        (0..IN_FLIGHT).try_for_each(|index| self.start(reactor, index))
     }
 
     /// Makes `total` connections; returns the time of each from connect to close, sorted, once
@@ -109,7 +125,8 @@ impl Exchanges {
             .set_nonblocking(true)
             .context("non-blocking client")?;
         let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-        reactor.watch(&stream, Token::Client(index), interest)?;
+        let token = Token::Client(self.first_index + index);
+        reactor.watch(&stream, token, interest)?;
         let request = if self.first == Awaited::Echo {
             &frame()[..]
         } else {
@@ -142,6 +159,7 @@ const fn frame() -> [u8; MESSAGE_BYTES] {
 
 impl Clients for Exchanges {
     fn on_ready(&mut self, reactor: &Reactor, index: usize) -> Result<()> {
+        let index = index - self.first_index;
         let Some(exchange) = &mut self.slots[index] else {
             return Ok(());
         };

@@ -39,7 +39,7 @@ pub(crate) struct Options {
     /// Rounds; figures are medians over them.
     #[arg(long)]
     rounds: Option<usize>,
-    /// Only works whose name starts with this (trips, trips-64B, bulk, short, upgrade, idle,
+    /// Only works whose name starts with this (trips, trips-64B, bulk, short, upgrade, quiet, flood, idle,
     /// stalled); may be given more than once.
     #[arg(long)]
     only: Vec<String>,
@@ -80,12 +80,14 @@ const FULL: Amounts = Amounts {
     trips: 60_000,
     bulk_bytes: 1_000_000_000,
     connections: 6_000,
+    paced_trips: 4_000,
     idle_tunnels: 4_000,
 };
 const QUICK: Amounts = Amounts {
     trips: 20_000,
     bulk_bytes: 400_000_000,
     connections: 2_000,
+    paced_trips: 2_000,
     idle_tunnels: 2_000,
 };
 const FULL_ROUNDS: usize = 5;
@@ -170,7 +172,7 @@ fn measure_rounds(
         Work::Idle | Work::Stalled => rounds.min(MEMORY_ROUNDS),
         // Cheap, and the least steady.
         Work::Bulk => rounds * 2,
-        Work::Trips { .. } | Work::Short | Work::Upgrade => rounds,
+        Work::Trips { .. } | Work::Short | Work::Upgrade | Work::Quiet | Work::Flood => rounds,
     };
     for round in 0..rounds {
         for &subject in &subjects {

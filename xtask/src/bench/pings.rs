@@ -3,12 +3,13 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::epoll::EpollFlags;
 
 use super::backend::Backend;
+use super::exchanges::Exchanges;
 use super::reactor::{Clients, Reactor, Token, drive, unless_blocked};
 
 /// Tunnels opened at the same time.
@@ -89,6 +90,40 @@ impl Pings {
         Ok(latencies_ns)
     }
 
+    /// Makes one round trip at each of `trips` moments, `pace` apart, on the tunnels in turn, beside
+    /// a flood of short connections or in quiet; returns their latencies, sorted.
+    ///
+    /// A tunnel whose last trip is not over when its turn comes is skipped, and the trip is made up
+    /// for later.
+    pub(super) fn run_paced(
+        &mut self,
+        reactor: &Reactor,
+        backend: &mut Backend,
+        trips: usize,
+        pace: Duration,
+        flood: Option<Exchanges>,
+    ) -> Result<Vec<u64>> {
+        self.latencies_ns = Vec::with_capacity(trips);
+        self.not_started = 0;
+        let mut flood = flood.map(|flood| flood.above(self.tunnels.len()));
+        if let Some(flood) = &mut flood {
+            flood.begin_endless(reactor)?;
+        }
+        let due_at = Instant::now();
+        let mut paced = Paced {
+            pings: self,
+            flood,
+            trips,
+            pace,
+            due_at,
+            turn: 0,
+        };
+        drive(reactor, backend, &mut paced)?;
+        let mut latencies_ns = std::mem::take(&mut self.latencies_ns);
+        latencies_ns.sort_unstable();
+        Ok(latencies_ns)
+    }
+
     fn run_on(
         &mut self,
         reactor: &Reactor,
@@ -112,9 +147,45 @@ impl Pings {
             "a ping did not fit the send buffer"
         );
         tunnel.missing_bytes = sent;
-        self.not_started -= 1;
+        self.not_started = self.not_started.saturating_sub(1);
         self.outstanding += 1;
         Ok(())
+    }
+}
+
+/// Round trips at a pace, beside a flood or not.
+struct Paced<'a> {
+    pings: &'a mut Pings,
+    flood: Option<Exchanges>,
+    trips: usize,
+    pace: Duration,
+    due_at: Instant,
+    turn: usize,
+}
+
+impl Clients for Paced<'_> {
+    fn on_ready(&mut self, reactor: &Reactor, index: usize) -> Result<()> {
+        match &mut self.flood {
+            Some(flood) if index >= self.pings.tunnels.len() => flood.on_ready(reactor, index),
+            _ => self.pings.on_ready(reactor, index),
+        }
+    }
+
+    fn on_turn(&mut self) -> Result<Duration> {
+        let now = Instant::now();
+        while self.due_at <= now && self.trips > 0 {
+            self.due_at += self.pace;
+            self.turn = (self.turn + 1) % self.pings.tunnels.len();
+            if self.pings.tunnels[self.turn].missing_bytes == 0 {
+                self.trips -= 1;
+                self.pings.start_trip(self.turn)?;
+            }
+        }
+        Ok(self.due_at.saturating_duration_since(now))
+    }
+
+    fn is_finished(&self, _: &Backend) -> bool {
+        self.trips == 0 && self.pings.outstanding == 0
     }
 }
 

@@ -19,6 +19,9 @@ const EVENTS_PER_WAIT: usize = 512;
 /// After this long without an event a measurement is given up: something was lost on the way.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
+/// Longest wait for an event, so that silence is noticed.
+const PATIENCE: Duration = Duration::from_millis(200);
+
 /// Whose descriptor an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
@@ -91,6 +94,11 @@ pub(super) trait Clients {
     /// Takes one readiness event of client `index`.
     fn on_ready(&mut self, reactor: &Reactor, index: usize) -> Result<()>;
 
+    /// Does what is due by the clock; returns how long that was all.
+    fn on_turn(&mut self) -> Result<Duration> {
+        Ok(PATIENCE)
+    }
+
     /// Says whether the measurement is over.
     fn is_finished(&self, backend: &Backend) -> bool;
 }
@@ -106,8 +114,9 @@ pub(super) fn drive(
 ) -> Result<()> {
     let mut events = [EpollEvent::empty(); EVENTS_PER_WAIT];
     let mut last_event = Instant::now();
-    let timeout = EpollTimeout::try_from(Duration::from_millis(200)).context("epoll timeout")?;
     while !clients.is_finished(backend) {
+        let patience = clients.on_turn()?.min(PATIENCE);
+        let timeout = EpollTimeout::try_from(patience).context("epoll timeout")?;
         let count = match reactor.epoll.wait(&mut events, timeout) {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,

@@ -57,6 +57,7 @@ const fn targets(work: Work) -> &'static [Target] {
         ],
         Work::Short => &[(CpuUs, Haproxy, 1.00), (CpuUs, Nginx, 1.05)],
         Work::Upgrade => &[(CpuUs, Haproxy, 0.90), (CpuUs, Nginx, 1.05)],
+        Work::Quiet | Work::Flood => &[(P99Us, Haproxy, 1.00), (P99Us, Nginx, 1.00)],
         Work::Idle | Work::Stalled => &[],
     }
 }
@@ -66,7 +67,12 @@ const fn limit(work: Work) -> Option<(Metric, f64)> {
     match work {
         Work::Idle => Some((Metric::ResidentBytes, 300.0)),
         Work::Stalled => Some((Metric::KernelBytes, 2.0 * 1024.0 * 1024.0)),
-        Work::Trips { .. } | Work::Bulk | Work::Short | Work::Upgrade => None,
+        Work::Trips { .. }
+        | Work::Bulk
+        | Work::Short
+        | Work::Upgrade
+        | Work::Quiet
+        | Work::Flood => None,
     }
 }
 

@@ -20,6 +20,11 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// Tunnels that carry bulk.
 const BULK_TUNNELS: usize = 16;
 
+/// Tunnels that carry messages at a pace, and the pace: 5000 messages a second load a core by a few
+/// percent.
+const PACED_TUNNELS: usize = 100;
+const PACE: Duration = Duration::from_micros(200);
+
 /// Tunnels whose reader stalls.
 const STALLED_TUNNELS: usize = 16;
 
@@ -45,6 +50,10 @@ pub(super) enum Work {
     Short,
     /// Connect, upgrade to WebSocket, one round trip, close; 32 at a time.
     Upgrade,
+    /// Messages at a gentle pace, and nothing else.
+    Quiet,
+    /// The same while short connections come as fast as they can.
+    Flood,
     /// Tunnels that have carried one message and wait.
     Idle,
     /// Tunnels whose reader has stopped while the writer goes on.
@@ -94,6 +103,8 @@ pub(super) struct Amounts {
     pub(super) bulk_bytes: usize,
     /// Short connections or upgrades per measurement.
     pub(super) connections: usize,
+    /// Round trips at a pace per measurement.
+    pub(super) paced_trips: usize,
     /// Idle tunnels; two descriptors each, in the proxy and in the generator.
     pub(super) idle_tunnels: usize,
 }
@@ -116,7 +127,7 @@ pub(super) type Figure = (Metric, f64);
 
 impl Work {
     /// All works, in the order in which they are run.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Trips {
             message_bytes: 64,
             tunnels: 64,
@@ -136,6 +147,8 @@ impl Work {
         Self::Bulk,
         Self::Short,
         Self::Upgrade,
+        Self::Quiet,
+        Self::Flood,
         Self::Idle,
         Self::Stalled,
     ];
@@ -150,6 +163,8 @@ impl Work {
             Self::Bulk => "bulk".to_owned(),
             Self::Short => "short".to_owned(),
             Self::Upgrade => "upgrade".to_owned(),
+            Self::Quiet => "quiet".to_owned(),
+            Self::Flood => "flood".to_owned(),
             Self::Idle => "idle".to_owned(),
             Self::Stalled => "stalled".to_owned(),
         }
@@ -177,6 +192,13 @@ impl Work {
                 "{} WebSocket upgrades, one 64 B round trip each, 32 in flight",
                 amounts.connections
             ),
+            Self::Quiet => {
+                format!("messages of 64 B on {PACED_TUNNELS} tunnels, one every {PACE:?}")
+            }
+            Self::Flood => format!(
+                "messages of 64 B on {PACED_TUNNELS} tunnels, one every {PACE:?}, while short \
+                 connections flood in"
+            ),
             Self::Idle => format!("{} tunnels that wait", amounts.idle_tunnels),
             Self::Stalled => format!("{STALLED_TUNNELS} tunnels whose reader has stopped"),
         }
@@ -195,6 +217,7 @@ impl Work {
                 SpliceLoop,
             ],
             Self::Upgrade => &[Longsplice, Haproxy, Nginx],
+            Self::Quiet | Self::Flood => &[Longsplice, Haproxy, Nginx],
             Self::Trips { .. } | Self::Short | Self::Idle | Self::Stalled => {
                 &[Longsplice, Haproxy, HaproxySplice, Nginx]
             }
@@ -207,7 +230,9 @@ impl Work {
     /// A proxy that does not start, ends, or loses a byte.
     pub(super) fn measure(self, subject: Subject, setup: &Setup) -> Result<Vec<Figure>> {
         let (mode, behaviour) = match self {
-            Self::Trips { .. } | Self::Short | Self::Idle => (Mode::Tcp, Behaviour::Echo),
+            Self::Trips { .. } | Self::Short | Self::Quiet | Self::Flood | Self::Idle => {
+                (Mode::Tcp, Behaviour::Echo)
+            }
             Self::Bulk => (Mode::Tcp, Behaviour::Sink),
             Self::Stalled => (
                 Mode::Tcp,
@@ -235,6 +260,8 @@ impl Work {
             Self::Bulk => stage.bulk(setup.amounts.bulk_bytes),
             Self::Short => stage.connections(false, setup.amounts.connections),
             Self::Upgrade => stage.connections(true, setup.amounts.connections),
+            Self::Quiet => stage.paced(false, setup.amounts.paced_trips),
+            Self::Flood => stage.paced(true, setup.amounts.paced_trips),
             Self::Idle => stage.idle(setup.amounts.idle_tunnels),
             Self::Stalled => stage.stalled(),
         }
@@ -291,6 +318,23 @@ impl Stage<'_> {
         let meter = Meter::start(proxy.pid())?;
         let latencies_ns = exchanges.run(reactor, backend, total)?;
         Ok(meter.stop()?.per_unit(total, &latencies_ns))
+    }
+
+    fn paced(self, with_flood: bool, trips: usize) -> Result<Vec<Figure>> {
+        const MESSAGE_BYTES: usize = 64;
+        let Self {
+            reactor,
+            backend,
+            proxy,
+        } = self;
+        let address = proxy.address;
+        let mut pings = Pings::open(reactor, backend, address, PACED_TUNNELS, MESSAGE_BYTES)?;
+        let flood = with_flood.then(|| Exchanges::new(address, false));
+        let latencies_ns = pings.run_paced(reactor, backend, trips, PACE, flood)?;
+        Ok(vec![
+            (Metric::P50Us, percentile_us(&latencies_ns, 50)),
+            (Metric::P99Us, percentile_us(&latencies_ns, 99)),
+        ])
     }
 
     fn idle(self, tunnels: usize) -> Result<Vec<Figure>> {
