@@ -35,7 +35,7 @@ const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
 /// How long connections that are closed at the end may take to say so in the log.
 const LAST_WORDS_TIME: Duration = Duration::from_millis(500);
 
-/// What a reception thread yields to relay on the same core.
+/// What a reception thread that does TLS handshakes yields to relay on the same core.
 const NICE: i32 = 10;
 
 /// How far the life of the process has come.
@@ -158,7 +158,7 @@ impl Local {
 /// The system refuses the thread.
 pub fn spawn(setup: Setup) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("reception-{}", setup.index)).spawn(move || {
-        settle(setup.core);
+        settle(&setup);
         let driver = setup.driver;
         if let Err(error) = driver.block_on(run(setup)) {
             tracing::error!(%error, "a reception thread cannot make its ring; it serves nothing");
@@ -166,11 +166,18 @@ pub fn spawn(setup: Setup) -> io::Result<JoinHandle<()>> {
     })
 }
 
-/// Puts the thread beside its relay thread, and behind it: a storm of openings must not delay the
-/// frames of tunnels that are open.
-fn settle(core: Option<usize>) {
-    let pinned = core.map_or(Ok(()), pin_to);
-    if let Err(error) = pinned.and_then(|()| set_nice(NICE)) {
+/// Puts the thread beside its relay thread, and behind it if it does handshakes of a millisecond
+/// each: a storm of them must not delay the frames of tunnels that are open. Without TLS an opening
+/// takes microseconds, and being interrupted by every message costs a fifth more than it saves.
+fn settle(setup: &Setup) {
+    let pinned = setup.core.map_or(Ok(()), pin_to);
+    let does_tls = |(listener, _): &(Arc<Listener>, _)| listener.tls.is_some();
+    let nice = if setup.listeners.iter().any(does_tls) {
+        set_nice(NICE)
+    } else {
+        Ok(())
+    };
+    if let Err(error) = pinned.and(nice) {
         tracing::debug!(%error, "a reception thread runs where and as the system likes");
     }
 }
