@@ -89,6 +89,10 @@ causes! {
     ProxyHeaderMalformed, "proxy-header-malformed", Client;
     /// `require`, and the source is not in `trusted_proxies`.
     UntrustedSource, "untrusted-source", Client;
+    /// The bytes are no ClientHello that can be used.
+    TlsHandshakeFailed, "tls-handshake-failed", Client;
+    /// The ClientHello was not complete within `tls_handshake`.
+    TlsHandshakeTimeout, "tls-handshake-timeout", Client;
     /// The request head was not complete within `request_header`.
     RequestHeaderTimeout, "request-header-timeout", Client;
     /// The client closed in the middle of a request.

@@ -15,7 +15,7 @@ use socket2::Socket as ListeningSocket;
 use tokio::sync::{Semaphore, watch};
 
 use crate::admin::{access_log, diagnostics};
-use crate::config::{Bind, Config, Listener, Mode, Server, Threads};
+use crate::config::{Bind, Config, Listener, Server, Threads};
 use crate::journal::{Cause, Counts, Journal, journal};
 use crate::reception::driver::Driver;
 use crate::reception::listen::{ListenError, UnixPath, listen};
@@ -172,7 +172,7 @@ fn open_listeners(
     let mut unix_paths = Vec::new();
     let mut opened = false;
     for listener in &config.listeners {
-        if listener.tls.is_some() || listener.mode == Mode::Sni {
+        if listener.tls.is_some() {
             tracing::warn!(listener = %listener.name, "not opened: TLS is not in this version yet");
             continue;
         }

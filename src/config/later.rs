@@ -11,8 +11,6 @@ enum When {
     Set,
     /// Unless it is one of these words.
     Not(&'static [&'static str]),
-    /// If it is this word.
-    Is(&'static str),
     /// Unless the table says `kind = "off"`.
     On,
 }
@@ -27,9 +25,7 @@ const LATER: &[(&str, When)] = &[
     ("server.admin_http", When::Set),
     ("log.access", When::Not(&["json", "off"])),
     ("log.target", When::Not(&["stderr"])),
-    ("listener.mode", When::Is("sni")),
     ("listener.tls", When::Set),
-    ("listener.timeouts.tls_handshake", When::Set),
     ("backend.balance", When::Not(&["source", "round_robin"])),
     ("backend.max_queue", When::Set),
     ("backend.timeouts.queue", When::Set),
@@ -85,7 +81,6 @@ fn applies(when: &When, value: &DeValue<'_>) -> bool {
     match when {
         When::Set => true,
         When::Not(words) => !words.contains(&text),
-        When::Is(word) => text == *word,
         When::On => value.get("kind").and_then(|kind| kind.get_ref().as_str()) != Some("off"),
     }
 }

@@ -109,9 +109,10 @@ pub(super) fn refuse(
     request: Option<Box<RequestFacts>>,
     local: &Local,
 ) {
-    if refusal.cause == Cause::Probe {
-        tracing::debug!(listener = %arrival.listener.name, peer = %arrival.peer, "probe");
-        return local.journal.count(Cause::Probe);
+    if refusal.cause == Cause::Probe || refusal.quiet {
+        let (listener, peer) = (&arrival.listener.name, arrival.peer);
+        tracing::debug!(%listener, %peer, cause = refusal.cause.as_str(), "not worth a line");
+        return local.journal.count(refusal.cause);
     }
     let status = match arrival.listener.mode {
         Mode::Http => refusal.status(),

@@ -7,6 +7,7 @@
 //! `upstream::Upstream::connect` -> `thread::Local::hand_over`.
 
 mod arrival;
+mod client_hello;
 mod connection;
 pub mod driver;
 mod exchange;

@@ -1,19 +1,20 @@
-//! `tcp` mode: the connection is a tunnel from its first byte.
+//! `tcp` and `sni` mode: the connection is a tunnel from its first byte.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::arrival::{Arrival, refuse};
+use super::client_hello::{self, UNRECOGNIZED_NAME};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::route::{self, Traits};
 use super::socket::Socket;
 use super::thread::Local;
 use super::upstream::{Upstream, introduce};
-use crate::config::Action;
+use crate::config::{Action, Mode};
 use crate::journal::{Cause, Entry, Subject};
 use crate::relay::{Lease, Start, Timeouts};
 
@@ -23,10 +24,15 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes taken while that is being found out.
 const PROBE_READ_LEN_BYTES: usize = 2048;
 
-/// Serves a connection of `tcp` mode.
-pub(super) async fn serve(arrival: Arrival, origin: Origin, mut inbox: Vec<u8>, local: Rc<Local>) {
+/// Serves a connection of `tcp` or `sni` mode.
+pub(super) async fn serve(
+    arrival: Arrival,
+    mut origin: Origin,
+    mut inbox: Vec<u8>,
+    local: Rc<Local>,
+) {
     let mut subject = arrival.subject(origin.speaker);
-    match open(&arrival, &origin, &mut subject, &mut inbox, &local).await {
+    match open(&arrival, &mut origin, &mut subject, &mut inbox, &local).await {
         Ok((server, timeouts)) => {
             local.journal.write(Entry::Open {
                 subject: subject.clone(),
@@ -42,13 +48,21 @@ pub(super) async fn serve(arrival: Arrival, origin: Origin, mut inbox: Vec<u8>, 
                 lease: Lease(Box::new(arrival.place)),
             });
         }
-        Err(refusal) => refuse(&arrival, subject, refusal, None, &local),
+        Err(refusal) => {
+            let alert = arrival.listener.mode == Mode::Sni && refusal.cause == Cause::NoRoute;
+            refuse(&arrival, subject, refusal, None, &local);
+            // The buffer of a connection that has sent one ClientHello has room for seven bytes.
+            if alert && arrival.socket.send_all(&UNRECOGNIZED_NAME).await.is_ok() {
+                arrival.told.set(true);
+                arrival.socket.close_gently().await;
+            }
+        }
     }
 }
 
 async fn open(
     arrival: &Arrival,
-    origin: &Origin,
+    origin: &mut Origin,
     subject: &mut Subject,
     inbox: &mut Vec<u8>,
     local: &Local,
@@ -56,16 +70,28 @@ async fn open(
     if origin.maybe_probe && inbox.is_empty() {
         await_payload(&arrival.socket, inbox).await?;
     }
+    let mut server_name = None;
+    if arrival.listener.mode == Mode::Sni {
+        let deadline = Instant::now() + arrival.listener.timeouts.tls_handshake;
+        let hello = client_hello::read(&arrival.socket, inbox, deadline).await?;
+        server_name.clone_from(&hello.server_name);
+        origin.tlvs.authority = hello.server_name.or(origin.tlvs.authority.take());
+        // The server has not chosen yet; what the client likes best says the most.
+        origin.tlvs.alpn = hello.alpn.into_iter().next();
+    }
     let traits = Traits {
         client: origin.speaker,
         host: None,
-        server_name: None,
+        server_name: server_name.as_deref(),
         path: None,
         websocket: None,
         scheme: None,
     };
     let Some(Action::Backend(id)) = route::choose(&arrival.listener, &traits) else {
-        return Err(Refusal::new(Cause::NoRoute, "no route takes this client"));
+        return Err(Refusal::new(
+            Cause::NoRoute,
+            "no route takes this client or this server name",
+        ));
     };
     let upstream = upstream(local, id.0)?;
     subject.backend = Some(Arc::clone(&upstream.backend.name));

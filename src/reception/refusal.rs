@@ -17,6 +17,8 @@ pub(super) struct Refusal {
     pub(super) detail: String,
     /// The server that was tried, if any.
     pub(super) server: Option<Arc<str>>,
+    /// Whether it is counted only, because it is a scanner's doing and no operator's concern.
+    pub(super) quiet: bool,
     /// Header lines the answer needs besides.
     extra_lines: &'static [(&'static str, &'static str)],
 }
@@ -29,6 +31,7 @@ impl Refusal {
             cause,
             detail: detail.into(),
             server: None,
+            quiet: false,
             extra_lines: &[],
         }
     }
@@ -45,6 +48,13 @@ impl Refusal {
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub(super) fn server_gone(error: io::Error) -> Self {
         Self::new(Cause::ServerReset, error.to_string())
+    }
+
+    /// Leaves no line in the log.
+    #[must_use]
+    pub(super) fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
     }
 
     /// Names the server that was tried.
@@ -87,6 +97,8 @@ impl Refusal {
             | Cause::ProxyHeaderMalformed
             | Cause::UntrustedSource
             | Cause::RequestIncomplete
+            | Cause::TlsHandshakeFailed
+            | Cause::TlsHandshakeTimeout
             | Cause::Redirected
             | Cause::Responded => None,
         }

@@ -149,6 +149,7 @@ pub(super) fn introduce(
         .destination
         .map_or_else(|| arrived_on.local(), PeerAddr::from);
     let tlvs = Tlvs {
+        alpn: origin.tlvs.alpn.clone(),
         authority: origin.tlvs.authority.clone(),
         unique_id: origin.tlvs.unique_id.clone(),
         ..Tlvs::default()

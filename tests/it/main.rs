@@ -34,6 +34,8 @@ mod real;
 mod rest;
 // Which request goes where.
 mod routing;
+// TLS passed through unopened, routed by server name.
+mod sni;
 // What is refused and never repaired, requests and responses.
 mod strict;
 // Tunnels in tcp mode: bytes, ends, silence.

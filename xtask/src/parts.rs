@@ -24,6 +24,7 @@ pub(crate) const SYSTEM: &[Part] = &[
     part("haproxy", &["haproxy"], &["haproxy", "-v"]),
     part("nginx", &["nginx"], &["nginx", "-v"]),
     part("nodejs", &["nodejs"], &["node", "--version"]),
+    part("openssl", &["openssl"], &["openssl", "version"]),
     part("npm", &["npm"], &["npm", "--version"]),
     part(
         "python",

@@ -27,6 +27,8 @@ pub(crate) enum Part {
     Haproxy,
     /// nginx.
     Nginx,
+    /// OpenSSL's command line.
+    Openssl,
 }
 
 impl Part {
@@ -39,6 +41,7 @@ impl Part {
             Self::Curl => "curl",
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx",
+            Self::Openssl => "openssl",
         }
     }
 
@@ -53,6 +56,7 @@ impl Part {
             Self::Curl => in_path("curl").map(Command::new),
             Self::Haproxy => in_path("haproxy").map(Command::new),
             Self::Nginx => in_path("nginx").map(Command::new),
+            Self::Openssl => in_path("openssl").map(Command::new),
         };
         if found.is_none() {
             self.skip();

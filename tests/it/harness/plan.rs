@@ -50,6 +50,11 @@ impl Plan {
         Self::new("http", server.to_string())
     }
 
+    /// `mode = "sni"` in front of `server`.
+    pub(crate) fn sni(server: SocketAddr) -> Self {
+        Self::new("sni", server.to_string())
+    }
+
     /// `mode = "http"` in front of nothing: the routes are all of it.
     pub(crate) fn routes_only(routes: &str) -> Self {
         Self::new("http", free_addr().to_string()).routes(routes)

@@ -1,0 +1,47 @@
+//! `sni` mode: the ClientHello of a connection whose TLS is passed through unopened.
+
+use tokio::time::{Instant, timeout_at};
+
+use super::refusal::Refusal;
+use super::socket::Socket;
+use crate::journal::Cause;
+use crate::proto::Progress;
+use crate::proto::client_hello::{ClientHello, Malformed, parse};
+
+/// Bytes asked for at once; whatever follows the ClientHello stays in the inbox.
+const READ_LEN_BYTES: usize = 4096;
+
+/// The alert that answers a server name nobody here knows: a fatal unrecognized_name in a plain
+/// record (RFC 8446 sections 5.1 and 6, RFC 6066 section 3).
+pub(super) const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// Reads until `inbox` begins with a whole ClientHello, and leaves it there: it is the server's.
+///
+/// # Errors
+/// The refusal to count. [`Cause::Probe`] for a connection that never spoke leaves no line, nor do
+/// bytes that are no TLS at all.
+pub(super) async fn read(
+    socket: &Socket,
+    inbox: &mut Vec<u8>,
+    deadline: Instant,
+) -> Result<ClientHello, Refusal> {
+    loop {
+        match parse(inbox) {
+            Ok(Progress::Complete { value, .. }) => return Ok(value),
+            Ok(Progress::Partial) => {}
+            Err(rule @ Malformed::NotTls) => return Err(failed(rule.to_string()).quiet()),
+            Err(rule) => return Err(failed(rule.to_string())),
+        }
+        match timeout_at(deadline, socket.recv_onto(inbox, READ_LEN_BYTES)).await {
+            Ok(Ok(1..)) => {}
+            Ok(_) | Err(_) if inbox.is_empty() => return Err(Refusal::new(Cause::Probe, "")),
+            Ok(Ok(0)) => return Err(failed("the client closed inside its ClientHello")),
+            Ok(Err(error)) => return Err(Refusal::client_gone(error)),
+            Err(_) => return Err(Refusal::new(Cause::TlsHandshakeTimeout, "")),
+        }
+    }
+}
+
+fn failed(rule: impl Into<String>) -> Refusal {
+    Refusal::new(Cause::TlsHandshakeFailed, rule)
+}
