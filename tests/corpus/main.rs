@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+mod client_hello;
 mod head;
 mod proxy;
 
@@ -17,6 +18,11 @@ fn proxy_headers() -> io::Result<()> {
 fn http_heads() -> io::Result<()> {
     // One change turns letters, digits, spaces and line ends into what they must not be.
     replay("head", &[0x20], head::check)
+}
+
+#[test]
+fn client_hellos() -> io::Result<()> {
+    replay("client_hello", &[0x01, 0x80, 0xFF], client_hello::check)
 }
 
 /// Files of the folder `head` that say in their name what becomes of them: `SECTION-RULE.VERDICT`
