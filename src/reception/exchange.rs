@@ -237,7 +237,7 @@ impl<'a> Exchange<'a> {
     async fn forward(&mut self, id: usize, kept: &mut Kept) -> Result<Ended, Refusal> {
         let upstream = upstream(self.client.local, id)?;
         self.subject.backend = Some(Arc::clone(&upstream.backend.name));
-        self.transfer.upload().check_length()?;
+        self.transfer.upload().begin()?;
         let place = upstream.turn(self.facts.client)?;
         let wants_header = upstream
             .backend
@@ -313,6 +313,7 @@ impl<'a> Exchange<'a> {
             self.server_hop(upstream),
             &mut out,
         );
+        out.extend_from_slice(self.transfer.upload().ready());
         let silence = upstream.backend.timeouts.response;
         let running = self.transfer.run(&server, &out, client.limits, silence);
         let outcome = running.await;

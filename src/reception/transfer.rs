@@ -164,8 +164,9 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Sends `head` (with what stands before it) and the request's body to the server, and the
-    /// server's answer to the client. `silence` is how long both sides may let us wait.
+    /// Sends `head` (with what stands before it and what has come behind it) and the rest of the
+    /// request's body to the server, and the server's answer to the client. `silence` is how long
+    /// both sides may let us wait.
     ///
     /// # Errors
     /// What went wrong first, and on which side; [`Transfer::is_answered`] tells whether an answer

@@ -29,6 +29,8 @@ pub(super) struct Upload<'a> {
     state: RefCell<State>,
     /// What came behind the request's head and has not been looked at.
     early: Cell<&'a [u8]>,
+    /// What of it is body and has not been sent.
+    ready: Cell<&'a [u8]>,
     /// Whether the client waits for a 100 (Continue) that it has not got.
     awaits_continue: Cell<bool>,
     bytes_in: Cell<u64>,
@@ -65,6 +67,7 @@ impl<'a> Upload<'a> {
                 rest: Vec::new(),
             }),
             early: Cell::new(early),
+            ready: Cell::new(&[]),
             awaits_continue: Cell::new(awaits_continue),
             bytes_in: Cell::new(0),
             sent: Cell::new(false),
@@ -108,15 +111,25 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Checks an announced length against `max_body`.
+    /// Looks at what has come already, so that a request that is broken by then, or too long, does
+    /// not reach a server.
     ///
     /// # Errors
-    /// [`Cause::BodyTooLarge`].
-    pub(super) fn check_length(&self) -> Result<(), Refusal> {
-        match self.framing {
-            Framing::Length(len) => self.check_content(len),
-            Framing::None | Framing::Chunked | Framing::UntilClose => Ok(()),
+    /// [`Cause::BodyTooLarge`], or [`Cause::BadRequest`] for chunks that break a rule.
+    pub(super) fn begin(&self) -> Result<(), Refusal> {
+        if let Framing::Length(len) = self.framing {
+            self.check_content(len)?;
         }
+        let part = self.take(self.early.take())?;
+        self.check_content(self.state.borrow().content)?;
+        self.ready.set(part);
+        Ok(())
+    }
+
+    /// Returns the part of the body that [`Upload::begin`] found, once; it is the first to be sent.
+    #[must_use]
+    pub(super) fn ready(&self) -> &'a [u8] {
+        self.ready.take()
     }
 
     fn check_content(&self, len: u64) -> Result<(), Refusal> {
@@ -129,8 +142,8 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Sends the body to `server`, noting in `active` when a part of it moved. `silence` is how long
-    /// the client may let us wait.
+    /// Sends what is to come of the body to `server`, noting in `active` when a part of it moved.
+    /// `silence` is how long the client may let us wait.
     ///
     /// # Errors
     /// What went wrong, and on which side.
@@ -140,9 +153,6 @@ impl<'a> Upload<'a> {
         silence: Duration,
         active: &Cell<Instant>,
     ) -> Result<(), Refusal> {
-        let early = self.early.take();
-        let part = self.take(early)?;
-        server.send_all(part).await.map_err(Refusal::server_gone)?;
         let mut buffer = Vec::new();
         while !self.state.borrow().body.is_done() {
             consume_budget().await;
@@ -161,6 +171,7 @@ impl<'a> Upload<'a> {
                 Err(_) => return Err(Refusal::new(Cause::BodyTimeout, "the body stopped coming")),
             };
             let part = self.take(&buffer)?;
+            self.check_content(self.state.borrow().content)?;
             server.send_all(part).await.map_err(Refusal::server_gone)?;
         }
         self.sent.set(true);
@@ -200,7 +211,6 @@ impl<'a> Upload<'a> {
             .advance(input)
             .map_err(|error| Refusal::new(Cause::BadRequest, error.to_string()))?;
         state.content += advance.content;
-        self.check_content(state.content)?;
         // `used` is at most the length of `input`.
         let (part, rest) = input.split_at_checked(advance.used).unwrap_or_default();
         if !part.is_empty() {

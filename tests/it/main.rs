@@ -14,12 +14,16 @@ mod harness;
 
 // What happens to bad input: nothing, to anybody else.
 mod abuse;
+// The corpus of request heads in front of real servers.
+mod agreement;
 // The proxy's own answers: each status, its framing and its cause.
 mod answers;
 // check, doctor, demo, usage errors.
 mod command;
 // X-Forwarded-*, X-Real-IP, and every other header line left alone.
 mod forwarding;
+// Many requests on one connection, on both sides.
+mod keep_alive;
 // Access lines: what they say and when.
 mod log;
 // The PROXY protocol in front of the client's bytes.
