@@ -171,7 +171,7 @@ impl Clients for Paced<'_> {
         }
     }
 
-    fn on_turn(&mut self) -> Result<Duration> {
+    fn on_turn(&mut self) -> Result<()> {
         let now = Instant::now();
         while self.due_at <= now && self.trips > 0 {
             self.due_at += self.pace;
@@ -181,7 +181,7 @@ impl Clients for Paced<'_> {
                 self.pings.start_trip(self.turn)?;
             }
         }
-        Ok(self.due_at.saturating_duration_since(now))
+        Ok(())
     }
 
     fn is_finished(&self, _: &Backend) -> bool {
