@@ -202,6 +202,9 @@ pub(super) fn save(path: &Path, remarks: &[String], rows: &[Row]) -> Result<()> 
         let (work, subject, metric) = (work.name(), subject.name(), metric.name());
         let _ = writeln!(text, "{work},{round},{subject},{metric},{value:.4}");
     }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
     fs::write(path, text).with_context(|| path.display().to_string())
 }
 
