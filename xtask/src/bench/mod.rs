@@ -68,6 +68,9 @@ pub(crate) struct Options {
     /// Core of clients and backend.
     #[arg(long, default_value_t = 1)]
     load_core: usize,
+    /// TCP congestion control in the benchmark's own network namespace.
+    #[arg(long, value_name = "NAME", default_value = "cubic")]
+    congestion_control: String,
     /// Where the raw rows go, as CSV.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -130,7 +133,7 @@ fn compare(top: &Path, options: &Options) -> Result<()> {
         amounts,
     };
     let mut remarks = remarks(&setup, rounds, &options.without)?;
-    remarks.push(network::enter()?);
+    remarks.push(network::enter(&options.congestion_control)?);
     for remark in &remarks {
         println!("{remark}");
     }

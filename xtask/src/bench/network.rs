@@ -12,7 +12,6 @@ use nix::sched::{CloneFlags, unshare};
 
 /// What differs between distributions, set to the defaults of the kernel.
 const SETTINGS: &[(&str, &str)] = &[
-    ("tcp_congestion_control", "cubic"),
     ("tcp_rmem", "4096 131072 6291456"),
     ("tcp_wmem", "4096 16384 4194304"),
     ("ip_local_port_range", "10000 65000"),
@@ -23,7 +22,7 @@ const SETTINGS: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// A namespace that was made and could not be set up.
-pub(super) fn enter() -> Result<String> {
+pub(super) fn enter(congestion_control: &str) -> Result<String> {
     match unshare(CloneFlags::CLONE_NEWNET) {
         Ok(()) => {}
         Err(Errno::EPERM) => {
@@ -40,9 +39,12 @@ pub(super) fn enter() -> Result<String> {
         status.context("run ip (iproute2)")?.success(),
         "ip link set lo up"
     );
-    for (name, value) in SETTINGS {
+    let chosen = [("tcp_congestion_control", congestion_control)];
+    for (name, value) in SETTINGS.iter().chain(&chosen) {
         let path = format!("/proc/sys/net/ipv4/{name}");
         fs::write(&path, value).context(path)?;
     }
-    Ok("network namespace of its own, cubic".to_owned())
+    Ok(format!(
+        "network namespace of its own, {congestion_control}"
+    ))
 }
