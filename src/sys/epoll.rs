@@ -66,7 +66,12 @@ impl Epoll {
             let ms = timeout.as_micros().div_ceil(1000);
             EpollTimeout::try_from(ms).unwrap_or(EpollTimeout::MAX)
         });
-        let count = match self.epoll.wait(&mut self.events, timeout) {
+        let waited = match self.epoll.wait(&mut self.events, timeout) {
+            // A wait that a stop of the process cut short did not look at what came meanwhile.
+            Err(Errno::EINTR) => self.epoll.wait(&mut self.events, EpollTimeout::ZERO),
+            waited => waited,
+        };
+        let count = match waited {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,
             Err(errno) => return Err(errno.into()),

@@ -115,11 +115,10 @@ impl Ring {
                 self.ring.submitter().submit_with_args(1, &args)
             }
         };
-        if let Err(error) = entered {
-            let passing = [libc::ETIME, libc::EINTR, libc::EBUSY, libc::EAGAIN];
-            if !error.raw_os_error().is_some_and(|e| passing.contains(&e)) {
-                return Err(error);
-            }
+        if !passes(entered)? && self.ring.completion().is_empty() {
+            // A wait that was given up did not look last at what came meanwhile: a thread that was
+            // held up would take a timer for silence.
+            passes(self.enter_without_wait())?;
         }
         let completions = self.ring.completion();
         notices.extend(completions.filter_map(|done| notice(&done)));
@@ -146,6 +145,17 @@ impl Ring {
         // SAFETY: as above.
         let pushed = unsafe { self.ring.submission().push(entry) };
         pushed.map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))
+    }
+}
+
+/// Tells whether a wait came to its end; one that a time, a signal or want of memory cut short did
+/// not, and is no error.
+fn passes(entered: io::Result<usize>) -> io::Result<bool> {
+    let passing = [libc::ETIME, libc::EINTR, libc::EBUSY, libc::EAGAIN];
+    match entered {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error().is_some_and(|e| passing.contains(&e)) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
