@@ -9,6 +9,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::arrival::{Arrival, refuse};
+use super::driver::until;
 use super::exchange::{self, Began, Client, End, Next, Tunnel};
 use super::head_reader::{HeadError, READ_LEN_BYTES, read_head};
 use super::kept::Kept;
@@ -120,7 +121,7 @@ async fn serve_request(
         arrival, limits, ..
     } = client;
     let reading = read_request(&arrival.socket, &mut inbox, limits);
-    let read = match timeout_at(deadline, reading).await {
+    let read = match until(deadline, reading).await {
         Ok(read) => read,
         Err(_) if inbox.is_empty() => Err(Refusal::new(Cause::Probe, "")),
         Err(_) => Err(Refusal::new(

@@ -9,15 +9,17 @@ use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use io_uring::{cqueue, opcode, squeue, types};
 use nix::sys::socket::{Shutdown, shutdown};
 use tokio::io::unix::AsyncFd;
-use tokio::task::LocalSet;
+use tokio::task::{LocalSet, yield_now};
+use tokio::time::error::Elapsed;
 use tokio::time::sleep;
+use tokio::time::{Instant, timeout_at};
 use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
 use crate::sys::async_fd;
@@ -59,6 +61,31 @@ impl Driver {
             }
         }
     }
+}
+
+/// Turns of the executor until it knows what the kernel knew when a time was over: one for the ring
+/// or epoll to be read, one for what waits behind it, one to spare.
+const LAST_TURNS: usize = 3;
+
+/// Waits for `future` until `deadline`; what was there in time counts, however late this thread
+/// comes to look (a busy machine, a stopped process).
+///
+/// # Errors
+/// The time is over and `future` has nothing.
+pub(super) async fn until<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    let elapsed = match timeout_at(deadline, &mut future).await {
+        Ok(output) => return Ok(output),
+        Err(elapsed) => elapsed,
+    };
+    for _ in 0..LAST_TURNS {
+        yield_now().await;
+        let last_look = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+        if let Poll::Ready(output) = last_look {
+            return Ok(output);
+        }
+    }
+    Err(elapsed)
 }
 
 /// What to wait for.

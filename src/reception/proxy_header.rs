@@ -4,8 +4,9 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use super::driver::until;
 use super::refusal::Refusal;
 use super::socket::Socket;
 use crate::config::{Listener, ProxyProtocol};
@@ -88,7 +89,7 @@ pub(super) async fn read(
     };
     for depth in 0..STACK_LEN_MAX {
         let needed = required && depth == 0;
-        match timeout_at(deadline, next_header(socket, inbox)).await {
+        match until(deadline, next_header(socket, inbox)).await {
             Ok(Ok(Found::Header(header))) => origin.believe(*header),
             Ok(Ok(Found::Payload)) if needed => {
                 return Err(Refusal::new(

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::driver::until;
 use super::head_reader::{HeadError, read_head};
 use super::refusal::Refusal;
 use super::socket::Socket;
@@ -277,7 +278,7 @@ impl<'a> Transfer<'a> {
             tokio::pin!(reading);
             loop {
                 let deadline = self.active.get() + silence;
-                match timeout_at(deadline, &mut reading).await {
+                match until(deadline, &mut reading).await {
                     Ok(read) => break Some(read),
                     Err(_) if self.active.get() + silence > Instant::now() => {}
                     Err(_) => break None,
@@ -386,7 +387,7 @@ impl<'a> Transfer<'a> {
     ) -> Result<usize, Refusal> {
         buffer.clear();
         let receiving = server.recv_onto(buffer, BUFFER_LEN_BYTES);
-        match timeout_at(Instant::now() + silence, receiving).await {
+        match until(Instant::now() + silence, receiving).await {
             Ok(received) => received.map_err(Refusal::server_gone),
             Err(_) => Err(Refusal::new(
                 Cause::ResponseTimeout,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout_at};
 
+use super::driver::until;
 use super::refusal::Refusal;
 use super::socket::Socket;
 use super::transfer::BUFFER_LEN_BYTES;
@@ -160,7 +161,7 @@ impl<'a> Upload<'a> {
             buffer.clear();
             let deadline = Instant::now() + silence;
             let receiving = self.client.recv_onto(&mut buffer, BUFFER_LEN_BYTES);
-            match timeout_at(deadline, receiving).await {
+            match until(deadline, receiving).await {
                 Ok(Ok(0)) => {
                     return Err(Refusal::new(
                         Cause::RequestIncomplete,

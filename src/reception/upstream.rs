@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Type};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
-use super::driver::{Driver, Interest};
+use super::driver::{Driver, Interest, until};
 use super::listen::{NOTSENT_LEN_BYTES, RECEIVE_LEN_BYTES};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
@@ -125,7 +125,7 @@ impl Upstream {
             found.ok_or_else(|| Refusal::new(Cause::InternalError, "there is no such server"))?;
         let deadline = Instant::now() + self.backend.timeouts.connect;
         let opening = open(address, driver);
-        let refusal = match timeout_at(deadline, opening).await {
+        let refusal = match until(deadline, opening).await {
             Ok(Ok(socket)) => return Ok((socket, server)),
             Ok(Err(error)) => Refusal::new(cause_of(&error), format!("connect: {error}")),
             Err(_) => Refusal::new(Cause::ConnectTimeout, ""),

@@ -233,7 +233,7 @@ fn a_crowd_that_came_at_once_is_served() {
 /// nobody comes after them.
 pub(crate) fn serve_crowd(proxy: &Proxy) {
     proxy.settled_descriptors();
-    proxy.signal(Signal::SIGSTOP);
+    proxy.freeze();
     let mut crowd: Vec<Peer> = (0..400).map(|_| proxy.connect()).collect();
     for client in &mut crowd {
         client.send("x");
@@ -547,4 +547,47 @@ fn a_log_that_nobody_reads_holds_up_neither_connections_nor_the_end() {
     }
     proxy.signal(Signal::SIGTERM);
     assert_eq!(proxy.wait_exit(), Some(0));
+}
+
+/// How long a process is held up where its time-outs are shorter.
+const HELD_UP: Duration = Duration::from_millis(700);
+
+/// Holds the process up, as a busy machine does, while `meanwhile` happens and time-outs pass.
+fn hold_up(proxy: &Proxy, meanwhile: impl FnOnce()) {
+    proxy.freeze();
+    meanwhile();
+    std::thread::sleep(HELD_UP);
+    proxy.signal(Signal::SIGCONT);
+}
+
+#[test]
+fn a_process_that_was_held_up_looks_before_it_blames() {
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr())
+        .listener_keys("proxy_protocol = \"require\"\ntrusted_proxies = [\"127.0.0.1\"]")
+        .listener_timeouts("proxy_header = \"500ms\"\nrequest_header = \"500ms\"")
+        .backend_timeouts("response = \"500ms\"\ntunnel_idle = \"500ms\"")
+        .start();
+    let mut client = proxy.connect();
+    client.send("PROXY TCP4 203.0.113.7 ");
+    hold_up(&proxy, || {
+        client.send("192.0.2.1 1 2\r\nGET / HTTP/1.1\r\n");
+    });
+    hold_up(&proxy, || client.send("Host: x\r\n\r\n"));
+    let mut server = origin.accept();
+    server.read_head();
+    hold_up(&proxy, || server.send(http::ok("in time")));
+    assert_eq!(http::read_answer(&mut client).text(), "in time");
+
+    let mut client = proxy.connect();
+    client.send("PROXY UNKNOWN\r\n".to_owned() + &websocket::request("x", "/", ""));
+    let mut server = origin.accept();
+    websocket::accept(&mut server);
+    client.read_head();
+    for _ in 0..2 {
+        hold_up(&proxy, || server.send("in time"));
+        client.expect("in time");
+        client.send("too");
+        server.expect("too");
+    }
 }

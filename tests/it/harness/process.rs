@@ -198,6 +198,22 @@ impl Proxy {
         kill(Pid::from_raw(self.pid().try_into().unwrap()), signal).unwrap();
     }
 
+    /// Stops the process and waits until every thread of it stands still; SIGCONT lets it go on.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        eventually("every thread stands still", || {
+            let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+            threads.filter_map(Result::ok).all(|thread| {
+                let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+                // The state comes behind the name, which may hold anything.
+                let state = stat
+                    .rsplit_once(')')
+                    .and_then(|(_, rest)| rest.trim().chars().next());
+                matches!(state, Some('T') | None)
+            })
+        });
+    }
+
     /// Waits for the end of the process and returns its exit code; none = killed by a signal.
     pub(crate) fn wait_exit(&mut self) -> Option<i32> {
         let started = Instant::now();
