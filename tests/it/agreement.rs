@@ -28,7 +28,8 @@ struct Server {
     /// The file it logs to; none = standard output.
     log: Option<PathBuf>,
     said: Vec<String>,
-    /// Files that it answers with a 400 of its own, and closes: stricter than the RFCs.
+    /// Files that it may answer with a 400 of its own, and close: stricter than the RFCs, in some of
+    /// its versions.
     stricter: &'static [&'static str],
     _dir: TempDir,
 }
@@ -43,7 +44,12 @@ impl Server {
             addr,
             log: None,
             said: Vec::new(),
-            stricter: &[],
+            stricter: &[
+                "9112-3.1-method-_______________.ok",
+                "9112-3.1-method-get.ok",
+                "9112-6.1-chunked-ows.ok",
+                "9112-7.1-extension-spaces.ok",
+            ],
             _dir: TempDir::new().unwrap(),
         })
     }
@@ -189,10 +195,15 @@ fn check(server: Option<Server>) {
             continue;
         }
         accepted += 1;
-        let lines = server.understood(answers.len());
         if answers.iter().any(|(status, _)| *status == 400) {
             stricter.push(name.clone());
+            if server.log.is_none() {
+                // The application never heard of it, and nothing behind it was served.
+                assert_eq!(answers.len(), 1, "{name}: {answers:?}");
+                continue;
+            }
         }
+        let lines = server.understood(answers.len());
         let last = lines.last().unwrap_or_else(|| panic!("{name}: no request"));
         let marks = lines.iter().filter(|line| line.contains(MARKED)).count();
         match marks {
@@ -205,7 +216,8 @@ fn check(server: Option<Server>) {
             count => assert_eq!((count, lines.len()), (0, 1), "{name}: {lines:?}"),
         }
     }
-    assert_eq!(stricter, server.stricter);
+    let unexpected = |name: &&String| !server.stricter.contains(&name.as_str());
+    assert_eq!(stricter.iter().find(unexpected), None);
     assert!(
         refused >= REFUSED_MIN && accepted >= ACCEPTED_MIN,
         "{refused} {accepted}"
