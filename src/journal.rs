@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::proto::addr::PeerAddr;
 
-/// Entries that may wait for the writer; at about 300 bytes each this is 20 MB at the worst.
+/// Entries that may wait for the writer; at about 400 bytes each this is 26 MB at the worst.
 const QUEUE_LEN_MAX: usize = 65_536;
 
 /// Who ended a connection, or whose fault it was.
@@ -261,7 +261,8 @@ pub enum Entry {
 /// The sending end: cheap to clone, one per thread.
 #[derive(Debug, Clone)]
 pub struct Journal {
-    queue: SyncSender<Entry>,
+    /// Boxed, because the queue keeps the room of every entry it has ever held.
+    queue: SyncSender<Box<Entry>>,
     shared: Arc<Counts>,
 }
 
@@ -290,7 +291,7 @@ impl Counts {
 
 /// Makes a journal; the receiver is for the writer's thread.
 #[must_use]
-pub fn journal() -> (Journal, Receiver<Entry>) {
+pub fn journal() -> (Journal, Receiver<Box<Entry>>) {
     let (queue, entries) = sync_channel(QUEUE_LEN_MAX);
     let by_cause = Cause::ALL.iter().map(|_| AtomicU64::new(0)).collect();
     let shared = Arc::new(Counts {
@@ -309,7 +310,7 @@ impl Journal {
             | Entry::Request { cause, .. }
             | Entry::Refused { cause, .. } => self.count(*cause),
         }
-        if self.queue.try_send(entry).is_err() {
+        if self.queue.try_send(Box::new(entry)).is_err() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -24,14 +24,14 @@ const COLLECT_TIME: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// The system refuses the thread.
-pub fn spawn(entries: Receiver<Entry>, format: AccessFormat) -> io::Result<JoinHandle<()>> {
+pub fn spawn(entries: Receiver<Box<Entry>>, format: AccessFormat) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name("access-log".to_owned())
         .spawn(move || write_all(&entries, format, io::stderr()))
 }
 
 /// Writes entries as they come; what waits together is written together.
-fn write_all(entries: &Receiver<Entry>, format: AccessFormat, target: impl Write) {
+fn write_all(entries: &Receiver<Box<Entry>>, format: AccessFormat, target: impl Write) {
     let mut target = BufWriter::with_capacity(BUFFER_LEN_BYTES, target);
     while let Ok(entry) = entries.recv() {
         write_line(&entry, format, &mut target);

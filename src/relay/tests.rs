@@ -40,7 +40,7 @@ fn on_both(test: impl Fn(&Bench)) {
 
 struct Bench {
     handle: Handle,
-    entries: Receiver<Entry>,
+    entries: Receiver<Box<Entry>>,
 }
 
 struct Ended {
@@ -105,7 +105,7 @@ impl Bench {
     }
 
     fn ended(&self) -> Ended {
-        match self.entries.recv_timeout(SOON).unwrap() {
+        match *self.entries.recv_timeout(SOON).unwrap() {
             Entry::Close {
                 cause,
                 bytes_in,
