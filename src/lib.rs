@@ -9,6 +9,7 @@
 //! | [`sys`] | all unsafe code: ring, epoll, sockets, pipes, probes |
 //! | [`balance`] | pure: chooses a server from load and clock that are passed in |
 //! | [`journal`] | closed vocabulary of ends and the bounded queue of log entries |
+//! | [`tls`] | certificates, handshakes, records; no sockets |
 //! | [`config`] | TOML in, only legal values out |
 //! | [`relay`] | established tunnels: a pure state machine and the loop that drives it |
 //! | [`admin`] | what operators read: access log, doctor, demo page |
@@ -27,3 +28,4 @@ pub mod relay;
 pub mod server;
 #[allow(unsafe_code, reason = "the one module that may: DESIGN of the project")]
 pub mod sys;
+pub mod tls;

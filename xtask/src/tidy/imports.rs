@@ -11,8 +11,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("balance", &["proto"]),
     ("journal", &["proto"]),
-    ("config", &["proto"]),
     ("tls", &["proto"]),
+    ("config", &["proto", "tls"]),
     ("relay", &["journal", "proto", "sys", "tls"]),
     (
         "admin",

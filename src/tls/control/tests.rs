@@ -1,0 +1,247 @@
+//! Sessions against rustls's own client: data, KeyUpdates both ways, ends, and floods.
+
+use super::*;
+use crate::tls::record::whole_record;
+use crate::tls::testing::{Peer, offer, server};
+use rustls::SupportedProtocolVersion;
+use rustls::version::{TLS12, TLS13};
+
+fn opened(version: &'static SupportedProtocolVersion) -> (Peer, Session) {
+    let mut peer = Peer::new(version, "localhost");
+    let session = peer.open(&server(offer())).session;
+    (peer, session)
+}
+
+/// Opens every record in `bytes`; returns the data, and how the last one ended it.
+fn read(session: &mut Session, bytes: &mut [u8]) -> (Vec<u8>, Result<Content, Fault>) {
+    let mut data = Vec::new();
+    let mut rest = bytes;
+    let mut last = Ok(Content::Nothing);
+    while let Some(len) = whole_record(rest).unwrap() {
+        let (record, tail) = rest.split_at_mut(len);
+        last = session.open(record);
+        match &last {
+            Ok(Content::Data(place)) => data.extend_from_slice(&record[place.clone()]),
+            Ok(Content::Nothing) => {}
+            Ok(Content::CloseNotify) | Err(_) => break,
+        }
+        rest = tail;
+    }
+    (data, last)
+}
+
+fn seal(session: &mut Session, data: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; sealed_len_max(data.len())];
+    let len = session.seal(data, &mut out).unwrap();
+    out.truncate(len);
+    out
+}
+
+#[test]
+fn data_goes_both_ways_and_at_rest_nothing_is_lost() {
+    for version in [&TLS12, &TLS13] {
+        let (mut peer, mut session) = opened(version);
+        for len in [1, 1000, 16_384, 16_385, 60_000] {
+            let text = vec![b'x'; len];
+            let sealed = seal(&mut session, &text);
+            assert!(sealed.len() <= sealed_len_max(len));
+            peer.give_bytes(&sealed);
+            assert_eq!(peer.hear(), text);
+            session.rest();
+            peer.say(&text);
+            let (data, _) = read(&mut session, &mut peer.take_bytes());
+            assert_eq!(data, text);
+        }
+    }
+}
+
+#[test]
+fn key_updates_go_both_ways() {
+    let (mut peer, mut session) = opened(&TLS13);
+    for round in 0..5 {
+        peer.say(b"before");
+        peer.connection.refresh_traffic_keys().unwrap();
+        peer.say(b"after");
+        let (data, last) = read(&mut session, &mut peer.take_bytes());
+        assert_eq!(
+            (&*data, last),
+            (&b"beforeafter"[..], Ok(Content::Data(5..10)))
+        );
+        assert!(session.owes_key_update(), "round {round}");
+        let mut out = [0; 100];
+        let len = session.seal_key_update(&mut out).unwrap();
+        let answer = [&out[..len], &seal(&mut session, b"new keys")].concat();
+        peer.give_bytes(&answer);
+        assert_eq!(peer.hear(), b"new keys");
+    }
+}
+
+/// A session seen from the client's end, so that it can say what rustls's client never says.
+fn mirrored(version: &'static SupportedProtocolVersion) -> (Sealer, Session) {
+    let (mut peer, session) = opened(version);
+    let keys = loop {
+        // Everything said so far is in the sequence number.
+        let _ = peer.take_bytes();
+        let secrets = peer.connection.dangerous_extract_secrets().unwrap();
+        let version = if version == &TLS13 {
+            Version::Tls13
+        } else {
+            Version::Tls12
+        };
+        break Keys::new(version, secrets.tx.0, &secrets.tx.1).unwrap();
+    };
+    (Sealer::new(keys), session)
+}
+
+fn record(sealer: &mut Sealer, kind: ContentType, payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; payload.len() + OVERHEAD_LEN_MAX];
+    let len = sealer.seal(kind, payload, &mut out).unwrap();
+    out.truncate(len);
+    out
+}
+
+#[test]
+fn a_key_update_that_asks_is_owed_once() {
+    let (mut sealer, mut session) = mirrored(&TLS13);
+    let mut update = record(&mut sealer, ContentType::Handshake, &[24, 0, 0, 1, 1]);
+    assert_eq!(session.open(&mut update), Ok(Content::Nothing));
+    assert!(session.owes_key_update());
+    seal(&mut session, b"x");
+    assert!(!session.owes_key_update());
+}
+
+#[test]
+fn control_records_mean_what_they_should() {
+    use ContentType::{Alert as A, Data, Handshake as H};
+    let rows: [(_, _, &[u8], Result<Content, Fault>); 13] = [
+        (&TLS13, A, &[1, 0], Ok(Content::CloseNotify)),
+        (&TLS12, A, &[1, 0], Ok(Content::CloseNotify)),
+        (&TLS13, A, &[1, 90], Ok(Content::Nothing)),
+        (&TLS12, A, &[1, 41], Ok(Content::Nothing)),
+        (&TLS13, A, &[1, 41], Err(Fault::PeerAlert(41))),
+        (&TLS13, A, &[2, 20], Err(Fault::PeerAlert(20))),
+        (
+            &TLS13,
+            A,
+            &[2],
+            Err(Fault::Message("an alert of a wrong length")),
+        ),
+        (
+            &TLS13,
+            H,
+            &[24, 0, 0, 1, 7],
+            Err(Fault::Message(
+                "a KeyUpdate that asks for something unknown",
+            )),
+        ),
+        (
+            &TLS13,
+            H,
+            &[24, 0, 0],
+            Err(Fault::Record(RecordError::UnexpectedType)),
+        ),
+        (
+            &TLS13,
+            H,
+            &[],
+            Err(Fault::Record(RecordError::UnexpectedType)),
+        ),
+        (
+            &TLS13,
+            H,
+            &[1, 0, 0, 0],
+            Err(Fault::Record(RecordError::UnexpectedType)),
+        ),
+        (&TLS12, H, &[1, 0, 0, 0], Err(Fault::Renegotiation)),
+        (&TLS12, Data, &[], Ok(Content::Nothing)),
+    ];
+    for (version, kind, payload, expected) in rows {
+        let (mut sealer, mut session) = mirrored(version);
+        let mut bytes = record(&mut sealer, kind, payload);
+        assert_eq!(
+            session.open(&mut bytes),
+            expected,
+            "{version:?} {kind:?} {payload:?}"
+        );
+    }
+}
+
+#[test]
+fn some_empty_records_pass_and_a_flood_does_not() {
+    for version in [&TLS12, &TLS13] {
+        let (mut sealer, mut session) = mirrored(version);
+        for _ in 0..2 {
+            for _ in 0..EMPTY_RECORDS_MAX {
+                let mut empty = record(&mut sealer, ContentType::Data, b"");
+                assert_eq!(session.open(&mut empty), Ok(Content::Nothing));
+            }
+            let mut data = record(&mut sealer, ContentType::Data, b"x");
+            assert!(matches!(session.open(&mut data), Ok(Content::Data(_))));
+        }
+        for _ in 0..EMPTY_RECORDS_MAX {
+            let mut empty = record(&mut sealer, ContentType::Data, b"");
+            assert_eq!(session.open(&mut empty), Ok(Content::Nothing));
+        }
+        let mut empty = record(&mut sealer, ContentType::Data, b"");
+        assert_eq!(session.open(&mut empty), Err(Fault::Flood));
+    }
+}
+
+#[test]
+fn warnings_are_rate_limited() {
+    let (mut sealer, mut session) = mirrored(&TLS13);
+    for nth in 0..=CONTROL_RECORDS_MAX {
+        let mut warning = record(&mut sealer, ContentType::Alert, &[1, 90]);
+        let expected = if nth < CONTROL_RECORDS_MAX {
+            Ok(Content::Nothing)
+        } else {
+            Err(Fault::Flood)
+        };
+        assert_eq!(session.open(&mut warning), expected, "{nth}");
+    }
+}
+
+#[test]
+fn key_updates_are_rate_limited() {
+    let (mut peer, mut session) = opened(&TLS13);
+    for _ in 0..=CONTROL_RECORDS_MAX {
+        peer.connection.refresh_traffic_keys().unwrap();
+    }
+    let (_, last) = read(&mut session, &mut peer.take_bytes());
+    assert_eq!(last, Err(Fault::Flood));
+}
+
+#[test]
+fn the_peer_understands_our_ends() {
+    for version in [&TLS12, &TLS13] {
+        let (mut peer, mut session) = opened(version);
+        let mut out = [0; 100];
+        let len = session.seal_alert(Alert::CloseNotify, &mut out).unwrap();
+        peer.give_bytes(&out[..len]);
+        let state = peer.connection.process_new_packets().unwrap();
+        assert!(state.peer_has_closed());
+        let (mut peer, mut session) = opened(version);
+        let len = session.seal_alert(Alert::BadRecordMac, &mut out).unwrap();
+        peer.give_bytes(&out[..len]);
+        let error = peer.connection.process_new_packets().unwrap_err();
+        assert!(error.to_string().contains("BadRecordMac"), "{error}");
+    }
+}
+
+#[test]
+fn keys_that_are_nearly_used_up_are_changed_where_that_is_possible() {
+    let (mut peer, mut session) = opened(&TLS13);
+    session.sealer.skip_to_last(RECORDS_LEFT_TO_UPDATE);
+    // The peer cannot follow the jump; what counts is that a KeyUpdate came first and the number
+    // began again.
+    let sealed = seal(&mut session, b"x");
+    let first = whole_record(&sealed).unwrap();
+    assert!(first.is_some_and(|len| len < sealed.len()), "no KeyUpdate");
+    assert!(session.sealer.records_left() > RECORDS_LEFT_TO_UPDATE);
+    drop(peer.take_bytes());
+    let (_, mut session) = opened(&TLS12);
+    session.sealer.skip_to_last(1);
+    seal(&mut session, b"x");
+    let mut out = [0; 100];
+    assert_eq!(session.seal(b"x", &mut out), Err(Fault::KeysUsedUp));
+}

@@ -1,0 +1,229 @@
+//! The opening of a connection as a pure driver over rustls: bytes in, bytes out, until a
+//! [`Session`] is there.
+//!
+//! rustls is given whole records one by one, so whatever follows the client's last handshake record
+//! is still ours when the keys leave rustls: it goes to [`super::control`] next, not into loss.
+
+use std::sync::Arc;
+
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
+use rustls::{Error, HandshakeKind, ServerConfig};
+use rustls_pki_types::CertificateDer;
+
+use super::control::{Alert, Session};
+use super::record::{ContentType, Keys, RecordError, Version, whole_record};
+
+/// Handshake records one client may send; a hello in tiny fragments is legal, a thousand are not.
+const RECORDS_MAX: u32 = 256;
+
+/// Why a handshake came to nothing. What the peer is to be told is in the outbox.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Failure {
+    /// The peer does not speak TLS.
+    #[error("the client does not speak TLS")]
+    NotTls,
+    /// What rustls found wrong, or what the peer's alert says.
+    #[error("{0}")]
+    Refused(#[from] Error),
+    /// The peer goes on for ever.
+    #[error("the handshake has too many records")]
+    TooMany,
+    /// The peer ended in the middle.
+    #[error("the client closed in the middle of the handshake")]
+    Closed,
+    /// The library gave keys we do not know.
+    #[error("keys of an unknown kind")]
+    UnknownKeys,
+}
+
+/// A handshake that goes on.
+pub struct Handshake {
+    connection: UnbufferedServerConnection,
+    /// Received, and not seen by rustls.
+    inbox: Vec<u8>,
+    /// Whole records rustls wants to see again: fragments of a message that is not complete.
+    given: Vec<u8>,
+    outbox: Vec<u8>,
+    records: u32,
+}
+
+/// A handshake that is done.
+pub struct Established {
+    /// The keys and what belongs to them.
+    pub session: Session,
+    /// What came behind the handshake: records of the session.
+    pub received: Vec<u8>,
+    /// The client's certificate, verified; only with `client_ca`.
+    pub client_certificate: Option<CertificateDer<'static>>,
+    /// The version.
+    pub version: Version,
+    /// Whether it resumed an earlier one.
+    pub resumed: bool,
+}
+
+impl Handshake {
+    /// Begins; `received` is what came already.
+    ///
+    /// # Errors
+    /// What rustls says about the configuration.
+    pub fn new(config: Arc<ServerConfig>, received: Vec<u8>) -> Result<Self, Failure> {
+        Ok(Self {
+            connection: UnbufferedServerConnection::new(config)?,
+            inbox: received,
+            given: Vec::new(),
+            outbox: Vec::new(),
+            records: 0,
+        })
+    }
+
+    /// Where received bytes go, at the end.
+    pub fn inbox(&mut self) -> &mut Vec<u8> {
+        &mut self.inbox
+    }
+
+    /// Takes what has to be sent, also after a failure.
+    #[must_use]
+    pub fn take_outbox(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// Goes as far as what was received allows; true = the handshake is complete.
+    ///
+    /// # Errors
+    /// The handshake is over; the outbox has the alert.
+    pub fn advance(&mut self) -> Result<bool, Failure> {
+        loop {
+            if self.settle()? {
+                return Ok(true);
+            }
+            let Some(len) = self.next_record()? else {
+                return Ok(false);
+            };
+            self.records += 1;
+            if self.records > RECORDS_MAX {
+                self.answer_plainly(Alert::UnexpectedMessage);
+                return Err(Failure::TooMany);
+            }
+            let rest = self.inbox.split_off(len);
+            self.given
+                .append(&mut std::mem::replace(&mut self.inbox, rest));
+        }
+    }
+
+    fn next_record(&mut self) -> Result<Option<usize>, Failure> {
+        match whole_record(&self.inbox) {
+            Ok(len) => Ok(len),
+            Err(RecordError::TooLong) if self.records > 0 => {
+                self.answer_plainly(Alert::RecordOverflow);
+                Err(Failure::NotTls)
+            }
+            Err(_) => {
+                self.answer_plainly(Alert::UnexpectedMessage);
+                Err(Failure::NotTls)
+            }
+        }
+    }
+
+    /// Lets rustls say all it has to say; true = the handshake is complete.
+    fn settle(&mut self) -> Result<bool, Failure> {
+        loop {
+            let UnbufferedStatus { discard, state } =
+                self.connection.process_tls_records(&mut self.given);
+            let said = note(state, &mut self.outbox);
+            self.given.drain(..discard.min(self.given.len()));
+            match said {
+                Ok(Said::Something) => {}
+                Ok(Said::Nothing) => return Ok(!self.connection.is_handshaking()),
+                Err(error) => return Err(self.refuse(error)),
+            }
+        }
+    }
+
+    /// Collects the alert that goes with `error`.
+    fn refuse(&mut self, error: Error) -> Failure {
+        while let UnbufferedStatus {
+            state: Ok(state), ..
+        } = self.connection.process_tls_records(&mut [])
+        {
+            if !matches!(note(Ok(state), &mut self.outbox), Ok(Said::Something)) {
+                break;
+            }
+        }
+        Failure::Refused(error)
+    }
+
+    /// An alert in the clear, to somebody who may not even speak TLS.
+    fn answer_plainly(&mut self, alert: Alert) {
+        self.outbox
+            .extend_from_slice(&[ContentType::Alert as u8, 3, 3, 0, 2]);
+        self.outbox.extend_from_slice(&alert.payload());
+    }
+
+    /// Takes rustls apart after a complete handshake whose outbox was taken.
+    ///
+    /// # Errors
+    /// The handshake is not complete, or its keys are of an unknown kind.
+    pub fn finish(self) -> Result<Established, Failure> {
+        if !self.given.is_empty() {
+            // Part of a message behind the last one: keys would change in the middle of it.
+            return Err(Failure::Refused(Error::HandshakeNotComplete));
+        }
+        let connection = self.connection;
+        let version = connection.protocol_version().and_then(Version::of);
+        let version = version.ok_or(Failure::UnknownKeys)?;
+        let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        let certificates = connection.peer_certificates();
+        let client_certificate = certificates
+            .and_then(<[_]>::first)
+            .map(|certificate| certificate.clone().into_owned());
+        let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
+        let keys = |(sequence, secrets)| {
+            Keys::new(version, sequence, &secrets).ok_or(Failure::UnknownKeys)
+        };
+        Ok(Established {
+            session: Session::new(version, keys(secrets.rx)?, keys(secrets.tx)?, kernel),
+            received: self.inbox,
+            client_certificate,
+            version,
+            resumed,
+        })
+    }
+}
+
+enum Said {
+    Something,
+    Nothing,
+}
+
+/// Takes what rustls wants to send.
+fn note(
+    state: Result<ConnectionState<'_, '_, ServerConnectionData>, Error>,
+    outbox: &mut Vec<u8>,
+) -> Result<Said, Error> {
+    match state? {
+        ConnectionState::EncodeTlsData(mut data) => {
+            let from = outbox.len();
+            let wanted = match data.encode(&mut []) {
+                Err(rustls::unbuffered::EncodeError::InsufficientSize(size)) => size.required_size,
+                Ok(_) | Err(_) => 0,
+            };
+            outbox.resize(from + wanted, 0);
+            let written = data.encode(outbox.get_mut(from..).unwrap_or_default());
+            outbox.truncate(from + written.unwrap_or(0));
+            Ok(Said::Something)
+        }
+        ConnectionState::TransmitTlsData(data) => {
+            // The outbox is sent before anything else happens, so it is as good as sent.
+            data.done();
+            Ok(Said::Something)
+        }
+        ConnectionState::PeerClosed | ConnectionState::Closed => Err(Error::General(
+            "the client closed during the handshake".into(),
+        )),
+        _ => Ok(Said::Nothing),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! Handshakes with rustls's own client, its bytes cut in every way.
+
+use super::*;
+use crate::tls::control::Content;
+use crate::tls::record::whole_record;
+use crate::tls::testing::{Peer, offer, server};
+
+/// Runs a handshake in which the client's bytes come in pieces of `piece` bytes.
+fn open(peer: &mut Peer, config: &Arc<ServerConfig>, piece: usize) -> Result<Established, Failure> {
+    let mut handshake = Handshake::new(Arc::clone(config), Vec::new())?;
+    loop {
+        let bytes = peer.take_bytes();
+        let mut pieces = bytes.chunks(piece);
+        loop {
+            let done = handshake.advance();
+            peer.give_bytes(&handshake.take_outbox());
+            if done? {
+                for piece in pieces {
+                    handshake.inbox().extend_from_slice(piece);
+                }
+                return handshake.finish();
+            }
+            let Some(piece) = pieces.next() else { break };
+            handshake.inbox().extend_from_slice(piece);
+        }
+        assert!(!bytes.is_empty(), "nobody says anything");
+    }
+}
+
+#[test]
+fn pieces_of_any_size_make_a_session() {
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let config = server(offer());
+        for piece in [1, 2, 5, 77, 300, 100_000] {
+            let mut peer = Peer::new(version, "localhost");
+            let established = open(&mut peer, &config, piece).unwrap();
+            assert!(established.received.is_empty());
+            assert!(!established.resumed);
+        }
+    }
+}
+
+#[test]
+fn data_behind_finished_is_left_to_the_session() {
+    let config = server(offer());
+    let mut peer = Peer::new(&rustls::version::TLS13, "localhost");
+    let mut handshake = Handshake::new(Arc::clone(&config), peer.take_bytes()).unwrap();
+    assert_eq!(handshake.advance(), Ok(false));
+    peer.give_bytes(&handshake.take_outbox());
+    peer.say(b"early");
+    handshake.inbox().extend(peer.take_bytes());
+    assert_eq!(handshake.advance(), Ok(true));
+    let mut established = handshake.finish().unwrap();
+    let len = whole_record(&established.received).unwrap();
+    assert_eq!(len, Some(established.received.len()));
+    let Ok(Content::Data(place)) = established.session.open(&mut established.received) else {
+        panic!("no data");
+    };
+    assert_eq!(&established.received[place], b"early");
+}
+
+#[test]
+fn tickets_resume_in_both_versions() {
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let config = server(offer());
+        let mut peer = Peer::new(version, "localhost");
+        assert!(!open(&mut peer, &config, 1000).unwrap().resumed);
+        peer.reconnect();
+        assert!(
+            open(&mut peer, &config, 1000).unwrap().resumed,
+            "{version:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_tls_gets_an_alert_in_the_clear() {
+    let config = server(offer());
+    for text in [&b"GET / HTTP/1.1\r\n"[..], b"\x16\x03\x01\xff\xff", b"\0\0"] {
+        let mut handshake = Handshake::new(Arc::clone(&config), text.to_vec()).unwrap();
+        assert_eq!(handshake.advance(), Err(Failure::NotTls));
+        assert_eq!(handshake.take_outbox(), [21, 3, 3, 0, 2, 2, 10]);
+    }
+}
+
+#[test]
+fn a_hello_that_is_none_gets_the_librarys_alert() {
+    let config = server(offer());
+    let text = [22, 3, 1, 0, 4, 1, 0, 0, 0].to_vec();
+    let mut handshake = Handshake::new(config, text).unwrap();
+    assert!(matches!(handshake.advance(), Err(Failure::Refused(_))));
+    let alert = handshake.take_outbox();
+    assert_eq!(alert.first(), Some(&21), "{alert:?}");
+}
+
+#[test]
+fn a_peer_that_never_finishes_is_stopped() {
+    let config = server(offer());
+    // Fragments of one byte of an endless hello.
+    let mut handshake = Handshake::new(config, Vec::new()).unwrap();
+    handshake.inbox().extend([22, 3, 1, 0, 4, 1, 0, 0xff, 0xff]);
+    for _ in 0..RECORDS_MAX {
+        handshake.inbox().extend([22, 3, 1, 0, 1, 3]);
+    }
+    assert_eq!(handshake.advance(), Err(Failure::TooMany));
+}
+
+#[test]
+fn refusals_of_a_peer_are_told() {
+    let config = server(Offer {
+        only_tls13: true,
+        ..offer()
+    });
+    let mut peer = Peer::new(&rustls::version::TLS12, "localhost");
+    assert!(matches!(
+        open(&mut peer, &config, 1000),
+        Err(Failure::Refused(_))
+    ));
+}
+
+use crate::tls::identity::Offer;

@@ -1,0 +1,286 @@
+//! Who we are: certificates and keys from PEM files, the choice among them by server name, and what
+//! rustls is told for a listener.
+//!
+//! Files are read here and nowhere else; what is wrong with one is a [`Wrong`] that the configuration
+//! puts its place to.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::x509::{self, Facts};
+
+/// Longest PEM file, in bytes.
+const FILE_LEN_MAX: u64 = 4 * 1024 * 1024;
+/// Shortest RSA key without a warning, in bits (NIST SP 800-131A).
+const RSA_BITS_MIN: usize = 2048;
+/// From how many days before its end a certificate is spoken of.
+const EXPIRY_NOTICE_DAYS: i64 = 14;
+const DAY_S: i64 = 24 * 60 * 60;
+
+/// What is wrong with a certificate or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Wrong(String);
+
+fn wrong(text: impl Into<String>) -> Wrong {
+    Wrong(text.into())
+}
+
+/// A certificate with its chain and key.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    key: Arc<CertifiedKey>,
+    facts: Facts,
+}
+
+/// Reads a certificate, its chain and its key; `key` may be the same file, and the blocks of a file
+/// stand in any order.
+///
+/// # Errors
+/// What is wrong, in words that say what to do.
+pub fn read(cert: &Path, key: &Path) -> Result<Identity, Wrong> {
+    let cert_text = text_of(cert)?;
+    let key_text = text_of(key)?;
+    identity(&cert_text, &key_text)
+}
+
+fn text_of(path: &Path) -> Result<Vec<u8>, Wrong> {
+    use std::io::Read;
+    let unreadable = |error| wrong(format!("{}: cannot be read: {error}", path.display()));
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut text = Vec::new();
+    file.take(FILE_LEN_MAX)
+        .read_to_end(&mut text)
+        .map_err(unreadable)?;
+    Ok(text)
+}
+
+/// Reads a certificate, its chain and its key from two texts, which may be the same.
+///
+/// # Errors
+/// What is wrong, in words that say what to do.
+pub fn identity(cert_text: &[u8], key_text: &[u8]) -> Result<Identity, Wrong> {
+    let certificates = certificates(cert_text)?;
+    if certificates.is_empty() {
+        return Err(wrong("holds no certificate (BEGIN CERTIFICATE)"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(key_text).map_err(|error| match error {
+        pem::Error::NoItemsFound => {
+            wrong("the private key is missing: a BEGIN PRIVATE KEY block, here or in key = PATH")
+        }
+        error => wrong(format!("the private key cannot be read: {error}")),
+    })?;
+    let facts: Option<Vec<Facts>> = certificates.iter().map(|der| x509::read(der)).collect();
+    let facts = facts.ok_or_else(|| wrong("a certificate cannot be read; X.509 in PEM"))?;
+    let signing_key = default_provider()
+        .key_provider
+        .load_private_key(key)
+        .map_err(|error| unusable_key(&error, &facts))?;
+    let public_key = signing_key.public_key();
+    let leaf = match &public_key {
+        Some(public_key) => facts
+            .iter()
+            .position(|facts| facts.public_key == public_key.as_ref())
+            .ok_or_else(|| wrong("the private key belongs to none of the certificates"))?,
+        None => 0,
+    };
+    let order = chain_from(leaf, &facts);
+    let chain = order
+        .iter()
+        .filter_map(|index| certificates.get(*index).cloned())
+        .collect();
+    let facts = facts.into_iter().nth(leaf).unwrap_or_default();
+    Ok(Identity {
+        key: Arc::new(CertifiedKey::new(chain, signing_key)),
+        facts,
+    })
+}
+
+fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Wrong> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
+    read.map_err(|error| wrong(format!("is no PEM: {error}")))
+}
+
+/// Says why the library refuses a key.
+fn unusable_key(error: &rustls::Error, facts: &[Facts]) -> Wrong {
+    let short = facts.iter().find_map(|facts| facts.rsa_bits);
+    match short {
+        Some(bits) if bits < RSA_BITS_MIN => wrong(format!(
+            "an RSA key of {bits} bits is refused by the TLS library; at least {RSA_BITS_MIN}"
+        )),
+        Some(_) | None => wrong(format!("the private key cannot be used: {error}")),
+    }
+}
+
+/// Orders certificates from the leaf upwards, each followed by its issuer. Those that belong to no
+/// chain are left out.
+fn chain_from(leaf: usize, facts: &[Facts]) -> Vec<usize> {
+    let mut order = vec![leaf];
+    while let Some(last) = order.last().and_then(|last| facts.get(*last)) {
+        let issuer = facts.iter().enumerate().position(|(index, candidate)| {
+            candidate.subject == last.issuer && !order.contains(&index)
+        });
+        match issuer {
+            Some(issuer) => order.push(issuer),
+            None => break,
+        }
+    }
+    order
+}
+
+impl Identity {
+    /// Returns the names it is good for, in lower case.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.facts.names
+    }
+
+    /// Says what deserves a word at `now`, in seconds since 1970: a weak key, an end that is near.
+    #[must_use]
+    pub fn warnings(&self, now: i64) -> Vec<String> {
+        let mut found = Vec::new();
+        if let Some(bits) = self.facts.rsa_bits.filter(|bits| *bits < RSA_BITS_MIN) {
+            found.push(format!(
+                "an RSA key of {bits} bits is weak; at least {RSA_BITS_MIN}"
+            ));
+        }
+        if let Some(not_after) = self.facts.not_after {
+            let days = (not_after - now).div_euclid(DAY_S);
+            if days < 0 {
+                found.push("the certificate has expired".to_owned());
+            } else if days < EXPIRY_NOTICE_DAYS {
+                found.push(format!("the certificate expires in {days} days"));
+            }
+        }
+        found
+    }
+}
+
+/// Reads the certificates that clients' certificates must come from.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn read_client_ca(path: &Path) -> Result<Arc<RootCertStore>, Wrong> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(&text_of(path)?)? {
+        roots
+            .add(certificate)
+            .map_err(|error| wrong(format!("a certificate cannot be used: {error}")))?;
+    }
+    if roots.is_empty() {
+        return Err(wrong("holds no certificate (BEGIN CERTIFICATE)"));
+    }
+    Ok(Arc::new(roots))
+}
+
+/// What a listener offers.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// At least one; the first is the default.
+    pub identities: Vec<Identity>,
+    /// Where clients' certificates must come from, if they must have one.
+    pub client_ca: Option<Arc<RootCertStore>>,
+    /// Whether TLS 1.2 is refused.
+    pub only_tls13: bool,
+    /// Whether ALPN is `http/1.1`, or not spoken at all.
+    pub http: bool,
+}
+
+/// Turns an offer into what rustls takes; shared by all threads, its tickets too.
+///
+/// # Errors
+/// rustls refuses it.
+pub fn server_config(offer: Offer) -> Result<Arc<ServerConfig>, Wrong> {
+    let refused = |error: &dyn std::fmt::Display| wrong(error.to_string());
+    let provider: Arc<CryptoProvider> = Arc::new(default_provider());
+    let versions: &[_] = if offer.only_tls13 {
+        &[&TLS13]
+    } else {
+        &[&TLS13, &TLS12]
+    };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .map_err(|error| refused(&error))?;
+    let builder = match offer.client_ca {
+        Some(roots) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
+                .build()
+                .map_err(|error| refused(&error))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(Names::new(&offer.identities)));
+    config.ticketer = Ticketer::new().map_err(|error| refused(&error))?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.enable_secret_extraction = true;
+    if offer.http {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    }
+    Ok(Arc::new(config))
+}
+
+/// The choice by server name.
+#[derive(Debug)]
+struct Names {
+    exact: HashMap<String, Arc<CertifiedKey>>,
+    /// What follows `*.`.
+    wildcards: HashMap<String, Arc<CertifiedKey>>,
+    default: Option<Arc<CertifiedKey>>,
+}
+
+impl Names {
+    /// Of two certificates with the same name the first one stands.
+    fn new(identities: &[Identity]) -> Self {
+        let mut exact = HashMap::new();
+        let mut wildcards = HashMap::new();
+        for identity in identities {
+            for name in &identity.facts.names {
+                let (names, name) = match name.strip_prefix("*.") {
+                    Some(parent) => (&mut wildcards, parent),
+                    None => (&mut exact, name.as_str()),
+                };
+                names
+                    .entry(name.to_owned())
+                    .or_insert_with(|| Arc::clone(&identity.key));
+            }
+        }
+        let default = identities.first().map(|identity| Arc::clone(&identity.key));
+        Self {
+            exact,
+            wildcards,
+            default,
+        }
+    }
+
+    fn choose(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
+        let named = name.and_then(|name| {
+            let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+            let parent = name.split_once('.').map(|(_, parent)| parent);
+            let wildcard = || self.wildcards.get(parent?);
+            self.exact.get(&name).or_else(wildcard)
+        });
+        named.or(self.default.as_ref())
+    }
+}
+
+impl ResolvesServerCert for Names {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.choose(hello.server_name()).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests;

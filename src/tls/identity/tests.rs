@@ -1,0 +1,144 @@
+//! Files in every order, keys that do not fit, and the choice by name.
+
+use super::*;
+use rcgen::{CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ED25519};
+
+struct Made {
+    cert: String,
+    key: String,
+}
+
+fn params(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    CertificateParams::new(names).unwrap()
+}
+
+fn made_with(names: &[&str], key: &KeyPair) -> Made {
+    let certificate = params(names).self_signed(key).unwrap();
+    Made {
+        cert: certificate.pem(),
+        key: key.serialize_pem(),
+    }
+}
+
+fn made(names: &[&str]) -> Made {
+    made_with(names, &KeyPair::generate().unwrap())
+}
+
+fn read_both(made: &Made) -> Identity {
+    identity(made.cert.as_bytes(), made.key.as_bytes()).unwrap()
+}
+
+#[test]
+fn blocks_stand_in_any_order() {
+    let mut ca = params(&[]);
+    ca.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    ca.distinguished_name
+        .push(DnType::CommonName, "the authority");
+    let issuer = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = params(&["a.example"]).signed_by(&key, &issuer).unwrap();
+    let (leaf, issuer, key) = (leaf.pem(), issuer.pem(), key.serialize_pem());
+    for order in [
+        [&leaf, &issuer, &key],
+        [&key, &issuer, &leaf],
+        [&issuer, &key, &leaf],
+        [&leaf, &key, &issuer],
+    ] {
+        let text = order.map(String::as_str).concat();
+        let read = identity(text.as_bytes(), text.as_bytes()).unwrap();
+        assert_eq!(read.names(), ["a.example"]);
+        assert_eq!(read.key.cert.len(), 2);
+        assert!(read.key.keys_match().is_ok());
+    }
+}
+
+#[test]
+fn a_certificate_that_does_not_belong_is_left_out() {
+    let (mine, other) = (made(&["a.example"]), made(&["b.example"]));
+    let text = [other.cert, mine.cert, mine.key].concat();
+    let read = identity(text.as_bytes(), text.as_bytes()).unwrap();
+    // Both are issued by "rcgen self signed cert", so the other one looks like the issuer.
+    assert_eq!(read.names(), ["a.example"]);
+}
+
+#[test]
+fn kinds_of_keys_and_what_is_wrong_with_them() {
+    let ed25519 = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    assert_eq!(read_both(&made_with(&["e"], &ed25519)).names(), ["e"]);
+    let (mine, other) = (made(&["a"]), made(&["b"]));
+    let rows = [
+        (&*mine.cert, &*other.key, "belongs to none"),
+        (&*mine.cert, &*mine.cert, "private key is missing"),
+        (&*mine.key, &*mine.key, "holds no certificate"),
+        (
+            &*mine.cert,
+            "-----BEGIN PRIVATE KEY-----\n",
+            "cannot be read",
+        ),
+        (
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            &*mine.key,
+            "X.509",
+        ),
+    ];
+    for (cert, key, expected) in rows {
+        let error = identity(cert.as_bytes(), key.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn exact_beats_wildcard_and_the_first_is_the_default() {
+    let all: Vec<Identity> = [
+        &["default.example"][..],
+        &["*.w.example"],
+        &["a.w.example", "both.example"],
+        &["both.example"],
+    ]
+    .map(|names| read_both(&made(names)))
+    .to_vec();
+    let names = Names::new(&all);
+    let rows = [
+        (None, 0),
+        (Some("unknown.example"), 0),
+        (Some("x.w.example"), 1),
+        (Some("X.W.Example."), 1),
+        (Some("a.w.example"), 2),
+        (Some("y.x.w.example"), 0),
+        (Some("w.example"), 0),
+        (Some("both.example"), 2),
+    ];
+    for (name, expected) in rows {
+        let chosen = names.choose(name).unwrap();
+        assert!(Arc::ptr_eq(chosen, &all[expected].key), "{name:?}");
+    }
+}
+
+#[test]
+fn what_deserves_a_word() {
+    let identity = |bits, not_after| Identity {
+        facts: Facts {
+            rsa_bits: bits,
+            not_after: Some(not_after),
+            ..Facts::default()
+        },
+        ..read_both(&made(&["a"]))
+    };
+    let now = 1_000 * DAY_S;
+    assert!(
+        identity(Some(2048), now + 20 * DAY_S)
+            .warnings(now)
+            .is_empty()
+    );
+    let weak = identity(Some(1024), now + 3 * DAY_S).warnings(now);
+    assert_eq!(
+        weak,
+        [
+            "an RSA key of 1024 bits is weak; at least 2048",
+            "the certificate expires in 3 days"
+        ]
+    );
+    let late = identity(None, now - 1).warnings(now);
+    assert_eq!(late, ["the certificate has expired"]);
+}

@@ -1,0 +1,14 @@
+//! TLS ended here: who we are ([`identity`]), how a connection opens ([`handshake`]), and how its
+//! records are protected afterwards ([`record`], [`control`]). No sockets, no clock but rustls's own
+//! for tickets and certificates.
+//!
+//! After the handshake nothing of rustls's connection is left but what a KeyUpdate needs; the rest is
+//! plain data ([`record::Keys`]), so that who protects the records can change later.
+
+pub mod control;
+pub mod handshake;
+pub mod identity;
+pub mod record;
+#[cfg(test)]
+mod testing;
+pub mod x509;

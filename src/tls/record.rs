@@ -1,0 +1,492 @@
+//! Records of TLS 1.2 and 1.3 (RFC 5246 section 6.2, RFC 8446 section 5): headers, sealing, opening.
+//!
+//! A direction is [`Keys`], plain data; its cipher is made when the first record needs it and dropped
+//! by `rest`. What records mean is the affair of [`super::control`].
+//!
+//! The ciphers are aws-lc-rs's own, not rustls's `aead_alg`: rustls has no public way to make a key
+//! of 16 raw bytes, and its encrypters insist on a first sequence number of 0.
+
+use std::ops::Range;
+
+use aws_lc_rs::aead::{
+    AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
+};
+use rustls::{ConnectionTrafficSecrets, ProtocolVersion};
+
+/// Bytes of a record's header.
+pub const HEADER_LEN: usize = 5;
+/// Most bytes one record carries.
+pub const PAYLOAD_LEN_MAX: usize = 1 << 14;
+/// Most bytes that sealing adds: header, explicit nonce and tag (1.2), or header, type and tag (1.3).
+pub const OVERHEAD_LEN_MAX: usize = HEADER_LEN + EXPLICIT_NONCE_LEN + TAG_LEN;
+/// Most bytes of a record from outside, header included (RFC 5246 section 6.2.3 is the larger one).
+pub const RECORD_LEN_MAX: usize = HEADER_LEN + PAYLOAD_LEN_MAX + EXPANSION_12_MAX;
+
+const EXPANSION_12_MAX: usize = 2048;
+const EXPANSION_13_MAX: usize = 256;
+const TAG_LEN: usize = 16;
+const NONCE_LEN: usize = 12;
+const SALT_LEN: usize = 4;
+const EXPLICIT_NONCE_LEN: usize = 8;
+/// What every record after the hellos says, whatever the version.
+const WIRE_VERSION: [u8; 2] = [3, 3];
+/// Records one AES-GCM key may seal (RFC 8446 section 5.5).
+const AES_GCM_RECORDS_MAX: u64 = 1 << 24;
+
+/// What a record carries (RFC 8446 section 5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the names say it all")]
+pub enum ContentType {
+    ChangeCipherSpec = 20,
+    Alert = 21,
+    Handshake = 22,
+    Data = 23,
+}
+
+impl ContentType {
+    fn of(byte: u8) -> Option<Self> {
+        match byte {
+            20 => Some(Self::ChangeCipherSpec),
+            21 => Some(Self::Alert),
+            22 => Some(Self::Handshake),
+            23 => Some(Self::Data),
+            _ => None,
+        }
+    }
+}
+
+/// Why a record cannot be opened or sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// It is no record of TLS.
+    #[error("no TLS record")]
+    NotTls,
+    /// It is longer than the version allows.
+    #[error("the record is too long")]
+    TooLong,
+    /// Its authentication fails: it was changed on the way, or sealed with other keys.
+    #[error("the record does not authenticate")]
+    BadMac,
+    /// Its type does not belong here.
+    #[error("a record of a type that does not belong here")]
+    UnexpectedType,
+    /// The keys have sealed as much as they may.
+    #[error("the keys are used up")]
+    UsedUp,
+}
+
+/// Returns the length of the record that `bytes` begin with, header included; none = more is needed.
+///
+/// # Errors
+/// [`RecordError::NotTls`], [`RecordError::TooLong`].
+pub fn record_len(bytes: &[u8]) -> Result<Option<usize>, RecordError> {
+    let [kind, major, rest @ ..] = bytes else {
+        return Ok(None);
+    };
+    if ContentType::of(*kind).is_none() || *major != WIRE_VERSION[0] {
+        return Err(RecordError::NotTls);
+    }
+    let [_, high, low, ..] = rest else {
+        return Ok(None);
+    };
+    let len = HEADER_LEN + usize::from(u16::from_be_bytes([*high, *low]));
+    if len > RECORD_LEN_MAX {
+        return Err(RecordError::TooLong);
+    }
+    Ok(Some(len))
+}
+
+/// Returns the whole record that `bytes` begin with, if there is one.
+///
+/// # Errors
+/// As [`record_len`].
+pub fn whole_record(bytes: &[u8]) -> Result<Option<usize>, RecordError> {
+    Ok(record_len(bytes)?.filter(|len| *len <= bytes.len()))
+}
+
+/// The version, as far as records are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it all")]
+pub enum Version {
+    Tls12,
+    Tls13,
+}
+
+impl Version {
+    /// Returns the version rustls names, unless it is one we do not speak.
+    #[must_use]
+    pub fn of(version: ProtocolVersion) -> Option<Self> {
+        if version == ProtocolVersion::TLSv1_3 {
+            Some(Self::Tls13)
+        } else if version == ProtocolVersion::TLSv1_2 {
+            Some(Self::Tls12)
+        } else {
+            None
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cipher {
+    Aes128Gcm,
+    Aes256Gcm,
+    Chacha20Poly1305,
+}
+
+impl Cipher {
+    fn algorithm(self) -> &'static Algorithm {
+        match self {
+            Self::Aes128Gcm => &AES_128_GCM,
+            Self::Aes256Gcm => &AES_256_GCM,
+            Self::Chacha20Poly1305 => &CHACHA20_POLY1305,
+        }
+    }
+
+    fn records_max(self) -> u64 {
+        match self {
+            Self::Aes128Gcm | Self::Aes256Gcm => AES_GCM_RECORDS_MAX,
+            Self::Chacha20Poly1305 => u64::MAX,
+        }
+    }
+}
+
+/// The keys of one direction: all that an idle one keeps.
+pub struct Keys {
+    sequence: u64,
+    key: [u8; 32],
+    iv: [u8; NONCE_LEN],
+    cipher: Cipher,
+    version: Version,
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Keys({:?}, {:?}, {})",
+            self.version, self.cipher, self.sequence
+        )
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.key.fill(0);
+        // Keeps the compiler from leaving the line above out.
+        std::hint::black_box(&mut self.key);
+    }
+}
+
+impl Keys {
+    /// Copies the keys out of what rustls gave; none when they are of a kind we do not know.
+    #[must_use]
+    pub fn new(
+        version: Version,
+        sequence: u64,
+        secrets: &ConnectionTrafficSecrets,
+    ) -> Option<Self> {
+        let (cipher, bytes, iv) = match secrets {
+            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (Cipher::Aes128Gcm, key, iv),
+            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (Cipher::Aes256Gcm, key, iv),
+            ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => {
+                (Cipher::Chacha20Poly1305, key, iv)
+            }
+            _ => return None,
+        };
+        let mut key = [0; 32];
+        key.get_mut(..cipher.algorithm().key_len())?
+            .copy_from_slice(bytes.as_ref());
+        Some(Self {
+            sequence,
+            key,
+            iv: iv.as_ref().try_into().ok()?,
+            cipher,
+            version,
+        })
+    }
+
+    /// Returns how many more records the keys may protect.
+    #[must_use]
+    pub fn records_left(&self) -> u64 {
+        self.cipher.records_max().saturating_sub(self.sequence)
+    }
+
+    /// Returns how many bytes stand between the header and what is encrypted.
+    fn explicit_nonce_len(&self) -> usize {
+        match (self.version, self.cipher) {
+            (Version::Tls12, Cipher::Aes128Gcm | Cipher::Aes256Gcm) => EXPLICIT_NONCE_LEN,
+            (Version::Tls12, Cipher::Chacha20Poly1305) | (Version::Tls13, _) => 0,
+        }
+    }
+
+    /// The nonce of the present record: the IV with the sequence number over its end.
+    ///
+    /// For TLS 1.2 with AES-GCM this goes on with what rustls did during the handshake, so that the
+    /// explicit part never repeats. Whoever hands such keys to the kernel must know that the kernel
+    /// counts up from the IV it is given instead (tls(7) ignores the sequence number there).
+    fn nonce(&self) -> [u8; NONCE_LEN] {
+        let mut nonce = self.iv;
+        let tail = nonce.iter_mut().skip(SALT_LEN);
+        for (byte, number) in tail.zip(self.sequence.to_be_bytes()) {
+            *byte ^= number;
+        }
+        nonce
+    }
+
+    /// The data that is authenticated beside the payload; `len` is that of the payload for TLS 1.2,
+    /// that of the whole encrypted part for TLS 1.3.
+    fn additional_data(&self, kind: u8, len: u16) -> AdditionalData {
+        let [high, low] = len.to_be_bytes();
+        let [major, minor] = WIRE_VERSION;
+        let header = [kind, major, minor, high, low];
+        let mut bytes = [0; 8 + HEADER_LEN];
+        let (sequence, tail) = bytes.split_at_mut(8);
+        tail.copy_from_slice(&header);
+        sequence.copy_from_slice(&self.sequence.to_be_bytes());
+        AdditionalData {
+            bytes,
+            skipped: match self.version {
+                Version::Tls12 => 0,
+                Version::Tls13 => 8,
+            },
+        }
+    }
+
+    fn cipher(&self) -> Result<Box<LessSafeKey>, RecordError> {
+        let algorithm = self.cipher.algorithm();
+        let key = self.key.get(..algorithm.key_len()).unwrap_or_default();
+        let key = UnboundKey::new(algorithm, key).map_err(|_| RecordError::UsedUp)?;
+        Ok(Box::new(LessSafeKey::new(key)))
+    }
+}
+
+struct AdditionalData {
+    bytes: [u8; 8 + HEADER_LEN],
+    skipped: usize,
+}
+
+impl AsRef<[u8]> for AdditionalData {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.get(self.skipped..).unwrap_or_default()
+    }
+}
+
+/// Keys with their cipher while it is in use.
+#[derive(Debug)]
+struct Half {
+    keys: Keys,
+    cipher: Option<Box<LessSafeKey>>,
+}
+
+impl Half {
+    fn cipher(&mut self) -> Result<&LessSafeKey, RecordError> {
+        if self.cipher.is_none() {
+            self.cipher = Some(self.keys.cipher()?);
+        }
+        self.cipher.as_deref().ok_or(RecordError::UsedUp)
+    }
+}
+
+/// Seals what we send.
+#[derive(Debug)]
+pub struct Sealer(Half);
+
+/// Opens what we receive.
+#[derive(Debug)]
+pub struct Opener(Half);
+
+impl Sealer {
+    /// Goes on where `keys` are.
+    #[must_use]
+    pub fn new(keys: Keys) -> Self {
+        Self(Half { keys, cipher: None })
+    }
+
+    /// Drops the cipher, until the next record.
+    pub fn rest(&mut self) {
+        self.0.cipher = None;
+    }
+
+    /// Returns how many more records the keys may seal.
+    #[must_use]
+    pub fn records_left(&self) -> u64 {
+        self.0.keys.records_left()
+    }
+
+    /// Skips to where so many records are left.
+    #[cfg(test)]
+    pub(super) fn skip_to_last(&mut self, records: u64) {
+        self.0.keys.sequence = self.0.keys.cipher.records_max() - records;
+    }
+
+    /// Seals `payload` as one record at the beginning of `out`; returns its length.
+    ///
+    /// `payload` is at most [`PAYLOAD_LEN_MAX`] bytes long, and `out` has [`OVERHEAD_LEN_MAX`] more.
+    ///
+    /// # Errors
+    /// [`RecordError::UsedUp`], [`RecordError::TooLong`].
+    pub fn seal(
+        &mut self,
+        kind: ContentType,
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, RecordError> {
+        if self.0.keys.records_left() == 0 {
+            return Err(RecordError::UsedUp);
+        }
+        if payload.len() > PAYLOAD_LEN_MAX {
+            return Err(RecordError::TooLong);
+        }
+        self.0.cipher()?;
+        let Half {
+            keys,
+            cipher: Some(cipher),
+        } = &mut self.0
+        else {
+            return Err(RecordError::UsedUp);
+        };
+        let explicit_len = keys.explicit_nonce_len();
+        let (outer, inner): (u8, &[u8]) = match keys.version {
+            Version::Tls12 => (kind as u8, &[]),
+            Version::Tls13 => (ContentType::Data as u8, &[kind as u8]),
+        };
+        let encrypted_len = payload.len() + inner.len() + TAG_LEN;
+        let len = explicit_len + encrypted_len;
+        let body_len = u16::try_from(len).map_err(|_| RecordError::TooLong)?;
+        let authenticated_len = match keys.version {
+            Version::Tls12 => u16::try_from(payload.len()).map_err(|_| RecordError::TooLong)?,
+            Version::Tls13 => body_len,
+        };
+        let out = out
+            .get_mut(..HEADER_LEN + len)
+            .ok_or(RecordError::TooLong)?;
+        let (header, body) = out.split_at_mut(HEADER_LEN);
+        let [major, minor] = WIRE_VERSION;
+        let [high, low] = body_len.to_be_bytes();
+        header.copy_from_slice(&[outer, major, minor, high, low]);
+        let nonce = keys.nonce();
+        let (explicit, encrypted) = body.split_at_mut(explicit_len);
+        if explicit_len > 0 {
+            explicit.copy_from_slice(nonce.get(SALT_LEN..).unwrap_or_default());
+        }
+        let (text, tail) = encrypted.split_at_mut(payload.len());
+        let data = keys.additional_data(outer, authenticated_len);
+        cipher
+            .seal_out_of_place_scatter(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(data),
+                payload,
+                text,
+                inner,
+                tail,
+            )
+            .map_err(|_| RecordError::UsedUp)?;
+        keys.sequence += 1;
+        Ok(HEADER_LEN + len)
+    }
+}
+
+impl Opener {
+    /// Goes on where `keys` are.
+    #[must_use]
+    pub fn new(keys: Keys) -> Self {
+        Self(Half { keys, cipher: None })
+    }
+
+    /// Drops the cipher, until the next record.
+    pub fn rest(&mut self) {
+        self.0.cipher = None;
+    }
+
+    /// Opens `record`, one whole record, in place; returns its type and where its payload is.
+    ///
+    /// # Errors
+    /// A [`RecordError`]; the connection is over then.
+    pub fn open(&mut self, record: &mut [u8]) -> Result<(ContentType, Range<usize>), RecordError> {
+        let len = record_len(record)?;
+        if len != Some(record.len()) {
+            return Err(RecordError::NotTls);
+        }
+        self.0.cipher()?;
+        let Half {
+            keys,
+            cipher: Some(cipher),
+        } = &mut self.0
+        else {
+            return Err(RecordError::UsedUp);
+        };
+        let (header, body) = record.split_at_mut(HEADER_LEN);
+        let outer = header.first().copied().unwrap_or_default();
+        let expansion_max = match keys.version {
+            Version::Tls12 => EXPANSION_12_MAX,
+            Version::Tls13 => EXPANSION_13_MAX,
+        };
+        if body.len() > PAYLOAD_LEN_MAX + expansion_max {
+            return Err(RecordError::TooLong);
+        }
+        if keys.version == Version::Tls13 && outer != ContentType::Data as u8 {
+            return Err(RecordError::UnexpectedType);
+        }
+        if header.get(1..3) != Some(&WIRE_VERSION) {
+            return Err(RecordError::NotTls);
+        }
+        let explicit_len = keys.explicit_nonce_len();
+        if body.len() < explicit_len + TAG_LEN {
+            return Err(RecordError::BadMac);
+        }
+        let body_len = u16::try_from(body.len()).map_err(|_| RecordError::TooLong)?;
+        let (explicit, encrypted) = body.split_at_mut(explicit_len);
+        let text_len = encrypted.len() - TAG_LEN;
+        let (nonce, authenticated_len) = match keys.version {
+            Version::Tls12 => {
+                let mut nonce = keys.nonce();
+                if explicit_len > 0 {
+                    nonce
+                        .get_mut(SALT_LEN..)
+                        .unwrap_or_default()
+                        .copy_from_slice(explicit);
+                }
+                (
+                    nonce,
+                    u16::try_from(text_len).map_err(|_| RecordError::TooLong)?,
+                )
+            }
+            Version::Tls13 => (keys.nonce(), body_len),
+        };
+        let data = keys.additional_data(outer, authenticated_len);
+        let text = cipher
+            .open_in_place(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(data),
+                encrypted,
+            )
+            .map_err(|_| RecordError::BadMac)?;
+        // 2^64 records do not happen, but a number that wraps must not either.
+        keys.sequence = keys.sequence.checked_add(1).ok_or(RecordError::UsedUp)?;
+        let (kind, payload_len) = match keys.version {
+            Version::Tls12 => (outer, text.len()),
+            Version::Tls13 => inner_type(text)?,
+        };
+        if payload_len > PAYLOAD_LEN_MAX {
+            return Err(RecordError::TooLong);
+        }
+        let kind = ContentType::of(kind).ok_or(RecordError::UnexpectedType)?;
+        let from = HEADER_LEN + explicit_len;
+        Ok((kind, from..from + payload_len))
+    }
+}
+
+/// Takes the padding off (RFC 8446 section 5.4): the type is the last byte that is not zero.
+fn inner_type(text: &[u8]) -> Result<(u8, usize), RecordError> {
+    if text.len() > PAYLOAD_LEN_MAX + 1 {
+        return Err(RecordError::TooLong);
+    }
+    let end = text.iter().rposition(|byte| *byte != 0);
+    let end = end.ok_or(RecordError::UnexpectedType)?;
+    let kind = text.get(end).copied().unwrap_or_default();
+    Ok((kind, end))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! What the tests of this module share: an identity made on the spot and a client that is rustls's.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConfig, SignatureScheme,
+    SupportedProtocolVersion,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::handshake::{Established, Handshake};
+use super::identity::{Offer, identity, server_config};
+
+pub(crate) fn offer() -> Offer {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    Offer {
+        identities: vec![identity(cert.as_bytes(), key.as_bytes()).unwrap()],
+        client_ca: None,
+        only_tls13: false,
+        http: false,
+    }
+}
+
+pub(crate) fn server(offer: Offer) -> Arc<ServerConfig> {
+    server_config(offer).unwrap()
+}
+
+/// A client in memory.
+pub(crate) struct Peer {
+    pub(crate) connection: ClientConnection,
+    config: Arc<ClientConfig>,
+    heard: Vec<u8>,
+    name: ServerName<'static>,
+}
+
+impl Peer {
+    pub(crate) fn new(version: &'static SupportedProtocolVersion, name: &'static str) -> Self {
+        let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anyone))
+            .with_no_client_auth();
+        config.enable_secret_extraction = true;
+        Self::with_config(Arc::new(config), name)
+    }
+
+    pub(crate) fn with_config(config: Arc<ClientConfig>, name: &'static str) -> Self {
+        let name = ServerName::try_from(name).unwrap();
+        let connection = ClientConnection::new(Arc::clone(&config), name.clone()).unwrap();
+        Self {
+            connection,
+            config,
+            heard: Vec::new(),
+            name,
+        }
+    }
+
+    pub(crate) fn reconnect(&mut self) {
+        self.connection =
+            ClientConnection::new(Arc::clone(&self.config), self.name.clone()).unwrap();
+    }
+
+    pub(crate) fn take_bytes(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut bytes).unwrap();
+        }
+        bytes
+    }
+
+    pub(crate) fn give_bytes(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            self.connection.read_tls(&mut bytes).unwrap();
+            // What is wrong shows in what the client says and hears afterwards.
+            let _ = self.connection.process_new_packets();
+            // "Would block" comes after everything there is.
+            let _ = self.connection.reader().read_to_end(&mut self.heard);
+        }
+    }
+
+    pub(crate) fn say(&mut self, text: &[u8]) {
+        self.connection.writer().write_all(text).unwrap();
+    }
+
+    pub(crate) fn hear(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.heard)
+    }
+
+    /// Runs a handshake with `config` to its end.
+    pub(crate) fn open(&mut self, config: &Arc<ServerConfig>) -> Established {
+        let mut handshake = Handshake::new(Arc::clone(config), Vec::new()).unwrap();
+        loop {
+            handshake.inbox().extend(self.take_bytes());
+            let done = handshake.advance().unwrap();
+            self.give_bytes(&handshake.take_outbox());
+            if done {
+                return handshake.finish().unwrap();
+            }
+        }
+    }
+}
+
+/// Believes every certificate.
+#[derive(Debug)]
+pub(crate) struct Anyone;
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
