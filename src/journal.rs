@@ -67,6 +67,8 @@ causes! {
     ClientClosed, "client-closed", Client;
     /// The server ended first, in good order.
     ServerClosed, "server-closed", Server;
+    /// The client's TLS connection ended without close_notify: whether it had said all is unknown.
+    ClientTruncated, "client-truncated", Client;
     /// The client's connection was reset.
     ClientReset, "client-reset", Client;
     /// The server's connection was reset.
@@ -89,10 +91,14 @@ causes! {
     ProxyHeaderMalformed, "proxy-header-malformed", Client;
     /// `require`, and the source is not in `trusted_proxies`.
     UntrustedSource, "untrusted-source", Client;
-    /// The bytes are no ClientHello that can be used.
+    /// The TLS handshake came to nothing, or the client does not speak TLS.
     TlsHandshakeFailed, "tls-handshake-failed", Client;
-    /// The ClientHello was not complete within `tls_handshake`.
+    /// The TLS handshake was not complete within `tls_handshake`.
     TlsHandshakeTimeout, "tls-handshake-timeout", Client;
+    /// A TLS record of the client is wrong, or too many of them carry nothing.
+    TlsBadRecord, "tls-bad-record", Client;
+    /// The TLS keys have sealed as many records as they may, and cannot be changed.
+    TlsRecordLimit, "tls-record-limit", Proxy;
     /// The request head was not complete within `request_header`.
     RequestHeaderTimeout, "request-header-timeout", Client;
     /// The client closed in the middle of a request.
@@ -163,12 +169,17 @@ pub struct Path {
     pub copied: bool,
     /// Some by splice.
     pub spliced: bool,
+    /// Some as TLS records opened or sealed by us.
+    pub records: bool,
 }
 
 impl Path {
     /// Returns the word of the log.
     #[must_use]
     pub fn as_str(self) -> &'static str {
+        if self.records {
+            return "user-records";
+        }
         match (self.copied, self.spliced) {
             (false, false) => "none",
             (true, false) => "copy",

@@ -11,20 +11,21 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use socket2::Socket as ListeningSocket;
+use rustls::ServerConfig;
 use tokio::sync::{Semaphore, watch};
 
 use crate::admin::{access_log, diagnostics};
-use crate::config::{Bind, Config, Listener, Server, Threads};
+use crate::config::{Bind, Config, Listener, Mode, Server, Threads, Tls, TlsVersion};
 use crate::journal::{Cause, Counts, Journal, journal};
 use crate::reception::driver::Driver;
 use crate::reception::listen::{ListenError, UnixPath, listen};
-use crate::reception::thread::{self as reception, Phase, Setup, Shared};
+use crate::reception::thread::{self as reception, Entrance, Phase, Setup, Shared};
 use crate::reception::upstream::{Unresolved, Upstream};
 use crate::relay::poller::{PollerChoice, PollerKind};
 use crate::relay::{self, Relay};
 use crate::sys::signals::{Received, Signals};
 use crate::sys::thread::cores;
+use crate::tls::identity::{self, Offer};
 
 /// How often a draining process looks whether it is done.
 const DRAIN_PAUSE: Duration = Duration::from_millis(20);
@@ -40,8 +41,8 @@ enum StartError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Unresolved(#[from] Unresolved),
-    #[error("no listener is left to open: every one needs what this version does not do yet")]
-    NothingToOpen,
+    #[error("listener {0}: {1}")]
+    Identity(Arc<str>, identity::Wrong),
     #[error("{0}: {1}")]
     System(&'static str, #[source] io::Error),
 }
@@ -161,21 +162,18 @@ fn raise_descriptor_limit(max_connections: usize) {
 }
 
 /// Sockets by reception thread.
-type ListenersByThread = Vec<Vec<(Arc<Listener>, ListeningSocket)>>;
+type EntrancesByThread = Vec<Vec<Entrance>>;
 
 fn open_listeners(
     config: &Config,
     threads: usize,
-) -> Result<(ListenersByThread, Vec<SocketAddr>, Vec<UnixPath>), StartError> {
-    let mut by_thread: ListenersByThread = (0..threads).map(|_| Vec::new()).collect();
+) -> Result<(EntrancesByThread, Vec<SocketAddr>, Vec<UnixPath>), StartError> {
+    let mut by_thread: EntrancesByThread = (0..threads).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
     let mut unix_paths = Vec::new();
-    let mut opened = false;
     for listener in &config.listeners {
-        if listener.tls.is_some() {
-            tracing::warn!(listener = %listener.name, "not opened: TLS is not in this version yet");
-            continue;
-        }
+        let tls = listener.tls.as_ref();
+        let tls = tls.map(|tls| tls_of(listener, tls)).transpose()?;
         let listener = Arc::new(listener.clone());
         for bind in &listener.bind {
             let sockets = listen(bind, config.server.share_port, threads)?;
@@ -185,16 +183,33 @@ fn open_listeners(
             let local = sockets.first().and_then(|socket| socket.local_addr().ok());
             addresses.extend(local.and_then(|addr| addr.as_socket()));
             for (mine, socket) in by_thread.iter_mut().zip(sockets) {
-                mine.push((Arc::clone(&listener), socket));
+                mine.push(Entrance {
+                    listener: Arc::clone(&listener),
+                    tls: tls.clone(),
+                    socket,
+                });
             }
-            opened = true;
         }
     }
-    if opened {
-        Ok((by_thread, addresses, unix_paths))
-    } else {
-        Err(StartError::NothingToOpen)
-    }
+    Ok((by_thread, addresses, unix_paths))
+}
+
+/// Reads the certificates of a listener again: the configuration has seen that they are good.
+fn tls_of(listener: &Listener, tls: &Tls) -> Result<Arc<ServerConfig>, StartError> {
+    let wrong = |wrong| StartError::Identity(Arc::clone(&listener.name), wrong);
+    let identities: Result<Vec<_>, _> = tls
+        .certificates
+        .iter()
+        .map(|files| identity::read(&files.cert, &files.key))
+        .collect();
+    let client_ca = tls.client_ca.as_deref().map(identity::read_client_ca);
+    identity::server_config(Offer {
+        identities: identities.map_err(wrong)?,
+        client_ca: client_ca.transpose().map_err(wrong)?,
+        only_tls13: tls.min_version == TlsVersion::V1_3,
+        http: listener.mode == Mode::Http,
+    })
+    .map_err(wrong)
 }
 
 /// How many threads, and on which cores.
@@ -246,15 +261,15 @@ impl<'a> Plan<'a> {
 
     fn start_receptions(
         &self,
-        listeners: ListenersByThread,
+        entrances: EntrancesByThread,
         relays: &[Relay],
         shared: &Arc<Shared>,
         journal: &Journal,
         phase: &watch::Receiver<Phase>,
     ) -> Result<Vec<JoinHandle<()>>, StartError> {
         let mut threads = Vec::with_capacity(self.receptions);
-        for ((index, listeners), relay) in
-            listeners.into_iter().enumerate().zip(relays.iter().cycle())
+        for ((index, entrances), relay) in
+            entrances.into_iter().enumerate().zip(relays.iter().cycle())
         {
             let driver = match relay.poller().kind {
                 PollerKind::IoUring => Driver::Ring,
@@ -264,7 +279,7 @@ impl<'a> Plan<'a> {
                 index,
                 core: self.core(index),
                 driver,
-                listeners,
+                entrances,
                 relay: relay.handle(),
                 shared: Arc::clone(shared),
                 journal: journal.clone(),

@@ -276,10 +276,12 @@ mod tests {
                 path_in: Path {
                     copied: true,
                     spliced: false,
+                    records: false,
                 },
                 path_out: Path {
                     copied: true,
                     spliced: true,
+                    records: false,
                 },
                 lasted: Duration::from_millis(1234),
             },

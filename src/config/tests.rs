@@ -28,6 +28,12 @@ name = "app"
 address = "127.0.0.1:3000"
 "#;
 
+/// Makes a certificate and its key, in PEM.
+fn identity() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
 fn read(text: &str) -> Result<Config, Errors> {
     parse(text, Path::new("/etc/longsplice.toml"))
 }

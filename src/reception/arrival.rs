@@ -5,14 +5,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustls::ServerConfig;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::proxy_header;
 use super::refusal::Refusal;
 use super::socket::Socket;
 use super::thread::{Local, Phase};
 use super::{connection, passage};
+use super::{handshake, proxy_header};
 use crate::config::{Listener, Mode};
 use crate::journal::{Cause, Entry, RequestFacts, Subject};
 use crate::proto::addr::PeerAddr;
@@ -25,6 +26,8 @@ pub(super) struct Arrival {
     pub(super) peer: PeerAddr,
     /// Whose it is.
     pub(super) listener: Arc<Listener>,
+    /// Present = the client speaks TLS, which ends here.
+    pub(super) tls: Option<Arc<ServerConfig>>,
     /// When it was accepted, for time-outs.
     pub(super) accepted: Instant,
     /// When it was accepted, for the log.
@@ -73,7 +76,7 @@ pub(super) async fn serve(arrival: Arrival, local: Rc<Local>) {
     }
 }
 
-async fn open(arrival: Arrival, local: Rc<Local>) {
+async fn open(mut arrival: Arrival, local: Rc<Local>) {
     let mut inbox = Vec::new();
     let deadline = arrival.accepted + arrival.listener.timeouts.proxy_header;
     let read = proxy_header::read(
@@ -95,6 +98,17 @@ async fn open(arrival: Arrival, local: Rc<Local>) {
             );
         }
     };
+    if let Some(tls) = arrival.tls.take() {
+        let deadline = Instant::now() + arrival.listener.timeouts.tls_handshake;
+        let received = std::mem::take(&mut inbox);
+        if let Err(refusal) = handshake::run(&mut arrival.socket, &tls, received, deadline).await {
+            let subject = arrival.subject(origin.speaker);
+            refuse(&arrival, subject, refusal, None, &local);
+            arrival.told.set(true);
+            // A reset would take the alert away again.
+            return arrival.socket.close_gently().await;
+        }
+    }
     match arrival.listener.mode {
         Mode::Http => connection::serve(arrival, origin, inbox, local).await,
         Mode::Tcp | Mode::Sni => passage::serve(arrival, origin, inbox, local).await,

@@ -38,7 +38,7 @@ pub(super) async fn serve(arrival: Arrival, origin: Origin, inbox: Vec<u8>, loca
             arrival.told.set(true);
             arrival.socket.close_gently().await;
         }
-        End::Silently => {}
+        End::Silently => arrival.socket.notify(),
         End::Reset => arrival.socket.reset(),
         End::Tunnel(tunnel) => hand_over(*tunnel, arrival, &local).await,
     }
@@ -53,10 +53,14 @@ fn head_limits(limits: &Limits) -> HeadLimits {
 }
 
 async fn hand_over(tunnel: Tunnel, arrival: Arrival, local: &Rc<Local>) {
+    let (client, protection, mut opened) = arrival.socket.into_parts().await;
+    let mut to_server = tunnel.to_server;
+    to_server.append(&mut opened);
     local.hand_over(Start {
-        client: arrival.socket.into_fd().await,
+        client,
         server: tunnel.server.into_fd().await,
-        to_server: tunnel.to_server,
+        protection,
+        to_server,
         to_client: tunnel.to_client,
         timeouts: tunnel.timeouts,
         subject: tunnel.subject,

@@ -412,13 +412,18 @@ fn forwarding_facts(arrival: &Arrival, origin: &Origin, request: &Request<'_>) -
         peer: origin.speaker,
         trusted,
     };
-    let known = origin.tlvs.ssl.as_ref().map(|ssl| {
+    let told = origin.tlvs.ssl.as_ref().map(|ssl| {
         if ssl.over_tls {
             Scheme::Https
         } else {
             Scheme::Http
         }
     });
+    let known = if arrival.socket.speaks_tls() {
+        Some(Scheme::Https)
+    } else {
+        told
+    };
     let destination_port = origin.destination.map(|destination| destination.port());
     let scheme = scheme_of(request, trusted, known, destination_port);
     let listener_port = || {

@@ -3,7 +3,7 @@
 //! established tunnel.
 //!
 //! The path of one connection: `thread::accept_all` -> `arrival::serve` -> `proxy_header::read` ->
-//! `connection::serve` and `exchange::serve` (`http` mode) or `passage::serve` (`tcp` mode) -> `route::choose` ->
+//! `handshake::run` (listeners with TLS) -> `connection::serve` and `exchange::serve` (`http` mode) or `passage::serve` (`tcp` mode) -> `route::choose` ->
 //! `upstream::Upstream::connect` -> `thread::Local::hand_over`.
 
 mod arrival;
@@ -11,6 +11,8 @@ mod client_hello;
 mod connection;
 pub mod driver;
 mod exchange;
+mod guard;
+mod handshake;
 mod head_reader;
 mod kept;
 pub mod listen;

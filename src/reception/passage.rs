@@ -38,9 +38,12 @@ pub(super) async fn serve(
                 subject: subject.clone(),
                 request: None,
             });
+            let (client, protection, mut opened) = arrival.socket.into_parts().await;
+            inbox.append(&mut opened);
             local.hand_over(Start {
-                client: arrival.socket.into_fd().await,
+                client,
                 server: server.into_fd().await,
+                protection,
                 to_server: inbox,
                 to_client: Vec::new(),
                 timeouts,

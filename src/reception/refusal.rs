@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::guard::cause_of;
 use crate::config::BackendServer;
 use crate::journal::Cause;
 use crate::proto::http::answer;
@@ -36,11 +37,18 @@ impl Refusal {
         }
     }
 
+    /// Leaves no line in the log at the usual level.
+    #[must_use]
+    pub(super) fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
     /// Says that the client's connection broke.
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub(super) fn client_gone(error: io::Error) -> Self {
-        Self::new(Cause::ClientReset, error.to_string())
+        Self::new(cause_of(&error), error.to_string())
     }
 
     /// Says that the server's connection broke.
@@ -48,13 +56,6 @@ impl Refusal {
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub(super) fn server_gone(error: io::Error) -> Self {
         Self::new(Cause::ServerReset, error.to_string())
-    }
-
-    /// Leaves no line in the log.
-    #[must_use]
-    pub(super) fn quiet(mut self) -> Self {
-        self.quiet = true;
-        self
     }
 
     /// Names the server that was tried.
@@ -85,6 +86,11 @@ impl Refusal {
             Cause::ConnectTimeout | Cause::ResponseTimeout => Some(504),
             Cause::ClientClosed
             | Cause::ServerClosed
+            | Cause::ClientTruncated
+            | Cause::TlsHandshakeFailed
+            | Cause::TlsHandshakeTimeout
+            | Cause::TlsBadRecord
+            | Cause::TlsRecordLimit
             | Cause::ClientReset
             | Cause::ClientStalled
             | Cause::TunnelIdle
@@ -97,8 +103,6 @@ impl Refusal {
             | Cause::ProxyHeaderMalformed
             | Cause::UntrustedSource
             | Cause::RequestIncomplete
-            | Cause::TlsHandshakeFailed
-            | Cause::TlsHandshakeTimeout
             | Cause::Redirected
             | Cause::Responded => None,
         }

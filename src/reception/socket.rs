@@ -1,5 +1,6 @@
 //! A connection in reception: direct non-blocking calls, waiting only when they say "not now".
 
+use std::cell::RefCell;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -10,7 +11,11 @@ use socket2::SockRef;
 use tokio::time::{Instant, timeout_at};
 
 use super::driver::{Driver, Interest, Readiness};
+use super::guard::Guard;
 use crate::proto::addr::PeerAddr;
+use crate::relay::Protection;
+use crate::tls::control::Alert;
+use crate::tls::handshake::Established;
 
 /// How long a client may go on sending after our last word, in all and between two bytes, and how
 /// much: closing earlier would reset the connection and could take that word away from it.
@@ -18,12 +23,18 @@ const LINGER_TIME: Duration = Duration::from_secs(30);
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
 const LINGER_LEN_BYTES_MAX: usize = 64 * 1024 * 1024;
 const LINGER_READ_LEN_BYTES: usize = 16 * 1024;
+/// Bytes of records asked for at once.
+const RECORDS_LEN_BYTES: usize = 16 * 1024;
+/// Bytes of data sealed at once.
+const SEALED_LEN_BYTES: usize = 64 * 1024;
 
 /// One end of a connection.
 pub(super) struct Socket {
     // Dropped in this order, see `Readiness`.
     readiness: Readiness,
     fd: OwnedFd,
+    /// Present after a TLS handshake; never borrowed across a wait.
+    guard: Option<Box<RefCell<Guard>>>,
 }
 
 impl Socket {
@@ -33,19 +44,63 @@ impl Socket {
         Self {
             readiness: Readiness::new(driver, fd.as_fd()),
             fd,
+            guard: None,
         }
     }
 
-    /// Receives once into `buf`; 0 = the other end has ended.
+    /// From now on everything goes through the session of a handshake.
+    pub(super) fn protect(&mut self, established: Established) {
+        self.guard = Some(Box::new(RefCell::new(Guard::new(established))));
+    }
+
+    /// Tells whether TLS ends here.
+    #[must_use]
+    pub(super) fn speaks_tls(&self) -> bool {
+        self.guard.is_some()
+    }
+
+    /// Receives into `buf` what is there; none = nothing yet, 0 = the other end has ended.
     ///
     /// # Errors
-    /// What recv(2) says.
-    pub(super) async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+    /// What recv(2) says, or what is wrong with a record.
+    fn recv_now(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        let Some(guard) = &self.guard else {
+            return self.recv_bytes_now(buf);
+        };
+        let guard = &mut *guard.borrow_mut();
+        loop {
+            match guard.take(buf) {
+                Ok(None) => {}
+                Ok(taken) => return Ok(taken),
+                Err(error) => {
+                    // The alert is a courtesy; what matters is the error.
+                    let _ = self.send_outbox_now(guard);
+                    return Err(error);
+                }
+            }
+            let records = guard.received();
+            let from = records.len();
+            records.resize(from + RECORDS_LEN_BYTES, 0);
+            let received = self.recv_bytes_now(records.get_mut(from..).unwrap_or_default());
+            let len = *received.as_ref().unwrap_or(&None);
+            records.truncate(from + len.unwrap_or(0));
+            match received {
+                Ok(Some(1..)) => {}
+                Ok(Some(0) | None) | Err(_) => {
+                    guard.rest();
+                    return received;
+                }
+            }
+        }
+    }
+
+    fn recv_bytes_now(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             match recv(self.fd.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT) {
-                Err(nix::Error::EAGAIN) => self.wait(Interest::Readable).await?,
+                Ok(received) => return Ok(Some(received)),
+                Err(nix::Error::EAGAIN) => return Ok(None),
                 Err(nix::Error::EINTR) => {}
-                other => return other.map_err(io::Error::from),
+                Err(errno) => return Err(errno.into()),
             }
         }
     }
@@ -56,24 +111,20 @@ impl Socket {
     /// each wait and taken back before the next, so that an empty `buf` holds no memory meanwhile.
     ///
     /// # Errors
-    /// What recv(2) says.
+    /// What recv(2) says, or what is wrong with a record.
     pub(super) async fn recv_onto(&self, buf: &mut Vec<u8>, more: usize) -> io::Result<usize> {
         let len = buf.len();
         loop {
             buf.resize(len + more, 0);
-            let room = buf.get_mut(len..).unwrap_or_default();
-            let received = recv(self.fd.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT);
-            buf.truncate(len + received.unwrap_or(0));
-            match received {
-                Err(nix::Error::EAGAIN) => {
-                    if buf.is_empty() {
-                        *buf = Vec::new();
-                    }
-                    self.wait(Interest::Readable).await?;
-                }
-                Err(nix::Error::EINTR) => {}
-                other => return other.map_err(io::Error::from),
+            let received = self.recv_now(buf.get_mut(len..).unwrap_or_default());
+            buf.truncate(len + received.as_ref().map_or(0, |len| len.unwrap_or(0)));
+            if let Some(received) = received? {
+                return Ok(received);
             }
+            if buf.is_empty() {
+                *buf = Vec::new();
+            }
+            self.wait(Interest::Readable).await?;
         }
     }
 
@@ -88,7 +139,35 @@ impl Socket {
     ///
     /// # Errors
     /// What send(2) says; EPIPE and ECONNRESET when the other end is gone.
-    pub(super) async fn send_all(&self, mut data: &[u8]) -> io::Result<()> {
+    pub(super) async fn send_all(&self, data: &[u8]) -> io::Result<()> {
+        let Some(guard) = &self.guard else {
+            return self.send_bytes(data).await;
+        };
+        for piece in data.chunks(SEALED_LEN_BYTES) {
+            guard.borrow_mut().seal(piece)?;
+            while !self.send_outbox_now(&mut guard.borrow_mut())? {
+                self.wait(Interest::Writable).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is sealed, as far as that goes without waiting; true = all of it.
+    fn send_outbox_now(&self, guard: &mut Guard) -> io::Result<bool> {
+        let outbox = &mut guard.outbox;
+        while !outbox.is_empty() {
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            match send(self.fd.as_raw_fd(), outbox, flags) {
+                Ok(sent) => drop(outbox.drain(..sent)),
+                Err(nix::Error::EAGAIN) => return Ok(false),
+                Err(nix::Error::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(true)
+    }
+
+    async fn send_bytes(&self, mut data: &[u8]) -> io::Result<()> {
         while !data.is_empty() {
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
             match send(self.fd.as_raw_fd(), data, flags) {
@@ -128,6 +207,7 @@ impl Socket {
 
     /// Ends our direction, lets the other end read it all, and closes; bounded in time and bytes.
     pub(super) async fn close_gently(self) {
+        self.notify();
         if SockRef::from(&self.fd).shutdown(Shutdown::Write).is_err() {
             return;
         }
@@ -136,10 +216,20 @@ impl Socket {
         let mut drained = 0;
         while drained < LINGER_LEN_BYTES_MAX {
             let deadline = deadline.min(Instant::now() + LINGER_SILENCE);
-            match timeout_at(deadline, self.recv(&mut scratch)).await {
+            match timeout_at(deadline, self.recv_raw(&mut scratch)).await {
                 Ok(Ok(received)) if received > 0 => drained += received,
                 Ok(_) | Err(_) => break,
             }
+        }
+    }
+
+    /// Says close_notify, where TLS is spoken.
+    pub(super) fn notify(&self) {
+        if let Some(guard) = &self.guard {
+            let guard = &mut *guard.borrow_mut();
+            guard.seal_alert(Alert::CloseNotify);
+            // What does not fit now is lost; the client then sees an end without close_notify.
+            let _ = self.send_outbox_now(guard);
         }
     }
 
@@ -149,9 +239,31 @@ impl Socket {
         let _ = SockRef::from(&self.fd).set_linger(Some(Duration::ZERO));
     }
 
+    /// Receives bytes that nobody will look at.
+    async fn recv_raw(&self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.recv_bytes_now(buf)? {
+                Some(received) => return Ok(received),
+                None => self.wait(Interest::Readable).await?,
+            }
+        }
+    }
+
     /// Gives the descriptor away; nothing in here refers to the file any more.
     pub(super) async fn into_fd(self) -> OwnedFd {
         self.readiness.release().await;
         self.fd
+    }
+
+    /// Gives the descriptor away with its session, if it speaks TLS, and the data that was received
+    /// and not taken.
+    pub(super) async fn into_parts(mut self) -> (OwnedFd, Option<Box<Protection>>, Vec<u8>) {
+        match self.guard.take() {
+            None => (self.into_fd().await, None, Vec::new()),
+            Some(guard) => {
+                let (protection, opened) = guard.into_inner().into_parts();
+                (self.into_fd().await, Some(Box::new(protection)), opened)
+            }
+        }
     }
 }

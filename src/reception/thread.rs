@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use nix::sys::socket::{Shutdown, shutdown};
+use rustls::ServerConfig;
 use socket2::Socket as ListeningSocket;
 use std::os::fd::{AsFd, AsRawFd};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -58,6 +59,16 @@ pub struct Shared {
     pub places: Arc<Semaphore>,
 }
 
+/// A listening socket and what happens to its connections.
+pub struct Entrance {
+    /// Whose it is.
+    pub listener: Arc<Listener>,
+    /// Present = its clients speak TLS, which ends here.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// The socket.
+    pub socket: ListeningSocket,
+}
+
 /// What one thread needs to begin.
 pub struct Setup {
     /// Number of the thread.
@@ -67,7 +78,7 @@ pub struct Setup {
     /// Who tells readiness.
     pub driver: Driver,
     /// Its listening sockets.
-    pub listeners: Vec<(Arc<Listener>, ListeningSocket)>,
+    pub entrances: Vec<Entrance>,
     /// Where tunnels go.
     pub relay: relay::Handle,
     /// What it shares with the others.
@@ -171,8 +182,8 @@ pub fn spawn(setup: Setup) -> io::Result<JoinHandle<()>> {
 /// takes microseconds, and being interrupted by every message costs a fifth more than it saves.
 fn settle(setup: &Setup) {
     let pinned = setup.core.map_or(Ok(()), pin_to);
-    let does_tls = |(listener, _): &(Arc<Listener>, _)| listener.tls.is_some();
-    let nice = if setup.listeners.iter().any(does_tls) {
+    let does_tls = |entrance: &Entrance| entrance.tls.is_some();
+    let nice = if setup.entrances.iter().any(does_tls) {
         set_nice(NICE)
     } else {
         Ok(())
@@ -185,7 +196,7 @@ fn settle(setup: &Setup) {
 async fn run(setup: Setup) {
     let Setup {
         driver,
-        listeners,
+        entrances,
         relay,
         shared,
         journal,
@@ -205,16 +216,9 @@ async fn run(setup: Setup) {
         complained: Cell::new(None),
         phase: phase.clone(),
     });
-    let accepting: Vec<_> = listeners
+    let accepting: Vec<_> = entrances
         .into_iter()
-        .map(|(listener, socket)| {
-            spawn_local(accept_all(
-                listener,
-                socket,
-                Rc::clone(&local),
-                phase.clone(),
-            ))
-        })
+        .map(|entrance| spawn_local(accept_all(entrance, Rc::clone(&local), phase.clone())))
         .collect();
     for task in accepting {
         // An error would be a panic, which has been reported where it happened.
@@ -239,40 +243,35 @@ async fn run(setup: Setup) {
 
 /// Accepts on one socket until the process drains. This task lives as long as its socket, and only
 /// its waiting is ever given up, never an accept.
-async fn accept_all(
-    listener: Arc<Listener>,
-    socket: ListeningSocket,
-    local: Rc<Local>,
-    mut phase: watch::Receiver<Phase>,
-) {
-    let readiness = Readiness::new(local.driver, socket.as_fd());
+async fn accept_all(entrance: Entrance, local: Rc<Local>, mut phase: watch::Receiver<Phase>) {
+    let readiness = Readiness::new(local.driver, entrance.socket.as_fd());
     let mut queue = Queue::Empty;
     loop {
         // Only an empty queue is waited for: epoll tells of arrivals, not of those that are left.
         if queue == Queue::Empty {
-            let readable = readiness.wait(socket.as_fd(), Interest::Readable);
+            let readable = readiness.wait(entrance.socket.as_fd(), Interest::Readable);
             tokio::select! {
                 _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
                 waited = readable => if let Err(error) = waited {
-                    tracing::error!(%error, listener = %listener.name, "cannot wait for connections");
+                    tracing::error!(%error, listener = %entrance.listener.name, "cannot wait for connections");
                     return;
                 },
             }
         }
         queue = tokio::select! {
             _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
-            queue = accept_burst(&listener, &socket, &local) => queue,
+            queue = accept_burst(&entrance, &local) => queue,
         };
         yield_now().await;
     }
     // Those that were complete before we stopped are still served.
     while let Ok(place) = Arc::clone(&local.shared.places).try_acquire_owned() {
-        match accept_one(&listener, &socket, place, &local) {
+        match accept_one(&entrance, place, &local) {
             Ok(()) => {}
             Err(_) => break,
         }
     }
-    let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
+    let _ = shutdown(entrance.socket.as_raw_fd(), Shutdown::Both);
 }
 
 /// The kernel's queue of a listening socket, as far as we know.
@@ -286,29 +285,25 @@ enum Queue {
 
 /// Accepts what is there, up to a burst; a place is taken first, so that beyond `max_connections`
 /// clients wait in the kernel's queue.
-async fn accept_burst(
-    listener: &Arc<Listener>,
-    socket: &ListeningSocket,
-    local: &Rc<Local>,
-) -> Queue {
+async fn accept_burst(entrance: &Entrance, local: &Rc<Local>) -> Queue {
     for _ in 0..ACCEPT_BURST {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&local.shared.places).acquire_owned().await else {
             return Queue::Empty;
         };
-        match accept_one(listener, socket, place, local) {
+        match accept_one(entrance, place, local) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Queue::Empty,
             Err(error) if exhausted(&error) => {
                 if local.may_complain() {
-                    let listener = &listener.name;
+                    let listener = &entrance.listener.name;
                     tracing::warn!(%error, %listener, "accepting rests until there is room again");
                 }
                 sleep(EXHAUSTED_PAUSE).await;
                 return Queue::MayHold;
             }
             // The client is gone already, or the network said something about it (accept(2)).
-            Err(error) => tracing::debug!(%error, listener = %listener.name, "accept"),
+            Err(error) => tracing::debug!(%error, listener = %entrance.listener.name, "accept"),
         }
     }
     Queue::MayHold
@@ -322,16 +317,18 @@ fn exhausted(error: &io::Error) -> bool {
 }
 
 fn accept_one(
-    listener: &Arc<Listener>,
-    socket: &ListeningSocket,
+    entrance: &Entrance,
     place: OwnedSemaphorePermit,
     local: &Rc<Local>,
 ) -> io::Result<()> {
-    let (client, addr) = socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
+    let (client, addr) = entrance
+        .socket
+        .accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
     let arrival = Arrival {
         socket: Socket::new(client.into(), local.driver),
         peer: peer_of(addr.as_socket()),
-        listener: Arc::clone(listener),
+        listener: Arc::clone(&entrance.listener),
+        tls: entrance.tls.clone(),
         accepted: Instant::now(),
         started: SystemTime::now(),
         told: Rc::default(),

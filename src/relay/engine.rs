@@ -124,6 +124,7 @@ impl<'a> Engine<'a> {
             wheel: Wheel::new(now),
             gear: Gear {
                 buffer: vec![0; BUFFER_BYTES as usize].into_boxed_slice(),
+                plain: Vec::new(),
                 pipes: Pipes::default(),
             },
             now,
@@ -319,7 +320,14 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn adopt(&mut self, start: Start) {
+    fn adopt(&mut self, mut start: Start) {
+        let early_to_client = start.to_client.len();
+        if let Some(protection) = &mut start.protection
+            && early_to_client > 0
+        {
+            // A seal that fails leaves nothing to send; the next one fails too and ends the tunnel.
+            start.to_client = protection.seal_early(&start.to_client).unwrap_or_default();
+        }
         let (Ok(held_to_server), Ok(held_to_client)) = (
             u32::try_from(start.to_server.len()),
             u32::try_from(start.to_client.len()),
@@ -327,10 +335,16 @@ impl<'a> Engine<'a> {
             self.released += 1;
             return end_unseen(&self.shared.journal, start, Cause::InternalError);
         };
+        let protected = start.protection.is_some();
+        let tunnel = if protected {
+            Tunnel::open_protected(held_to_server, held_to_client, early_to_client as u64)
+        } else {
+            Tunnel::open(held_to_server, held_to_client)
+        };
         let admission = Admission {
             client: start.client,
             server: start.server,
-            tunnel: Tunnel::open(held_to_server, held_to_client),
+            tunnel,
             timeouts: start.timeouts,
             subject: start.subject,
             lease: start.lease,
@@ -345,12 +359,15 @@ impl<'a> Engine<'a> {
             if held_to_client > 0 {
                 cold.keep(Flow::ToClient, start.to_client.into_boxed_slice());
             }
+            if let Some(protection) = start.protection {
+                cold.protect(protection);
+            }
             let deadline = deadline(self.now, cold.idle);
             self.wheel.set(index, deadline);
         }
         self.arm(index, End::Client);
         self.arm(index, End::Server);
-        if held_to_server > 0 || held_to_client > 0 {
+        if held_to_server > 0 || held_to_client > 0 || protected {
             self.serve(index);
         }
         self.current = None;
@@ -481,6 +498,20 @@ impl<'a> Engine<'a> {
             cause: Cause::InternalError,
             reset: None,
         });
+        // In the middle of a sealed record there is no room for another.
+        if close.reset != Some(End::Client)
+            && slot.tunnel.held(Flow::ToClient) == 0
+            && let (Some(fd), Some(protection)) = (slot.fd(End::Client), cold.protection())
+        {
+            let we_close = close.cause.side() == Side::Proxy;
+            let len = protection.seal_farewell(we_close, &mut self.gear.buffer);
+            if let Some(farewell) = self.gear.buffer.get(..len)
+                && len > 0
+                && stream::transmit(fd, farewell).is_ok()
+            {
+                say_farewell(fd, &mut self.gear.buffer);
+            }
+        }
         if let Some(fd) = close.reset.and_then(|end| slot.fd(end)) {
             let _ = stream::reset_on_close(fd);
         } else if close.cause.side() == Side::Proxy {

@@ -2,7 +2,7 @@
 //! per core until they end.
 //!
 //! This file is the door: [`spawn`] starts a thread, [`Handle`] gives it tunnels. Behind it,
-//! [`tunnel`] is the pure state machine, `pump` does what it says, `engine` is the loop, `table`
+//! [`tunnel`] is the pure state machine, `pump` does what it says, `protection` opens and seals records, `engine` is the loop, `table`
 //! holds the tunnels, `timer` knows when silence ends them, `pipes` lends the pipes of splice(2),
 //! and [`poller`] waits for readiness.
 //!
@@ -22,6 +22,7 @@ use crate::sys::event::Bell;
 mod engine;
 mod pipes;
 pub mod poller;
+mod protection;
 mod pump;
 mod table;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod timer;
 pub mod tunnel;
 
 pub use poller::{PollerChoice, PollerInUse, PollerKind};
+pub use protection::Protection;
 
 /// A tunnel as reception hands it over: both ends connected, non-blocking, every option set.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub struct Start {
     pub client: OwnedFd,
     /// The server's connection.
     pub server: OwnedFd,
+    /// Present = the client speaks TLS, and this is its session.
+    pub protection: Option<Box<Protection>>,
     /// Bytes already received from the client that the server has not got; they go first.
     pub to_server: Vec<u8>,
     /// Bytes already received from the server that the client has not got; they go first.

@@ -22,6 +22,8 @@ pub(super) enum Stop {
 #[derive(Debug)]
 pub(super) struct Gear {
     pub(super) buffer: Box<[u8]>,
+    /// Bytes of a server before they are sealed; made when first needed.
+    pub(super) plain: Vec<u8>,
     pub(super) pipes: Pipes,
 }
 
@@ -39,6 +41,7 @@ pub(super) fn run(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow,
             | Action::SendHeld { .. }
             | Action::SpliceIn
             | Action::SpliceOut { .. }
+            | Action::Notify
             | Action::ShutdownWrite => {
                 let outcome = perform(action, slot, cold, gear, flow);
                 action = slot.tunnel.on(&mut pump, outcome);
@@ -48,8 +51,13 @@ pub(super) fn run(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow,
     if pump.moved() {
         slot.last_active = now;
     }
-    if stop == Stop::Waits && slot.tunnel.held(flow) == 0 {
-        return_pipe(slot, gear, flow);
+    if stop == Stop::Waits {
+        if slot.tunnel.held(flow) == 0 {
+            return_pipe(slot, gear, flow);
+        }
+        if let Some(protection) = cold.protection() {
+            protection.rest();
+        }
     }
     stop
 }
@@ -87,7 +95,17 @@ fn perform(
     #[cfg(test)]
     super::tests::panic_if_asked(cold);
     match action {
-        Action::Receive => from_source(stream::receive(source, &mut gear.buffer)),
+        Action::Receive => match (cold.protection(), flow) {
+            (None, _) => from_source(stream::receive(source, &mut gear.buffer)),
+            (Some(protection), Flow::ToServer) => protection.receive(source, &mut gear.buffer),
+            (Some(protection), Flow::ToClient) => {
+                protection.receive_to_seal(source, &mut gear.plain, &mut gear.buffer)
+            }
+        },
+        Action::Notify => match cold.protection() {
+            Some(protection) => protection.notify(&mut gear.buffer),
+            None => Outcome::Failed,
+        },
         Action::Send { from, len } => send(target, part(&gear.buffer, from, len)),
         Action::Hold { from, len } => {
             cold.keep(flow, part(&gear.buffer, from, len).into());

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::pipes::PipeId;
 use super::tunnel::{Close, End, Flow, Tunnel};
-use super::{Lease, Timeouts};
+use super::{Lease, Protection, Timeouts};
 use crate::journal::Subject;
 
 /// Slots that are made at once.
@@ -82,8 +82,8 @@ pub(super) enum Stage {
 pub(super) struct Cold {
     pub(super) subject: Option<Box<Subject>>,
     pub(super) lease: Option<Lease>,
-    /// Bytes a target did not take, per flow; made when first needed.
-    kept: Option<Box<Kept>>,
+    /// What few tunnels have at one time; made when first needed.
+    rare: Option<Box<Rare>>,
     /// In ticks.
     pub(super) idle: u32,
     /// In ticks.
@@ -91,13 +91,18 @@ pub(super) struct Cold {
     pub(super) close: Option<Close>,
 }
 
-/// Left-over bytes, to the server and to the client.
-type Kept = [Option<Box<[u8]>>; 2];
+#[derive(Debug, Default)]
+struct Rare {
+    /// Bytes a target did not take, to the server and to the client.
+    kept: [Option<Box<[u8]>>; 2],
+    /// Of tunnels whose client speaks TLS.
+    protection: Option<Box<Protection>>,
+}
 
 impl Cold {
     /// Keeps bytes that could not be sent.
     pub(super) fn keep(&mut self, flow: Flow, bytes: Box<[u8]>) {
-        let [to_server, to_client] = &mut **self.kept.get_or_insert_default();
+        let [to_server, to_client] = &mut self.rare.get_or_insert_default().kept;
         match flow {
             Flow::ToServer => *to_server = Some(bytes),
             Flow::ToClient => *to_client = Some(bytes),
@@ -106,9 +111,10 @@ impl Cold {
 
     /// Returns the last `len` bytes kept for `flow`.
     pub(super) fn kept(&self, flow: Flow, len: u32) -> &[u8] {
-        let Some([to_server, to_client]) = self.kept.as_deref() else {
+        let Some(rare) = &self.rare else {
             return &[];
         };
+        let [to_server, to_client] = &rare.kept;
         let bytes = match flow {
             Flow::ToServer => to_server,
             Flow::ToClient => to_client,
@@ -120,15 +126,26 @@ impl Cold {
 
     /// Frees what was kept for `flow`.
     pub(super) fn forget(&mut self, flow: Flow) {
-        if let Some([to_server, to_client]) = self.kept.as_deref_mut() {
+        if let Some(rare) = &mut self.rare {
+            let [to_server, to_client] = &mut rare.kept;
             match flow {
                 Flow::ToServer => *to_server = None,
                 Flow::ToClient => *to_client = None,
             }
-            if to_server.is_none() && to_client.is_none() {
-                self.kept = None;
+            if to_server.is_none() && to_client.is_none() && rare.protection.is_none() {
+                self.rare = None;
             }
         }
+    }
+
+    /// Protects the client's end of the tunnel.
+    pub(super) fn protect(&mut self, protection: Box<Protection>) {
+        self.rare.get_or_insert_default().protection = Some(protection);
+    }
+
+    /// Returns the protection of the client's end, if it has one.
+    pub(super) fn protection(&mut self) -> Option<&mut Protection> {
+        self.rare.as_mut()?.protection.as_deref_mut()
     }
 }
 
@@ -386,6 +403,6 @@ mod tests {
         cold.forget(Flow::ToServer);
         assert_eq!(cold.kept(Flow::ToClient, 1), b"f");
         cold.forget(Flow::ToClient);
-        assert!(cold.kept.is_none());
+        assert!(cold.rare.is_none());
     }
 }

@@ -11,7 +11,7 @@
 //! - readiness is edge-triggered, so a flow stops only at "would block" or at what proves it;
 //! - there is exactly one close.
 
-use crate::journal::{Cause, Path};
+use crate::journal::{Cause, Path, Side};
 use crate::sys::poll::Readiness;
 
 /// Bytes one receive can bring; a receive that fills it all is "full".
@@ -114,6 +114,8 @@ pub enum Action {
         /// How many.
         len: u32,
     },
+    /// Seal close_notify for the target into the shared buffer.
+    Notify,
     /// Tell the target that no more bytes come.
     ShutdownWrite,
     /// Nothing until the next readiness; an empty pipe goes back.
@@ -138,8 +140,22 @@ pub struct Close {
 pub enum Outcome {
     /// So many bytes were moved, at least one.
     Moved(u32),
-    /// The source has ended: a receive or splice gave zero.
+    /// A receive for an end that speaks TLS: `payload` bytes of the tunnel's became `len` bytes of
+    /// the shared buffer to send, either of them perhaps none.
+    Records {
+        /// Bytes as the tunnel's ends count them.
+        payload: u32,
+        /// Bytes to send.
+        len: u32,
+        /// Whether the source may have more.
+        full: bool,
+    },
+    /// The source has ended: a receive or splice gave zero, or close_notify came.
     Ended,
+    /// The source has ended without close_notify.
+    Truncated,
+    /// The tunnel cannot go on, and this is why.
+    Refused(Cause),
     /// EAGAIN.
     WouldBlock,
     /// No pipe is to be had.
@@ -199,6 +215,15 @@ const SPLICED: u16 = 1 << 9;
 /// then the only sign.
 const BROKEN: u16 = 1 << 10;
 
+/// The source speaks TLS.
+const OPENS: u16 = 1 << 11;
+/// The target speaks TLS.
+const SEALS: u16 = 1 << 12;
+/// The target's close_notify is sealed.
+const NOTIFIED: u16 = 1 << 13;
+/// The source ended without close_notify.
+const TRUNCATED: u16 = 1 << 14;
+
 /// The state of one flow, eight bytes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Lane {
@@ -252,6 +277,20 @@ impl Tunnel {
             both_broken: false,
             closed: false,
         }
+    }
+
+    /// Opens a tunnel whose client speaks TLS: `sealed_to_client` bytes are held for it, in which
+    /// there are `payload` bytes.
+    #[must_use]
+    pub fn open_protected(held_to_server: u32, sealed_to_client: u32, payload: u64) -> Self {
+        let mut tunnel = Self::open(held_to_server, sealed_to_client);
+        tunnel.bytes_out = payload;
+        // Records may have come with the handshake; no edge will tell of them.
+        tunnel
+            .lane_mut(Flow::ToServer)
+            .set(OPENS | NO_SPLICE | READABLE);
+        tunnel.lane_mut(Flow::ToClient).set(SEALS | NO_SPLICE);
+        tunnel
     }
 
     /// Takes note of what a poller saw at `end`; a close if that ends the tunnel.
@@ -324,11 +363,15 @@ impl Tunnel {
             Action::SendHeld { len } | Action::SpliceOut { len } => {
                 self.on_drain(pump, outcome, len)
             }
+            Action::Notify => self.on_notify(pump, outcome),
             Action::ShutdownWrite => {
                 match outcome {
                     Outcome::Done => self.lane_mut(pump.flow).set(SHUT),
                     Outcome::Moved(_)
+                    | Outcome::Records { .. }
                     | Outcome::Ended
+                    | Outcome::Truncated
+                    | Outcome::Refused(_)
                     | Outcome::WouldBlock
                     | Outcome::NoPipe
                     | Outcome::Unsupported
@@ -390,9 +433,11 @@ impl Tunnel {
     #[must_use]
     pub fn path(&self, flow: Flow) -> Path {
         let lane = self.lane(flow);
+        let protected = lane.has(OPENS) || lane.has(SEALS);
         Path {
-            copied: lane.has(COPIED),
+            copied: lane.has(COPIED) && !protected,
             spliced: lane.has(SPLICED),
+            records: lane.has(COPIED) && protected,
         }
     }
 
@@ -405,6 +450,8 @@ impl Tunnel {
             Action::SpliceOut { len: lane.held }
         } else if lane.held > 0 {
             Action::SendHeld { len: lane.held }
+        } else if lane.has(ENDED) && lane.has(SEALS) && !lane.has(NOTIFIED) {
+            Action::Notify
         } else if lane.has(ENDED) {
             Action::ShutdownWrite
         } else if pump.reads_left == 0 {
@@ -425,6 +472,9 @@ impl Tunnel {
     }
 
     fn on_receive(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
+        if let Outcome::Records { payload, len, full } = outcome {
+            return self.on_records(pump, payload, len, full);
+        }
         let Outcome::Moved(len) = outcome else {
             return self.on_no_bytes(pump, outcome);
         };
@@ -448,6 +498,44 @@ impl Tunnel {
         }
         pump.doing = Action::Send { from: 0, len };
         pump.doing
+    }
+
+    fn on_records(&mut self, pump: &mut Pump, payload: u32, len: u32, full: bool) -> Action {
+        pump.moved |= payload > 0;
+        match pump.flow {
+            Flow::ToServer => self.bytes_in += u64::from(payload),
+            Flow::ToClient => self.bytes_out += u64::from(payload),
+        }
+        let lane = self.lane_mut(pump.flow);
+        if !full && !lane.has(STICKY) {
+            lane.clear(READABLE);
+        }
+        if len == 0 {
+            return self.proceed(pump);
+        }
+        lane.set(COPIED);
+        pump.doing = Action::Send { from: 0, len };
+        pump.doing
+    }
+
+    /// Our close_notify is sealed; without keys to seal it the end goes without.
+    fn on_notify(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
+        self.lane_mut(pump.flow).set(NOTIFIED);
+        match outcome {
+            Outcome::Moved(len) => {
+                pump.doing = Action::Send { from: 0, len };
+                pump.doing
+            }
+            Outcome::Records { .. }
+            | Outcome::Ended
+            | Outcome::Truncated
+            | Outcome::Refused(_)
+            | Outcome::WouldBlock
+            | Outcome::NoPipe
+            | Outcome::Unsupported
+            | Outcome::Failed
+            | Outcome::Done => self.proceed(pump),
+        }
     }
 
     fn on_splice_in(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
@@ -476,9 +564,12 @@ impl Tunnel {
         let broken = self.is_broken(source);
         let lane = self.lane_mut(pump.flow);
         match outcome {
-            Outcome::Ended => {
+            Outcome::Ended | Outcome::Truncated => {
                 let reported = lane.has(BROKEN);
                 lane.set(ENDED);
+                if outcome == Outcome::Truncated {
+                    lane.set(TRUNCATED);
+                }
                 lane.clear(READABLE);
                 if reported {
                     self.mark_broken(source);
@@ -500,7 +591,12 @@ impl Tunnel {
                 lane.clear(SPLICE);
                 lane.set(NO_SPLICE);
             }
-            Outcome::Failed | Outcome::Moved(_) | Outcome::Done => {
+            Outcome::Refused(cause) => {
+                // The target must not take what it got for the whole.
+                let reset = (cause.side() == Side::Client).then_some(source.other());
+                return self.close(cause, reset).map_or(Action::Wait, Action::Close);
+            }
+            Outcome::Failed | Outcome::Moved(_) | Outcome::Records { .. } | Outcome::Done => {
                 lane.set(ENDED);
                 lane.clear(READABLE);
                 self.mark_broken(source);
@@ -529,7 +625,10 @@ impl Tunnel {
                 pump.doing = Action::Hold { from, len };
                 pump.doing
             }
-            Outcome::Ended
+            Outcome::Records { .. }
+            | Outcome::Ended
+            | Outcome::Truncated
+            | Outcome::Refused(_)
             | Outcome::NoPipe
             | Outcome::Unsupported
             | Outcome::Failed
@@ -549,7 +648,10 @@ impl Tunnel {
                 self.lane_mut(pump.flow).held = len - sent;
             }
             Outcome::WouldBlock => self.block(pump.flow),
-            Outcome::Ended
+            Outcome::Records { .. }
+            | Outcome::Ended
+            | Outcome::Truncated
+            | Outcome::Refused(_)
             | Outcome::NoPipe
             | Outcome::Unsupported
             | Outcome::Failed
@@ -567,7 +669,8 @@ impl Tunnel {
 
     fn count_sent(&mut self, pump: &mut Pump, len: u32) {
         pump.moved = true;
-        if pump.flow == Flow::ToClient {
+        // Sealed bytes were counted as what they carry.
+        if pump.flow == Flow::ToClient && !self.lane(pump.flow).has(SEALS) {
             self.bytes_out += u64::from(len);
         }
     }
@@ -598,7 +701,9 @@ impl Tunnel {
     /// Closes the tunnel if nothing can happen in it any more.
     fn close_if_over(&mut self) -> Option<Close> {
         if self.lanes.iter().all(|lane| lane.has(SHUT)) {
+            let truncated = self.lane(Flow::ToServer).has(TRUNCATED);
             let cause = match self.first_ended {
+                Some(End::Client) | None if truncated => Cause::ClientTruncated,
                 Some(End::Client) | None => Cause::ClientClosed,
                 Some(End::Server) => Cause::ServerClosed,
             };

@@ -221,7 +221,11 @@ fn note(
         ConnectionState::PeerClosed | ConnectionState::Closed => Err(Error::General(
             "the client closed during the handshake".into(),
         )),
-        _ => Ok(Said::Nothing),
+        ConnectionState::BlockedHandshake
+        | ConnectionState::WriteTraffic(_)
+        | ConnectionState::ReadTraffic(_)
+        | ConnectionState::ReadEarlyData(_)
+        | _ => Ok(Said::Nothing),
     }
 }
 

@@ -76,11 +76,12 @@ pub fn identity(cert_text: &[u8], key_text: &[u8]) -> Result<Identity, Wrong> {
     if certificates.is_empty() {
         return Err(wrong("holds no certificate (BEGIN CERTIFICATE)"));
     }
-    let key = PrivateKeyDer::from_pem_slice(key_text).map_err(|error| match error {
-        pem::Error::NoItemsFound => {
+    let key = PrivateKeyDer::from_pem_slice(key_text).map_err(|error| {
+        if matches!(error, pem::Error::NoItemsFound) {
             wrong("the private key is missing: a BEGIN PRIVATE KEY block, here or in key = PATH")
+        } else {
+            wrong(format!("the private key cannot be read: {error}"))
         }
-        error => wrong(format!("the private key cannot be read: {error}")),
     })?;
     let facts: Option<Vec<Facts>> = certificates.iter().map(|der| x509::read(der)).collect();
     let facts = facts.ok_or_else(|| wrong("a certificate cannot be read; X.509 in PEM"))?;

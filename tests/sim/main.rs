@@ -1,6 +1,9 @@
 //! The tunnel's state machine in a simulated world: two peers, their connections with the rules of
 //! edge-triggered readiness, and a loop that does what the machine says, all driven by one seed.
 //!
+//! In half of the worlds the client speaks TLS: its bytes come in records that are opened whole, those
+//! to it are sealed and become more, and its end is a close_notify or a truncation.
+//!
 //! Bytes are positions in a stream, so that order, loss and repetition show as a wrong number. A
 //! failing seed is printed; `LONGSPLICE_SIM_SEED=n cargo test --test sim` replays it with a trace.
 
@@ -44,6 +47,9 @@ fn every_seed_keeps_the_tunnel_honest() {
         seen.spliced,
         seen.blocked,
         seen.yielded,
+        seen.truncated,
+        seen.refused,
+        seen.protected_and_closed,
     ] {
         assert!(count > SEEDS / 200, "{seen:?}");
     }
@@ -68,6 +74,9 @@ struct Seen {
     spliced: u64,
     blocked: u64,
     yielded: u64,
+    truncated: u64,
+    refused: u64,
+    protected_and_closed: u64,
 }
 
 /// Bytes `from..from + len` of a stream, on their way through the loop.
@@ -87,7 +96,30 @@ struct Hands {
     yielded: bool,
 }
 
+/// Bytes that sealing adds, once for each receive.
+const OVERHEAD: u32 = 22;
+
+/// The TLS of the client's end.
+#[derive(Debug)]
+struct Records {
+    /// Length of the client's records, and where the first one begins.
+    len: u32,
+    first: u64,
+    /// The client ends without close_notify.
+    truncates: bool,
+    /// Receives in 1000 that bring a bad record.
+    bad: u32,
+    /// Position up to which the client's records were opened.
+    opened: u64,
+    /// Bytes that were sealed for the client.
+    sealed: u64,
+    notified: bool,
+    refused: bool,
+}
+
 struct Sim {
+    /// Present = the client speaks TLS.
+    records: Option<Records>,
     random: Random,
     plan: Plan,
     trace: bool,
@@ -115,8 +147,29 @@ impl Sim {
                 0
             }
         });
+        let mut kept = early;
+        let records = random.one_in(2).then(|| {
+            if early[1] > 0 {
+                kept[1] += OVERHEAD;
+            }
+            Records {
+                len: [1, 900, 16_384][random.below(3) as usize],
+                first: u64::from(early[0]),
+                truncates: random.one_in(3),
+                bad: if random.one_in(4) { 20 } else { 0 },
+                opened: u64::from(early[0]),
+                sealed: u64::from(kept[1]),
+                notified: false,
+                refused: false,
+            }
+        });
+        let tunnel = match records {
+            None => Tunnel::open(kept[0], kept[1]),
+            Some(_) => Tunnel::open_protected(kept[0], kept[1], u64::from(early[1])),
+        };
         let mut sim = Self {
-            tunnel: Tunnel::open(early[0], early[1]),
+            records,
+            tunnel,
             random,
             plan,
             trace,
@@ -132,12 +185,15 @@ impl Sim {
         for flow in Flow::BOTH {
             // Early bytes are the first of the stream, received before the tunnel opened.
             let len = early[flow as usize];
-            sim.hands[flow as usize].kept = Span { from: 0, len };
+            sim.hands[flow as usize].kept = Span {
+                from: 0,
+                len: kept[flow as usize],
+            };
             let source = &mut sim.wires[flow.source() as usize];
             source.arrived = u64::from(len);
             source.received = u64::from(len);
         }
-        sim.log(|sim| format!("{:?}", sim.plan));
+        sim.log(|sim| format!("{:?} {:?}", sim.plan, sim.records));
         sim
     }
 
@@ -180,6 +236,10 @@ impl Sim {
             Cause::ClientClosed | Cause::ServerClosed
         ));
         seen.reset += u64::from(close.reset.is_some());
+        seen.truncated += u64::from(close.cause == Cause::ClientTruncated);
+        seen.refused += u64::from(close.cause == Cause::TlsBadRecord);
+        seen.protected_and_closed +=
+            u64::from(self.records.is_some() && close.cause == Cause::ServerClosed);
         seen.timed_out += u64::from(self.imposed.is_some());
         seen.spliced += u64::from(
             Flow::BOTH
@@ -315,6 +375,7 @@ impl Sim {
                 | Action::Hold { .. }
                 | Action::SendHeld { .. }
                 | Action::SpliceOut { .. }
+                | Action::Notify
                 | Action::ShutdownWrite => {}
             }
             assert!(reads <= READS_MAX, "too many reads in one pump");
@@ -338,11 +399,18 @@ impl Sim {
                     (0, 0, 0),
                     "reads while it holds"
                 );
+                if self.records.is_some() {
+                    return self.receive_records(flow);
+                }
                 let outcome = self.receive(flow, BUFFER_BYTES, true);
                 self.hands[flow as usize].fresh = self.span_of(flow, outcome);
                 outcome
             }
             Action::SpliceIn => {
+                assert!(
+                    self.records.is_none(),
+                    "splices what has to be opened or sealed"
+                );
                 assert_eq!(
                     (held, hands.kept.len, hands.pipe.len),
                     (0, 0, 0),
@@ -391,6 +459,7 @@ impl Sim {
                 advance(&mut self.hands[flow as usize].pipe, outcome);
                 outcome
             }
+            Action::Notify => self.notify(flow),
             Action::ShutdownWrite => self.shut_down(flow),
             Action::Wait | Action::Yield | Action::Close(_) => unreachable!("no system call"),
         }
@@ -404,6 +473,104 @@ impl Sim {
             self.first_end.get_or_insert(source);
         }
         outcome
+    }
+
+    /// A receive of a tunnel whose client speaks TLS.
+    fn receive_records(&mut self, flow: Flow) -> Outcome {
+        let Some(records) = &self.records else {
+            unreachable!("asked for")
+        };
+        let unopened = match flow {
+            Flow::ToServer => self.wires[End::Client as usize].received - records.opened,
+            Flow::ToClient => 0,
+        };
+        let room = BUFFER_BYTES - u32::try_from(unopened).expect("less than a record");
+        let outcome = self.receive(flow, room, true);
+        let (received, position) = (moved(outcome), self.whole_of(flow));
+        let Some(records) = &mut self.records else {
+            unreachable!("asked for")
+        };
+        let hands = &mut self.hands[flow as usize];
+        if flow == Flow::ToServer && received > 0 && self.random.below(1000) < records.bad {
+            records.refused = true;
+            return Outcome::Refused(Cause::TlsBadRecord);
+        }
+        match (flow, outcome) {
+            (Flow::ToServer, Outcome::Moved(_)) => {
+                let len = u32::try_from(position - records.opened).expect("one buffer");
+                hands.fresh = Span {
+                    from: records.opened,
+                    len,
+                };
+                records.opened = position;
+                Outcome::Records {
+                    payload: len,
+                    len,
+                    full: received == room,
+                }
+            }
+            (Flow::ToClient, Outcome::Moved(payload)) => {
+                let len = payload + OVERHEAD;
+                hands.fresh = Span {
+                    from: records.sealed,
+                    len,
+                };
+                records.sealed += u64::from(len);
+                Outcome::Records {
+                    payload,
+                    len,
+                    full: received == room,
+                }
+            }
+            (Flow::ToServer, Outcome::Ended) if records.truncates => Outcome::Truncated,
+            (Flow::ToServer | Flow::ToClient, outcome) => outcome,
+        }
+    }
+
+    /// Returns up to where what was received of a flow can be passed on.
+    fn whole_of(&self, flow: Flow) -> u64 {
+        let wire = &self.wires[flow.source() as usize];
+        self.whole(flow, wire.received)
+    }
+
+    fn whole(&self, flow: Flow, position: u64) -> u64 {
+        let wire = &self.wires[flow.source() as usize];
+        match &self.records {
+            Some(records) if flow == Flow::ToServer && !wire.has_said_all(position) => {
+                let behind = position - records.first;
+                position - behind % u64::from(records.len)
+            }
+            Some(_) | None => position,
+        }
+    }
+
+    /// Returns how many bytes the target of a flow gets when everything that arrived is passed on.
+    fn due(&self, flow: Flow) -> u64 {
+        let source = &self.wires[flow.source() as usize];
+        match &self.records {
+            Some(records) if flow == Flow::ToClient => {
+                assert_eq!(
+                    source.received, source.arrived,
+                    "slept on bytes to be sealed"
+                );
+                records.sealed
+            }
+            Some(_) | None => self.whole(flow, source.arrived),
+        }
+    }
+
+    fn notify(&mut self, flow: Flow) -> Outcome {
+        assert_eq!(flow, Flow::ToClient);
+        assert!(self.wires[End::Server as usize].fin, "an end nobody sent");
+        let records = self.records.as_mut().expect("the client speaks TLS");
+        assert!(!records.notified, "notified twice");
+        records.notified = true;
+        self.hands[flow as usize].fresh = Span {
+            from: records.sealed,
+            len: OVERHEAD + 2,
+        };
+        records.sealed += u64::from(OVERHEAD + 2);
+        Outcome::Moved(OVERHEAD + 2)
     }
 
     /// Returns what the last receive of a flow brought.
@@ -426,7 +593,12 @@ impl Sim {
     fn shut_down(&mut self, flow: Flow) -> Outcome {
         let source = &self.wires[flow.source() as usize];
         assert!(source.fin, "an end nobody sent");
-        let all = source.arrived;
+        let notified = self.records.as_ref().is_none_or(|records| records.notified);
+        assert!(
+            notified || flow == Flow::ToServer,
+            "ended without close_notify"
+        );
+        let all = self.due(flow);
         let target = &mut self.wires[flow.target() as usize];
         assert!(!target.shut, "ended twice");
         assert_eq!(target.sent, all, "ended before everything was delivered");
@@ -443,8 +615,21 @@ impl Sim {
         assert!(self.tunnel.is_closed());
         self.close = Some(close);
         let [client, server] = &self.wires;
-        assert_eq!(self.tunnel.bytes_in(), client.received, "bytes_in");
-        assert_eq!(self.tunnel.bytes_out(), client.sent, "bytes_out");
+        match &self.records {
+            None => {
+                assert_eq!(self.tunnel.bytes_in(), client.received, "bytes_in");
+                assert_eq!(self.tunnel.bytes_out(), client.sent, "bytes_out");
+            }
+            Some(records) => {
+                assert_eq!(self.tunnel.bytes_in(), records.opened, "bytes_in");
+                assert_eq!(self.tunnel.bytes_out(), server.received, "bytes_out");
+            }
+        }
+        if self.records.as_ref().is_some_and(|records| records.refused) {
+            let cause = Cause::TlsBadRecord;
+            let reset = Some(End::Server);
+            return assert_eq!(close, Close { cause, reset });
+        }
         if let Some(cause) = self.imposed {
             assert_eq!(close, Close { cause, reset: None });
             return;
@@ -452,8 +637,14 @@ impl Sim {
         match close.reset {
             None => {
                 assert!(client.shut && server.shut, "closed with one side open");
-                assert_eq!((client.sent, server.sent), (server.arrived, client.arrived));
+                let due = (self.due(Flow::ToClient), self.due(Flow::ToServer));
+                assert_eq!((client.sent, server.sent), due);
+                let truncates = self
+                    .records
+                    .as_ref()
+                    .is_some_and(|records| records.truncates);
                 let cause = match self.first_end {
+                    Some(End::Client) if truncates => Cause::ClientTruncated,
                     Some(End::Server) => Cause::ServerClosed,
                     Some(End::Client) | None => Cause::ClientClosed,
                 };
@@ -475,7 +666,13 @@ impl Sim {
         );
         assert!(source.reset, "reset for nothing");
         let flow = Flow::from(broken);
-        let delivered = target.sent == source.arrived;
+        let whole = self.whole(flow, source.arrived);
+        let delivered = match &self.records {
+            Some(records) if flow == Flow::ToClient => {
+                source.received == source.arrived && target.sent == records.sealed
+            }
+            Some(_) | None => target.sent == whole,
+        };
         let blocked = self.tunnel.held(flow) > 0;
         assert!(
             delivered || blocked || target.reset,
@@ -513,7 +710,7 @@ impl Sim {
                 flow.source()
             );
             if !target.full {
-                assert_eq!(target.sent, source.arrived, "slept on bytes {flow:?}");
+                assert_eq!(target.sent, self.due(flow), "slept on bytes {flow:?}");
                 assert_eq!(target.shut, source.fin, "slept on the end {flow:?}");
             }
         }
@@ -535,7 +732,10 @@ impl Sim {
 fn moved(outcome: Outcome) -> u32 {
     match outcome {
         Outcome::Moved(len) => len,
-        Outcome::Ended
+        Outcome::Records { .. }
+        | Outcome::Ended
+        | Outcome::Truncated
+        | Outcome::Refused(_)
         | Outcome::WouldBlock
         | Outcome::NoPipe
         | Outcome::Unsupported

@@ -125,6 +125,11 @@ impl Wire {
         }
     }
 
+    /// Tells whether the peer sends nothing behind `position`.
+    pub(crate) fn has_said_all(&self, position: u64) -> bool {
+        self.left_to_say == 0 && position == self.arrived
+    }
+
     /// Returns the state a poller sees now.
     pub(crate) fn readiness(&self) -> Readiness {
         let mut ready = Readiness::default();

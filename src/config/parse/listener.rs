@@ -4,7 +4,7 @@ use std::fs::File;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::backend::Names;
 use super::route::{Context, routes};
@@ -17,6 +17,7 @@ use crate::config::{
     TlsVersion,
 };
 use crate::proto::addr::{Cidr, TrustedProxies};
+use crate::tls::identity;
 
 /// Longest body that may be asked for, in bytes: what TOML's integers hold.
 const BODY_LEN_MAX: u64 = i64::MAX.unsigned_abs();
@@ -178,7 +179,7 @@ fn tls(table: &mut Table<'_, '_>, mode: Mode) -> Option<Tls> {
     let certificates = certificates.map_or_else(Vec::new, |value| value.one_or_more(CERTIFICATE));
     Some(Tls {
         certificates: certificates.into_iter().filter_map(certificate).collect(),
-        client_ca: tls.take("client_ca").and_then(readable_file),
+        client_ca: tls.take("client_ca").and_then(client_ca),
         min_version: tls
             .choice("min_version", &versions)
             .unwrap_or(TlsVersion::V1_2),
@@ -188,7 +189,33 @@ fn tls(table: &mut Table<'_, '_>, mode: Mode) -> Option<Tls> {
     })
 }
 
+/// Reads the files of a certificate, so that what is wrong with them is known before anything runs.
 fn certificate(value: Value<'_, '_>) -> Option<CertificateFiles> {
+    let place = value.place.clone();
+    let files = certificate_files(value)?;
+    match identity::read(&files.cert, &files.key) {
+        Ok(identity) => {
+            let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+            let now = since_1970.map_or(0, |time| time.as_secs());
+            for warning in identity.warnings(now.try_into().unwrap_or(i64::MAX)) {
+                place.warn(warning);
+            }
+        }
+        Err(wrong) => place.reject(format!("{wrong}; {CERTIFICATE}")),
+    }
+    Some(files)
+}
+
+fn client_ca(value: Value<'_, '_>) -> Option<PathBuf> {
+    let place = value.place.clone();
+    let path = readable_file(value)?;
+    if let Err(wrong) = identity::read_client_ca(&path) {
+        place.reject(format!("{wrong}; the path of a PEM file"));
+    }
+    Some(path)
+}
+
+fn certificate_files(value: Value<'_, '_>) -> Option<CertificateFiles> {
     if value.is_table() {
         let mut table = value.table()?;
         let cert = table

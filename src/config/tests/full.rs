@@ -16,8 +16,15 @@ pub(super) const FULL: &str = include_str!("full.toml");
 /// Parses `text` as a file that has its certificates beside it.
 fn read_with_certificates(text: &str) -> Config {
     let folder = tempfile::tempdir().expect("a folder");
-    for name in ["site.pem", "b.crt", "b.key", "ca.pem"] {
-        std::fs::write(folder.path().join(name), "").expect("a file");
+    let (cert, key) = super::identity();
+    let both = format!("{key}{cert}");
+    for (name, text) in [
+        ("site.pem", &both),
+        ("b.crt", &cert),
+        ("b.key", &key),
+        ("ca.pem", &cert),
+    ] {
+        std::fs::write(folder.path().join(name), text).expect("a file");
     }
     let config = parse(text, &folder.path().join("longsplice.toml")).expect("legal");
     // While the certificates are still there.

@@ -223,7 +223,10 @@ fn rules_of_limits() {
 fn rules_of_tls() {
     let folder = tempfile::tempdir().expect("a folder");
     let pem = folder.path().join("a.pem");
-    std::fs::write(&pem, "").expect("a file");
+    let (cert, key) = super::identity();
+    std::fs::write(&pem, cert + &key).expect("a file");
+    let empty = folder.path().join("empty.pem");
+    std::fs::write(&empty, "").expect("a file");
     let (folder, pem) = (folder.path().display(), pem.display());
     let tls = |mode: &str, lines: &str| {
         listener(&format!(
@@ -237,6 +240,21 @@ fn rules_of_tls() {
         (
             format!("certificates = {{ cert = \"{pem}\" }}"),
             "nothing".to_owned(),
+        ),
+        (
+            format!(
+                "certificates = [\"{folder}/empty.pem\", {{ cert = \"{pem}\", key = \"{folder}/empty.pem\" }}]"
+            ),
+            format!(
+                "listener[0].tls.certificates[0]: holds no certificate (BEGIN CERTIFICATE); {certificate}\n\
+                 listener[0].tls.certificates[1]: the private key is missing: a BEGIN PRIVATE KEY block, \
+                 here or in key = PATH; {certificate}"
+            ),
+        ),
+        (
+            format!("certificates = \"{pem}\", client_ca = \"{folder}/empty.pem\""),
+            "listener[0].tls.client_ca: holds no certificate (BEGIN CERTIFICATE); the path of a PEM file"
+                .to_owned(),
         ),
         (
             String::new(),
@@ -284,7 +302,8 @@ fn rules_of_tls() {
 #[test]
 fn a_relative_path_starts_at_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("a.pem"), "").expect("a file");
+    let (cert, key) = super::identity();
+    std::fs::write(folder.path().join("a.pem"), key + &cert).expect("a file");
     let text = listener("bind = \"unix:x\"\ntls.certificates = [\"a.pem\", { cert = \"a.pem\" }]");
     let file = folder.path().join("longsplice.toml");
     let config = crate::config::parse(&text, &file).expect("legal");

@@ -79,17 +79,15 @@ fn key_updates_go_both_ways() {
 /// A session seen from the client's end, so that it can say what rustls's client never says.
 fn mirrored(version: &'static SupportedProtocolVersion) -> (Sealer, Session) {
     let (mut peer, session) = opened(version);
-    let keys = loop {
-        // Everything said so far is in the sequence number.
-        let _ = peer.take_bytes();
-        let secrets = peer.connection.dangerous_extract_secrets().unwrap();
-        let version = if version == &TLS13 {
-            Version::Tls13
-        } else {
-            Version::Tls12
-        };
-        break Keys::new(version, secrets.tx.0, &secrets.tx.1).unwrap();
+    // Everything said so far is in the sequence number.
+    drop(peer.take_bytes());
+    let secrets = peer.connection.dangerous_extract_secrets().unwrap();
+    let version = if version == &TLS13 {
+        Version::Tls13
+    } else {
+        Version::Tls12
     };
+    let keys = Keys::new(version, secrets.tx.0, &secrets.tx.1).unwrap();
     (Sealer::new(keys), session)
 }
 
