@@ -44,6 +44,8 @@ mod sni;
 mod strict;
 // Tunnels in tcp mode: bytes, ends, silence.
 mod tcp;
+// TLS ended by the proxy.
+mod tls;
 // WebSocket upgrades in http mode.
 mod upgrade;
 // A lot of bytes, a lot of tunnels, a reader that does not read.

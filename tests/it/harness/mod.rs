@@ -11,6 +11,7 @@ pub(crate) mod peer;
 pub(crate) mod plan;
 pub(crate) mod process;
 pub(crate) mod random;
+pub(crate) mod tls;
 pub(crate) mod websocket;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

@@ -1,0 +1,170 @@
+//! Certificates made on the spot, and a client that speaks TLS over a [`Peer`]-like connection.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
+use tempfile::TempDir;
+
+use super::PATIENCE;
+
+/// Both versions we speak.
+pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
+
+/// A certificate with its key, in one file.
+pub(crate) struct Identity {
+    dir: TempDir,
+    cert: String,
+    key: String,
+}
+
+impl Identity {
+    /// Makes one that is good for `names`.
+    pub(crate) fn new(names: &[&str]) -> Self {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let dir = TempDir::new().unwrap();
+        std::fs::write(dir.path().join("both.pem"), format!("{key}{cert}")).unwrap();
+        std::fs::write(dir.path().join("cert.pem"), &cert).unwrap();
+        Self { dir, cert, key }
+    }
+
+    /// Returns the file that holds both.
+    pub(crate) fn file(&self) -> String {
+        self.path("both.pem")
+    }
+
+    /// Returns the file that holds the certificate alone.
+    pub(crate) fn cert_file(&self) -> String {
+        self.path("cert.pem")
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    /// Returns the keys of `[[listener]]` that end TLS with it.
+    pub(crate) fn listener_keys(&self) -> String {
+        format!("tls.certificates = [\"{}\"]", self.file())
+    }
+
+    fn certificate(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.cert.as_bytes()).unwrap()
+    }
+
+    /// Makes a client that believes this certificate only, and shows `shown` if there is one.
+    pub(crate) fn client(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        shown: Option<&Self>,
+    ) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots);
+        Arc::new(match shown {
+            None => builder.with_no_client_auth(),
+            Some(shown) => {
+                let key = PrivateKeyDer::from_pem_slice(shown.key.as_bytes()).unwrap();
+                builder
+                    .with_client_auth_cert(vec![shown.certificate()], key)
+                    .unwrap()
+            }
+        })
+    }
+}
+
+/// A client's end of a TLS connection.
+pub(crate) struct Secure {
+    pub(crate) tls: ClientConnection,
+    pub(crate) tcp: TcpStream,
+}
+
+impl Secure {
+    /// Connects and sends `preface` in the clear; the handshake is made with the first bytes.
+    pub(crate) fn begin(
+        addr: SocketAddr,
+        config: &Arc<ClientConfig>,
+        name: &str,
+        preface: &[u8],
+    ) -> Self {
+        let mut tcp = TcpStream::connect(addr).unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        tcp.set_write_timeout(Some(PATIENCE)).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let mut tls = ClientConnection::new(Arc::clone(config), name).unwrap();
+        // In one segment with the hello.
+        let mut first = preface.to_vec();
+        tls.write_tls(&mut first).unwrap();
+        tcp.write_all(&first).unwrap();
+        Self { tls, tcp }
+    }
+
+    /// Connects and makes the handshake.
+    pub(crate) fn connect(addr: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+        let mut secure = Self::begin(addr, config, "localhost", b"");
+        secure.shake().unwrap();
+        secure
+    }
+
+    /// Goes on until the handshake is complete.
+    pub(crate) fn shake(&mut self) -> std::io::Result<()> {
+        while self.tls.is_handshaking() {
+            self.tls.complete_io(&mut self.tcp)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
+        stream.write_all(bytes.as_ref()).unwrap();
+        stream.flush().unwrap();
+    }
+
+    pub(crate) fn expect(&mut self, bytes: impl AsRef<[u8]>) {
+        let mut got = vec![0; bytes.as_ref().len()];
+        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
+        stream.read_exact(&mut got).unwrap();
+        assert!(got == bytes.as_ref(), "other bytes came back");
+    }
+
+    /// Reads up to the end; an error unless it is a close_notify.
+    pub(crate) fn read_to_end(&mut self) -> std::io::Result<Vec<u8>> {
+        let mut got = Vec::new();
+        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
+        stream.read_to_end(&mut got)?;
+        Ok(got)
+    }
+
+    /// Reads up to the end of a head.
+    pub(crate) fn read_head(&mut self) -> String {
+        let mut head = Vec::new();
+        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    /// Says close_notify and goes on listening.
+    pub(crate) fn notify(&mut self) {
+        self.tls.send_close_notify();
+        self.tls.write_tls(&mut self.tcp).unwrap();
+    }
+
+    /// Ends without close_notify.
+    pub(crate) fn truncate(&self) {
+        self.tcp.shutdown(Shutdown::Write).unwrap();
+    }
+}

@@ -1,0 +1,524 @@
+//! TLS ended by the proxy: handshakes, identities, tunnels and their ends.
+
+use std::io::{Read, Write};
+use std::thread;
+use std::time::Duration;
+
+use rustls::HandshakeKind;
+use rustls::version::{TLS12, TLS13};
+
+use crate::harness::http::{get, ok};
+use crate::harness::origin::Origin;
+use crate::harness::parts::{Part, finish};
+use crate::harness::peer::{End, Peer};
+use crate::harness::plan::{Plan, responding};
+use crate::harness::process::{Proxy, run};
+use crate::harness::random::Random;
+use crate::harness::tls::{Identity, Secure, VERSIONS};
+use crate::harness::websocket;
+
+/// A tunnel whose client speaks TLS, with both its ends in the test's hands.
+struct Joined {
+    proxy: Proxy,
+    client: Secure,
+    server: Peer,
+}
+
+fn join(version: &'static rustls::SupportedProtocolVersion) -> Joined {
+    let identity = Identity::new(&["localhost"]);
+    let origin = Origin::bind();
+    let proxy = Plan::tcp(origin.addr())
+        .listener_keys(&identity.listener_keys())
+        .start();
+    let mut client = Secure::connect(proxy.addr(), &identity.client(version, None));
+    let mut server = origin.accept();
+    client.send("hello");
+    server.expect("hello");
+    server.send("welcome");
+    client.expect("welcome");
+    Joined {
+        proxy,
+        client,
+        server,
+    }
+}
+
+#[test]
+fn requests_are_answered_and_forwarded_as_https() {
+    let identity = Identity::new(&["localhost"]);
+    for version in VERSIONS {
+        let origin = Origin::answering(ok("the body"));
+        let proxy = Plan::http(origin.addr)
+            .listener_keys(&identity.listener_keys())
+            .start();
+        let mut client = Secure::connect(proxy.addr(), &identity.client(version, None));
+        client.send(get("localhost", "/", ""));
+        let answer = String::from_utf8(client.read_to_end().unwrap()).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.ends_with("the body"), "{answer}");
+        let head = origin.head().to_ascii_lowercase();
+        assert!(head.contains("x-forwarded-proto: https\r\n"), "{head}");
+    }
+}
+
+#[test]
+fn a_large_body_goes_both_ways() {
+    let identity = Identity::new(&["localhost"]);
+    let body = "b".repeat(3_000_000);
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr())
+        .listener_keys(&identity.listener_keys())
+        .start();
+    let sent = body.clone();
+    let app = thread::spawn(move || {
+        let mut server = origin.accept();
+        server.read_head();
+        server.expect(&sent);
+        server.send(ok(&sent));
+    });
+    let mut client = Secure::connect(proxy.addr(), &identity.client(&TLS13, None));
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    client.send(head);
+    client.send(&body);
+    let answer = client.read_to_end().unwrap();
+    assert!(answer.ends_with(body.as_bytes()));
+    app.join().unwrap();
+}
+
+#[test]
+fn a_websocket_with_early_frames_becomes_a_tunnel() {
+    let identity = Identity::new(&["localhost"]);
+    for version in VERSIONS {
+        let origin = Origin::bind();
+        let proxy = Plan::http(origin.addr())
+            .listener_keys(&identity.listener_keys())
+            .start();
+        let mut client = Secure::connect(proxy.addr(), &identity.client(version, None));
+        let request = websocket::request("localhost", "/ws", "");
+        client.send([request.as_bytes(), b"early frame"].concat());
+        let mut server = origin.accept();
+        let head = websocket::accept(&mut server);
+        assert!(
+            head.to_ascii_lowercase()
+                .contains("x-forwarded-proto: https")
+        );
+        server.send("first of the server");
+        assert!(client.read_head().starts_with("HTTP/1.1 101"));
+        client.expect("first of the server");
+        server.expect("early frame");
+        client.notify();
+        server.expect_ended();
+        server.finish();
+        assert_eq!(client.read_to_end().unwrap(), b"");
+        let line = proxy.wait_cause("close", "client-closed");
+        assert_eq!(
+            (&line["path_in"], &line["bytes_in"]),
+            (&"user-records".into(), &11.into())
+        );
+        assert_eq!(
+            (&line["path_out"], &line["bytes_out"]),
+            (&"user-records".into(), &19.into())
+        );
+    }
+}
+
+#[test]
+fn much_goes_both_ways_with_key_updates_between() {
+    for version in VERSIONS {
+        let identity = Identity::new(&["localhost"]);
+        let proxy = Plan::tcp(Origin::echo())
+            .listener_keys(&identity.listener_keys())
+            .start();
+        let mut client = Secure::connect(proxy.addr(), &identity.client(version, None));
+        let mut random = Random::new(7);
+        let mut total = 0;
+        for round in 0..60 {
+            let most = if round % 2 == 0 { 2_000 } else { 150_000 };
+            let len = random.between(1, most);
+            let block = random.bytes(len);
+            if version == &TLS13 && round % 5 == 0 {
+                client.tls.refresh_traffic_keys().unwrap();
+            }
+            client.send(&block);
+            client.expect(&block);
+            total += len;
+        }
+        client.notify();
+        assert_eq!(client.read_to_end().unwrap(), b"");
+        let line = proxy.wait_cause("close", "client-closed");
+        assert_eq!(
+            (&line["bytes_in"], &line["bytes_out"]),
+            (&total.into(), &total.into())
+        );
+    }
+}
+
+#[test]
+fn data_with_the_clients_finished_arrives_once() {
+    let identity = Identity::new(&["localhost"]);
+    for version in VERSIONS {
+        for cut in [1, 7, 40, 80, 10_000] {
+            let origin = Origin::bind();
+            let proxy = Plan::tcp(origin.addr())
+                .listener_keys(&identity.listener_keys())
+                .start();
+            let config = identity.client(version, None);
+            let mut client = Secure::begin(proxy.addr(), &config, "localhost", b"");
+            client.tls.writer().write_all(b"with finished").unwrap();
+            while client.tls.is_handshaking() {
+                client.tls.read_tls(&mut client.tcp).unwrap();
+                client.tls.process_new_packets().unwrap();
+                let mut bytes = Vec::new();
+                while client.tls.wants_write() {
+                    client.tls.write_tls(&mut bytes).unwrap();
+                }
+                for piece in bytes.chunks(cut) {
+                    client.tcp.write_all(piece).unwrap();
+                }
+            }
+            client.send(", and behind it");
+            origin.accept().expect("with finished, and behind it");
+        }
+    }
+}
+
+#[test]
+fn a_half_close_goes_both_ways() {
+    let mut joined = join(&TLS13);
+    joined.client.notify();
+    joined.server.expect_ended();
+    joined.server.send("still here");
+    joined.client.expect("still here");
+    joined.server.finish();
+    assert_eq!(joined.client.read_to_end().unwrap(), b"");
+    joined.proxy.wait_cause("close", "client-closed");
+
+    let mut joined = join(&TLS13);
+    joined.server.finish();
+    assert_eq!(joined.client.read_to_end().unwrap(), b"", "no close_notify");
+    joined.client.send("still here");
+    joined.server.expect("still here");
+    joined.client.notify();
+    joined.server.expect_ended();
+    joined.proxy.wait_cause("close", "server-closed");
+}
+
+#[test]
+fn an_end_without_close_notify_is_a_truncation() {
+    for version in VERSIONS {
+        let mut joined = join(version);
+        joined.client.send("last words");
+        joined.client.truncate();
+        joined.server.expect("last words");
+        joined.server.expect_ended();
+        joined.server.finish();
+        let line = joined.proxy.wait_cause("close", "client-truncated");
+        assert_eq!(line["side"], "client");
+    }
+}
+
+#[test]
+fn a_bad_record_is_answered_with_its_alert() {
+    for version in VERSIONS {
+        let mut joined = join(version);
+        let mut bad = vec![23, 3, 3, 0, 48];
+        bad.extend([0x5a; 48]);
+        joined.client.tcp.write_all(&bad).unwrap();
+        let error = joined.client.read_to_end().unwrap_err();
+        assert!(error.to_string().contains("BadRecordMac"), "{error}");
+        assert_eq!(joined.server.read_to_end().1, End::Reset);
+        joined.proxy.wait_cause("close", "tls-bad-record");
+    }
+}
+
+#[test]
+fn a_reset_is_passed_on_as_one() {
+    let joined = join(&TLS13);
+    joined.server.reset();
+    let mut client = joined.client;
+    let error = client.read_to_end().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    joined.proxy.wait_cause("close", "server-reset");
+}
+
+#[test]
+fn a_drain_says_close_notify() {
+    let identity = Identity::new(&["localhost"]);
+    let mut proxy = Plan::tcp(Origin::echo())
+        .process_keys("drain_timeout = \"100ms\"")
+        .listener_keys(&identity.listener_keys())
+        .start();
+    let mut client = Secure::connect(proxy.addr(), &identity.client(&TLS13, None));
+    client.send("x");
+    client.expect("x");
+    proxy.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(client.read_to_end().unwrap(), b"");
+    proxy.wait_cause("close", "drained");
+    assert_eq!(proxy.wait_exit(), Some(0));
+}
+
+#[test]
+fn a_stranger_to_tls_gets_an_alert_and_leaves_no_line() {
+    let identity = Identity::new(&["localhost"]);
+    let proxy = Plan::http(Origin::echo())
+        .listener_keys(&identity.listener_keys())
+        .start();
+    for text in ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\0\u{1}garbage"] {
+        let mut peer = proxy.connect();
+        peer.send(text);
+        assert_eq!(
+            peer.read_to_end(),
+            (vec![21, 3, 3, 0, 2, 2, 10], End::Closed)
+        );
+    }
+    // Connect and close: a probe.
+    proxy.connect().finish();
+    let mut client = Secure::connect(proxy.addr(), &identity.client(&TLS13, None));
+    client.notify();
+    assert_eq!(proxy.access_lines(), Vec::<serde_json::Value>::new());
+}
+
+#[test]
+fn a_handshake_has_its_time() {
+    let identity = Identity::new(&["localhost"]);
+    let proxy = Plan::http(Origin::echo())
+        .listener_keys(&identity.listener_keys())
+        .listener_timeouts("tls_handshake = \"300ms\"")
+        .start();
+    let mut peer = proxy.connect();
+    // The beginning of a hello, and then byte by byte, which extends nothing.
+    peer.send([22, 3, 1, 2, 0, 1, 0]);
+    peer.drip_until_refused(Duration::from_millis(50));
+    let line = proxy.wait_cause("refused", "tls-handshake-timeout");
+    assert_eq!(line["listener"], "edge");
+}
+
+#[test]
+fn a_client_that_does_not_believe_us_is_a_failed_handshake() {
+    let (identity, other) = (Identity::new(&["localhost"]), Identity::new(&["localhost"]));
+    let proxy = Plan::http(Origin::echo())
+        .listener_keys(&identity.listener_keys())
+        .start();
+    for version in VERSIONS {
+        let config = other.client(version, None);
+        let mut client = Secure::begin(proxy.addr(), &config, "localhost", b"");
+        assert!(client.shake().is_err());
+        proxy.wait_cause("refused", "tls-handshake-failed");
+    }
+}
+
+#[test]
+fn a_proxy_header_comes_before_the_hello() {
+    let identity = Identity::new(&["localhost"]);
+    let origin = Origin::answering(ok("x"));
+    let keys = format!(
+        "{}\nproxy_protocol = \"require\"\ntrusted_proxies = [\"127.0.0.1\"]",
+        identity.listener_keys()
+    );
+    let proxy = Plan::http(origin.addr).listener_keys(&keys).start();
+    let config = identity.client(&TLS13, None);
+    let header = b"PROXY TCP4 203.0.113.7 192.0.2.1 4000 443\r\n";
+    let mut client = Secure::begin(proxy.addr(), &config, "localhost", header);
+    client.shake().unwrap();
+    client.send(get("localhost", "/", ""));
+    client.read_to_end().unwrap();
+    let head = origin.head().to_ascii_lowercase();
+    assert!(head.contains("x-real-ip: 203.0.113.7\r\n"), "{head}");
+}
+
+#[test]
+fn the_certificate_is_chosen_by_name() {
+    let names = [&["first.example"][..], &["*.w.example"], &["a.w.example"]];
+    let [first, wild, exact] = names.map(Identity::new);
+    let files = [&first, &wild, &exact].map(|identity| format!("\"{}\"", identity.file()));
+    let proxy = Plan::http(Origin::echo())
+        .listener_keys(&format!("tls.certificates = [{}]", files.join(", ")))
+        .start();
+    for version in VERSIONS {
+        for (identity, name, good) in [
+            (&first, "first.example", true),
+            (&wild, "x.w.example", true),
+            (&exact, "a.w.example", true),
+            (&wild, "a.w.example", false),
+            (&first, "y.x.w.example", false),
+        ] {
+            let config = identity.client(version, None);
+            let mut client = Secure::begin(proxy.addr(), &config, name, b"");
+            assert_eq!(client.shake().is_ok(), good, "{name}");
+        }
+    }
+}
+
+#[test]
+fn sessions_resume_on_every_thread() {
+    let identity = Identity::new(&["localhost"]);
+    for version in VERSIONS {
+        let proxy = Plan::tcp(Origin::echo())
+            .listener_keys(&identity.listener_keys())
+            .start();
+        let config = identity.client(version, None);
+        for nth in 0..12 {
+            let mut client = Secure::connect(proxy.addr(), &config);
+            let resumed = client.tls.handshake_kind() == Some(HandshakeKind::Resumed);
+            assert_eq!(resumed, nth > 0, "{version:?} {nth}");
+            // Tickets of TLS 1.3 come with the first bytes.
+            client.send("x");
+            client.expect("x");
+        }
+    }
+}
+
+#[test]
+fn a_client_certificate_is_demanded_and_verified() {
+    let (identity, mine, other) = (
+        Identity::new(&["localhost"]),
+        Identity::new(&["client"]),
+        Identity::new(&["stranger"]),
+    );
+    let keys = format!(
+        "{}\ntls.client_ca = \"{}\"",
+        identity.listener_keys(),
+        mine.cert_file()
+    );
+    let proxy = Plan::routes_only(&responding("", "hello"))
+        .listener_keys(&keys)
+        .start();
+    for version in VERSIONS {
+        for (shown, good) in [(Some(&mine), true), (None, false), (Some(&other), false)] {
+            let config = identity.client(version, shown);
+            let mut client = Secure::begin(proxy.addr(), &config, "localhost", b"");
+            // With TLS 1.3 the refusal comes after the client believes to be done.
+            let _ = client.shake();
+            let mut answer = String::new();
+            let mut stream = rustls::Stream::new(&mut client.tls, &mut client.tcp);
+            let _ = stream.write_all(get("localhost", "/", "").as_bytes());
+            let _ = stream.read_to_string(&mut answer);
+            assert_eq!(answer.ends_with("hello"), good, "{answer}");
+        }
+    }
+}
+
+#[test]
+fn the_lowest_version_is_kept() {
+    let identity = Identity::new(&["localhost"]);
+    let keys = format!("{}\ntls.min_version = \"1.3\"", identity.listener_keys());
+    let proxy = Plan::tcp(Origin::echo()).listener_keys(&keys).start();
+    let config = identity.client(&TLS12, None);
+    let mut client = Secure::begin(proxy.addr(), &config, "localhost", b"");
+    assert!(client.shake().is_err());
+    proxy.wait_cause("refused", "tls-handshake-failed");
+    Secure::connect(proxy.addr(), &identity.client(&TLS13, None));
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_known_before_the_start() {
+    let (identity, other) = (Identity::new(&["a"]), Identity::new(&["b"]));
+    let toml = Plan::tcp(Origin::echo())
+        .listener_keys(&format!(
+            "tls.certificates = [{{ cert = \"{}\", key = \"{}\" }}]",
+            identity.file(),
+            other.file()
+        ))
+        .toml();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.toml");
+    std::fs::write(&file, toml).unwrap();
+    for command in ["check", "run"] {
+        let outcome = run(&[command, "-c", file.to_str().unwrap()]);
+        assert_eq!(outcome.code, Some(2), "{outcome:?}");
+        let said = "listener[0].tls.certificates[0]: the private key belongs to none";
+        assert!(outcome.stderr.contains(said), "{outcome:?}");
+    }
+}
+
+/// A proxy that answers every request over TLS with "hello".
+fn greeter(identity: &Identity) -> Proxy {
+    Plan::routes_only(&responding("", "hello"))
+        .listener_keys(&identity.listener_keys())
+        .start()
+}
+
+#[test]
+fn curl_gets_its_answer() {
+    let Some(curl) = Part::Curl.command() else {
+        return;
+    };
+    let identity = Identity::new(&["localhost"]);
+    let proxy = greeter(&identity);
+    let program = curl.get_program();
+    for version in ["1.2", "1.3"] {
+        let mut curl = std::process::Command::new(program);
+        let port = proxy.addr().port();
+        curl.args(["-s", "--noproxy", "*", "--cacert", &identity.cert_file()])
+            .args([&format!("--tlsv{version}"), "--tls-max", version])
+            .args(["--resolve", &format!("localhost:{port}:127.0.0.1")])
+            .arg(format!("https://localhost:{port}/"));
+        assert_eq!(finish(&mut curl), "hello");
+    }
+}
+
+#[test]
+fn python_gets_its_answer_and_a_clean_end() {
+    let Some(mut python) = Part::Python.command() else {
+        return;
+    };
+    let identity = Identity::new(&["localhost"]);
+    let proxy = greeter(&identity);
+    // Without the option a bare FIN would look like close_notify.
+    let script = "
+import socket, ssl, sys
+for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+    context = ssl.create_default_context(cafile=sys.argv[2])
+    context.options &= ~getattr(ssl, 'OP_IGNORE_UNEXPECTED_EOF', 0)
+    context.minimum_version = context.maximum_version = version
+    raw = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+    tls = context.wrap_socket(raw, server_hostname='localhost', suppress_ragged_eofs=False)
+    tls.sendall(b'GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n')
+    answer = b''
+    while piece := tls.recv(4096):
+        answer += piece
+    print(tls.version(), answer.endswith(b'hello'))
+";
+    python.args(["-c", script, &proxy.addr().port().to_string()]);
+    let said = finish(python.arg(identity.cert_file()));
+    assert_eq!(said, "TLSv1.2 True\nTLSv1.3 True\n");
+}
+
+#[test]
+fn openssl_updates_its_keys() {
+    let Some(mut openssl) = Part::Openssl.command() else {
+        return;
+    };
+    let identity = Identity::new(&["localhost"]);
+    let origin = Origin::bind();
+    let proxy = Plan::tcp(origin.addr())
+        .listener_keys(&identity.listener_keys())
+        .start();
+    openssl
+        .args(["s_client", "-tls1_3", "-connect", &proxy.addr().to_string()])
+        .args(["-CAfile", &identity.cert_file()])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
+    let mut child = openssl.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut server = origin.accept();
+    // A line that is a command is read alone: each waits for the one before to arrive.
+    stdin.write_all(b"one\n").unwrap();
+    server.expect("one\n");
+    for (command, text) in [("K", "two\n"), ("k", "three\n"), ("K", "four\n")] {
+        stdin.write_all(format!("{command}\n").as_bytes()).unwrap();
+        thread::sleep(Duration::from_millis(300));
+        stdin.write_all(text.as_bytes()).unwrap();
+        server.expect(text);
+        server.send("answer under new keys\n");
+    }
+    stdin.write_all(b"Q\n").unwrap();
+    server.expect_ended();
+    server.finish();
+    assert!(child.wait().unwrap().success());
+    proxy.wait_cause("close", "client-closed");
+}
