@@ -23,6 +23,8 @@ pub(super) fn cause_of(error: &io::Error) -> Cause {
 /// What a socket that speaks TLS holds.
 pub(super) struct Guard {
     session: Session,
+    /// The name the client asked for.
+    pub(super) server_name: Option<String>,
     /// Received: records, the last one perhaps in part.
     received: Vec<u8>,
     /// Opened and not yet taken.
@@ -36,6 +38,7 @@ impl Guard {
     pub(super) fn new(established: Established) -> Self {
         Self {
             session: established.session,
+            server_name: established.server_name,
             received: established.received,
             opened: Vec::new(),
             outbox: Vec::new(),

@@ -73,7 +73,7 @@ async fn open(
     if origin.maybe_probe && inbox.is_empty() {
         await_payload(&arrival.socket, inbox).await?;
     }
-    let mut server_name = None;
+    let mut server_name = arrival.socket.server_name();
     if arrival.listener.mode == Mode::Sni {
         let deadline = Instant::now() + arrival.listener.timeouts.tls_handshake;
         let hello = client_hello::read(&arrival.socket, inbox, deadline).await?;

@@ -53,6 +53,13 @@ impl Socket {
         self.guard = Some(Box::new(RefCell::new(Guard::new(established))));
     }
 
+    /// Returns the server name the client asked for in its TLS handshake.
+    #[must_use]
+    pub(super) fn server_name(&self) -> Option<String> {
+        let guard = self.guard.as_ref()?;
+        guard.borrow().server_name.clone()
+    }
+
     /// Tells whether TLS ends here.
     #[must_use]
     pub(super) fn speaks_tls(&self) -> bool {

@@ -13,6 +13,8 @@ use rustls_pki_types::CertificateDer;
 
 use super::control::{Alert, Session};
 use super::record::{ContentType, Keys, RecordError, Version, whole_record};
+use crate::proto::Progress;
+use crate::proto::client_hello;
 
 /// Handshake records one client may send; a hello in tiny fragments is legal, a thousand are not.
 const RECORDS_MAX: u32 = 256;
@@ -44,6 +46,9 @@ pub struct Handshake {
     inbox: Vec<u8>,
     /// Whole records rustls wants to see again: fragments of a message that is not complete.
     given: Vec<u8>,
+    /// The records of the ClientHello, until it is complete: rustls does not tell the server name.
+    hello: Option<Vec<u8>>,
+    server_name: Option<String>,
     outbox: Vec<u8>,
     records: u32,
 }
@@ -54,6 +59,8 @@ pub struct Established {
     pub session: Session,
     /// What came behind the handshake: records of the session.
     pub received: Vec<u8>,
+    /// The name the client asked for.
+    pub server_name: Option<String>,
     /// The client's certificate, verified; only with `client_ca`.
     pub client_certificate: Option<CertificateDer<'static>>,
     /// The version.
@@ -72,6 +79,8 @@ impl Handshake {
             connection: UnbufferedServerConnection::new(config)?,
             inbox: received,
             given: Vec::new(),
+            hello: Some(Vec::new()),
+            server_name: None,
             outbox: Vec::new(),
             records: 0,
         })
@@ -106,9 +115,24 @@ impl Handshake {
                 return Err(Failure::TooMany);
             }
             let rest = self.inbox.split_off(len);
-            self.given
-                .append(&mut std::mem::replace(&mut self.inbox, rest));
+            let mut record = std::mem::replace(&mut self.inbox, rest);
+            self.look_for_server_name(&record);
+            self.given.append(&mut record);
         }
+    }
+
+    fn look_for_server_name(&mut self, record: &[u8]) {
+        let Some(hello) = &mut self.hello else {
+            return;
+        };
+        hello.extend_from_slice(record);
+        match client_hello::parse(hello) {
+            Ok(Progress::Partial) => return,
+            Ok(Progress::Complete { value, .. }) => self.server_name = value.server_name,
+            // What is wrong with it, rustls will say.
+            Err(_) => {}
+        }
+        self.hello = None;
     }
 
     fn next_record(&mut self) -> Result<Option<usize>, Failure> {
@@ -184,6 +208,7 @@ impl Handshake {
         Ok(Established {
             session: Session::new(version, keys(secrets.rx)?, keys(secrets.tx)?, kernel),
             received: self.inbox,
+            server_name: self.server_name,
             client_certificate,
             version,
             resumed,

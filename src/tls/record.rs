@@ -212,6 +212,25 @@ impl Keys {
         self.cipher.records_max().saturating_sub(self.sequence)
     }
 
+    /// Checks what of a record is readable without opening it; returns its outer type.
+    fn check_outside(&self, header: &[u8], body_len: usize) -> Result<u8, RecordError> {
+        let outer = header.first().copied().unwrap_or_default();
+        let expansion_max = match self.version {
+            Version::Tls12 => EXPANSION_12_MAX,
+            Version::Tls13 => EXPANSION_13_MAX,
+        };
+        if body_len > PAYLOAD_LEN_MAX + expansion_max {
+            return Err(RecordError::TooLong);
+        }
+        if self.version == Version::Tls13 && outer != ContentType::Data as u8 {
+            return Err(RecordError::UnexpectedType);
+        }
+        if header.get(1..3) != Some(&WIRE_VERSION) {
+            return Err(RecordError::NotTls);
+        }
+        Ok(outer)
+    }
+
     /// Returns how many bytes stand between the header and what is encrypted.
     fn explicit_nonce_len(&self) -> usize {
         match (self.version, self.cipher) {
@@ -417,20 +436,7 @@ impl Opener {
             return Err(RecordError::UsedUp);
         };
         let (header, body) = record.split_at_mut(HEADER_LEN);
-        let outer = header.first().copied().unwrap_or_default();
-        let expansion_max = match keys.version {
-            Version::Tls12 => EXPANSION_12_MAX,
-            Version::Tls13 => EXPANSION_13_MAX,
-        };
-        if body.len() > PAYLOAD_LEN_MAX + expansion_max {
-            return Err(RecordError::TooLong);
-        }
-        if keys.version == Version::Tls13 && outer != ContentType::Data as u8 {
-            return Err(RecordError::UnexpectedType);
-        }
-        if header.get(1..3) != Some(&WIRE_VERSION) {
-            return Err(RecordError::NotTls);
-        }
+        let outer = keys.check_outside(header, body.len())?;
         let explicit_len = keys.explicit_nonce_len();
         if body.len() < explicit_len + TAG_LEN {
             return Err(RecordError::BadMac);

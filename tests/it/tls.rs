@@ -11,7 +11,7 @@ use crate::harness::http::{get, ok};
 use crate::harness::origin::Origin;
 use crate::harness::parts::{Part, finish};
 use crate::harness::peer::{End, Peer};
-use crate::harness::plan::{Plan, responding};
+use crate::harness::plan::{Plan, backend, responding};
 use crate::harness::process::{Proxy, run};
 use crate::harness::random::Random;
 use crate::harness::tls::{Identity, Secure, VERSIONS};
@@ -350,6 +350,45 @@ fn the_certificate_is_chosen_by_name() {
             assert_eq!(client.shake().is_ok(), good, "{name}");
         }
     }
+}
+
+#[test]
+fn tunnels_are_routed_by_the_name_the_client_asked_for() {
+    let identity = Identity::new(&["a.example", "b.example"]);
+    let (a, b) = (Origin::bind(), Origin::bind());
+    let routes = "[[listener.route]]\nserver_name = [\"b.example\"]\nbackend = \"other\"\n\
+                  [[listener.route]]\nserver_name = [\"a.example\"]\nbackend = \"app\"\n";
+    let proxy = Plan::tcp(a.addr())
+        .listener_keys(&identity.listener_keys())
+        .routes(routes)
+        .more(&backend("other", b.addr()))
+        .start();
+    for version in VERSIONS {
+        let config = identity.client(version, None);
+        for (name, origin) in [("a.example", &a), ("b.example", &b), ("B.example", &b)] {
+            let mut client = Secure::begin(proxy.addr(), &config, name, b"");
+            client.shake().unwrap();
+            client.send(name);
+            origin.accept().expect(name);
+        }
+    }
+}
+
+#[test]
+fn requests_follow_each_other_on_one_connection() {
+    let identity = Identity::new(&["localhost"]);
+    let proxy = Plan::routes_only(&responding("", "hello"))
+        .listener_keys(&identity.listener_keys())
+        .listener_timeouts("keep_alive = \"300ms\"")
+        .start();
+    let mut client = Secure::connect(proxy.addr(), &identity.client(&TLS13, None));
+    for _ in 0..3 {
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(client.read_head().starts_with("HTTP/1.1 200"));
+        client.expect("hello");
+    }
+    // The idle connection ends in good order.
+    assert_eq!(client.read_to_end().unwrap(), b"");
 }
 
 #[test]

@@ -34,6 +34,7 @@ fn pieces_of_any_size_make_a_session() {
         for piece in [1, 2, 5, 77, 300, 100_000] {
             let mut peer = Peer::new(version, "localhost");
             let established = open(&mut peer, &config, piece).unwrap();
+            assert_eq!(established.server_name.as_deref(), Some("localhost"));
             assert!(established.received.is_empty());
             assert!(!established.resumed);
         }

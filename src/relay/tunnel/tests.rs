@@ -1,0 +1,152 @@
+//! The state machine step by step: each row is the action that is expected and what comes of it.
+
+use super::*;
+use Action::{Hold, Receive, Send, SendHeld, ShutdownWrite, SpliceIn, SpliceOut, Wait, Yield};
+use Outcome::{Done, Ended, Failed, Moved, NoPipe, Unsupported, WouldBlock};
+
+const FULL: u32 = BUFFER_BYTES;
+const FULL_READ: [(Action, Outcome); 2] = [(Receive, Moved(FULL)), (SEND_FULL, Moved(FULL))];
+const SEND_FULL: Action = Send { from: 0, len: FULL };
+
+fn readable() -> Tunnel {
+    let mut tunnel = Tunnel::open(0, 0);
+    tunnel.on_ready(End::Client, Readiness::READABLE);
+    tunnel
+}
+
+/// Runs a pump to the server: each row is the action that is expected and what comes of it; the
+/// last action ends the pump.
+fn check(tunnel: &mut Tunnel, rows: &[(Action, Outcome)], last: Action) {
+    let (mut pump, mut action) = tunnel.begin(Flow::ToServer);
+    for (nth, (expected, outcome)) in rows.iter().enumerate() {
+        assert_eq!(action, *expected, "action {nth}");
+        action = tunnel.on(&mut pump, *outcome);
+    }
+    assert_eq!(action, last, "last action");
+}
+
+#[test]
+fn a_short_read_is_not_followed_by_another() {
+    let send = Send { from: 0, len: 9 };
+    let rows = [(Receive, Moved(9)), (send, Moved(9))];
+    check(&mut readable(), &rows, Wait);
+}
+
+#[test]
+fn after_a_sticky_edge_it_is() {
+    let mut tunnel = readable();
+    tunnel.on_ready(End::Client, Readiness::STICKY);
+    let send = Send { from: 0, len: 9 };
+    let rows = [
+        (Receive, Moved(9)),
+        (send, Moved(9)),
+        (Receive, Ended),
+        (ShutdownWrite, Done),
+    ];
+    check(&mut tunnel, &rows, Wait);
+    assert!(tunnel.is_half_closed());
+}
+
+#[test]
+fn a_short_send_is_tried_until_it_would_block_and_the_rest_is_held() {
+    let mut tunnel = readable();
+    let (first, rest) = (Send { from: 0, len: 9 }, Send { from: 4, len: 5 });
+    let hold = Hold { from: 4, len: 5 };
+    let rows = [
+        (Receive, Moved(9)),
+        (first, Moved(4)),
+        (rest, WouldBlock),
+        (hold, Done),
+    ];
+    check(&mut tunnel, &rows, Wait);
+    tunnel.on_ready(End::Client, Readiness::READABLE);
+    assert!(!tunnel.can_run(Flow::ToServer), "reads under back-pressure");
+    tunnel.on_ready(End::Server, Readiness::WRITABLE);
+    let held = [
+        (SendHeld { len: 5 }, Moved(2)),
+        (SendHeld { len: 3 }, Moved(3)),
+    ];
+    check(
+        &mut tunnel,
+        &[&held[..], &[(Receive, WouldBlock)]].concat(),
+        Wait,
+    );
+    assert_eq!(tunnel.bytes_in(), 9);
+}
+
+#[test]
+fn three_full_reads_turn_to_splice_and_four_small_splices_back() {
+    let mut tunnel = readable();
+    let mut rows = [FULL_READ; 3].concat();
+    for _ in 0..4 {
+        rows.extend([(SpliceIn, Moved(10)), (SpliceOut { len: 10 }, Moved(10))]);
+    }
+    rows.push((Receive, WouldBlock));
+    check(&mut tunnel, &rows, Wait);
+    let path = tunnel.path(Flow::ToServer);
+    assert!(path.copied && path.spliced);
+}
+
+#[test]
+fn without_a_pipe_it_is_tried_again_later_and_without_support_never() {
+    let full = [FULL_READ; 3].concat();
+    let rows = [
+        &full[..],
+        &[(SpliceIn, NoPipe)],
+        &full,
+        &[(SpliceIn, Unsupported)],
+        &full,
+    ];
+    let rows = [&rows.concat()[..], &[(Receive, WouldBlock)]].concat();
+    check(&mut readable(), &rows, Wait);
+}
+
+#[test]
+fn a_busy_flow_yields_after_sixteen_reads() {
+    let mut rows = [FULL_READ; 3].concat();
+    for _ in 0..13 {
+        rows.extend([
+            (SpliceIn, Moved(FULL)),
+            (SpliceOut { len: FULL }, Moved(FULL)),
+        ]);
+    }
+    check(&mut readable(), &rows, Yield);
+}
+
+#[test]
+fn early_bytes_go_before_anything_is_read() {
+    let mut tunnel = Tunnel::open(7, 0);
+    tunnel.on_ready(End::Client, Readiness::READABLE);
+    check(
+        &mut tunnel,
+        &[(SendHeld { len: 7 }, Moved(7)), (Receive, WouldBlock)],
+        Wait,
+    );
+    assert_eq!(tunnel.bytes_in(), 7);
+}
+
+#[test]
+fn a_failed_receive_resets_the_other_side() {
+    let close = Close {
+        cause: Cause::ClientReset,
+        reset: Some(End::Server),
+    };
+    let mut tunnel = readable();
+    check(&mut tunnel, &[(Receive, Failed)], Action::Close(close));
+    assert_eq!(tunnel.end(Cause::Drained), None, "closed twice");
+}
+
+#[test]
+fn a_failed_send_names_the_target_after_its_own_bytes_were_read() {
+    let mut tunnel = readable();
+    let rows = [(Receive, Moved(9)), (Send { from: 0, len: 9 }, Failed)];
+    check(&mut tunnel, &rows, Wait);
+    assert!(tunnel.can_run(Flow::ToClient) && !tunnel.can_run(Flow::ToServer));
+    let (mut pump, action) = tunnel.begin(Flow::ToClient);
+    assert_eq!(action, Receive);
+    let close = Close {
+        cause: Cause::ServerReset,
+        reset: Some(End::Client),
+    };
+    assert_eq!(tunnel.on(&mut pump, Ended), Action::Close(close));
+}
