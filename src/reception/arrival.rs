@@ -103,10 +103,14 @@ async fn open(mut arrival: Arrival, local: Rc<Local>) {
         let received = std::mem::take(&mut inbox);
         if let Err(refusal) = handshake::run(&mut arrival.socket, &tls, received, deadline).await {
             let subject = arrival.subject(origin.speaker);
+            let has_alert = refusal.cause == Cause::TlsHandshakeFailed;
             refuse(&arrival, subject, refusal, None, &local);
             arrival.told.set(true);
-            // A reset would take the alert away again.
-            return arrival.socket.close_gently().await;
+            if has_alert {
+                // A reset would take it away again.
+                arrival.socket.close_gently().await;
+            }
+            return;
         }
     }
     match arrival.listener.mode {

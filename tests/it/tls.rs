@@ -52,7 +52,7 @@ fn requests_are_answered_and_forwarded_as_https() {
             .listener_keys(&identity.listener_keys())
             .start();
         let mut client = Secure::connect(proxy.addr(), &identity.client(version, None));
-        client.send(get("localhost", "/", ""));
+        client.send(get("localhost", "/", "Connection: close\r\n"));
         let answer = String::from_utf8(client.read_to_end().unwrap()).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         assert!(answer.ends_with("the body"), "{answer}");
@@ -78,7 +78,7 @@ fn a_large_body_goes_both_ways() {
     });
     let mut client = Secure::connect(proxy.addr(), &identity.client(&TLS13, None));
     let head = format!(
-        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     client.send(head);
@@ -323,7 +323,7 @@ fn a_proxy_header_comes_before_the_hello() {
     let header = b"PROXY TCP4 203.0.113.7 192.0.2.1 4000 443\r\n";
     let mut client = Secure::begin(proxy.addr(), &config, "localhost", header);
     client.shake().unwrap();
-    client.send(get("localhost", "/", ""));
+    client.send(get("localhost", "/", "Connection: close\r\n"));
     client.read_to_end().unwrap();
     let head = origin.head().to_ascii_lowercase();
     assert!(head.contains("x-real-ip: 203.0.113.7\r\n"), "{head}");
@@ -433,7 +433,7 @@ fn a_client_certificate_is_demanded_and_verified() {
             let _ = client.shake();
             let mut answer = String::new();
             let mut stream = rustls::Stream::new(&mut client.tls, &mut client.tcp);
-            let _ = stream.write_all(get("localhost", "/", "").as_bytes());
+            let _ = stream.write_all(get("localhost", "/", "Connection: close\r\n").as_bytes());
             let _ = stream.read_to_string(&mut answer);
             assert_eq!(answer.ends_with("hello"), good, "{answer}");
         }
@@ -515,7 +515,7 @@ for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
     context.minimum_version = context.maximum_version = version
     raw = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
     tls = context.wrap_socket(raw, server_hostname='localhost', suppress_ragged_eofs=False)
-    tls.sendall(b'GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n')
+    tls.sendall(b'GET / HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n')
     answer = b''
     while piece := tls.recv(4096):
         answer += piece
