@@ -23,8 +23,6 @@ pub(crate) enum Part {
     Python,
     /// curl.
     Curl,
-    /// The openssl command.
-    Openssl,
     /// HAProxy.
     Haproxy,
     /// nginx.
@@ -41,7 +39,6 @@ impl Part {
             Self::Websockets => "websockets",
             Self::Python => "python",
             Self::Curl => "curl",
-            Self::Openssl => "openssl",
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx",
             Self::Openssl => "openssl",
@@ -57,7 +54,6 @@ impl Part {
                 .map(Command::new),
             Self::Python => in_path("python3").map(Command::new),
             Self::Curl => in_path("curl").map(Command::new),
-            Self::Openssl => in_path("openssl").map(Command::new),
             Self::Haproxy => in_path("haproxy").map(Command::new),
             Self::Nginx => in_path("nginx").map(Command::new),
             Self::Openssl => in_path("openssl").map(Command::new),
