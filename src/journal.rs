@@ -5,8 +5,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, SystemTime};
 
 use crate::proto::addr::PeerAddr;
@@ -272,8 +272,7 @@ pub enum Entry {
 /// The sending end: cheap to clone, one per thread.
 #[derive(Debug, Clone)]
 pub struct Journal {
-    /// Boxed, because the queue keeps the room of every entry it has ever held.
-    queue: SyncSender<Box<Entry>>,
+    queue: Sender<Entry>,
     shared: Arc<Counts>,
 }
 
@@ -282,6 +281,8 @@ pub struct Journal {
 pub struct Counts {
     by_cause: Vec<AtomicU64>,
     dropped: AtomicU64,
+    /// Entries in the queue.
+    waiting: AtomicUsize,
 }
 
 impl Counts {
@@ -302,14 +303,54 @@ impl Counts {
 
 /// Makes a journal; the receiver is for the writer's thread.
 #[must_use]
-pub fn journal() -> (Journal, Receiver<Box<Entry>>) {
-    let (queue, entries) = sync_channel(QUEUE_LEN_MAX);
+pub fn journal() -> (Journal, Entries) {
+    // Bounded by a count: a channel with a bound of its own keeps the room of every entry it has
+    // ever held, this one only of those that wait.
+    let (queue, entries) = channel();
     let by_cause = Cause::ALL.iter().map(|_| AtomicU64::new(0)).collect();
     let shared = Arc::new(Counts {
         by_cause,
         dropped: AtomicU64::new(0),
+        waiting: AtomicUsize::new(0),
     });
+    let entries = Entries {
+        queue: entries,
+        shared: Arc::clone(&shared),
+    };
     (Journal { queue, shared }, entries)
+}
+
+/// The receiving end, for the writer's thread.
+#[derive(Debug)]
+pub struct Entries {
+    queue: Receiver<Entry>,
+    shared: Arc<Counts>,
+}
+
+impl Entries {
+    /// Waits for the next entry; none when every sender is gone.
+    #[must_use]
+    pub fn wait(&self) -> Option<Entry> {
+        self.queue.recv().ok().map(|entry| self.taken(entry))
+    }
+
+    /// Waits for the next entry, at most `patience`.
+    #[must_use]
+    pub fn wait_for(&self, patience: Duration) -> Option<Entry> {
+        let received = self.queue.recv_timeout(patience).ok();
+        received.map(|entry| self.taken(entry))
+    }
+
+    /// Returns the next entry if one is there.
+    #[must_use]
+    pub fn take(&self) -> Option<Entry> {
+        self.queue.try_recv().ok().map(|entry| self.taken(entry))
+    }
+
+    fn taken(&self, entry: Entry) -> Entry {
+        self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        entry
+    }
 }
 
 impl Journal {
@@ -321,8 +362,11 @@ impl Journal {
             | Entry::Request { cause, .. }
             | Entry::Refused { cause, .. } => self.count(*cause),
         }
-        if self.queue.try_send(Box::new(entry)).is_err() {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        let shared = &self.shared;
+        let has_room = shared.waiting.fetch_add(1, Ordering::Relaxed) < QUEUE_LEN_MAX;
+        if !has_room || self.queue.send(entry).is_err() {
+            shared.waiting.fetch_sub(1, Ordering::Relaxed);
+            shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -355,6 +399,21 @@ pub fn peer_of(addr: Option<SocketAddr>) -> PeerAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_queue_drops_and_counts_and_has_room_again() {
+        let (journal, entries) = journal();
+        let write = || journal.write(Entry::Diagnostic(String::new()));
+        (0..QUEUE_LEN_MAX + 3).for_each(|_| write());
+        assert_eq!(journal.counts().dropped(), 3);
+        assert!(entries.take().is_some());
+        write();
+        assert_eq!(journal.counts().dropped(), 3);
+        let left = std::iter::from_fn(|| entries.take()).count();
+        assert_eq!(left, QUEUE_LEN_MAX);
+        drop(journal);
+        assert!(entries.wait().is_none());
+    }
 
     #[test]
     fn readme_lists_every_cause_with_its_side() {

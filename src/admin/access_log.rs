@@ -2,14 +2,13 @@
 //! refusal, and diagnostics between them. A thread of its own writes it; nobody ever waits for it.
 
 use std::io::{self, BufWriter, Write};
-use std::sync::mpsc::Receiver;
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
 use crate::config::AccessFormat;
-use crate::journal::{Cause, Entry, RequestFacts, Subject};
+use crate::journal::{Cause, Entries, Entry, RequestFacts, Subject};
 use crate::proto::addr::PeerAddr;
 
 /// Lines collected into one write.
@@ -24,18 +23,18 @@ const COLLECT_TIME: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// The system refuses the thread.
-pub fn spawn(entries: Receiver<Box<Entry>>, format: AccessFormat) -> io::Result<JoinHandle<()>> {
+pub fn spawn(entries: Entries, format: AccessFormat) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name("access-log".to_owned())
         .spawn(move || write_all(&entries, format, io::stderr()))
 }
 
 /// Writes entries as they come; what waits together is written together.
-fn write_all(entries: &Receiver<Box<Entry>>, format: AccessFormat, target: impl Write) {
+fn write_all(entries: &Entries, format: AccessFormat, target: impl Write) {
     let mut target = BufWriter::with_capacity(BUFFER_LEN_BYTES, target);
-    while let Ok(entry) = entries.recv() {
+    while let Some(entry) = entries.wait() {
         write_line(&entry, format, &mut target);
-        for entry in entries.try_iter() {
+        while let Some(entry) = entries.take() {
             write_line(&entry, format, &mut target);
         }
         // A reader that is gone is no reason to stop serving.

@@ -6,12 +6,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::table::Cold;
 use super::*;
+use crate::journal::Entries;
 use crate::proto::addr::PeerAddr;
 
 /// Name of a listener whose tunnels panic when they move.
@@ -40,7 +40,7 @@ fn on_both(test: impl Fn(&Bench)) {
 
 struct Bench {
     handle: Handle,
-    entries: Receiver<Box<Entry>>,
+    entries: Entries,
 }
 
 struct Ended {
@@ -106,7 +106,7 @@ impl Bench {
     }
 
     fn ended(&self) -> Ended {
-        match *self.entries.recv_timeout(SOON).unwrap() {
+        match self.entries.wait_for(SOON).unwrap() {
             Entry::Close {
                 cause,
                 bytes_in,
@@ -510,14 +510,7 @@ fn ending_all_is_in_good_order() {
         for _ in 0..5 {
             bench.expect(Cause::Drained, (10, 0));
         }
-        assert_eq!(
-            bench
-                .entries
-                .recv_timeout(Duration::from_millis(50))
-                .ok()
-                .map(|_| ()),
-            None
-        );
+        assert!(bench.entries.wait_for(Duration::from_millis(50)).is_none());
         bench.handle.end_all(Cause::Drained);
         for (client, server) in &tunnels {
             assert_eq!((read_to_end(client), read_to_end(server)), (vec![], vec![]));
