@@ -55,7 +55,9 @@ pub(super) fn run(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow,
         if slot.tunnel.held(flow) == 0 {
             return_pipe(slot, gear, flow);
         }
-        if let Some(protection) = cold.protection() {
+        if slot.tunnel.is_protected(flow)
+            && let Some(protection) = cold.protection()
+        {
             protection.rest();
         }
     }
@@ -95,8 +97,12 @@ fn perform(
     #[cfg(test)]
     super::tests::panic_if_asked(cold);
     match action {
+        Action::Receive if !slot.tunnel.is_protected(flow) => {
+            from_source(stream::receive(source, &mut gear.buffer))
+        }
         Action::Receive => match (cold.protection(), flow) {
-            (None, _) => from_source(stream::receive(source, &mut gear.buffer)),
+            // Never the bytes themselves where records are due.
+            (None, _) => Outcome::Failed,
             (Some(protection), Flow::ToServer) => protection.receive(source, &mut gear.buffer),
             (Some(protection), Flow::ToClient) => {
                 protection.receive_to_seal(source, &mut gear.plain, &mut gear.buffer)

@@ -411,6 +411,13 @@ impl Tunnel {
         self.closed
     }
 
+    /// Tells whether the bytes of `flow` cross between records and plain text.
+    #[must_use]
+    pub fn is_protected(&self, flow: Flow) -> bool {
+        let lane = self.lane(flow);
+        lane.has(OPENS) || lane.has(SEALS)
+    }
+
     /// Returns how many bytes of `flow` are held, in the pipe or kept.
     #[must_use]
     pub fn held(&self, flow: Flow) -> u32 {
@@ -433,7 +440,7 @@ impl Tunnel {
     #[must_use]
     pub fn path(&self, flow: Flow) -> Path {
         let lane = self.lane(flow);
-        let protected = lane.has(OPENS) || lane.has(SEALS);
+        let protected = self.is_protected(flow);
         Path {
             copied: lane.has(COPIED) && !protected,
             spliced: lane.has(SPLICED),
