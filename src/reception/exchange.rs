@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 use super::arrival::Arrival;
 use super::kept::{Destination, Kept};
-use super::passage::{tunnel_timeouts, upstream};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::route::{self, Traits};
@@ -15,8 +14,8 @@ use super::socket::Socket;
 use super::thread::Local;
 use super::transfer::{Outcome, Transfer};
 use super::upload::Upload;
-use super::upstream::{Upstream, introduce};
-use crate::config::{Action, Redirect, Respond};
+use super::upstream::{self, Upstream, introduce};
+use crate::config::{Action, BackendId, Redirect, Respond};
 use crate::journal::{Cause, Entry, RequestFacts, Subject, clipped};
 use crate::proto::http::Scheme;
 use crate::proto::http::answer;
@@ -182,7 +181,7 @@ impl<'a> Exchange<'a> {
             None => Err(Refusal::new(Cause::NoRoute, "no route fits this request")),
             Some(Action::Redirect(redirect)) => self.redirect(redirect).await,
             Some(Action::Respond(respond)) => self.respond(respond).await,
-            Some(Action::Backend(id)) => self.forward(id.0, kept).await,
+            Some(Action::Backend(id)) => self.forward(*id, kept).await,
         }
     }
 
@@ -234,8 +233,8 @@ impl<'a> Exchange<'a> {
         self.transfer.send_own_answer(status, out, deadline).await
     }
 
-    async fn forward(&mut self, id: usize, kept: &mut Kept) -> Result<Ended, Refusal> {
-        let upstream = upstream(self.client.local, id)?;
+    async fn forward(&mut self, id: BackendId, kept: &mut Kept) -> Result<Ended, Refusal> {
+        let upstream = upstream::of(&self.client.local.shared.upstreams, id)?;
         self.subject.backend = Some(Arc::clone(&upstream.backend.name));
         self.transfer.upload().begin()?;
         let place = upstream.turn(self.facts.client)?;
@@ -264,7 +263,7 @@ impl<'a> Exchange<'a> {
                     return Ok(Ended::Tunnel {
                         server,
                         to_client,
-                        timeouts: tunnel_timeouts(upstream),
+                        timeouts: upstream.tunnel_timeouts(),
                     });
                 }
                 // Once: the next connection is a new one.

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 
 use super::driver::Interest;
 use super::socket::Socket;
+use crate::config::BackendId;
 use crate::proto::addr::PeerAddr;
 
 /// Connections kept at most; beyond, the one that was used longest ago is closed.
@@ -19,8 +20,8 @@ const KEPT_MAX: usize = 4;
 /// Which server a connection leads to, and what it was told when it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Destination {
-    /// Index of the backend.
-    pub(super) backend: usize,
+    /// The backend.
+    pub(super) backend: BackendId,
     /// Place of the server in it.
     pub(super) place: usize,
     /// Whom the PROXY header named, if one was sent; another client needs another connection.

@@ -13,7 +13,7 @@ use super::refusal::Refusal;
 use super::route::{self, Traits};
 use super::socket::Socket;
 use super::thread::Local;
-use super::upstream::{Upstream, introduce};
+use super::upstream::{self, introduce};
 use crate::config::{Action, Mode};
 use crate::journal::{Cause, Entry, Subject};
 use crate::relay::{Lease, Start, Timeouts};
@@ -96,7 +96,7 @@ async fn open(
             "no route takes this client or this server name",
         ));
     };
-    let upstream = upstream(local, id.0)?;
+    let upstream = upstream::of(&local.shared.upstreams, *id)?;
     subject.backend = Some(Arc::clone(&upstream.backend.name));
     let (socket, server) = upstream.connect(origin.speaker, local.driver).await?;
     subject.server = Some(Arc::clone(&server.name));
@@ -111,27 +111,8 @@ async fn open(
     socket
         .send_all(&preface)
         .await
-        .map_err(|error| Refusal::new(Cause::ServerReset, error.to_string()).at_server(server))?;
-    Ok((socket, tunnel_timeouts(upstream)))
-}
-
-/// Returns the backend that a route names.
-///
-/// # Errors
-/// Never with a parsed configuration, whose routes name backends that exist.
-pub(super) fn upstream(local: &Local, id: usize) -> Result<&Upstream, Refusal> {
-    let found = local.shared.upstreams.get(id);
-    found.ok_or_else(|| Refusal::new(Cause::InternalError, "the route names no backend"))
-}
-
-/// Returns the time-outs of a tunnel to `upstream`.
-#[must_use]
-pub(super) fn tunnel_timeouts(upstream: &Upstream) -> Timeouts {
-    let timeouts = &upstream.backend.timeouts;
-    Timeouts {
-        idle: timeouts.tunnel_idle,
-        half_close: timeouts.half_close,
-    }
+        .map_err(|error| Refusal::server_gone(error).at_server(server))?;
+    Ok((socket, upstream.tunnel_timeouts()))
 }
 
 /// Waits for the first byte of a connection that looks like a probe; its end proves that it is one.

@@ -16,10 +16,11 @@ use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::socket::Socket;
 use crate::balance::Rotation;
-use crate::config::{Backend, BackendServer, Balance, ServerAddress};
+use crate::config::{Backend, BackendId, BackendServer, Balance, ServerAddress};
 use crate::journal::Cause;
 use crate::proto::addr::PeerAddr;
 use crate::proto::proxy::{self, Addresses, Header, Tlvs};
+use crate::relay::Timeouts;
 
 /// A full accept queue of a unix socket gives no readiness, so it is asked again after this time.
 const UNIX_BACKLOG_PAUSE: Duration = Duration::from_millis(10);
@@ -90,6 +91,16 @@ impl Upstream {
         }
     }
 
+    /// Returns when silence ends a tunnel to it.
+    #[must_use]
+    pub(super) fn tunnel_timeouts(&self) -> Timeouts {
+        let timeouts = &self.backend.timeouts;
+        Timeouts {
+            idle: timeouts.tunnel_idle,
+            half_close: timeouts.half_close,
+        }
+    }
+
     /// Returns the place of the server that a new request of `client` goes to.
     ///
     /// # Errors
@@ -132,6 +143,15 @@ impl Upstream {
         };
         Err(refusal.at_server(server))
     }
+}
+
+/// Returns the backend that a route names.
+///
+/// # Errors
+/// Never with a parsed configuration, whose routes name backends that exist.
+pub(super) fn of(upstreams: &[Upstream], id: BackendId) -> Result<&Upstream, Refusal> {
+    let found = upstreams.get(id.0);
+    found.ok_or_else(|| Refusal::new(Cause::InternalError, "the route names no backend"))
 }
 
 /// Writes the PROXY header that `server` wants before anything else, if it wants one.
