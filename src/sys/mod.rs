@@ -4,6 +4,7 @@ pub mod async_fd;
 pub mod clock;
 pub mod epoll;
 pub mod event;
+pub mod ktls;
 pub mod pipe;
 pub mod poll;
 pub mod probe;

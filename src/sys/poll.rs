@@ -1,5 +1,9 @@
 //! What pollers report, the same for io_uring and epoll: edges of readiness, see epoll(7).
 
+use std::os::fd::BorrowedFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+
 /// What the relay wants to hear about every descriptor, as poll(2) bits.
 pub(super) const INTEREST: u32 =
     (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR)
@@ -55,6 +59,19 @@ impl std::ops::BitOr for Readiness {
     fn bitor(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
+}
+
+/// Looks once, without waiting; nothing when even that cannot be done. A descriptor that is not writable
+/// gives an edge when it is again.
+#[must_use]
+pub fn now(fd: BorrowedFd<'_>) -> Readiness {
+    let mut polled = [PollFd::new(fd, PollFlags::POLLIN | PollFlags::POLLOUT)];
+    let [asked] = &mut polled;
+    if nix::poll::poll(std::slice::from_mut(asked), PollTimeout::ZERO).is_err() {
+        return Readiness::default();
+    }
+    let bits = asked.revents().unwrap_or(PollFlags::empty()).bits();
+    Readiness::from_poll_bits(u32::from(bits.unsigned_abs()))
 }
 
 /// One report of a poller about the descriptor that was armed with `token`.

@@ -126,6 +126,17 @@ impl Suite {
         }
     }
 
+    /// Returns version and cipher as linux/tls.h numbers them.
+    #[must_use]
+    pub fn code(self) -> (u16, u16) {
+        let cipher = match self.cipher {
+            Cipher::Aes128Gcm => libc::TLS_CIPHER_AES_GCM_128,
+            Cipher::Aes256Gcm => libc::TLS_CIPHER_AES_GCM_256,
+            Cipher::Chacha20Poly1305 => libc::TLS_CIPHER_CHACHA20_POLY1305,
+        };
+        (self.version, cipher)
+    }
+
     /// Returns key material that protects nothing; `fill` tells two keys apart.
     fn dummy_keys(self, fill: u8) -> TlsCryptoInfo {
         let info = |cipher_type| libc::tls_crypto_info {
