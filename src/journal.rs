@@ -97,6 +97,8 @@ causes! {
     TlsHandshakeTimeout, "tls-handshake-timeout", Client;
     /// A TLS record of the client is wrong, or too many of them carry nothing.
     TlsBadRecord, "tls-bad-record", Client;
+    /// The client's TLS keys change, and the kernel that has ours cannot change them.
+    TlsKeyUpdateUnsupported, "tls-key-update-unsupported", Proxy;
     /// The TLS keys have sealed as many records as they may, and cannot be changed.
     TlsRecordLimit, "tls-record-limit", Proxy;
     /// The request head was not complete within `request_header`.
@@ -171,21 +173,28 @@ pub struct Path {
     pub spliced: bool,
     /// Some as TLS records opened or sealed by us.
     pub records: bool,
+    /// From some point on as TLS records opened or sealed by the kernel.
+    pub kernel: bool,
 }
 
-impl Path {
-    /// Returns the word of the log.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        if self.records {
-            return "user-records";
+impl std::fmt::Display for Path {
+    /// Writes the words of the log, joined by `+`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let words = [
+            (self.records, "user-records"),
+            (self.kernel, "kernel-tls"),
+            (self.copied, "copy"),
+            (self.spliced, "splice"),
+        ];
+        let mut between = "";
+        for (_, word) in words.into_iter().filter(|(used, _)| *used) {
+            write!(f, "{between}{word}")?;
+            between = "+";
         }
-        match (self.copied, self.spliced) {
-            (false, false) => "none",
-            (true, false) => "copy",
-            (false, true) => "splice",
-            (true, true) => "copy+splice",
+        if between.is_empty() {
+            f.write_str("none")?;
         }
+        Ok(())
     }
 }
 

@@ -15,14 +15,16 @@ use rustls::ServerConfig;
 use tokio::sync::{Semaphore, watch};
 
 use crate::admin::{access_log, diagnostics};
-use crate::config::{Bind, Config, Listener, Mode, Server, Threads, Tls, TlsVersion};
+use crate::config::{Bind, Config, Listener, Mode, Offload, Server, Threads, Tls, TlsVersion};
 use crate::journal::{Cause, Counts, Journal, journal};
 use crate::reception::driver::Driver;
 use crate::reception::listen::{ListenError, UnixPath, listen};
 use crate::reception::thread::{self as reception, Entrance, Phase, Setup, Shared};
 use crate::reception::upstream::{Unresolved, Upstream};
+use crate::relay::offload::KernelTls;
 use crate::relay::poller::{PollerChoice, PollerKind};
 use crate::relay::{self, Relay};
+use crate::sys::probe;
 use crate::sys::signals::{Received, Signals};
 use crate::sys::thread::cores;
 use crate::tls::identity::{self, Offer};
@@ -100,7 +102,8 @@ fn start(config: Config) -> Result<Running, StartError> {
     let log = access_log::spawn(entries, config.log.access)
         .map_err(|error| StartError::System("access log thread", error))?;
     diagnostics::queue_in(Some(journal.clone()));
-    let relays = plan.start_relays(&journal)?;
+    let kernel_tls = Arc::new(kernel_tls_for(&listeners));
+    let relays = plan.start_relays(&kernel_tls, &journal)?;
     let (phase, phase_seen) = watch::channel(Phase::Running);
     let shared = Arc::new(Shared {
         upstreams,
@@ -158,6 +161,33 @@ fn raise_descriptor_limit(max_connections: usize) {
             wanted,
             "too few descriptors for server.max_connections: raise LimitNOFILE= or lower it"
         );
+    }
+}
+
+/// Finds out what the kernel's TLS does, if any listener wants to know, and says so.
+fn kernel_tls_for(entrances: &EntrancesByThread) -> KernelTls {
+    let mut entrances = entrances.iter().flatten();
+    let wanted = entrances.any(|entrance| {
+        let tls = entrance.listener.tls.as_ref();
+        tls.is_some_and(|tls| tls.offload != Offload::Never)
+    });
+    if !wanted {
+        return KernelTls::default();
+    }
+    match probe::ktls() {
+        Ok(offer) => {
+            let kernel_tls = KernelTls::of(&offer);
+            tracing::info!(offers = %kernel_tls, "kernel TLS");
+            kernel_tls
+        }
+        Err(refusal) => {
+            let why = refusal.to_string();
+            tracing::info!(
+                why,
+                "no kernel TLS here; records are protected in user space: see longsplice doctor"
+            );
+            KernelTls::default()
+        }
     }
 }
 
@@ -240,10 +270,15 @@ impl<'a> Plan<'a> {
         self.pinned.and_then(|cores| cores.get(index).copied())
     }
 
-    fn start_relays(&self, journal: &Journal) -> Result<Vec<Relay>, StartError> {
+    fn start_relays(
+        &self,
+        kernel_tls: &Arc<KernelTls>,
+        journal: &Journal,
+    ) -> Result<Vec<Relay>, StartError> {
         let mut relays: Vec<Relay> = Vec::with_capacity(self.relays);
         for index in 0..self.relays {
-            let relay = relay::spawn(index, self.core(index), PollerChoice::Auto, journal.clone())
+            let (core, kernel_tls) = (self.core(index), Arc::clone(kernel_tls));
+            let relay = relay::spawn(index, core, PollerChoice::Auto, kernel_tls, journal.clone())
                 .map_err(|error| StartError::System("relay thread", error))?;
             relays.push(relay);
         }

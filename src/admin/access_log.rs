@@ -84,9 +84,9 @@ struct Line<'a> {
     bytes_in: u64,
     bytes_out: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    path_in: Option<&'static str>,
+    path_in: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    path_out: Option<&'static str>,
+    path_out: Option<String>,
     started: String,
     duration_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -185,8 +185,8 @@ pub fn to_json(entry: &Entry, now: SystemTime) -> Option<String> {
         } => {
             let mut line =
                 Line::new("close", subject, now).ended(*cause, (*bytes_in, *bytes_out), *lasted);
-            line.path_in = Some(path_in.as_str());
-            line.path_out = Some(path_out.as_str());
+            line.path_in = Some(path_in.to_string());
+            line.path_out = Some(path_out.to_string());
             line
         }
         Entry::Request {
@@ -276,11 +276,13 @@ mod tests {
                     copied: true,
                     spliced: false,
                     records: false,
+                    kernel: false,
                 },
                 path_out: Path {
                     copied: true,
                     spliced: true,
                     records: false,
+                    kernel: false,
                 },
                 lasted: Duration::from_millis(1234),
             },

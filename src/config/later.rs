@@ -25,7 +25,6 @@ const LATER: &[(&str, When)] = &[
     ("server.admin_http", When::Set),
     ("log.access", When::Not(&["json", "off"])),
     ("log.target", When::Not(&["stderr"])),
-    ("listener.tls.offload", When::Not(&["never"])),
     ("backend.balance", When::Not(&["source", "round_robin"])),
     ("backend.max_queue", When::Set),
     ("backend.timeouts.queue", When::Set),

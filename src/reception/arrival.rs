@@ -14,9 +14,10 @@ use super::socket::Socket;
 use super::thread::{Local, Phase};
 use super::{connection, passage};
 use super::{handshake, proxy_header};
-use crate::config::{Listener, Mode};
+use crate::config::{Listener, Mode, Offload};
 use crate::journal::{Cause, Entry, RequestFacts, Subject};
 use crate::proto::addr::PeerAddr;
+use crate::relay::offload::OffloadWish;
 
 /// A connection as accept gave it.
 pub(super) struct Arrival {
@@ -39,6 +40,15 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
+    /// Returns what relay is to do with the records of its tunnel.
+    pub(super) fn offload_wish(&self) -> OffloadWish {
+        match self.listener.tls.as_ref().map(|tls| tls.offload) {
+            Some(Offload::Adaptive) => OffloadWish::Adaptive,
+            Some(Offload::Always) => OffloadWish::Always,
+            Some(Offload::Never) | None => OffloadWish::Never,
+        }
+    }
+
     /// Returns what the log says of the connection when `client` is who speaks.
     #[must_use]
     pub(super) fn subject(&self, client: PeerAddr) -> Box<Subject> {

@@ -53,7 +53,8 @@ fn head_limits(limits: &Limits) -> HeadLimits {
 }
 
 async fn hand_over(tunnel: Tunnel, arrival: Arrival, local: &Rc<Local>) {
-    let (client, protection, mut opened) = arrival.socket.into_parts().await;
+    let wish = arrival.offload_wish();
+    let (client, protection, mut opened) = arrival.socket.into_parts(wish).await;
     let mut to_server = tunnel.to_server;
     to_server.append(&mut opened);
     local.hand_over(Start {

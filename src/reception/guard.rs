@@ -3,21 +3,16 @@
 use std::io;
 
 use crate::journal::Cause;
-use crate::relay::Protection;
+use crate::relay::offload::OffloadWish;
+use crate::relay::{self, Protection};
 use crate::tls::control::{Alert, Content, Fault, Session, sealed_len_max};
 use crate::tls::handshake::Established;
 use crate::tls::record::whole_record;
 
 /// Returns the cause that an error of a client's socket stands for.
 pub(super) fn cause_of(error: &io::Error) -> Cause {
-    let fault = error.get_ref().and_then(|inner| inner.downcast_ref());
-    match fault {
-        None | Some(Fault::PeerAlert(_)) => Cause::ClientReset,
-        Some(Fault::KeysUsedUp) => Cause::TlsRecordLimit,
-        Some(Fault::Record(_) | Fault::Message(_) | Fault::Renegotiation | Fault::Flood) => {
-            Cause::TlsBadRecord
-        }
-    }
+    let fault: Option<&Fault> = error.get_ref().and_then(|inner| inner.downcast_ref());
+    fault.map_or(Cause::ClientReset, |fault| relay::cause_of(*fault))
 }
 
 /// What a socket that speaks TLS holds.
@@ -128,9 +123,9 @@ impl Guard {
     }
 
     /// Takes it apart for relay: the session, and data that was opened already.
-    pub(super) fn into_parts(mut self) -> (Protection, Vec<u8>) {
+    pub(super) fn into_parts(mut self, wish: OffloadWish) -> (Protection, Vec<u8>) {
         self.session.rest();
-        let protection = Protection::new(self.session, self.received, self.ended);
+        let protection = Protection::new(self.session, self.received, self.ended, wish);
         (protection, self.opened)
     }
 }

@@ -38,7 +38,8 @@ pub(super) async fn serve(
                 subject: subject.clone(),
                 request: None,
             });
-            let (client, protection, mut opened) = arrival.socket.into_parts().await;
+            let wish = arrival.offload_wish();
+            let (client, protection, mut opened) = arrival.socket.into_parts(wish).await;
             inbox.append(&mut opened);
             local.hand_over(Start {
                 client,

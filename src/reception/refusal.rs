@@ -90,6 +90,7 @@ impl Refusal {
             | Cause::TlsHandshakeFailed
             | Cause::TlsHandshakeTimeout
             | Cause::TlsBadRecord
+            | Cause::TlsKeyUpdateUnsupported
             | Cause::TlsRecordLimit
             | Cause::ClientReset
             | Cause::ClientStalled

@@ -14,6 +14,7 @@ use super::driver::{Driver, Interest, Readiness};
 use super::guard::Guard;
 use crate::proto::addr::PeerAddr;
 use crate::relay::Protection;
+use crate::relay::offload::OffloadWish;
 use crate::tls::control::Alert;
 use crate::tls::handshake::Established;
 
@@ -263,12 +264,15 @@ impl Socket {
     }
 
     /// Gives the descriptor away with its session, if it speaks TLS, and the data that was received
-    /// and not taken.
-    pub(super) async fn into_parts(mut self) -> (OwnedFd, Option<Box<Protection>>, Vec<u8>) {
+    /// and not taken; `wish` is what relay is to do with its records.
+    pub(super) async fn into_parts(
+        mut self,
+        wish: OffloadWish,
+    ) -> (OwnedFd, Option<Box<Protection>>, Vec<u8>) {
         match self.guard.take() {
             None => (self.into_fd().await, None, Vec::new()),
             Some(guard) => {
-                let (protection, opened) = guard.into_inner().into_parts();
+                let (protection, opened) = guard.into_inner().into_parts(wish);
                 (self.into_fd().await, Some(Box::new(protection)), opened)
             }
         }

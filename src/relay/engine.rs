@@ -336,10 +336,13 @@ impl<'a> Engine<'a> {
             return end_unseen(&self.shared.journal, start, Cause::InternalError);
         };
         let protected = start.protection.is_some();
-        let tunnel = if protected {
-            Tunnel::open_protected(held_to_server, held_to_client, early_to_client as u64)
-        } else {
-            Tunnel::open(held_to_server, held_to_client)
+        let tunnel = match &mut start.protection {
+            Some(protection) => {
+                let plan = protection.plan(&self.shared.kernel_tls);
+                let payload = early_to_client as u64;
+                Tunnel::open_protected(held_to_server, held_to_client, payload, plan)
+            }
+            None => Tunnel::open(held_to_server, held_to_client),
         };
         let admission = Admission {
             client: start.client,
@@ -498,17 +501,12 @@ impl<'a> Engine<'a> {
             cause: Cause::InternalError,
             reset: None,
         });
-        // In the middle of a sealed record there is no room for another.
+        let cut = slot.tunnel.held(Flow::ToClient) > 0;
         if close.reset != Some(End::Client)
-            && slot.tunnel.held(Flow::ToClient) == 0
             && let (Some(fd), Some(protection)) = (slot.fd(End::Client), cold.protection())
         {
             let we_close = close.cause.side() == Side::Proxy;
-            let len = protection.seal_farewell(we_close, &mut self.gear.buffer);
-            if let Some(farewell) = self.gear.buffer.get(..len)
-                && len > 0
-                && stream::transmit(fd, farewell).is_ok()
-            {
+            if protection.say_farewell(fd, we_close, cut, &mut self.gear.buffer) {
                 say_farewell(fd, &mut self.gear.buffer);
             }
         }

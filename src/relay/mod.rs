@@ -2,9 +2,10 @@
 //! per core until they end.
 //!
 //! This file is the door: [`spawn`] starts a thread, [`Handle`] gives it tunnels. Behind it,
-//! [`tunnel`] is the pure state machine, `pump` does what it says, `protection` opens and seals records, `engine` is the loop, `table`
-//! holds the tunnels, `timer` knows when silence ends them, `pipes` lends the pipes of splice(2),
-//! and [`poller`] waits for readiness.
+//! [`tunnel`] is the pure state machine, `pump` does what it says, `protection` opens and seals records
+//! or leaves them to the kernel, [`offload`] knows what that can do, `engine` is the loop, `table` holds
+//! the tunnels, `timer` knows when silence ends them, `pipes` lends the pipes of splice(2), and
+//! [`poller`] waits for readiness.
 //!
 //! A tunnel that was adopted always ends with one [`Entry::Close`], also when the thread has already
 //! stopped.
@@ -16,10 +17,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use offload::KernelTls;
+
 use crate::journal::{Cause, Entry, Journal, Path, Subject};
 use crate::sys::event::Bell;
 
 mod engine;
+pub mod offload;
 mod pipes;
 pub mod poller;
 mod protection;
@@ -31,7 +35,7 @@ mod timer;
 pub mod tunnel;
 
 pub use poller::{PollerChoice, PollerInUse, PollerKind};
-pub use protection::Protection;
+pub use protection::{Protection, cause_of};
 
 /// A tunnel as reception hands it over: both ends connected, non-blocking, every option set.
 #[derive(Debug)]
@@ -81,7 +85,7 @@ pub struct Relay {
 }
 
 /// Starts the thread `relay-INDEX`, pinned to `cpu` if one is named, and waits until its poller
-/// stands.
+/// stands. `kernel_tls` is what tunnels whose clients speak TLS may leave to the kernel.
 ///
 /// A `cpu` this process may not run on is no error: the thread then runs where it likes.
 ///
@@ -92,6 +96,7 @@ pub fn spawn(
     index: usize,
     cpu: Option<usize>,
     choice: PollerChoice,
+    kernel_tls: Arc<KernelTls>,
     journal: Journal,
 ) -> io::Result<Relay> {
     let shared = Arc::new(Shared {
@@ -99,6 +104,7 @@ pub fn spawn(
         pushed: AtomicBool::new(false),
         alive: AtomicUsize::new(0),
         bell: Bell::new()?,
+        kernel_tls,
         journal,
     });
     let (report, reported) = mpsc::sync_channel(1);
@@ -200,6 +206,7 @@ struct Shared {
     /// Tunnels handed over and not ended; the thread subtracts once per batch.
     alive: AtomicUsize,
     bell: Bell,
+    kernel_tls: Arc<KernelTls>,
     journal: Journal,
 }
 

@@ -1,15 +1,20 @@
 //! The TLS leg of a tunnel: records of the client opened into the shared buffer, the server's bytes
-//! sealed into it. Idle, it is raw keys, numbers, and the part of a record that has come so far.
+//! sealed into it, or either of it left to the kernel. Idle, it is raw keys, numbers, and the part of a
+//! record that has come so far.
 
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 
-use super::tunnel::{BUFFER_BYTES, Outcome};
+use super::offload::{KernelTls, OffloadWish};
+use super::tunnel::{BUFFER_BYTES, Flow, Offload, Outcome};
 use crate::journal::Cause;
+use crate::sys::ktls::{self, Direction};
 use crate::sys::stream;
-use crate::tls::control::{Alert, Content, Fault, Session, sealed_len_max};
-use crate::tls::record::whole_record;
+use crate::tls::control::{
+    Alert, Content, Control, Fault, OUR_KEY_UPDATE, Session, sealed_len_max,
+};
+use crate::tls::record::{ContentType, HEADER_LEN, PAYLOAD_LEN_MAX, RecordError, record_len};
 
 /// Bytes of a server that are sealed at once, so that their records fit into the shared buffer.
 const PLAIN_BYTES: usize = BUFFER_BYTES as usize - 512;
@@ -33,23 +38,47 @@ pub struct Protection {
     /// Received and not opened: part of a record, or what reception had no need to open.
     received: Box<[u8]>,
     over: Option<Over>,
+    wish: OffloadWish,
+    /// What is received is to be left to the kernel: from now on not a byte more than the record that
+    /// has begun.
+    leaving: bool,
+    /// Whether the kernel changes keys.
+    rekeys: bool,
+    /// Bytes the tunnel had received when the kernel last met a record without any.
+    bytes_in_seen: u64,
 }
 
 impl Protection {
     /// Takes a session over with the records that were received already; `ended` = close_notify was
     /// among those that were opened.
     #[must_use]
-    pub fn new(session: Session, received: Vec<u8>, ended: bool) -> Self {
+    pub fn new(session: Session, received: Vec<u8>, ended: bool, wish: OffloadWish) -> Self {
         Self {
             session,
             received: received.into_boxed_slice(),
             over: ended.then_some(Over::Closed),
+            wish,
+            leaving: false,
+            rekeys: false,
+            bytes_in_seen: 0,
         }
+    }
+
+    /// Returns what is planned with the kernel, for what comes from the client and what goes to it.
+    pub(super) fn plan(&mut self, kernel: &KernelTls) -> [Offload; 2] {
+        self.rekeys = kernel.rekeys;
+        let suite = self.session.suite_code();
+        [Direction::Rx, Direction::Tx].map(|direction| kernel.plan(self.wish, suite, direction))
     }
 
     /// Drops whatever can be made again.
     pub(super) fn rest(&mut self) {
         self.session.rest();
+    }
+
+    /// Tells whether the client waits for a KeyUpdate that only the kernel can seal.
+    pub(super) fn owes_kernel_update(&self) -> bool {
+        self.session.owes_key_update() && self.session.sending_keys().is_none()
     }
 
     /// Receives records from the client and opens the whole ones into the front of `buffer`.
@@ -62,13 +91,19 @@ impl Protection {
             return Outcome::Failed;
         };
         old.copy_from_slice(&self.received);
-        let is_whole = !matches!(whole_record(old), Ok(None));
-        let (more, full) = match stream::receive(client, room) {
-            Ok(0) if !is_whole => return Outcome::Truncated,
+        let missing = missing_of(old);
+        let room_len = if self.leaving {
+            missing.min(room.len())
+        } else {
+            room.len()
+        };
+        let room = room.get_mut(..room_len).unwrap_or_default();
+        let (more, full) = match receive_into(client, room) {
+            Ok(0) if missing > 0 && room_len > 0 => return Outcome::Truncated,
             // The end is found again once what came before it has gone.
             Ok(0) => (0, true),
-            Ok(more) => (more, more == room.len()),
-            Err(Errno::EAGAIN) if is_whole => (0, false),
+            Ok(more) => (more, more == room_len || self.leaving),
+            Err(Errno::EAGAIN) if missing == 0 => (0, false),
             Err(Errno::EAGAIN) => return Outcome::WouldBlock,
             Err(_) => return Outcome::Failed,
         };
@@ -93,9 +128,9 @@ impl Protection {
         let (mut opened, mut used) = (0, 0);
         while self.over.is_none() {
             let rest = bytes.get_mut(used..).unwrap_or_default();
-            let len = match whole_record(rest) {
-                Ok(Some(len)) => len,
-                Ok(None) => break,
+            let len = match record_len(rest) {
+                Ok(Some(len)) if len <= rest.len() => len,
+                Ok(_) => break,
                 Err(error) => {
                     self.over = Some(Over::Wrong(error.into()));
                     break;
@@ -140,11 +175,172 @@ impl Protection {
                 },
                 _ => Outcome::Failed,
             },
-            Err(fault) => {
-                self.over = Some(Over::Wrong(fault));
-                outcome_of(Over::Wrong(fault))
+            Err(fault) => self.fail(fault),
+        }
+    }
+
+    /// Leaves a flow to the kernel; [`Outcome::WouldBlock`] = not yet, [`Outcome::Unsupported`] = it
+    /// stays here.
+    pub(super) fn offload(&mut self, flow: Flow, client: BorrowedFd<'_>) -> Outcome {
+        let given = match flow {
+            Flow::ToServer => self.give_receiving(client),
+            Flow::ToClient => self.give_sending(client),
+        };
+        given.unwrap_or(Outcome::Unsupported)
+    }
+
+    fn give_receiving(&mut self, client: BorrowedFd<'_>) -> Result<Outcome, Errno> {
+        if self.over.is_some() {
+            return Ok(Outcome::Unsupported);
+        }
+        // The kernel begins at a record.
+        self.leaving = !self.received.is_empty();
+        if self.leaving {
+            return Ok(Outcome::WouldBlock);
+        }
+        let keys = self.session.receiving_keys().ok_or(Errno::EALREADY)?;
+        // One side may have ended: ENOTCONN, and the flow stays here.
+        ktls::attach(client)?;
+        ktls::set_keys(client, Direction::Rx, keys.for_receiving().as_ref())?;
+        self.session.leave_receiving();
+        Ok(Outcome::Done)
+    }
+
+    fn give_sending(&mut self, client: BorrowedFd<'_>) -> Result<Outcome, Errno> {
+        if self.session.owes_key_update() {
+            return Ok(Outcome::WouldBlock);
+        }
+        let keys = self.session.sending_keys().ok_or(Errno::EALREADY)?;
+        if self.session.are_nearly_used_up(keys.next_record()) {
+            return Ok(Outcome::Unsupported);
+        }
+        ktls::attach(client)?;
+        ktls::set_keys(client, Direction::Tx, keys.for_sending().as_ref())?;
+        self.session.leave_sending();
+        Ok(Outcome::Done)
+    }
+
+    /// Makes sense of what a receive or a splice from the kernel's TLS gave; `bytes_in` is what the
+    /// tunnel has received so far.
+    pub(super) fn judge(
+        &mut self,
+        client: BorrowedFd<'_>,
+        received: Result<usize, Errno>,
+        bytes_in: u64,
+    ) -> Outcome {
+        if let Some(over) = self.over {
+            return outcome_of(over);
+        }
+        match received {
+            Ok(0) if ktls::has_ended(client) => Outcome::Truncated,
+            Ok(0) => {
+                self.note_data_until(bytes_in);
+                match self.session.note_empty() {
+                    Ok(()) => Outcome::Empty,
+                    Err(fault) => self.fail(fault),
+                }
+            }
+            Ok(len) => u32::try_from(len).map_or(Outcome::Failed, Outcome::Moved),
+            Err(Errno::EAGAIN) => Outcome::WouldBlock,
+            Err(Errno::EIO | Errno::EINVAL) => Outcome::Control,
+            Err(errno) => self.fail_by(errno),
+        }
+    }
+
+    /// Takes the record that is no data; `bytes_in` as for [`Protection::judge`].
+    pub(super) fn take_control(
+        &mut self,
+        client: BorrowedFd<'_>,
+        buffer: &mut [u8],
+        bytes_in: u64,
+    ) -> Outcome {
+        let record = match ktls::receive_control(client, buffer) {
+            Ok(record) => record,
+            // There was a record at which the kernel stopped, and now there is none: it was no record.
+            Err(Errno::EAGAIN | Errno::EINVAL) => {
+                return self.fail(RecordError::NotTls.into());
+            }
+            Err(errno) => return self.fail_by(errno),
+        };
+        self.note_data_until(bytes_in);
+        let payload = buffer.get(..record.len).unwrap_or_default();
+        match self.session.take_in(record.kind, payload) {
+            Ok(Control::Nothing) => Outcome::Done,
+            Ok(Control::CloseNotify) => {
+                self.over = Some(Over::Closed);
+                Outcome::Ended
+            }
+            Ok(Control::KeyUpdate(keys)) => {
+                let keys = keys.for_receiving();
+                match ktls::set_keys(client, Direction::Rx, keys.as_ref()) {
+                    Ok(()) => Outcome::Done,
+                    Err(_) => self.fail(Fault::NoKeyUpdate),
+                }
+            }
+            Err(fault) => self.fail(fault),
+        }
+    }
+
+    fn note_data_until(&mut self, bytes_in: u64) {
+        let since = bytes_in.saturating_sub(self.bytes_in_seen);
+        self.bytes_in_seen = bytes_in;
+        if since > 0 {
+            let record = u64::try_from(PAYLOAD_LEN_MAX).unwrap_or(u64::MAX);
+            self.session.note_data(since.div_ceil(record));
+        }
+    }
+
+    /// Changes the keys with which the kernel seals, if the client asked for it or they are nearly
+    /// used up.
+    pub(super) fn rekey(&mut self, client: BorrowedFd<'_>) -> Outcome {
+        let asked = self.session.owes_key_update();
+        if !asked {
+            match ktls::next_record(client) {
+                Ok(next) if !self.session.are_nearly_used_up(next) => return Outcome::Done,
+                Ok(_) => {}
+                Err(_) => return self.fail(Fault::KeysUsedUp),
             }
         }
+        if !self.rekeys || !self.session.knows_key_update() {
+            let fault = if asked {
+                Fault::NoKeyUpdate
+            } else {
+                Fault::KeysUsedUp
+            };
+            return self.fail(fault);
+        }
+        match ktls::send_control(client, ContentType::Handshake as u8, &OUR_KEY_UPDATE) {
+            Ok(()) => {}
+            Err(Errno::EAGAIN) => return Outcome::WouldBlock,
+            Err(_) => return Outcome::Failed,
+        }
+        let keys = match self.session.next_sending_keys() {
+            Ok(keys) => keys.for_sending(),
+            Err(fault) => return self.fail(fault),
+        };
+        match ktls::set_keys(client, Direction::Tx, keys.as_ref()) {
+            Ok(()) => Outcome::Done,
+            Err(_) => self.fail(Fault::NoKeyUpdate),
+        }
+    }
+
+    fn fail_by(&mut self, errno: Errno) -> Outcome {
+        let error = if errno == Errno::EBADMSG {
+            RecordError::BadMac
+        } else if errno == Errno::EMSGSIZE {
+            RecordError::TooLong
+        } else if errno == Errno::EPROTO {
+            RecordError::UnexpectedType
+        } else {
+            return Outcome::Failed;
+        };
+        self.fail(error.into())
+    }
+
+    fn fail(&mut self, fault: Fault) -> Outcome {
+        let over = Over::Wrong(fault);
+        self.over = Some(over);
+        outcome_of(over)
     }
 
     /// Seals what came before the tunnel opened.
@@ -155,37 +351,92 @@ impl Protection {
         Ok(sealed)
     }
 
-    /// Seals close_notify into the front of `buffer`.
-    pub(super) fn notify(&mut self, buffer: &mut [u8]) -> Outcome {
-        self.seal_alert(Alert::CloseNotify, buffer)
+    /// Seals close_notify into the front of `buffer`, or has the kernel send it.
+    pub(super) fn notify(&mut self, client: BorrowedFd<'_>, buffer: &mut [u8]) -> Outcome {
+        if self.session.sending_keys().is_some() {
+            let sealed = self.session.seal_alert(Alert::CloseNotify, buffer);
+            let len = sealed.ok().and_then(|len| u32::try_from(len).ok());
+            return len.map_or(Outcome::Failed, Outcome::Moved);
+        }
+        // What the kernel has sealed and could not queue would be lost behind the FIN that comes next:
+        // with room for a whole record and more, nothing of it is left when the alert has gone.
+        if !ktls::has_room(client) {
+            return Outcome::WouldBlock;
+        }
+        match send_alert(client, Alert::CloseNotify) {
+            Ok(()) => Outcome::Done,
+            Err(Errno::EAGAIN) => Outcome::WouldBlock,
+            Err(_) => Outcome::Failed,
+        }
     }
 
-    /// Seals our last word into the front of `buffer`: what was wrong, or that we close; returns its
-    /// length, 0 when there is nothing to say.
-    pub(super) fn seal_farewell(&mut self, we_close: bool, buffer: &mut [u8]) -> usize {
+    /// Sends our last word: what was wrong, or that we close; true = it is on its way. `cut` = part of
+    /// a record of ours is still to be sent, so that there is no room for another.
+    pub(super) fn say_farewell(
+        &mut self,
+        client: BorrowedFd<'_>,
+        we_close: bool,
+        cut: bool,
+        buffer: &mut [u8],
+    ) -> bool {
         let alert = match self.over {
             Some(Over::Wrong(fault)) => fault.alert(),
             Some(Over::Closed) | None => we_close.then_some(Alert::CloseNotify),
         };
-        let sealed = alert.map(|alert| self.session.seal_alert(alert, buffer));
-        sealed.and_then(Result::ok).unwrap_or(0)
+        let Some(alert) = alert else {
+            return false;
+        };
+        if self.session.sending_keys().is_none() {
+            // An error of what was received would keep the alert from being sent.
+            ktls::take_error(client);
+            return send_alert(client, alert).is_ok();
+        }
+        let sealed = self.session.seal_alert(alert, buffer).unwrap_or(0);
+        let farewell = buffer.get(..sealed).unwrap_or_default();
+        !cut && sealed > 0 && stream::transmit(client, farewell).is_ok()
     }
+}
 
-    fn seal_alert(&mut self, alert: Alert, buffer: &mut [u8]) -> Outcome {
-        let sealed = self.session.seal_alert(alert, buffer);
-        let len = sealed.ok().and_then(|len| u32::try_from(len).ok());
-        len.map_or(Outcome::Failed, Outcome::Moved)
+fn send_alert(client: BorrowedFd<'_>, alert: Alert) -> Result<(), Errno> {
+    ktls::send_control(client, ContentType::Alert as u8, &alert.payload())
+}
+
+/// Receives unless there is no room, which is no end.
+fn receive_into(client: BorrowedFd<'_>, room: &mut [u8]) -> Result<usize, Errno> {
+    if room.is_empty() {
+        return Ok(0);
+    }
+    stream::receive(client, room)
+}
+
+/// Returns how many bytes the record that `bytes` begin with still lacks, or its header; none when it is
+/// whole, or no record.
+fn missing_of(bytes: &[u8]) -> usize {
+    match record_len(bytes) {
+        Ok(Some(len)) => len.saturating_sub(bytes.len()),
+        Ok(None) => HEADER_LEN.saturating_sub(bytes.len()),
+        Err(_) => 0,
+    }
+}
+
+/// Returns the cause that a fault stands for.
+#[must_use]
+pub fn cause_of(fault: Fault) -> Cause {
+    match fault {
+        // The client has given up on the connection, which is what a reset says.
+        Fault::PeerAlert(_) => Cause::ClientReset,
+        Fault::KeysUsedUp => Cause::TlsRecordLimit,
+        Fault::NoKeyUpdate => Cause::TlsKeyUpdateUnsupported,
+        Fault::Record(_) | Fault::Message(_) | Fault::Renegotiation | Fault::Flood => {
+            Cause::TlsBadRecord
+        }
     }
 }
 
 fn outcome_of(over: Over) -> Outcome {
     match over {
         Over::Closed => Outcome::Ended,
-        // The client has given up on the connection, which is what a reset says.
         Over::Wrong(Fault::PeerAlert(_)) => Outcome::Failed,
-        Over::Wrong(Fault::KeysUsedUp) => Outcome::Refused(Cause::TlsRecordLimit),
-        Over::Wrong(Fault::Record(_) | Fault::Message(_) | Fault::Renegotiation | Fault::Flood) => {
-            Outcome::Refused(Cause::TlsBadRecord)
-        }
+        Over::Wrong(fault) => Outcome::Refused(cause_of(fault)),
     }
 }

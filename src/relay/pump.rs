@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::pipes::Pipes;
 use super::table::{Cold, Slot};
-use super::tunnel::{Action, Close, Flow, Outcome};
+use super::tunnel::{Action, Close, End, Flow, Guard, Outcome};
 use crate::sys::stream;
 
 /// How a pump came to its end.
@@ -41,6 +41,9 @@ pub(super) fn run(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow,
             | Action::SendHeld { .. }
             | Action::SpliceIn
             | Action::SpliceOut { .. }
+            | Action::TakeControl
+            | Action::Offload
+            | Action::Rekey
             | Action::Notify
             | Action::ShutdownWrite => {
                 let outcome = perform(action, slot, cold, gear, flow);
@@ -55,7 +58,7 @@ pub(super) fn run(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow,
         if slot.tunnel.held(flow) == 0 {
             return_pipe(slot, gear, flow);
         }
-        if slot.tunnel.is_protected(flow)
+        if matches!(slot.tunnel.guard(flow), Guard::Records | Guard::Leaving)
             && let Some(protection) = cold.protection()
         {
             protection.rest();
@@ -97,19 +100,28 @@ fn perform(
     #[cfg(test)]
     super::tests::panic_if_asked(cold);
     match action {
-        Action::Receive if !slot.tunnel.is_protected(flow) => {
-            from_source(stream::receive(source, &mut gear.buffer))
-        }
-        Action::Receive => match (cold.protection(), flow) {
-            // Never the bytes themselves where records are due.
-            (None, _) => Outcome::Failed,
-            (Some(protection), Flow::ToServer) => protection.receive(source, &mut gear.buffer),
-            (Some(protection), Flow::ToClient) => {
-                protection.receive_to_seal(source, &mut gear.plain, &mut gear.buffer)
+        Action::Receive => receive(slot, cold, gear, flow),
+        Action::TakeControl => match (slot.fd(End::Client), cold.protection()) {
+            (Some(client), Some(protection)) => {
+                let bytes_in = slot.tunnel.bytes_in();
+                let outcome = protection.take_control(client, &mut gear.buffer, bytes_in);
+                if protection.owes_kernel_update() {
+                    slot.tunnel.ask_for_new_keys();
+                }
+                outcome
             }
+            (_, _) => Outcome::Failed,
+        },
+        Action::Offload => match (slot.fd(End::Client), cold.protection()) {
+            (Some(client), Some(protection)) => protection.offload(flow, client),
+            (_, _) => Outcome::Failed,
+        },
+        Action::Rekey => match cold.protection() {
+            Some(protection) => protection.rekey(target),
+            None => Outcome::Failed,
         },
         Action::Notify => match cold.protection() {
-            Some(protection) => protection.notify(&mut gear.buffer),
+            Some(protection) => protection.notify(target, &mut gear.buffer),
             None => Outcome::Failed,
         },
         Action::Send { from, len } => send(target, part(&gear.buffer, from, len)),
@@ -125,6 +137,9 @@ fn perform(
             outcome
         }
         Action::SpliceIn => match pipe {
+            Some(pipe) if is_opened_by_kernel(slot, flow) => {
+                judge(slot, cold, pipe.fill_from(source))
+            }
             Some(pipe) => from_source(pipe.fill_from(source)),
             None => Outcome::NoPipe,
         },
@@ -137,6 +152,54 @@ fn perform(
             Err(_) => Outcome::Failed,
         },
         Action::Wait | Action::Yield | Action::Close(_) => Outcome::Done,
+    }
+}
+
+/// Receives into the buffer what is to be sent from there, opened or sealed where we protect it.
+fn receive(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -> Outcome {
+    let Some(source) = slot.fd(flow.source()) else {
+        return Outcome::Failed;
+    };
+    if is_opened_by_kernel(slot, flow) {
+        return judge(slot, cold, stream::receive(source, &mut gear.buffer));
+    }
+    match slot.tunnel.guard(flow) {
+        Guard::Nobody | Guard::Kernel | Guard::Rekeying => {
+            return from_source(stream::receive(source, &mut gear.buffer));
+        }
+        Guard::Records | Guard::Leaving => {}
+    }
+    let Some(protection) = cold.protection() else {
+        // Never the bytes themselves where records are due.
+        return Outcome::Failed;
+    };
+    match flow {
+        Flow::ToServer => {
+            let outcome = protection.receive(source, &mut gear.buffer);
+            if protection.owes_kernel_update() {
+                slot.tunnel.ask_for_new_keys();
+            }
+            outcome
+        }
+        Flow::ToClient => protection.receive_to_seal(source, &mut gear.plain, &mut gear.buffer),
+    }
+}
+
+fn is_opened_by_kernel(slot: &Slot, flow: Flow) -> bool {
+    flow == Flow::ToServer && slot.tunnel.guard(flow) == Guard::Kernel
+}
+
+/// Makes sense of what the kernel's TLS gave.
+fn judge(slot: &Slot, cold: &mut Cold, received: Result<usize, Errno>) -> Outcome {
+    // Bytes are the rule, and need nothing that is not at hand.
+    if let Ok(1..) = received {
+        return moved(received);
+    }
+    match (slot.fd(End::Client), cold.protection()) {
+        (Some(client), Some(protection)) => {
+            protection.judge(client, received, slot.tunnel.bytes_in())
+        }
+        (_, _) => Outcome::Failed,
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn panic_if_asked(cold: &Cold) {
 fn on_both(test: impl Fn(&Bench)) {
     for choice in [PollerChoice::IoUring, PollerChoice::Epoll] {
         let (journal, entries) = crate::journal::journal();
-        let relay = spawn(7, Some(0), choice, journal).unwrap();
+        let relay = spawn(7, Some(0), choice, Arc::default(), journal).unwrap();
         let bench = Bench {
             handle: relay.handle(),
             entries,
@@ -237,8 +237,8 @@ fn small_messages_are_echoed_and_counted() {
             (Cause::ClientClosed, (400, 500))
         );
         assert_eq!(
-            (ended.paths.0.as_str(), ended.paths.1.as_str()),
-            ("copy", "copy")
+            (ended.paths.0.to_string(), ended.paths.1.to_string()),
+            ("copy".to_owned(), "copy".to_owned())
         );
     });
 }
@@ -545,7 +545,7 @@ fn a_panic_ends_one_tunnel_only() {
 fn no_tunnel_is_lost_at_a_stop() {
     for choice in [PollerChoice::Auto, PollerChoice::Epoll] {
         let (journal, entries) = crate::journal::journal();
-        let relay = spawn(0, None, choice, journal).unwrap();
+        let relay = spawn(0, None, choice, Arc::default(), journal).unwrap();
         let bench = Bench {
             handle: relay.handle(),
             entries,

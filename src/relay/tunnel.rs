@@ -9,10 +9,15 @@
 //! - a source is not read while its target is blocked (back-pressure), and a pipe is filled only
 //!   when it is empty;
 //! - readiness is edge-triggered, so a flow stops only at "would block" or at what proves it;
+//! - who protects a flow changes only when nothing of it is held, so between two records;
 //! - there is exactly one close.
 
 use crate::journal::{Cause, Path, Side};
 use crate::sys::poll::Readiness;
+
+mod vocabulary;
+
+pub use vocabulary::{Action, Close, End, Flow, Guard, Offload, Outcome};
 
 /// Bytes one receive can bring; a receive that fills it all is "full".
 pub const BUFFER_BYTES: u32 = 64 * 1024;
@@ -22,151 +27,19 @@ const FULL_READS_TO_SPLICE: u8 = 3;
 const SMALL_SPLICE_BYTES: u32 = 16 * 1024;
 /// Small splices in a row that turn a flow back to copying.
 const SMALL_SPLICES_TO_COPY: u8 = 4;
+/// A receive that brings so much makes records for the kernel worth while; with less in them they
+/// cost more there than here.
+const BULKY_BYTES: u32 = 8 * 1024;
+/// So many more bulky receives than others turn a flow over to the kernel, for good.
+const BULKY_TO_OFFLOAD: u8 = 16;
+/// Bytes of one record at the most.
+const RECORD_BYTES: u32 = 16 * 1024;
+/// Records that one send may become beside full ones, when its bytes lie scattered in a pipe.
+const SCATTERED_RECORDS: u32 = 8;
+/// Records the kernel may seal unseen: `tls::control` leaves room for more.
+const UNSEEN_RECORDS_MAX: u16 = 1 << 15;
 /// Reads of one pump, so that a busy tunnel cannot starve the others.
 const READS_PER_PUMP: u8 = 16;
-
-/// One end of a tunnel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// The client's connection.
-    Client = 0,
-    /// The server's connection.
-    Server = 1,
-}
-
-impl End {
-    /// Returns the end at the other side.
-    #[must_use]
-    pub fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
-        }
-    }
-}
-
-/// One direction of a tunnel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
-    /// From the client to the server.
-    ToServer = 0,
-    /// From the server to the client.
-    ToClient = 1,
-}
-
-impl Flow {
-    /// Both.
-    pub const BOTH: [Self; 2] = [Self::ToServer, Self::ToClient];
-
-    /// Returns the flow whose bytes come from `end`.
-    #[must_use]
-    pub fn from(end: End) -> Self {
-        match end {
-            End::Client => Self::ToServer,
-            End::Server => Self::ToClient,
-        }
-    }
-
-    /// Returns the end its bytes come from.
-    #[must_use]
-    pub fn source(self) -> End {
-        match self {
-            Self::ToServer => End::Client,
-            Self::ToClient => End::Server,
-        }
-    }
-
-    /// Returns the end its bytes go to.
-    #[must_use]
-    pub fn target(self) -> End {
-        self.source().other()
-    }
-}
-
-/// What the loop does next for the flow of a pump.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Receive from the source into the shared buffer, [`BUFFER_BYTES`] at the most.
-    Receive,
-    /// Send `len` bytes of the shared buffer, starting at `from`.
-    Send {
-        /// First byte.
-        from: u32,
-        /// How many.
-        len: u32,
-    },
-    /// Keep `len` bytes of the shared buffer, starting at `from`, for later.
-    Hold {
-        /// First byte.
-        from: u32,
-        /// How many.
-        len: u32,
-    },
-    /// Send the last `len` of the bytes that were kept; the ones before have gone.
-    SendHeld {
-        /// How many.
-        len: u32,
-    },
-    /// Splice from the source into an empty pipe.
-    SpliceIn,
-    /// Splice the `len` bytes that are in the pipe to the target.
-    SpliceOut {
-        /// How many.
-        len: u32,
-    },
-    /// Seal close_notify for the target into the shared buffer.
-    Notify,
-    /// Tell the target that no more bytes come.
-    ShutdownWrite,
-    /// Nothing until the next readiness; an empty pipe goes back.
-    Wait,
-    /// There is more to do, but it is the others' turn.
-    Yield,
-    /// The tunnel has ended.
-    Close(Close),
-}
-
-/// How a tunnel ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Close {
-    /// Why.
-    pub cause: Cause,
-    /// Whose connection is reset instead of ended in good order.
-    pub reset: Option<End>,
-}
-
-/// What came of an [`Action`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// So many bytes were moved, at least one.
-    Moved(u32),
-    /// A receive for an end that speaks TLS: `payload` bytes of the tunnel's became `len` bytes of
-    /// the shared buffer to send, either of them perhaps none.
-    Records {
-        /// Bytes as the tunnel's ends count them.
-        payload: u32,
-        /// Bytes to send.
-        len: u32,
-        /// Whether the source may have more.
-        full: bool,
-    },
-    /// The source has ended: a receive or splice gave zero, or close_notify came.
-    Ended,
-    /// The source has ended without close_notify.
-    Truncated,
-    /// The tunnel cannot go on, and this is why.
-    Refused(Cause),
-    /// EAGAIN.
-    WouldBlock,
-    /// No pipe is to be had.
-    NoPipe,
-    /// EINVAL: these two cannot be spliced.
-    Unsupported,
-    /// Any other error: the connection it happened on is broken.
-    Failed,
-    /// Done, for actions that move nothing.
-    Done,
-}
 
 /// A run of one flow until it has to wait; lives on the stack.
 #[derive(Debug)]
@@ -215,10 +88,10 @@ const SPLICED: u16 = 1 << 9;
 /// then the only sign.
 const BROKEN: u16 = 1 << 10;
 
-/// The source speaks TLS.
-const OPENS: u16 = 1 << 11;
-/// The target speaks TLS.
-const SEALS: u16 = 1 << 12;
+/// Some bytes went as records that we opened or sealed.
+const RECORDS: u16 = 1 << 11;
+/// The kernel may have this flow when it turns bulky.
+const MAY_OFFLOAD: u16 = 1 << 12;
 /// The target's close_notify is sealed.
 const NOTIFIED: u16 = 1 << 13;
 /// The source ended without close_notify.
@@ -229,13 +102,15 @@ const TRUNCATED: u16 = 1 << 14;
 struct Lane {
     held: u32,
     flags: u16,
+    /// Full reads in a row; while we protect the flow, bulky ones more than others.
     full_reads: u8,
     small_splices: u8,
 }
 
 impl Lane {
-    fn has(self, flag: u16) -> bool {
-        self.flags & flag != 0
+    /// Tells whether it has any of these.
+    fn has(self, flags: u16) -> bool {
+        self.flags & flags != 0
     }
 
     fn set(&mut self, flag: u16) {
@@ -253,6 +128,9 @@ pub struct Tunnel {
     bytes_in: u64,
     bytes_out: u64,
     lanes: [Lane; 2],
+    guards: [Guard; 2],
+    /// Records at the most that the kernel has sealed since its number was last looked at.
+    unseen_records: u16,
     first_ended: Option<End>,
     first_broken: Option<End>,
     both_broken: bool,
@@ -272,6 +150,8 @@ impl Tunnel {
             bytes_in: u64::from(held_to_server),
             bytes_out: 0,
             lanes: [lane(held_to_server), lane(held_to_client)],
+            guards: [Guard::Nobody; 2],
+            unseen_records: 0,
             first_ended: None,
             first_broken: None,
             both_broken: false,
@@ -280,16 +160,32 @@ impl Tunnel {
     }
 
     /// Opens a tunnel whose client speaks TLS: `sealed_to_client` bytes are held for it, in which
-    /// there are `payload` bytes.
+    /// there are `payload` bytes. `offload` is for what comes from the client and what goes to it.
     #[must_use]
-    pub fn open_protected(held_to_server: u32, sealed_to_client: u32, payload: u64) -> Self {
+    pub fn open_protected(
+        held_to_server: u32,
+        sealed_to_client: u32,
+        payload: u64,
+        offload: [Offload; 2],
+    ) -> Self {
         let mut tunnel = Self::open(held_to_server, sealed_to_client);
         tunnel.bytes_out = payload;
+        for (flow, offload) in Flow::BOTH.into_iter().zip(offload) {
+            let lane = tunnel.lane_mut(flow);
+            lane.clear(COPIED);
+            if lane.held > 0 {
+                lane.set(RECORDS);
+            }
+            if offload == Offload::WhenBulky {
+                lane.set(MAY_OFFLOAD);
+            }
+            *tunnel.guard_mut(flow) = match offload {
+                Offload::Never | Offload::WhenBulky => Guard::Records,
+                Offload::AtOnce => Guard::Leaving,
+            };
+        }
         // Records may have come with the handshake; no edge will tell of them.
-        tunnel
-            .lane_mut(Flow::ToServer)
-            .set(OPENS | NO_SPLICE | READABLE);
-        tunnel.lane_mut(Flow::ToClient).set(SEALS | NO_SPLICE);
+        tunnel.lane_mut(Flow::ToServer).set(READABLE);
         tunnel
     }
 
@@ -329,7 +225,10 @@ impl Tunnel {
             return !lane.has(BLOCKED);
         }
         if lane.has(ENDED) {
-            return !lane.has(SHUT) && !self.is_broken(flow.source());
+            return !lane.has(SHUT | BLOCKED) && !self.is_broken(flow.source());
+        }
+        if self.guard(flow) == Guard::Rekeying {
+            return !lane.has(BLOCKED);
         }
         lane.has(READABLE)
     }
@@ -363,12 +262,17 @@ impl Tunnel {
             Action::SendHeld { len } | Action::SpliceOut { len } => {
                 self.on_drain(pump, outcome, len)
             }
+            Action::TakeControl => self.on_control(pump, outcome),
+            Action::Offload => self.on_offload(pump, outcome),
+            Action::Rekey => self.on_rekey(pump, outcome),
             Action::Notify => self.on_notify(pump, outcome),
             Action::ShutdownWrite => {
                 match outcome {
                     Outcome::Done => self.lane_mut(pump.flow).set(SHUT),
                     Outcome::Moved(_)
                     | Outcome::Records { .. }
+                    | Outcome::Control
+                    | Outcome::Empty
                     | Outcome::Ended
                     | Outcome::Truncated
                     | Outcome::Refused(_)
@@ -411,11 +315,23 @@ impl Tunnel {
         self.closed
     }
 
-    /// Tells whether the bytes of `flow` cross between records and plain text.
+    /// Returns who protects the bytes of `flow` on the client's side.
     #[must_use]
-    pub fn is_protected(&self, flow: Flow) -> bool {
-        let lane = self.lane(flow);
-        lane.has(OPENS) || lane.has(SEALS)
+    pub fn guard(&self, flow: Flow) -> Guard {
+        let [to_server, to_client] = self.guards;
+        match flow {
+            Flow::ToServer => to_server,
+            Flow::ToClient => to_client,
+        }
+    }
+
+    /// Takes note that the client waits for new keys before it gets more from the kernel; nothing when
+    /// it gets its records from us.
+    pub fn ask_for_new_keys(&mut self) {
+        let guard = self.guard_mut(Flow::ToClient);
+        if *guard == Guard::Kernel {
+            *guard = Guard::Rekeying;
+        }
     }
 
     /// Returns how many bytes of `flow` are held, in the pipe or kept.
@@ -440,36 +356,48 @@ impl Tunnel {
     #[must_use]
     pub fn path(&self, flow: Flow) -> Path {
         let lane = self.lane(flow);
-        let protected = self.is_protected(flow);
         Path {
-            copied: lane.has(COPIED) && !protected,
+            copied: lane.has(COPIED),
             spliced: lane.has(SPLICED),
-            records: lane.has(COPIED) && protected,
+            records: lane.has(RECORDS),
+            kernel: matches!(self.guard(flow), Guard::Kernel | Guard::Rekeying),
         }
     }
 
     /// Decides what comes next from the state alone.
     fn proceed(&mut self, pump: &mut Pump) -> Action {
         let lane = *self.lane(pump.flow);
+        let guard = self.guard(pump.flow);
+        let owes_notice = pump.flow == Flow::ToClient && guard != Guard::Nobody;
         pump.doing = if !self.can_run(pump.flow) {
             return self.finish();
+        } else if guard == Guard::Rekeying && (lane.held > 0 || !lane.has(ENDED)) {
+            // Before any more data; the end needs no new keys.
+            Action::Rekey
         } else if lane.held > 0 && lane.has(IN_PIPE) {
             Action::SpliceOut { len: lane.held }
         } else if lane.held > 0 {
             Action::SendHeld { len: lane.held }
-        } else if lane.has(ENDED) && lane.has(SEALS) && !lane.has(NOTIFIED) {
+        } else if lane.has(ENDED) && owes_notice && !lane.has(NOTIFIED) {
             Action::Notify
         } else if lane.has(ENDED) {
             Action::ShutdownWrite
         } else if pump.reads_left == 0 {
             Action::Yield
+        } else if guard == Guard::Leaving {
+            Action::Offload
         } else {
-            pump.reads_left -= 1;
-            if lane.has(SPLICE) {
-                Action::SpliceIn
-            } else {
-                Action::Receive
-            }
+            return self.read(pump);
+        };
+        pump.doing
+    }
+
+    fn read(&mut self, pump: &mut Pump) -> Action {
+        pump.reads_left = pump.reads_left.saturating_sub(1);
+        pump.doing = if self.lane(pump.flow).has(SPLICE) {
+            Action::SpliceIn
+        } else {
+            Action::Receive
         };
         pump.doing
     }
@@ -517,31 +445,128 @@ impl Tunnel {
         if !full && !lane.has(STICKY) {
             lane.clear(READABLE);
         }
+        if payload >= BULKY_BYTES {
+            lane.full_reads = lane.full_reads.saturating_add(1);
+        } else if payload > 0 {
+            lane.full_reads = lane.full_reads.saturating_sub(1);
+        }
+        if lane.full_reads >= BULKY_TO_OFFLOAD && lane.has(MAY_OFFLOAD) {
+            lane.clear(MAY_OFFLOAD);
+            *self.guard_mut(pump.flow) = Guard::Leaving;
+        }
         if len == 0 {
             return self.proceed(pump);
         }
-        lane.set(COPIED);
+        self.lane_mut(pump.flow).set(RECORDS);
         pump.doing = Action::Send { from: 0, len };
         pump.doing
     }
 
-    /// Our close_notify is sealed; without keys to seal it the end goes without.
-    fn on_notify(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
-        self.lane_mut(pump.flow).set(NOTIFIED);
+    /// The keys of a flow were offered to the kernel; "would block" = in the middle of a record.
+    fn on_offload(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
         match outcome {
-            Outcome::Moved(len) => {
-                pump.doing = Action::Send { from: 0, len };
-                pump.doing
+            Outcome::Done => {
+                *self.guard_mut(pump.flow) = Guard::Kernel;
+                let lane = self.lane_mut(pump.flow);
+                if lane.full_reads >= BULKY_TO_OFFLOAD {
+                    lane.set(SPLICE);
+                }
+                lane.full_reads = 0;
+                if pump.flow == Flow::ToServer {
+                    // A record that is no data ends a receive early, and what the kernel holds of a
+                    // record gives no further edge.
+                    lane.set(STICKY | READABLE);
+                }
+                self.proceed(pump)
             }
-            Outcome::Records { .. }
+            Outcome::WouldBlock => self.read(pump),
+            Outcome::Unsupported => {
+                *self.guard_mut(pump.flow) = Guard::Records;
+                self.proceed(pump)
+            }
+            Outcome::Moved(_)
+            | Outcome::Records { .. }
+            | Outcome::Control
+            | Outcome::Empty
+            | Outcome::Ended
+            | Outcome::Truncated
+            | Outcome::Refused(_)
+            | Outcome::NoPipe
+            | Outcome::Failed => self.on_no_bytes(pump, outcome),
+        }
+    }
+
+    /// A record that is no data was taken.
+    fn on_control(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
+        match outcome {
+            Outcome::Done => self.proceed(pump),
+            Outcome::Moved(_)
+            | Outcome::Records { .. }
+            | Outcome::Control
+            | Outcome::Empty
             | Outcome::Ended
             | Outcome::Truncated
             | Outcome::Refused(_)
             | Outcome::WouldBlock
             | Outcome::NoPipe
             | Outcome::Unsupported
+            | Outcome::Failed => self.on_no_bytes(pump, outcome),
+        }
+    }
+
+    /// The kernel's keys for sealing were changed, or found good for longer.
+    fn on_rekey(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
+        match outcome {
+            Outcome::Done => {
+                self.unseen_records = 0;
+                *self.guard_mut(pump.flow) = Guard::Kernel;
+                self.proceed(pump)
+            }
+            Outcome::WouldBlock => {
+                self.block(pump.flow);
+                self.proceed(pump)
+            }
+            Outcome::Refused(cause) => self.close(cause, None).map_or(Action::Wait, Action::Close),
+            Outcome::Moved(_)
+            | Outcome::Records { .. }
+            | Outcome::Control
+            | Outcome::Empty
+            | Outcome::Ended
+            | Outcome::Truncated
+            | Outcome::NoPipe
+            | Outcome::Unsupported
+            | Outcome::Failed => {
+                self.mark_broken(pump.flow.target());
+                self.proceed(pump)
+            }
+        }
+    }
+
+    /// Our close_notify is sealed, or the kernel has it; without keys to seal it the end goes without.
+    fn on_notify(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
+        match outcome {
+            Outcome::WouldBlock => {
+                self.block(pump.flow);
+                self.proceed(pump)
+            }
+            Outcome::Moved(len) => {
+                self.lane_mut(pump.flow).set(NOTIFIED);
+                pump.doing = Action::Send { from: 0, len };
+                pump.doing
+            }
+            Outcome::Records { .. }
+            | Outcome::Control
+            | Outcome::Empty
+            | Outcome::Ended
+            | Outcome::Truncated
+            | Outcome::Refused(_)
+            | Outcome::NoPipe
+            | Outcome::Unsupported
             | Outcome::Failed
-            | Outcome::Done => self.proceed(pump),
+            | Outcome::Done => {
+                self.lane_mut(pump.flow).set(NOTIFIED);
+                self.proceed(pump)
+            }
         }
     }
 
@@ -590,6 +615,11 @@ impl Tunnel {
                     lane.set(ENDED);
                 }
             }
+            Outcome::Control => {
+                pump.doing = Action::TakeControl;
+                return pump.doing;
+            }
+            Outcome::Empty => {}
             Outcome::NoPipe => {
                 lane.clear(SPLICE);
                 lane.full_reads = 0;
@@ -633,6 +663,8 @@ impl Tunnel {
                 pump.doing
             }
             Outcome::Records { .. }
+            | Outcome::Control
+            | Outcome::Empty
             | Outcome::Ended
             | Outcome::Truncated
             | Outcome::Refused(_)
@@ -656,6 +688,8 @@ impl Tunnel {
             }
             Outcome::WouldBlock => self.block(pump.flow),
             Outcome::Records { .. }
+            | Outcome::Control
+            | Outcome::Empty
             | Outcome::Ended
             | Outcome::Truncated
             | Outcome::Refused(_)
@@ -676,9 +710,27 @@ impl Tunnel {
 
     fn count_sent(&mut self, pump: &mut Pump, len: u32) {
         pump.moved = true;
-        // Sealed bytes were counted as what they carry.
-        if pump.flow == Flow::ToClient && !self.lane(pump.flow).has(SEALS) {
-            self.bytes_out += u64::from(len);
+        if pump.flow == Flow::ToServer {
+            return;
+        }
+        match self.guard(Flow::ToClient) {
+            // Sealed bytes were counted as what they carry.
+            Guard::Records | Guard::Leaving => {}
+            Guard::Nobody => self.bytes_out += u64::from(len),
+            Guard::Kernel | Guard::Rekeying => {
+                self.bytes_out += u64::from(len);
+                self.count_unseen_records(len);
+            }
+        }
+    }
+
+    /// Has the kernel's number looked at before it may have sealed too many records.
+    fn count_unseen_records(&mut self, len: u32) {
+        let records = len / RECORD_BYTES + SCATTERED_RECORDS;
+        let records = u16::try_from(records).unwrap_or(u16::MAX);
+        self.unseen_records = self.unseen_records.saturating_add(records);
+        if self.unseen_records > UNSEEN_RECORDS_MAX {
+            self.ask_for_new_keys();
         }
     }
 
@@ -727,6 +779,14 @@ impl Tunnel {
             End::Server => Cause::ServerReset,
         };
         self.close(cause, Some(broken.other()))
+    }
+
+    fn guard_mut(&mut self, flow: Flow) -> &mut Guard {
+        let [to_server, to_client] = &mut self.guards;
+        match flow {
+            Flow::ToServer => to_server,
+            Flow::ToClient => to_client,
+        }
     }
 
     fn close(&mut self, cause: Cause, reset: Option<End>) -> Option<Close> {

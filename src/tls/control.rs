@@ -3,12 +3,17 @@
 //!
 //! A [`Session`] is what is left of a handshake. It moves no bytes: it opens records where they lie
 //! and seals into buffers it is given. For an idle connection `rest` leaves raw keys and numbers.
+//!
+//! Either direction can be left to the kernel, at any boundary of a record. Its keys go then; what the
+//! kernel's records mean is still decided here ([`Session::take_in`]), and so is when its keys have to
+//! change ([`Session::next_sending_keys`]).
 
 use std::ops::Range;
 
 use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 
+use super::record::kernel::SuiteCode;
 use super::record::{
     ContentType, Keys, OVERHEAD_LEN_MAX, Opener, PAYLOAD_LEN_MAX, RecordError, Sealer, Version,
 };
@@ -16,12 +21,18 @@ use super::record::{
 /// Records without data in a row that a peer may send; each costs it more than it costs us, but not
 /// for ever.
 pub const EMPTY_RECORDS_MAX: u8 = 64;
-/// KeyUpdates and warnings in a row, without data between them, that a peer may send.
+/// KeyUpdates and warnings that a peer may send in a row. Each costs us more than a record of data, so
+/// [`CONTROL_COST`] of those have to lie between two, in the long run.
 pub const CONTROL_RECORDS_MAX: u8 = 32;
-/// Records left on a key when we change it ourselves.
-const RECORDS_LEFT_TO_UPDATE: u64 = 1 << 16;
+/// Records of data that make up for one KeyUpdate or warning.
+const CONTROL_COST: u8 = 4;
+/// Records left on a key when we change it ourselves; more than the kernel can seal between two looks
+/// at its number (`relay::tunnel` counts them).
+pub const RECORDS_LEFT_TO_UPDATE: u64 = 1 << 17;
 /// A KeyUpdate as a handshake message (RFC 8446 section 4.6.3): its last byte asks for one back.
 const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
+/// The KeyUpdate we send: it asks for nothing.
+pub const OUR_KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 const WARNING: u8 = 1;
 const FATAL: u8 = 2;
 
@@ -78,6 +89,9 @@ pub enum Fault {
     /// Our own keys can be used no more, and cannot be changed.
     #[error("the keys are used up")]
     KeysUsedUp,
+    /// The peer changes keys, or asks us to, and the kernel that has ours does not change them.
+    #[error("the kernel cannot change keys")]
+    NoKeyUpdate,
 }
 
 impl Fault {
@@ -91,7 +105,9 @@ impl Fault {
             Self::Record(RecordError::UnexpectedType) | Self::Flood => {
                 Some(Alert::UnexpectedMessage)
             }
-            Self::Record(RecordError::UsedUp) | Self::KeysUsedUp => Some(Alert::InternalError),
+            Self::Record(RecordError::UsedUp) | Self::KeysUsedUp | Self::NoKeyUpdate => {
+                Some(Alert::InternalError)
+            }
             Self::Renegotiation => Some(Alert::NoRenegotiation),
             Self::PeerAlert(_) => None,
         }
@@ -109,13 +125,30 @@ pub enum Content {
     CloseNotify,
 }
 
+/// What a record that is no data brought.
+#[derive(Debug)]
+pub enum Control {
+    /// Nothing that changes anything.
+    Nothing,
+    /// The peer sends no more.
+    CloseNotify,
+    /// What follows is sealed with these keys.
+    KeyUpdate(Keys),
+}
+
 /// An open connection.
 pub struct Session {
-    opener: Opener,
-    sealer: Sealer,
+    /// None = the kernel opens what is received.
+    opener: Option<Opener>,
+    /// None = the kernel seals what is sent.
+    sealer: Option<Sealer>,
     /// Only TLS 1.3 knows KeyUpdate, so only there it is kept.
     kernel: Option<Box<KernelConnection<ServerConnectionData>>>,
+    suite: SuiteCode,
+    /// Records one key may seal.
+    records_max: u64,
     empty_records: u8,
+    /// Counts [`CONTROL_COST`] for each.
     control_records: u8,
     /// The peer asked for a KeyUpdate and has not got it.
     owes_key_update: bool,
@@ -140,8 +173,10 @@ impl Session {
         kernel: KernelConnection<ServerConnectionData>,
     ) -> Self {
         Self {
-            opener: Opener::new(receive),
-            sealer: Sealer::new(send),
+            suite: send.suite_code(),
+            records_max: send.records_max(),
+            opener: Some(Opener::new(receive)),
+            sealer: Some(Sealer::new(send)),
             kernel: (version == Version::Tls13).then(|| Box::new(kernel)),
             empty_records: 0,
             control_records: 0,
@@ -149,10 +184,48 @@ impl Session {
         }
     }
 
+    /// Returns version and cipher as the kernel numbers them.
+    #[must_use]
+    pub fn suite_code(&self) -> SuiteCode {
+        self.suite
+    }
+
+    /// Tells whether its keys can change, which those of TLS 1.2 cannot.
+    #[must_use]
+    pub fn knows_key_update(&self) -> bool {
+        self.kernel.is_some()
+    }
+
     /// Drops whatever can be made again: an idle session is keys and numbers.
     pub fn rest(&mut self) {
-        self.opener.rest();
-        self.sealer.rest();
+        if let Some(opener) = &mut self.opener {
+            opener.rest();
+        }
+        if let Some(sealer) = &mut self.sealer {
+            sealer.rest();
+        }
+    }
+
+    /// Returns the keys of what is received; none when the kernel has them.
+    #[must_use]
+    pub fn receiving_keys(&self) -> Option<&Keys> {
+        self.opener.as_ref().map(Opener::keys)
+    }
+
+    /// Returns the keys of what is sent; none when the kernel has them.
+    #[must_use]
+    pub fn sending_keys(&self) -> Option<&Keys> {
+        self.sealer.as_ref().map(Sealer::keys)
+    }
+
+    /// Leaves what is received to the kernel, which has the keys.
+    pub fn leave_receiving(&mut self) {
+        self.opener = None;
+    }
+
+    /// Leaves what is sent to the kernel, which has the keys.
+    pub fn leave_sending(&mut self) {
+        self.sealer = None;
     }
 
     /// Opens one whole record in place.
@@ -160,30 +233,67 @@ impl Session {
     /// # Errors
     /// A [`Fault`]; the connection is over then.
     pub fn open(&mut self, record: &mut [u8]) -> Result<Content, Fault> {
-        let (kind, place) = self.opener.open(record)?;
+        let opener = self.opener.as_mut().ok_or(RecordError::UsedUp)?;
+        let (kind, place) = opener.open(record)?;
         let payload = record.get(place.clone()).unwrap_or_default();
         match kind {
             ContentType::Data if payload.is_empty() => {
-                self.empty_records = counted(self.empty_records, EMPTY_RECORDS_MAX)?;
+                self.note_empty()?;
                 Ok(Content::Nothing)
             }
             ContentType::Data => {
-                self.empty_records = 0;
-                self.control_records = 0;
+                self.note_data(1);
                 Ok(Content::Data(place))
             }
-            ContentType::Alert => self.on_alert(payload),
-            ContentType::Handshake => self.on_handshake(payload),
-            ContentType::ChangeCipherSpec => Err(RecordError::UnexpectedType.into()),
+            ContentType::Alert | ContentType::Handshake | ContentType::ChangeCipherSpec => {
+                Ok(match self.take_in(kind as u8, payload)? {
+                    Control::Nothing => Content::Nothing,
+                    Control::CloseNotify => Content::CloseNotify,
+                    Control::KeyUpdate(keys) => {
+                        self.opener = Some(Opener::new(keys));
+                        Content::Nothing
+                    }
+                })
+            }
         }
     }
 
-    fn on_alert(&mut self, payload: &[u8]) -> Result<Content, Fault> {
+    /// Takes note of records of data, whoever opened them.
+    pub fn note_data(&mut self, records: u64) {
+        self.empty_records = 0;
+        let records = u8::try_from(records).unwrap_or(u8::MAX);
+        self.control_records = self.control_records.saturating_sub(records);
+    }
+
+    /// Takes note of a record without data, whoever opened it.
+    ///
+    /// # Errors
+    /// [`Fault::Flood`].
+    pub fn note_empty(&mut self) -> Result<(), Fault> {
+        self.empty_records = counted(self.empty_records, 1, EMPTY_RECORDS_MAX)?;
+        Ok(())
+    }
+
+    /// Takes a record in that is no data, whoever opened it; new keys are for whoever opens the next.
+    ///
+    /// # Errors
+    /// A [`Fault`]; the connection is over then.
+    pub fn take_in(&mut self, kind: u8, payload: &[u8]) -> Result<Control, Fault> {
+        match ContentType::of(kind) {
+            Some(ContentType::Alert) => self.on_alert(payload),
+            Some(ContentType::Handshake) => self.on_handshake(payload),
+            Some(ContentType::Data | ContentType::ChangeCipherSpec) | None => {
+                Err(RecordError::UnexpectedType.into())
+            }
+        }
+    }
+
+    fn on_alert(&mut self, payload: &[u8]) -> Result<Control, Fault> {
         let [level, alert] = payload else {
             return Err(Fault::Message("an alert of a wrong length"));
         };
         if *alert == Alert::CloseNotify as u8 {
-            return Ok(Content::CloseNotify);
+            return Ok(Control::CloseNotify);
         }
         // TLS 1.3 has no warnings beside these two, whatever the level says.
         let warns =
@@ -191,11 +301,11 @@ impl Session {
         if !warns {
             return Err(Fault::PeerAlert(*alert));
         }
-        self.control_records = counted(self.control_records, CONTROL_RECORDS_MAX)?;
-        Ok(Content::Nothing)
+        self.note_control()?;
+        Ok(Control::Nothing)
     }
 
-    fn on_handshake(&mut self, payload: &[u8]) -> Result<Content, Fault> {
+    fn on_handshake(&mut self, payload: &[u8]) -> Result<Control, Fault> {
         let Some(kernel) = &mut self.kernel else {
             return Err(Fault::Renegotiation);
         };
@@ -210,11 +320,16 @@ impl Session {
                 ));
             }
         };
-        self.control_records = counted(self.control_records, CONTROL_RECORDS_MAX)?;
         let (sequence, secrets) = kernel.update_rx_secret().map_err(|_| Fault::KeysUsedUp)?;
         let keys = Keys::new(Version::Tls13, sequence, &secrets).ok_or(Fault::KeysUsedUp)?;
-        self.opener = Opener::new(keys);
-        Ok(Content::Nothing)
+        self.note_control()?;
+        Ok(Control::KeyUpdate(keys))
+    }
+
+    fn note_control(&mut self) -> Result<(), Fault> {
+        let max = CONTROL_RECORDS_MAX * CONTROL_COST;
+        self.control_records = counted(self.control_records, CONTROL_COST, max)?;
+        Ok(())
     }
 
     /// Tells whether the peer waits for a KeyUpdate; [`Session::seal_key_update`] sends it.
@@ -242,7 +357,15 @@ impl Session {
     }
 
     fn should_update(&self) -> bool {
-        self.kernel.is_some() && self.sealer.records_left() <= RECORDS_LEFT_TO_UPDATE
+        let left = self.sealer.as_ref().map(Sealer::records_left);
+        self.kernel.is_some() && left.is_some_and(|left| left <= RECORDS_LEFT_TO_UPDATE)
+    }
+
+    /// Tells whether the keys have to change before much more is sent, when the next record sealed
+    /// with them, by the kernel, is number `next_record`.
+    #[must_use]
+    pub fn are_nearly_used_up(&self, next_record: u64) -> bool {
+        self.records_max.saturating_sub(next_record) <= RECORDS_LEFT_TO_UPDATE
     }
 
     /// Seals a KeyUpdate under the old keys and takes the new ones; for TLS 1.3 only.
@@ -250,15 +373,21 @@ impl Session {
     /// # Errors
     /// [`Fault::KeysUsedUp`] when there are no new ones.
     pub fn seal_key_update(&mut self, out: &mut [u8]) -> Result<usize, Fault> {
-        let [kind, high, middle, low] = KEY_UPDATE;
-        let message = [kind, high, middle, low, 0];
-        let len = self.seal_one(ContentType::Handshake, &message, out)?;
+        let len = self.seal_one(ContentType::Handshake, &OUR_KEY_UPDATE, out)?;
+        let keys = self.next_sending_keys()?;
+        self.sealer = Some(Sealer::new(keys));
+        Ok(len)
+    }
+
+    /// Returns the keys of what is sent behind [`OUR_KEY_UPDATE`], which has gone.
+    ///
+    /// # Errors
+    /// [`Fault::KeysUsedUp`], for TLS 1.2.
+    pub fn next_sending_keys(&mut self) -> Result<Keys, Fault> {
         let kernel = self.kernel.as_mut().ok_or(Fault::KeysUsedUp)?;
         let (sequence, secrets) = kernel.update_tx_secret().map_err(|_| Fault::KeysUsedUp)?;
-        let keys = Keys::new(Version::Tls13, sequence, &secrets).ok_or(Fault::KeysUsedUp)?;
-        self.sealer = Sealer::new(keys);
         self.owes_key_update = false;
-        Ok(len)
+        Keys::new(Version::Tls13, sequence, &secrets).ok_or(Fault::KeysUsedUp)
     }
 
     /// Seals an alert; returns how many bytes of `out` it is.
@@ -275,7 +404,8 @@ impl Session {
         payload: &[u8],
         out: &mut [u8],
     ) -> Result<usize, Fault> {
-        self.sealer
+        let sealer = self.sealer.as_mut().ok_or(Fault::KeysUsedUp)?;
+        sealer
             .seal(kind, payload, out)
             .map_err(|error| match error {
                 RecordError::UsedUp => Fault::KeysUsedUp,
@@ -290,16 +420,16 @@ impl Session {
 /// Returns how long `len` bytes of data can become by [`Session::seal`].
 #[must_use]
 pub fn sealed_len_max(len: usize) -> usize {
-    let key_update = KEY_UPDATE.len() + 1 + OVERHEAD_LEN_MAX;
+    let key_update = OUR_KEY_UPDATE.len() + OVERHEAD_LEN_MAX;
     len + len.div_ceil(PAYLOAD_LEN_MAX) * OVERHEAD_LEN_MAX + key_update
 }
 
-fn counted(count: u8, max: u8) -> Result<u8, Fault> {
-    if count < max {
-        Ok(count + 1)
-    } else {
-        Err(Fault::Flood)
+fn counted(count: u8, more: u8, max: u8) -> Result<u8, Fault> {
+    let count = count.saturating_add(more);
+    if count > max {
+        return Err(Fault::Flood);
     }
+    Ok(count)
 }
 
 fn rest_of(out: &mut [u8], from: usize) -> &mut [u8] {

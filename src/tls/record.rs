@@ -6,6 +6,8 @@
 //! The ciphers are aws-lc-rs's own, not rustls's `aead_alg`: rustls has no public way to make a key
 //! of 16 raw bytes, and its encrypters insist on a first sequence number of 0.
 
+pub mod kernel;
+
 use std::ops::Range;
 
 use aws_lc_rs::aead::{
@@ -45,7 +47,9 @@ pub enum ContentType {
 }
 
 impl ContentType {
-    fn of(byte: u8) -> Option<Self> {
+    /// Returns the type of this number, if it is one of ours.
+    #[must_use]
+    pub fn of(byte: u8) -> Option<Self> {
         match byte {
             20 => Some(Self::ChangeCipherSpec),
             21 => Some(Self::Alert),
@@ -206,10 +210,22 @@ impl Keys {
         })
     }
 
+    /// Returns the number of the next record.
+    #[must_use]
+    pub fn next_record(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Returns how many records the keys may seal in all.
+    #[must_use]
+    pub fn records_max(&self) -> u64 {
+        self.cipher.records_max()
+    }
+
     /// Returns how many more records the keys may protect.
     #[must_use]
     pub fn records_left(&self) -> u64 {
-        self.cipher.records_max().saturating_sub(self.sequence)
+        self.records_max().saturating_sub(self.sequence)
     }
 
     /// Checks what of a record is readable without opening it; returns its outer type.
@@ -242,8 +258,7 @@ impl Keys {
     /// The nonce of the present record: the IV with the sequence number over its end.
     ///
     /// For TLS 1.2 with AES-GCM this goes on with what rustls did during the handshake, so that the
-    /// explicit part never repeats. Whoever hands such keys to the kernel must know that the kernel
-    /// counts up from the IV it is given instead (tls(7) ignores the sequence number there).
+    /// explicit part never repeats; [`Keys::for_sending`] keeps the kernel from repeating it.
     fn nonce(&self) -> [u8; NONCE_LEN] {
         let mut nonce = self.iv;
         let tail = nonce.iter_mut().skip(SALT_LEN);
@@ -320,6 +335,12 @@ impl Sealer {
     #[must_use]
     pub fn new(keys: Keys) -> Self {
         Self(Half { keys, cipher: None })
+    }
+
+    /// Returns the keys, with the number of the next record.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.0.keys
     }
 
     /// Drops the cipher, until the next record.
@@ -411,6 +432,12 @@ impl Opener {
     #[must_use]
     pub fn new(keys: Keys) -> Self {
         Self(Half { keys, cipher: None })
+    }
+
+    /// Returns the keys, with the number of the next record.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.0.keys
     }
 
     /// Drops the cipher, until the next record.

@@ -1,18 +1,21 @@
 //! The tunnel's state machine in a simulated world: two peers, their connections with the rules of
 //! edge-triggered readiness, and a loop that does what the machine says, all driven by one seed.
 //!
-//! In half of the worlds the client speaks TLS: its bytes come in records that are opened whole, those
-//! to it are sealed and become more, and its end is a close_notify or a truncation.
+//! In half of the worlds the client speaks TLS (`records`): its bytes come in records that are opened
+//! whole, those to it are sealed and become more, and its end is a close_notify or a truncation. Either
+//! direction may be left to a kernel on the way.
 //!
 //! Bytes are positions in a stream, so that order, loss and repetition show as a wrong number. A
 //! failing seed is printed; `LONGSPLICE_SIM_SEED=n cargo test --test sim` replays it with a trace.
 
+mod records;
 mod world;
 
 use longsplice::journal::Cause;
 use longsplice::relay::tunnel::{Action, BUFFER_BYTES, Close, End, Flow, Outcome, Tunnel};
 use longsplice::sys::poll::Readiness;
 
+use records::{OVERHEAD, Records};
 use world::{Plan, Random, Wire};
 
 /// Seeds of one test run; a few seconds unoptimised.
@@ -50,6 +53,11 @@ fn every_seed_keeps_the_tunnel_honest() {
         seen.truncated,
         seen.refused,
         seen.protected_and_closed,
+        seen.opened_by_kernel,
+        seen.sealed_by_kernel,
+        seen.aligned,
+        seen.control_taken,
+        seen.rekeyed,
     ] {
         assert!(count > SEEDS / 200, "{seen:?}");
     }
@@ -77,6 +85,11 @@ struct Seen {
     truncated: u64,
     refused: u64,
     protected_and_closed: u64,
+    opened_by_kernel: u64,
+    sealed_by_kernel: u64,
+    aligned: u64,
+    control_taken: u64,
+    rekeyed: u64,
 }
 
 /// Bytes `from..from + len` of a stream, on their way through the loop.
@@ -94,27 +107,6 @@ struct Hands {
     pipe: Span,
     has_pipe: bool,
     yielded: bool,
-}
-
-/// Bytes that sealing adds, once for each receive.
-const OVERHEAD: u32 = 22;
-
-/// The TLS of the client's end.
-#[derive(Debug)]
-struct Records {
-    /// Length of the client's records, and where the first one begins.
-    len: u32,
-    first: u64,
-    /// The client ends without close_notify.
-    truncates: bool,
-    /// Receives in 1000 that bring a bad record.
-    bad: u32,
-    /// Position up to which the client's records were opened.
-    opened: u64,
-    /// Bytes that were sealed for the client.
-    sealed: u64,
-    notified: bool,
-    refused: bool,
 }
 
 struct Sim {
@@ -152,20 +144,13 @@ impl Sim {
             if early[1] > 0 {
                 kept[1] += OVERHEAD;
             }
-            Records {
-                len: [1, 900, 16_384][random.below(3) as usize],
-                first: u64::from(early[0]),
-                truncates: random.one_in(3),
-                bad: if random.one_in(4) { 20 } else { 0 },
-                opened: u64::from(early[0]),
-                sealed: u64::from(kept[1]),
-                notified: false,
-                refused: false,
-            }
+            Records::new(&mut random, u64::from(early[0]), u64::from(kept[1]))
         });
         let tunnel = match records {
             None => Tunnel::open(kept[0], kept[1]),
-            Some(_) => Tunnel::open_protected(kept[0], kept[1], u64::from(early[1])),
+            Some(ref records) => {
+                Tunnel::open_protected(kept[0], kept[1], u64::from(early[1]), records.offload)
+            }
         };
         let mut sim = Self {
             records,
@@ -240,6 +225,13 @@ impl Sim {
         seen.refused += u64::from(close.cause == Cause::TlsBadRecord);
         seen.protected_and_closed +=
             u64::from(self.records.is_some() && close.cause == Cause::ServerClosed);
+        if let Some(records) = &self.records {
+            seen.opened_by_kernel += u64::from(records.opened_by_kernel > 0);
+            seen.sealed_by_kernel += u64::from(records.sealed_by_kernel > 0);
+            seen.aligned += u64::from(records.aligned);
+            seen.control_taken += u64::from(records.control_taken);
+            seen.rekeyed += u64::from(records.rekeyed);
+        }
         seen.timed_out += u64::from(self.imposed.is_some());
         seen.spliced += u64::from(
             Flow::BOTH
@@ -375,13 +367,29 @@ impl Sim {
                 | Action::Hold { .. }
                 | Action::SendHeld { .. }
                 | Action::SpliceOut { .. }
+                | Action::TakeControl
+                | Action::Offload
+                | Action::Rekey
                 | Action::Notify
                 | Action::ShutdownWrite => {}
             }
             assert!(reads <= READS_MAX, "too many reads in one pump");
             let outcome = self.perform(flow, action);
             self.log(|_| format!("    {outcome:?}"));
+            let sends = !matches!(
+                action,
+                Action::Receive | Action::SpliceIn | Action::TakeControl | Action::Offload
+            );
             action = self.tunnel.on(&mut pump, outcome);
+            assert!(
+                !sends
+                    || outcome != Outcome::WouldBlock
+                    || matches!(
+                        action,
+                        Action::Wait | Action::Hold { .. } | Action::Close(_)
+                    ),
+                "does not wait for room"
+            );
             if self.random.chance(self.plan.interleaved) {
                 self.world_step();
                 self.fetch();
@@ -399,16 +407,20 @@ impl Sim {
                     (0, 0, 0),
                     "reads while it holds"
                 );
-                if self.records.is_some() {
-                    return self.receive_records(flow);
-                }
-                let outcome = self.receive(flow, BUFFER_BYTES, true);
+                let outcome = match &self.records {
+                    Some(records) if !records.is_in_kernel(flow) => {
+                        return self.receive_records(flow);
+                    }
+                    Some(_) => self.receive_through_kernel(flow, BUFFER_BYTES, true),
+                    None => self.receive(flow, BUFFER_BYTES, true),
+                };
                 self.hands[flow as usize].fresh = self.span_of(flow, outcome);
                 outcome
             }
             Action::SpliceIn => {
+                let by_us = |records: &Records| !records.is_in_kernel(flow);
                 assert!(
-                    self.records.is_none(),
+                    !self.records.as_ref().is_some_and(by_us),
                     "splices what has to be opened or sealed"
                 );
                 assert_eq!(
@@ -423,7 +435,10 @@ impl Sim {
                 if self.plan.unsupported[flow as usize] {
                     return Outcome::Unsupported;
                 }
-                let outcome = self.receive(flow, 256 * 1024, false);
+                let outcome = match self.records {
+                    Some(_) => self.receive_through_kernel(flow, 256 * 1024, false),
+                    None => self.receive(flow, 256 * 1024, false),
+                };
                 self.hands[flow as usize].pipe = self.span_of(flow, outcome);
                 outcome
             }
@@ -459,6 +474,9 @@ impl Sim {
                 advance(&mut self.hands[flow as usize].pipe, outcome);
                 outcome
             }
+            Action::TakeControl => self.take_control(flow),
+            Action::Offload => self.offload(flow),
+            Action::Rekey => self.rekey(flow),
             Action::Notify => self.notify(flow),
             Action::ShutdownWrite => self.shut_down(flow),
             Action::Wait | Action::Yield | Action::Close(_) => unreachable!("no system call"),
@@ -475,112 +493,23 @@ impl Sim {
         outcome
     }
 
-    /// A receive of a tunnel whose client speaks TLS.
-    fn receive_records(&mut self, flow: Flow) -> Outcome {
-        let Some(records) = &self.records else {
-            unreachable!("asked for")
-        };
-        let unopened = match flow {
-            Flow::ToServer => self.wires[End::Client as usize].received - records.opened,
-            Flow::ToClient => 0,
-        };
-        let room = BUFFER_BYTES - u32::try_from(unopened).expect("less than a record");
-        let outcome = self.receive(flow, room, true);
-        let (received, position) = (moved(outcome), self.whole_of(flow));
-        let Some(records) = &mut self.records else {
-            unreachable!("asked for")
-        };
-        let hands = &mut self.hands[flow as usize];
-        if flow == Flow::ToServer && received > 0 && self.random.below(1000) < records.bad {
-            records.refused = true;
-            return Outcome::Refused(Cause::TlsBadRecord);
-        }
-        match (flow, outcome) {
-            (Flow::ToServer, Outcome::Moved(_)) => {
-                let len = u32::try_from(position - records.opened).expect("one buffer");
-                hands.fresh = Span {
-                    from: records.opened,
-                    len,
-                };
-                records.opened = position;
-                Outcome::Records {
-                    payload: len,
-                    len,
-                    full: received == room,
-                }
-            }
-            (Flow::ToClient, Outcome::Moved(payload)) => {
-                let len = payload + OVERHEAD;
-                hands.fresh = Span {
-                    from: records.sealed,
-                    len,
-                };
-                records.sealed += u64::from(len);
-                Outcome::Records {
-                    payload,
-                    len,
-                    full: received == room,
-                }
-            }
-            (Flow::ToServer, Outcome::Ended) if records.truncates => Outcome::Truncated,
-            (Flow::ToServer | Flow::ToClient, outcome) => outcome,
-        }
-    }
-
-    /// Returns up to where what was received of a flow can be passed on.
-    fn whole_of(&self, flow: Flow) -> u64 {
-        let wire = &self.wires[flow.source() as usize];
-        self.whole(flow, wire.received)
-    }
-
-    fn whole(&self, flow: Flow, position: u64) -> u64 {
-        let wire = &self.wires[flow.source() as usize];
-        match &self.records {
-            Some(records) if flow == Flow::ToServer && !wire.has_said_all(position) => {
-                let behind = position - records.first;
-                position - behind % u64::from(records.len)
-            }
-            Some(_) | None => position,
-        }
-    }
-
-    /// Returns how many bytes the target of a flow gets when everything that arrived is passed on.
-    fn due(&self, flow: Flow) -> u64 {
-        let source = &self.wires[flow.source() as usize];
-        match &self.records {
-            Some(records) if flow == Flow::ToClient => {
-                assert_eq!(
-                    source.received, source.arrived,
-                    "slept on bytes to be sealed"
-                );
-                records.sealed
-            }
-            Some(_) | None => self.whole(flow, source.arrived),
-        }
-    }
-
-    fn notify(&mut self, flow: Flow) -> Outcome {
-        assert_eq!(flow, Flow::ToClient);
-        assert!(self.wires[End::Server as usize].fin, "an end nobody sent");
-        let records = self.records.as_mut().expect("the client speaks TLS");
-        assert!(!records.notified, "notified twice");
-        records.notified = true;
-        self.hands[flow as usize].fresh = Span {
-            from: records.sealed,
-            len: OVERHEAD + 2,
-        };
-        records.sealed += u64::from(OVERHEAD + 2);
-        Outcome::Moved(OVERHEAD + 2)
-    }
-
     /// Returns what the last receive of a flow brought.
     fn span_of(&self, flow: Flow, outcome: Outcome) -> Span {
         let len = moved(outcome);
-        let from = self.wires[flow.source() as usize].received - u64::from(len);
+        let end = match &self.records {
+            // Behind the records that were sealed by us.
+            Some(records) if flow == Flow::ToClient => records.sealed,
+            Some(_) | None => self.wires[flow.source() as usize].received,
+        };
+        let from = end - u64::from(len);
         Span { from, len }
     }
 
     fn send(&mut self, flow: Flow, span: Span) -> Outcome {
+        if let Some(records) = &self.records {
+            let owed = flow == Flow::ToClient && records.is_in_kernel(flow) && records.owes_keys;
+            assert!(!owed, "data before the new keys");
+        }
         let wire = &mut self.wires[flow.target() as usize];
         assert_eq!(span.from, wire.sent, "bytes out of order, lost or repeated");
         assert!(span.len > 0, "sends nothing");
@@ -622,12 +551,13 @@ impl Sim {
             }
             Some(records) => {
                 assert_eq!(self.tunnel.bytes_in(), records.opened, "bytes_in");
-                assert_eq!(self.tunnel.bytes_out(), server.received, "bytes_out");
+                let out = records.bytes_out(server.received, client.sent);
+                assert_eq!(self.tunnel.bytes_out(), out, "bytes_out");
             }
         }
-        if self.records.as_ref().is_some_and(|records| records.refused) {
-            let cause = Cause::TlsBadRecord;
-            let reset = Some(End::Server);
+        if let Some(cause) = self.records.as_ref().and_then(|records| records.refused) {
+            let bad = cause == Cause::TlsBadRecord;
+            let reset = bad.then_some(End::Server);
             return assert_eq!(close, Close { cause, reset });
         }
         if let Some(cause) = self.imposed {
@@ -673,7 +603,9 @@ impl Sim {
             }
             Some(_) | None => target.sent == whole,
         };
-        let blocked = self.tunnel.held(flow) > 0;
+        // A client that takes no new keys takes nothing else either.
+        let keys_wait = |records: &Records| flow == Flow::ToClient && records.keys_wait;
+        let blocked = self.tunnel.held(flow) > 0 || self.records.as_ref().is_some_and(keys_wait);
         assert!(
             delivered || blocked || target.reset,
             "bytes before the reset were dropped"
@@ -733,6 +665,8 @@ fn moved(outcome: Outcome) -> u32 {
     match outcome {
         Outcome::Moved(len) => len,
         Outcome::Records { .. }
+        | Outcome::Control
+        | Outcome::Empty
         | Outcome::Ended
         | Outcome::Truncated
         | Outcome::Refused(_)

@@ -273,6 +273,10 @@ impl Wire {
             self.received += u64::from(len);
             return Outcome::Moved(len);
         }
+        self.nothing_there()
+    }
+
+    fn nothing_there(&mut self) -> Outcome {
         if self.fin {
             return Outcome::Ended;
         }
@@ -285,6 +289,20 @@ impl Wire {
         Outcome::WouldBlock
     }
 
+    /// A receive from a kernel that has `most` bytes to give, which is less than has arrived where a
+    /// record is not whole.
+    pub(crate) fn receive_most(&mut self, random: &mut Random, plan: &Plan, most: u32) -> Outcome {
+        if most > 0 {
+            if !self.reset && random.chance(plan.would_block) {
+                self.triggered = true;
+                return Outcome::WouldBlock;
+            }
+            self.received += u64::from(most);
+            return Outcome::Moved(most);
+        }
+        self.nothing_there()
+    }
+
     /// send(2) or splice(2).
     pub(crate) fn send(&mut self, random: &mut Random, plan: &Plan, len: u32) -> Outcome {
         if self.reset {
@@ -292,13 +310,8 @@ impl Wire {
             return Outcome::Failed;
         }
         let refused = random.chance(plan.would_block);
-        if refused || self.free() == 0 {
-            self.full = true;
-            // Room that is there although the call said no is announced, like any other.
-            if self.free() * 3 >= self.room_out {
-                self.full = false;
-                self.triggered = true;
-            }
+        if refused || self.has_no_room() {
+            self.ask_for_room();
             return Outcome::WouldBlock;
         }
         let mut taken = len.min(self.free());
@@ -307,6 +320,20 @@ impl Wire {
         }
         self.sent += u64::from(taken);
         Outcome::Moved(taken)
+    }
+
+    pub(crate) fn has_no_room(&self) -> bool {
+        self.free() == 0
+    }
+
+    /// A call was told to wait for room: that is going to be an edge.
+    pub(crate) fn ask_for_room(&mut self) {
+        self.full = true;
+        // Room that is there although the call said no is announced, like any other.
+        if self.free() * 3 >= self.room_out {
+            self.full = false;
+            self.triggered = true;
+        }
     }
 
     fn free(&self) -> u32 {

@@ -1,0 +1,137 @@
+//! What the kernel's TLS can do for tunnels here, and what is asked of it.
+
+use std::fmt;
+
+use super::tunnel::Offload;
+use crate::sys::ktls::Direction;
+use crate::sys::probe::{KtlsOffer, Suite};
+use crate::tls::record::kernel::SuiteCode;
+
+/// When tunnels of a listener leave their records to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffloadWish {
+    /// When a direction turns bulky.
+    Adaptive,
+    /// At once.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What the kernel was found to do, once for all threads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KernelTls {
+    suites: Vec<(SuiteCode, Directions)>,
+    /// Whether it changes the keys of a TLS 1.3 direction.
+    pub rekeys: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Directions {
+    tx: bool,
+    rx: bool,
+}
+
+impl fmt::Display for KernelTls {
+    /// Writes what it does, such as `tls13-aes128gcm tx+rx, no rekey`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (suite, directions) in &self.suites {
+            let words = match (directions.tx, directions.rx) {
+                (true, true) => "tx+rx",
+                (true, false) => "tx",
+                (false, true) => "rx",
+                (false, false) => continue,
+            };
+            let name = Suite::ALL.into_iter().find(|known| {
+                let (version, cipher) = known.code();
+                *suite == SuiteCode { version, cipher }
+            });
+            let name = name.map_or("another suite", |suite| suite.name);
+            write!(f, "{name} {words}, ")?;
+        }
+        f.write_str(if self.rekeys { "rekey" } else { "no rekey" })
+    }
+}
+
+impl KernelTls {
+    /// Takes what a probe found.
+    #[must_use]
+    pub fn of(offer: &KtlsOffer) -> Self {
+        let suites = offer.suites.iter().map(|found| {
+            let (version, cipher) = found.suite.code();
+            let directions = Directions {
+                tx: found.tx.is_ok(),
+                rx: found.rx.is_ok(),
+            };
+            (SuiteCode { version, cipher }, directions)
+        });
+        Self {
+            suites: suites.collect(),
+            rekeys: offer.rekey,
+        }
+    }
+
+    /// Returns when the records of a direction are left to it.
+    #[must_use]
+    pub fn plan(&self, wish: OffloadWish, suite: SuiteCode, direction: Direction) -> Offload {
+        let offered = self.suites.iter().any(|(offered, directions)| {
+            *offered == suite
+                && match direction {
+                    Direction::Tx => directions.tx,
+                    Direction::Rx => directions.rx,
+                }
+        });
+        match wish {
+            OffloadWish::Never => Offload::Never,
+            OffloadWish::Adaptive | OffloadWish::Always if !offered => Offload::Never,
+            OffloadWish::Adaptive => Offload::WhenBulky,
+            OffloadWish::Always => Offload::AtOnce,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::probe::{Refusal, Suite, SuiteOffer};
+    use nix::errno::Errno;
+
+    #[test]
+    fn a_direction_is_left_to_a_kernel_that_offers_it() {
+        let refused = Err(Refusal {
+            call: "setsockopt(TLS_RX)",
+            errno: Errno::ENOENT,
+        });
+        let offer = KtlsOffer {
+            suites: vec![SuiteOffer {
+                suite: Suite::ALL[3],
+                tx: Ok(()),
+                rx: refused,
+            }],
+            rekey: false,
+        };
+        let kernel = KernelTls::of(&offer);
+        let suite = |version, cipher| SuiteCode { version, cipher };
+        let (offered, other) = (suite(0x304, 51), suite(0x303, 51));
+        let rows = [
+            (
+                OffloadWish::Adaptive,
+                offered,
+                Direction::Tx,
+                Offload::WhenBulky,
+            ),
+            (OffloadWish::Always, offered, Direction::Tx, Offload::AtOnce),
+            (OffloadWish::Never, offered, Direction::Tx, Offload::Never),
+            (OffloadWish::Always, offered, Direction::Rx, Offload::Never),
+            (OffloadWish::Always, other, Direction::Tx, Offload::Never),
+        ];
+        for (wish, suite, direction, expected) in rows {
+            assert_eq!(kernel.plan(wish, suite, direction), expected, "{wish:?}");
+        }
+        let none = KernelTls::default();
+        assert_eq!(
+            none.plan(OffloadWish::Always, offered, Direction::Tx),
+            Offload::Never
+        );
+    }
+}
