@@ -44,8 +44,10 @@ pub struct Protection {
     leaving: bool,
     /// Whether the kernel changes keys.
     rekeys: bool,
-    /// Bytes the tunnel had received when the kernel last met a record without any.
+    /// Bytes the tunnel had received when the kernel last had none, or a record that is no data.
     bytes_in_seen: u64,
+    /// Number of the kernel's next record at that time; none = not looked at since data came.
+    next_record_seen: Option<u64>,
 }
 
 impl Protection {
@@ -61,6 +63,7 @@ impl Protection {
             leaving: false,
             rekeys: false,
             bytes_in_seen: 0,
+            next_record_seen: None,
         }
     }
 
@@ -235,15 +238,32 @@ impl Protection {
             Ok(0) if ktls::has_ended(client) => Outcome::Truncated,
             Ok(0) => {
                 self.note_data_until(bytes_in);
-                match self.session.note_empty() {
+                match self.session.note_empty(1) {
                     Ok(()) => Outcome::Empty,
                     Err(fault) => self.fail(fault),
                 }
             }
             Ok(len) => u32::try_from(len).map_or(Outcome::Failed, Outcome::Moved),
-            Err(Errno::EAGAIN) => Outcome::WouldBlock,
+            Err(Errno::EAGAIN) => self.on_nothing(client, bytes_in),
             Err(Errno::EIO | Errno::EINVAL) => Outcome::Control,
             Err(errno) => self.fail_by(errno),
+        }
+    }
+
+    /// A wake that brought nothing may have been for records without data: receiving, the kernel passes
+    /// over them, and only its number tells.
+    fn on_nothing(&mut self, client: BorrowedFd<'_>, bytes_in: u64) -> Outcome {
+        if bytes_in != self.bytes_in_seen {
+            self.note_data_until(bytes_in);
+            return Outcome::WouldBlock;
+        }
+        let Ok(next) = ktls::next_record(client, Direction::Rx) else {
+            return Outcome::WouldBlock;
+        };
+        let before = self.next_record_seen.replace(next).unwrap_or(next);
+        match self.session.note_empty(next.saturating_sub(before)) {
+            Ok(()) => Outcome::WouldBlock,
+            Err(fault) => self.fail(fault),
         }
     }
 
@@ -284,6 +304,7 @@ impl Protection {
     fn note_data_until(&mut self, bytes_in: u64) {
         let since = bytes_in.saturating_sub(self.bytes_in_seen);
         self.bytes_in_seen = bytes_in;
+        self.next_record_seen = None;
         if since > 0 {
             let record = u64::try_from(PAYLOAD_LEN_MAX).unwrap_or(u64::MAX);
             self.session.note_data(since.div_ceil(record));
@@ -295,7 +316,7 @@ impl Protection {
     pub(super) fn rekey(&mut self, client: BorrowedFd<'_>) -> Outcome {
         let asked = self.session.owes_key_update();
         if !asked {
-            match ktls::next_record(client) {
+            match ktls::next_record(client, Direction::Tx) {
                 Ok(next) if !self.session.are_nearly_used_up(next) => return Outcome::Done,
                 Ok(_) => {}
                 Err(_) => return self.fail(Fault::KeysUsedUp),

@@ -30,8 +30,11 @@ const SMALL_SPLICES_TO_COPY: u8 = 4;
 /// A receive that brings so much makes records for the kernel worth while; with less in them they
 /// cost more there than here.
 const BULKY_BYTES: u32 = 8 * 1024;
-/// So many more bulky receives than others turn a flow over to the kernel, for good.
-const BULKY_TO_OFFLOAD: u8 = 16;
+/// What a bulky receive weighs against one that is not: it saves that many times more than the other
+/// costs.
+const BULKY_WEIGHT: u8 = 4;
+/// So much weight turns a flow over to the kernel, for good.
+const BULKY_TO_OFFLOAD: u8 = 16 * BULKY_WEIGHT;
 /// Bytes of one record at the most.
 const RECORD_BYTES: u32 = 16 * 1024;
 /// Records that one send may become beside full ones, when its bytes lie scattered in a pipe.
@@ -102,7 +105,7 @@ const TRUNCATED: u16 = 1 << 14;
 struct Lane {
     held: u32,
     flags: u16,
-    /// Full reads in a row; while we protect the flow, bulky ones more than others.
+    /// Full reads in a row; while we protect the flow, the weight of bulky ones.
     full_reads: u8,
     small_splices: u8,
 }
@@ -446,7 +449,7 @@ impl Tunnel {
             lane.clear(READABLE);
         }
         if payload >= BULKY_BYTES {
-            lane.full_reads = lane.full_reads.saturating_add(1);
+            lane.full_reads = lane.full_reads.saturating_add(BULKY_WEIGHT);
         } else if payload > 0 {
             lane.full_reads = lane.full_reads.saturating_sub(1);
         }

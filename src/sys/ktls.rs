@@ -30,6 +30,15 @@ pub enum Direction {
     Rx,
 }
 
+impl Direction {
+    fn option(self) -> libc::c_int {
+        match self {
+            Self::Tx => libc::TLS_TX,
+            Self::Rx => libc::TLS_RX,
+        }
+    }
+}
+
 /// A record that is no data, as the kernel opened it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ControlRecord {
@@ -57,10 +66,7 @@ pub fn attach(fd: BorrowedFd<'_>) -> Result<(), Errno> {
 ///
 /// ENOENT when the cipher is missing, EBUSY when there are keys and this kernel does not replace them.
 pub fn set_keys(fd: BorrowedFd<'_>, direction: Direction, keys: &CryptoInfo) -> Result<(), Errno> {
-    let name = match direction {
-        Direction::Tx => libc::TLS_TX,
-        Direction::Rx => libc::TLS_RX,
-    };
+    let name = direction.option();
     let size = libc::socklen_t::try_from(keys.size()).map_err(|_| Errno::EINVAL)?;
     // SAFETY: `as_ptr` and `size` describe one live structure behind the reference, of plain bytes
     // (linux/tls.h), which the kernel copies before the call returns.
@@ -69,16 +75,16 @@ pub fn set_keys(fd: BorrowedFd<'_>, direction: Direction, keys: &CryptoInfo) -> 
     Errno::result(result).map(drop)
 }
 
-/// Returns the sequence number of the next record the kernel will seal.
+/// Returns the sequence number of the next record the kernel will seal or open.
 ///
 /// # Errors
 ///
-/// What getsockopt(2) says; EBUSY or EINVAL when the kernel has no keys for sending.
-pub fn next_record(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+/// What getsockopt(2) says; EBUSY or EINVAL when the kernel has no keys for that direction.
+pub fn next_record(fd: BorrowedFd<'_>, direction: Direction) -> Result<u64, Errno> {
     let mut info = [0_u8; KEYS_LEN_MAX];
     let mut len = libc::socklen_t::try_from(size_of::<libc::tls_crypto_info>()).unwrap_or(0);
     // Asked for the head alone the kernel names version and cipher, and with them the size.
-    get_keys(fd, &mut info, &mut len)?;
+    get_keys(fd, direction, &mut info, &mut len)?;
     let cipher = u16::from_ne_bytes([info[2], info[3]]);
     let size = match cipher {
         libc::TLS_CIPHER_AES_GCM_128 => size_of::<libc::tls12_crypto_info_aes_gcm_128>(),
@@ -89,7 +95,7 @@ pub fn next_record(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
         _ => return Err(Errno::EINVAL),
     };
     len = libc::socklen_t::try_from(size).map_err(|_| Errno::EINVAL)?;
-    get_keys(fd, &mut info, &mut len)?;
+    get_keys(fd, direction, &mut info, &mut len)?;
     // The sequence number is the last field of each of the three.
     let number = info.get(..size).and_then(<[u8]>::last_chunk::<8>);
     let number = number.map(|bytes| u64::from_be_bytes(*bytes));
@@ -103,6 +109,7 @@ const KEYS_LEN_MAX: usize = size_of::<libc::tls12_crypto_info_aes_gcm_256>();
 
 fn get_keys(
     fd: BorrowedFd<'_>,
+    direction: Direction,
     info: &mut [u8; KEYS_LEN_MAX],
     len: &mut libc::socklen_t,
 ) -> Result<(), Errno> {
@@ -116,7 +123,7 @@ fn get_keys(
         libc::getsockopt(
             fd.as_raw_fd(),
             libc::SOL_TLS,
-            libc::TLS_TX,
+            direction.option(),
             info.as_mut_ptr().cast(),
             len,
         )

@@ -238,7 +238,7 @@ impl Session {
         let payload = record.get(place.clone()).unwrap_or_default();
         match kind {
             ContentType::Data if payload.is_empty() => {
-                self.note_empty()?;
+                self.note_empty(1)?;
                 Ok(Content::Nothing)
             }
             ContentType::Data => {
@@ -265,12 +265,13 @@ impl Session {
         self.control_records = self.control_records.saturating_sub(records);
     }
 
-    /// Takes note of a record without data, whoever opened it.
+    /// Takes note of records without data, whoever opened them.
     ///
     /// # Errors
     /// [`Fault::Flood`].
-    pub fn note_empty(&mut self) -> Result<(), Fault> {
-        self.empty_records = counted(self.empty_records, 1, EMPTY_RECORDS_MAX)?;
+    pub fn note_empty(&mut self, records: u64) -> Result<(), Fault> {
+        let records = u8::try_from(records).unwrap_or(u8::MAX);
+        self.empty_records = counted(self.empty_records, records, EMPTY_RECORDS_MAX)?;
         Ok(())
     }
 

@@ -24,6 +24,8 @@ mod command;
 mod forwarding;
 // Many requests on one connection, on both sides.
 mod keep_alive;
+// TLS whose records the kernel protects, where it can.
+mod ktls;
 // Access lines: what they say and when.
 mod log;
 // The PROXY protocol in front of the client's bytes.

@@ -5,6 +5,7 @@
 //! happen: every wait names a condition and gives up after [`PATIENCE`].
 
 pub(crate) mod http;
+pub(crate) mod kernel;
 pub(crate) mod origin;
 pub(crate) mod parts;
 pub(crate) mod peer;

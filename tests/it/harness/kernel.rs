@@ -1,0 +1,335 @@
+//! What the kernel of this machine does with TLS, and clients whose cipher, records and nonces are in
+//! the test's hands.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    CipherSuite, ClientConfig, ConnectionTrafficSecrets, RootCertStore, SupportedCipherSuite,
+    SupportedProtocolVersion,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::PATIENCE;
+use super::process::run;
+use super::random::Random;
+use super::tls::Secure;
+
+/// Tells whether this kernel does TLS, as `doctor` found; one that does not is a skipped test, unless
+/// LONGSPLICE_TEST_REQUIRE names `ktls`.
+pub(crate) fn does_tls() -> bool {
+    let does = report()["ktls"]["ok"] == true;
+    if !does {
+        let required = std::env::var("LONGSPLICE_TEST_REQUIRE").unwrap_or_default();
+        let required = required.split(',').any(|name| name.trim() == "ktls");
+        assert!(!required, "kernel TLS is required: {}", report());
+    }
+    does
+}
+
+/// Tells whether this kernel changes keys.
+pub(crate) fn rekeys() -> bool {
+    report()["ktls"]["rekey"] == true
+}
+
+fn report() -> &'static Value {
+    static REPORT: OnceLock<Value> = OnceLock::new();
+    REPORT.get_or_init(|| serde_json::from_str(&run(&["doctor", "--json"]).stdout).unwrap())
+}
+
+/// Returns a count of /proc/net/tls_stat, such as `TlsTxSw`.
+pub(crate) fn tls_stat(name: &str) -> u64 {
+    let text = fs::read_to_string("/proc/net/tls_stat").unwrap_or_default();
+    let line = text
+        .lines()
+        .find(|line| line.split_whitespace().next() == Some(name));
+    line.and_then(|line| line.split_whitespace().nth(1))
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(0)
+}
+
+/// A version with a cipher, and the key that the certificate has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Suite {
+    pub(crate) version: &'static SupportedProtocolVersion,
+    pub(crate) cipher: SupportedCipherSuite,
+    pub(crate) rsa: bool,
+}
+
+impl Suite {
+    /// Every suite with an EC key and, for TLS 1.2, with an RSA key too.
+    pub(crate) fn all() -> Vec<Self> {
+        use cipher_suite as c;
+        let row = |version, cipher, rsa| Self {
+            version,
+            cipher,
+            rsa,
+        };
+        vec![
+            row(&TLS13, c::TLS13_AES_128_GCM_SHA256, false),
+            row(&TLS13, c::TLS13_AES_256_GCM_SHA384, true),
+            row(&TLS13, c::TLS13_CHACHA20_POLY1305_SHA256, false),
+            row(&TLS12, c::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, false),
+            row(&TLS12, c::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, true),
+            row(&TLS12, c::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, true),
+            row(
+                &TLS12,
+                c::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+                false,
+            ),
+        ]
+    }
+
+    /// The usual one of each version.
+    pub(crate) fn usual() -> Vec<Self> {
+        let all = Self::all();
+        vec![all[0], all[3]]
+    }
+
+    /// TLS 1.3 with AES-128-GCM.
+    pub(crate) fn tls13() -> Self {
+        Self::all()[0]
+    }
+
+    /// Makes a client that believes `site` only and speaks this suite only.
+    pub(crate) fn client(self, site: &Site) -> Arc<ClientConfig> {
+        let mut provider = default_provider();
+        provider.cipher_suites = vec![self.cipher];
+        let mut roots = RootCertStore::empty();
+        let pem = fs::read(site.file(self.rsa)).unwrap();
+        roots
+            .add(CertificateDer::from_pem_slice(&pem).unwrap())
+            .unwrap();
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[self.version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.enable_secret_extraction = true;
+        Arc::new(config)
+    }
+}
+
+/// A certificate with an EC key and one with an RSA key, each with its key in one file.
+pub(crate) struct Site {
+    dir: TempDir,
+}
+
+impl Site {
+    /// Returns the one of this run: an RSA key takes its time.
+    pub(crate) fn here() -> &'static Self {
+        static SITE: OnceLock<Site> = OnceLock::new();
+        SITE.get_or_init(Self::new)
+    }
+
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let kinds = [
+            ("ec.pem", &rcgen::PKCS_ECDSA_P256_SHA256),
+            ("rsa.pem", &rcgen::PKCS_RSA_SHA256),
+        ];
+        for (name, kind) in kinds {
+            let key = rcgen::KeyPair::generate_for(kind).unwrap();
+            let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+            let cert = params.self_signed(&key).unwrap();
+            let text = cert.pem() + &key.serialize_pem();
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        Self { dir }
+    }
+
+    fn file(&self, rsa: bool) -> std::path::PathBuf {
+        self.dir.path().join(if rsa { "rsa.pem" } else { "ec.pem" })
+    }
+
+    /// Returns the keys of `[[listener]]` that end TLS for `suite`.
+    pub(crate) fn listener_keys(&self, suite: Suite, offload: &str) -> String {
+        format!(
+            "tls.certificates = [\"{}\"]\ntls.offload = \"{offload}\"",
+            self.file(suite.rsa).display()
+        )
+    }
+
+    /// Returns the file with the EC certificate.
+    pub(crate) fn ec_file(&self) -> String {
+        self.file(false).display().to_string()
+    }
+}
+
+/// What a client does while bytes go both ways.
+pub(crate) struct Traffic {
+    /// Bytes to send, made of a seed.
+    pub(crate) up: usize,
+    /// Bytes to receive.
+    pub(crate) down: usize,
+    /// Sent bytes between two KeyUpdates, if there are to be any.
+    pub(crate) key_update_every: Option<usize>,
+}
+
+/// Sends and receives at the same time, in pieces of random size; returns what was received, hashed.
+pub(crate) fn exchange(client: &mut Secure, seed: u64, traffic: &Traffic) -> u64 {
+    let mut noise = Random::new(seed);
+    let mut sizes = Random::new(seed + 1);
+    let mut hash = Hash::default();
+    let (mut sent, mut received, mut since_update) = (0, 0, 0);
+    let mut buffer = vec![0; 64 * 1024];
+    client.tcp.set_nonblocking(true).unwrap();
+    let mut last_progress = Instant::now();
+    while sent < traffic.up || received < traffic.down || client.tls.wants_write() {
+        if sent < traffic.up && !client.tls.wants_write() {
+            let most = [1, 900, 20_000, 60_000][sizes.between(0, 3)];
+            let len = sizes.between(1, most).min(traffic.up - sent);
+            client.tls.writer().write_all(&noise.bytes(len)).unwrap();
+            sent += len;
+            since_update += len;
+            if traffic
+                .key_update_every
+                .is_some_and(|every| since_update >= every)
+            {
+                client.tls.refresh_traffic_keys().unwrap();
+                since_update = 0;
+            }
+        }
+        let wrote = client.tls.wants_write() && passes(client.tls.write_tls(&mut client.tcp)) > 0;
+        let mut heard = 0;
+        if received < traffic.down {
+            // The end of a connection in the middle is an error of the loop below.
+            heard = passes(client.tls.read_tls(&mut client.tcp));
+            client.tls.process_new_packets().unwrap();
+            while let Ok(len @ 1..) = client.tls.reader().read(&mut buffer) {
+                hash.add(&buffer[..len]);
+                received += len;
+            }
+        }
+        if wrote || heard > 0 {
+            last_progress = Instant::now();
+            continue;
+        }
+        assert!(
+            last_progress.elapsed() < PATIENCE,
+            "stuck at {sent} of {} and {received} of {}",
+            traffic.up,
+            traffic.down
+        );
+        wait(client);
+    }
+    assert_eq!(received, traffic.down, "more came than was sent");
+    client.tcp.set_nonblocking(false).unwrap();
+    hash.0
+}
+
+fn passes(result: std::io::Result<usize>) -> usize {
+    match result {
+        Ok(len) => len,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn wait(client: &Secure) {
+    let mut flags = PollFlags::POLLIN;
+    if client.tls.wants_write() {
+        flags |= PollFlags::POLLOUT;
+    }
+    let mut fds = [PollFd::new(client.tcp.as_fd(), flags)];
+    let _ = poll(&mut fds, PollTimeout::from(100_u8));
+}
+
+/// A hash of a stream, whatever pieces it comes in.
+#[derive(Debug)]
+pub(crate) struct Hash(pub(crate) u64);
+
+impl Default for Hash {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hash {
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    /// Returns the hash of what [`exchange`] sends.
+    pub(crate) fn of_noise(seed: u64, len: usize) -> u64 {
+        let mut noise = Random::new(seed);
+        let mut sizes = Random::new(seed + 1);
+        let mut hash = Self::default();
+        let mut sent = 0;
+        while sent < len {
+            let most = [1, 900, 20_000, 60_000][sizes.between(0, 3)];
+            let piece = sizes.between(1, most).min(len - sent);
+            hash.add(&noise.bytes(piece));
+            sent += piece;
+        }
+        hash.0
+    }
+}
+
+/// A client of TLS 1.3 with AES-128-GCM that seals its own records, so that it can say what no library
+/// says.
+pub(crate) struct Forger {
+    pub(crate) tcp: std::net::TcpStream,
+    key: LessSafeKey,
+    iv: [u8; 12],
+    sequence: u64,
+}
+
+impl Forger {
+    /// Takes over a client that is connected with [`Suite::tls13`] and has sent nothing that is not
+    /// written.
+    pub(crate) fn of(client: Secure) -> Self {
+        assert!(!client.tls.wants_write());
+        let suite = client.tls.negotiated_cipher_suite().unwrap().suite();
+        assert_eq!(suite, CipherSuite::TLS13_AES_128_GCM_SHA256);
+        let secrets = client.tls.dangerous_extract_secrets().unwrap();
+        let (sequence, ConnectionTrafficSecrets::Aes128Gcm { key, iv }) = secrets.tx else {
+            panic!("another cipher");
+        };
+        let key = UnboundKey::new(&AES_128_GCM, key.as_ref()).unwrap();
+        Self {
+            tcp: client.tcp,
+            key: LessSafeKey::new(key),
+            iv: iv.as_ref().try_into().unwrap(),
+            sequence,
+        }
+    }
+
+    /// Seals a record of type `kind` with so many bytes of padding.
+    pub(crate) fn seal(&mut self, kind: u8, payload: &[u8], padding: usize) -> Vec<u8> {
+        let mut body = payload.to_vec();
+        body.push(kind);
+        body.resize(body.len() + padding, 0);
+        let len = u16::try_from(body.len() + 16).unwrap().to_be_bytes();
+        let header = [23, 3, 3, len[0], len[1]];
+        let mut nonce = self.iv;
+        for (byte, number) in nonce[4..].iter_mut().zip(self.sequence.to_be_bytes()) {
+            *byte ^= number;
+        }
+        self.sequence += 1;
+        self.key
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(header),
+                &mut body,
+            )
+            .unwrap();
+        [&header[..], &body].concat()
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.tcp.write_all(bytes).unwrap();
+    }
+}
