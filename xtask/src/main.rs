@@ -1,10 +1,12 @@
 //! The tasks of the project, run as `cargo xtask TASK`.
 //!
 //! `test` is what a change has to pass, `setup` fetches what the gates need, `tidy` checks the house
-//! rules alone, `fuzz` runs the fuzz targets, `bench` measures beside the peers.
+//! rules alone, `lab` runs tests in guest kernels, `fuzz` runs the fuzz targets, `bench` measures
+//! beside the peers.
 
 mod bench;
 mod fuzz;
+mod lab;
 mod parts;
 mod process;
 mod setup;
@@ -38,6 +40,8 @@ enum Task {
     },
     /// Check the house rules alone
     Tidy,
+    /// Run tests in guest kernels, for what this machine's own kernel may not have
+    Lab(lab::Options),
     /// Run fuzz targets (all, one after the other, unless one is named)
     Fuzz {
         /// Name of a target in tests/fuzz
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         Task::Setup => Ok(setup::run(&top, true)),
         Task::Test { quick, no_setup } => test::run(&top, quick, !no_setup),
         Task::Tidy => tidy::run(&top),
+        Task::Lab(options) => lab::run(&top, &options),
         Task::Fuzz { target, seconds } => fuzz::run(&top, target.as_deref(), seconds),
         Task::Bench(options) => bench::run(&top, &options),
     };

@@ -6,6 +6,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use crate::lab;
 use crate::process::succeeds;
 
 /// Something a gate needs that is not in the repository.
@@ -26,6 +27,11 @@ pub(crate) const SYSTEM: &[Part] = &[
     part("nodejs", &["nodejs"], &["node", "--version"]),
     part("openssl", &["openssl"], &["openssl", "version"]),
     part("npm", &["npm"], &["npm", "--version"]),
+    part(
+        "qemu",
+        &["qemu-system-x86"],
+        &["qemu-system-x86_64", "--version"],
+    ),
     part(
         "python",
         &["python3", "python3-venv"],
@@ -87,6 +93,11 @@ impl Cache {
         self.venv().join("bin/python")
     }
 
+    /// Where the guest kernels are, with what apt knows of them.
+    pub(crate) fn lab(&self) -> PathBuf {
+        self.0.join("lab")
+    }
+
     /// Where cargo installs, as `--root`.
     pub(crate) fn cargo(&self) -> PathBuf {
         self.0.join("cargo")
@@ -127,6 +138,9 @@ impl Inventory {
         };
         for part in SYSTEM {
             sort(part.name, part.present());
+        }
+        for (name, is_there) in lab::inventory() {
+            sort(name, is_there);
         }
         let manifests = manifests(top);
         let lock = "package-lock.json";

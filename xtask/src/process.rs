@@ -40,11 +40,14 @@ pub(crate) fn succeeds(program: &str, args: &[&str]) -> bool {
 
 /// Returns what `program` prints on standard output; none = it is not there or fails.
 pub(crate) fn printed(program: &str, args: &[&str]) -> Option<String> {
+    let bytes = printed_bytes(program, args)?;
+    Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+}
+
+/// The same, untouched.
+pub(crate) fn printed_bytes(program: &str, args: &[&str]) -> Option<Vec<u8>> {
     let output = Command::new(program).args(args).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output.status.success().then_some(output.stdout)
 }
 
 /// Runs `program` in `folder` for at most `limit`, its output kept in the file `log`. When the time

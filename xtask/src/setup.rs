@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::lab;
 use crate::parts::{self, CARGO_DENY_VERSION, Cache, Part, SYSTEM, up_to_date};
 use crate::process::{printed, succeeds};
 
@@ -20,15 +21,16 @@ pub(crate) fn run(top: &Path, loud: bool) -> bool {
     let node = report("node (ws, socket.io)", node_modules(top, &cache));
     let python = report("websockets", python_packages(top, &cache));
     let deny = report("cargo-deny", cargo_deny(&cache));
+    let guests = report("guest kernels", lab::fetch());
     let system = SYSTEM.iter().filter(|part| !part.present());
     let missing: Vec<&str> = system.map(|part| part.name).collect();
     for name in &missing {
         println!("setup: {name}: missing; its tests will be skipped");
     }
-    if loud && missing.is_empty() && node && python && deny {
+    if loud && missing.is_empty() && node && python && deny && guests {
         println!("setup: everything is there");
     }
-    missing.is_empty() && node && python && deny
+    missing.is_empty() && node && python && deny && guests
 }
 
 fn report(name: &str, done: Result<(), String>) -> bool {

@@ -89,6 +89,13 @@ const GATES: &[Gate] = &[
     gate("simulation", true, 20, Work::TestTarget("sim")),
     gate("corpus", false, 10, Work::TestTarget("corpus")),
     gate("scenarios", false, 20, Work::TestTarget("scenarios")),
+    // What setup brought is what there is to test in.
+    gate(
+        "lab",
+        false,
+        25,
+        Work::Cargo(&["xtask", "lab", "--offline"], &[]),
+    ),
     gate("tidy", true, 5, Work::Cargo(&["xtask", "tidy"], &[])),
     gate(
         "deny",

@@ -1,0 +1,107 @@
+//! The binaries that guests run, built by cargo in the profile `lab`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+/// The binary under test.
+pub(super) const LONGSPLICE: &str = "longsplice";
+/// The test binary of `tests/it`.
+pub(super) const IT: &str = "it";
+/// The unit tests of the library.
+pub(super) const UNIT: &str = "unit";
+
+/// Builds them; returns them by name.
+///
+/// # Errors
+/// A build that fails.
+pub(super) fn build(top: &Path) -> Result<BTreeMap<&'static str, PathBuf>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let args = [
+        "test",
+        "--no-run",
+        "--quiet",
+        "--package",
+        "longsplice",
+        "--lib",
+        "--test",
+        "it",
+    ];
+    let output = Command::new(cargo)
+        .args(args)
+        .args([
+            "--profile",
+            "lab",
+            "--message-format",
+            "json-render-diagnostics",
+        ])
+        .current_dir(top)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("run cargo")?;
+    ensure!(
+        output.status.success(),
+        "the build ended with {}",
+        output.status
+    );
+    let built = built(&String::from_utf8_lossy(&output.stdout));
+    for name in [LONGSPLICE, IT, UNIT] {
+        ensure!(built.contains_key(name), "cargo built no {name}");
+    }
+    Ok(built)
+}
+
+/// Reads cargo's messages, one JSON object a line.
+///
+/// # Source
+/// The Cargo Book, External tools, JSON messages, artifact messages.
+fn built(messages: &str) -> BTreeMap<&'static str, PathBuf> {
+    let messages = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    messages
+        .filter_map(|message: Value| artifact(&message))
+        .collect()
+}
+
+fn artifact(message: &Value) -> Option<(&'static str, PathBuf)> {
+    let file = message.get("executable")?.as_str()?;
+    let kind = message.pointer("/target/kind/0")?.as_str()?;
+    let name = message.pointer("/target/name")?.as_str()?;
+    let role = match (kind, name) {
+        ("bin", "longsplice") => LONGSPLICE,
+        ("test", "it") => IT,
+        ("lib", "longsplice") => UNIT,
+        _ => return None,
+    };
+    Some((role, PathBuf::from(file)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn artifacts_are_told_apart() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"toml"},"executable":null}
+{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"longsplice"},"executable":"/t/longsplice-1"}
+{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"longsplice"},"executable":"/t/longsplice"}
+{"reason":"compiler-artifact","target":{"kind":["test"],"name":"it"},"executable":"/t/it-1"}
+{"reason":"build-finished","success":true}
+not json"#;
+        let found: Vec<(&str, PathBuf)> = built(messages).into_iter().collect();
+        let expected = [
+            (IT, "/t/it-1"),
+            (LONGSPLICE, "/t/longsplice"),
+            (UNIT, "/t/longsplice-1"),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(name, file)| (name, PathBuf::from(file)))
+        );
+    }
+}
