@@ -11,11 +11,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use rustls::ServerConfig;
 use tokio::sync::{Semaphore, watch};
 
 use crate::admin::{access_log, diagnostics};
-use crate::config::{Bind, Config, Listener, Mode, Server, Threads, Tls, TlsVersion};
+use crate::config::{Bind, Config, Server, Threads};
 use crate::journal::{Cause, Counts, Journal, journal};
 use crate::reception::driver::Driver;
 use crate::reception::listen::{ListenError, UnixPath, listen};
@@ -25,7 +24,11 @@ use crate::relay::poller::{PollerChoice, PollerKind};
 use crate::relay::{self, Relay};
 use crate::sys::signals::{Received, Signals};
 use crate::sys::thread::cores;
-use crate::tls::identity::{self, Offer};
+use crate::tls::identity::Wrong;
+
+mod certificates;
+
+use certificates::{Shown, Watch};
 
 /// How often a draining process looks whether it is done.
 const DRAIN_PAUSE: Duration = Duration::from_millis(20);
@@ -42,7 +45,7 @@ enum StartError {
     #[error(transparent)]
     Unresolved(#[from] Unresolved),
     #[error("listener {0}: {1}")]
-    Identity(Arc<str>, identity::Wrong),
+    Identity(Arc<str>, Wrong),
     #[error("{0}: {1}")]
     System(&'static str, #[source] io::Error),
 }
@@ -79,6 +82,8 @@ struct Running {
     relays: Vec<Relay>,
     counts: Arc<Counts>,
     log: JoinHandle<()>,
+    /// Ends with this value.
+    _watch: Option<Watch>,
     /// Removed from the file system when they are dropped.
     unix_paths: Vec<UnixPath>,
 }
@@ -89,7 +94,12 @@ fn start(config: Config) -> Result<Running, StartError> {
     raise_descriptor_limit(config.server.max_connections.get());
     let cores = cores().map_err(|error| StartError::System("sched_getaffinity", error))?;
     let plan = Plan::new(&config.server, &cores);
-    let (listeners, addresses, unix_paths) = open_listeners(&config, plan.receptions)?;
+    let Opened {
+        entrances,
+        addresses,
+        unix_paths,
+        shown,
+    } = open_listeners(&config, plan.receptions)?;
     let upstreams = config
         .backends
         .into_iter()
@@ -106,7 +116,9 @@ fn start(config: Config) -> Result<Running, StartError> {
         upstreams,
         places: Arc::new(Semaphore::new(config.server.max_connections.get())),
     });
-    let receptions = plan.start_receptions(listeners, &relays, &shared, &journal, &phase_seen)?;
+    let receptions = plan.start_receptions(entrances, &relays, &shared, &journal, &phase_seen)?;
+    let watch = certificates::watch(shown)
+        .map_err(|error| StartError::System("certificate thread", error))?;
     for address in &addresses {
         tracing::info!(%address, "listening");
     }
@@ -125,6 +137,7 @@ fn start(config: Config) -> Result<Running, StartError> {
         relays,
         counts,
         log,
+        _watch: watch,
         unix_paths,
     })
 }
@@ -164,25 +177,36 @@ fn raise_descriptor_limit(max_connections: usize) {
 /// Sockets by reception thread.
 type EntrancesByThread = Vec<Vec<Entrance>>;
 
-fn open_listeners(
-    config: &Config,
-    threads: usize,
-) -> Result<(EntrancesByThread, Vec<SocketAddr>, Vec<UnixPath>), StartError> {
-    let mut by_thread: EntrancesByThread = (0..threads).map(|_| Vec::new()).collect();
-    let mut addresses = Vec::new();
-    let mut unix_paths = Vec::new();
+/// What listening begins with.
+struct Opened {
+    entrances: EntrancesByThread,
+    addresses: Vec<SocketAddr>,
+    unix_paths: Vec<UnixPath>,
+    shown: Vec<Shown>,
+}
+
+fn open_listeners(config: &Config, threads: usize) -> Result<Opened, StartError> {
+    let mut opened = Opened {
+        entrances: (0..threads).map(|_| Vec::new()).collect(),
+        addresses: Vec::new(),
+        unix_paths: Vec::new(),
+        shown: Vec::new(),
+    };
     for listener in &config.listeners {
-        let tls = listener.tls.as_ref();
-        let tls = tls.map(|tls| tls_of(listener, tls)).transpose()?;
+        let wrong = |wrong| StartError::Identity(Arc::clone(&listener.name), wrong);
+        let shown = Shown::of(listener).map_err(wrong)?;
+        let tls = shown.as_ref().map(Shown::now);
+        opened.shown.extend(shown);
         let listener = Arc::new(listener.clone());
         for bind in &listener.bind {
             let sockets = listen(bind, config.server.share_port, threads)?;
             if let Bind::Unix(path) = bind {
-                unix_paths.push(UnixPath::of(path));
+                opened.unix_paths.push(UnixPath::of(path));
             }
             let local = sockets.first().and_then(|socket| socket.local_addr().ok());
-            addresses.extend(local.and_then(|addr| addr.as_socket()));
-            for (mine, socket) in by_thread.iter_mut().zip(sockets) {
+            let address = local.and_then(|addr| addr.as_socket());
+            opened.addresses.extend(address);
+            for (mine, socket) in opened.entrances.iter_mut().zip(sockets) {
                 mine.push(Entrance {
                     listener: Arc::clone(&listener),
                     tls: tls.clone(),
@@ -191,25 +215,7 @@ fn open_listeners(
             }
         }
     }
-    Ok((by_thread, addresses, unix_paths))
-}
-
-/// Reads the certificates of a listener again: the configuration has seen that they are good.
-fn tls_of(listener: &Listener, tls: &Tls) -> Result<Arc<ServerConfig>, StartError> {
-    let wrong = |wrong| StartError::Identity(Arc::clone(&listener.name), wrong);
-    let identities: Result<Vec<_>, _> = tls
-        .certificates
-        .iter()
-        .map(|files| identity::read(&files.cert, &files.key))
-        .collect();
-    let client_ca = tls.client_ca.as_deref().map(identity::read_client_ca);
-    identity::server_config(Offer {
-        identities: identities.map_err(wrong)?,
-        client_ca: client_ca.transpose().map_err(wrong)?,
-        only_tls13: tls.min_version == TlsVersion::V1_3,
-        http: listener.mode == Mode::Http,
-    })
-    .map_err(wrong)
+    Ok(opened)
 }
 
 /// How many threads, and on which cores.

@@ -17,6 +17,9 @@ use crate::harness::random::Random;
 use crate::harness::tls::{Identity, Secure, VERSIONS};
 use crate::harness::websocket;
 
+// Certificates that are replaced while the proxy runs.
+mod watched;
+
 /// A tunnel whose client speaks TLS, with both its ends in the test's hands.
 struct Joined {
     proxy: Proxy,

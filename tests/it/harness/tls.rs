@@ -3,7 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
@@ -30,9 +32,20 @@ pub(crate) struct Identity {
 impl Identity {
     /// Makes one that is good for `names`.
     pub(crate) fn new(names: &[&str]) -> Self {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
-        let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        Self::of(params(names))
+    }
+
+    /// Makes one that is good for `names`, for as long as `validity` from now on.
+    pub(crate) fn until(names: &[&str], validity: Duration) -> Self {
+        let mut params = params(names);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        params.not_after = date_time_ymd(1970, 1, 1) + now + validity;
+        Self::of(params)
+    }
+
+    fn of(params: CertificateParams) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let (cert, key) = (params.self_signed(&key).unwrap().pem(), key.serialize_pem());
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("both.pem"), format!("{key}{cert}")).unwrap();
         std::fs::write(dir.path().join("cert.pem"), &cert).unwrap();
@@ -47,6 +60,11 @@ impl Identity {
     /// Returns the file that holds the certificate alone.
     pub(crate) fn cert_file(&self) -> String {
         self.path("cert.pem")
+    }
+
+    /// Returns the certificate and the key as PEM.
+    pub(crate) fn pem(&self) -> (&str, &str) {
+        (&self.cert, &self.key)
     }
 
     fn path(&self, name: &str) -> String {
@@ -85,6 +103,11 @@ impl Identity {
             }
         })
     }
+}
+
+fn params(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    CertificateParams::new(names).unwrap()
 }
 
 /// A client's end of a TLS connection.
@@ -140,6 +163,13 @@ impl Secure {
         let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
         stream.read_exact(&mut got).unwrap();
         assert!(got == bytes.as_ref(), "other bytes came back");
+    }
+
+    /// Sends something to a server that sends it back, if all goes well.
+    pub(crate) fn try_echo(&mut self) -> std::io::Result<()> {
+        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
+        stream.write_all(b"echo")?;
+        stream.read_exact(&mut [0; 4])
     }
 
     /// Reads up to the end; an error unless it is a close_notify.
