@@ -418,10 +418,9 @@ fn forwarding_facts(arrival: &Arrival, origin: &Origin, request: &Request<'_>) -
             Scheme::Http
         }
     });
-    let known = if arrival.socket.speaks_tls() {
-        Some(Scheme::Https)
-    } else {
-        told
+    let known = match arrival.socket.terms() {
+        Some(_) => Some(Scheme::Https),
+        None => told,
     };
     let destination_port = origin.destination.map(|destination| destination.port());
     let scheme = scheme_of(request, trusted, known, destination_port);
