@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
@@ -40,6 +40,14 @@ impl Identity {
         let mut params = params(names);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         params.not_after = date_time_ymd(1970, 1, 1) + now + validity;
+        Self::of(params)
+    }
+
+    /// Makes one of a client whose common name is `name`.
+    pub(crate) fn named(name: &str) -> Self {
+        let mut params = params(&["client"]);
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
         Self::of(params)
     }
 
@@ -87,13 +95,23 @@ impl Identity {
         version: &'static SupportedProtocolVersion,
         shown: Option<&Self>,
     ) -> Arc<ClientConfig> {
+        self.client_with_alpn(version, shown, &[])
+    }
+
+    /// Makes such a client that offers these protocols.
+    pub(crate) fn client_with_alpn(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        shown: Option<&Self>,
+        alpn: &[&str],
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[version])
             .unwrap()
             .with_root_certificates(roots);
-        Arc::new(match shown {
+        let mut config = match shown {
             None => builder.with_no_client_auth(),
             Some(shown) => {
                 let key = PrivateKeyDer::from_pem_slice(shown.key.as_bytes()).unwrap();
@@ -101,7 +119,9 @@ impl Identity {
                     .with_client_auth_cert(vec![shown.certificate()], key)
                     .unwrap()
             }
-        })
+        };
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
     }
 }
 
