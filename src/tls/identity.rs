@@ -91,7 +91,9 @@ pub fn identity(cert_text: &[u8], key_text: &[u8]) -> Result<Identity, Wrong> {
         return Err(wrong("holds no certificate (BEGIN CERTIFICATE)"));
     }
     let key = PrivateKeyDer::from_pem_slice(key_text).map_err(|error| {
-        if matches!(error, pem::Error::NoItemsFound) {
+        if is_encrypted(key_text) {
+            wrong("the private key is encrypted; openssl pkey -in KEY -out PLAIN takes it off")
+        } else if matches!(error, pem::Error::NoItemsFound) {
             wrong("the private key is missing: a BEGIN PRIVATE KEY block, here or in key = PATH")
         } else {
             wrong(format!("the private key cannot be read: {error}"))
@@ -121,6 +123,13 @@ pub fn identity(cert_text: &[u8], key_text: &[u8]) -> Result<Identity, Wrong> {
         key: Arc::new(CertifiedKey::new(chain, signing_key)),
         facts,
     })
+}
+
+/// Tells whether a key asks for a passphrase, in either form.
+fn is_encrypted(text: &[u8]) -> bool {
+    let marks: [&[u8]; 2] = [b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
+    let has = |mark: &[u8]| text.windows(mark.len()).any(|window| window == mark);
+    marks.into_iter().any(has)
 }
 
 fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Wrong> {
