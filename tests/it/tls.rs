@@ -17,6 +17,8 @@ use crate::harness::random::Random;
 use crate::harness::tls::{Identity, Secure, VERSIONS};
 use crate::harness::websocket;
 
+// Certificates and keys of every kind and form.
+mod identity;
 // What servers are told of a client's TLS.
 mod subject;
 // Certificates that are replaced while the proxy runs.
