@@ -80,8 +80,8 @@ enum Command {
     },
     /// Show a WebSocket through the proxy: no file, no root
     ///
-    /// Starts an embedded echo application and the proxy in front of it, and prints
-    /// the URL of a page to try it in a browser.
+    /// Starts an embedded echo application and the proxy in front of it, with a
+    /// certificate made on the spot, and prints the URL of a page to try it in a browser.
     #[command(verbatim_doc_comment)]
     Demo {
         /// Where to listen.

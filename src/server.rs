@@ -11,11 +11,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use rustls::ServerConfig;
 use tokio::sync::{Semaphore, watch};
 
 use crate::admin::{access_log, diagnostics};
-use crate::config::{Bind, Config, Listener, Mode, Offload, Server, Threads, Tls, TlsVersion};
+use crate::config::{Bind, Config, Listener, Offload, Server, Threads};
 use crate::journal::{Cause, Counts, Journal, journal};
 use crate::reception::driver::Driver;
 use crate::reception::listen::{ListenError, UnixPath, listen};
@@ -27,7 +26,11 @@ use crate::relay::{self, Relay};
 use crate::sys::probe;
 use crate::sys::signals::{Received, Signals};
 use crate::sys::thread::cores;
-use crate::tls::identity::{self, Offer};
+use crate::tls::identity::Wrong;
+
+mod certificates;
+
+use certificates::{Shown, Watch};
 
 /// How often a draining process looks whether it is done.
 const DRAIN_PAUSE: Duration = Duration::from_millis(20);
@@ -44,7 +47,7 @@ enum StartError {
     #[error(transparent)]
     Unresolved(#[from] Unresolved),
     #[error("listener {0}: {1}")]
-    Identity(Arc<str>, identity::Wrong),
+    Identity(Arc<str>, Wrong),
     #[error("{0}: {1}")]
     System(&'static str, #[source] io::Error),
 }
@@ -81,6 +84,8 @@ struct Running {
     relays: Vec<Relay>,
     counts: Arc<Counts>,
     log: JoinHandle<()>,
+    /// Ends with this value.
+    _watch: Option<Watch>,
     /// Removed from the file system when they are dropped.
     unix_paths: Vec<UnixPath>,
 }
@@ -91,7 +96,12 @@ fn start(config: Config) -> Result<Running, StartError> {
     raise_descriptor_limit(config.server.max_connections.get());
     let cores = cores().map_err(|error| StartError::System("sched_getaffinity", error))?;
     let plan = Plan::new(&config.server, &cores);
-    let (listeners, addresses, unix_paths) = open_listeners(&config, plan.receptions)?;
+    let Opened {
+        entrances,
+        addresses,
+        unix_paths,
+        shown,
+    } = open_listeners(&config, plan.receptions)?;
     let upstreams = config
         .backends
         .into_iter()
@@ -102,14 +112,16 @@ fn start(config: Config) -> Result<Running, StartError> {
     let log = access_log::spawn(entries, config.log.access)
         .map_err(|error| StartError::System("access log thread", error))?;
     diagnostics::queue_in(Some(journal.clone()));
-    let kernel_tls = Arc::new(kernel_tls_for(&listeners));
+    let kernel_tls = Arc::new(kernel_tls_for(&config.listeners));
     let relays = plan.start_relays(&kernel_tls, &journal)?;
     let (phase, phase_seen) = watch::channel(Phase::Running);
     let shared = Arc::new(Shared {
         upstreams,
         places: Arc::new(Semaphore::new(config.server.max_connections.get())),
     });
-    let receptions = plan.start_receptions(listeners, &relays, &shared, &journal, &phase_seen)?;
+    let receptions = plan.start_receptions(entrances, &relays, &shared, &journal, &phase_seen)?;
+    let watch = certificates::watch(shown)
+        .map_err(|error| StartError::System("certificate thread", error))?;
     for address in &addresses {
         tracing::info!(%address, "listening");
     }
@@ -128,6 +140,7 @@ fn start(config: Config) -> Result<Running, StartError> {
         relays,
         counts,
         log,
+        _watch: watch,
         unix_paths,
     })
 }
@@ -165,13 +178,12 @@ fn raise_descriptor_limit(max_connections: usize) {
 }
 
 /// Finds out what the kernel's TLS does, if any listener wants to know, and says so.
-fn kernel_tls_for(entrances: &EntrancesByThread) -> KernelTls {
-    let mut entrances = entrances.iter().flatten();
-    let wanted = entrances.any(|entrance| {
-        let tls = entrance.listener.tls.as_ref();
+fn kernel_tls_for(listeners: &[Listener]) -> KernelTls {
+    let wants = |listener: &Listener| {
+        let tls = listener.tls.as_ref();
         tls.is_some_and(|tls| tls.offload != Offload::Never)
-    });
-    if !wanted {
+    };
+    if !listeners.iter().any(wants) {
         return KernelTls::default();
     }
     match probe::ktls() {
@@ -194,25 +206,36 @@ fn kernel_tls_for(entrances: &EntrancesByThread) -> KernelTls {
 /// Sockets by reception thread.
 type EntrancesByThread = Vec<Vec<Entrance>>;
 
-fn open_listeners(
-    config: &Config,
-    threads: usize,
-) -> Result<(EntrancesByThread, Vec<SocketAddr>, Vec<UnixPath>), StartError> {
-    let mut by_thread: EntrancesByThread = (0..threads).map(|_| Vec::new()).collect();
-    let mut addresses = Vec::new();
-    let mut unix_paths = Vec::new();
+/// What listening begins with.
+struct Opened {
+    entrances: EntrancesByThread,
+    addresses: Vec<SocketAddr>,
+    unix_paths: Vec<UnixPath>,
+    shown: Vec<Shown>,
+}
+
+fn open_listeners(config: &Config, threads: usize) -> Result<Opened, StartError> {
+    let mut opened = Opened {
+        entrances: (0..threads).map(|_| Vec::new()).collect(),
+        addresses: Vec::new(),
+        unix_paths: Vec::new(),
+        shown: Vec::new(),
+    };
     for listener in &config.listeners {
-        let tls = listener.tls.as_ref();
-        let tls = tls.map(|tls| tls_of(listener, tls)).transpose()?;
+        let wrong = |wrong| StartError::Identity(Arc::clone(&listener.name), wrong);
+        let shown = Shown::of(listener).map_err(wrong)?;
+        let tls = shown.as_ref().map(Shown::now);
+        opened.shown.extend(shown);
         let listener = Arc::new(listener.clone());
         for bind in &listener.bind {
             let sockets = listen(bind, config.server.share_port, threads)?;
             if let Bind::Unix(path) = bind {
-                unix_paths.push(UnixPath::of(path));
+                opened.unix_paths.push(UnixPath::of(path));
             }
             let local = sockets.first().and_then(|socket| socket.local_addr().ok());
-            addresses.extend(local.and_then(|addr| addr.as_socket()));
-            for (mine, socket) in by_thread.iter_mut().zip(sockets) {
+            let address = local.and_then(|addr| addr.as_socket());
+            opened.addresses.extend(address);
+            for (mine, socket) in opened.entrances.iter_mut().zip(sockets) {
                 mine.push(Entrance {
                     listener: Arc::clone(&listener),
                     tls: tls.clone(),
@@ -221,25 +244,7 @@ fn open_listeners(
             }
         }
     }
-    Ok((by_thread, addresses, unix_paths))
-}
-
-/// Reads the certificates of a listener again: the configuration has seen that they are good.
-fn tls_of(listener: &Listener, tls: &Tls) -> Result<Arc<ServerConfig>, StartError> {
-    let wrong = |wrong| StartError::Identity(Arc::clone(&listener.name), wrong);
-    let identities: Result<Vec<_>, _> = tls
-        .certificates
-        .iter()
-        .map(|files| identity::read(&files.cert, &files.key))
-        .collect();
-    let client_ca = tls.client_ca.as_deref().map(identity::read_client_ca);
-    identity::server_config(Offer {
-        identities: identities.map_err(wrong)?,
-        client_ca: client_ca.transpose().map_err(wrong)?,
-        only_tls13: tls.min_version == TlsVersion::V1_3,
-        http: listener.mode == Mode::Http,
-    })
-    .map_err(wrong)
+    Ok(opened)
 }
 
 /// How many threads, and on which cores.

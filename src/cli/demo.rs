@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::admin::demo::{DEFAULT_LISTEN, configuration, start_application};
+use crate::admin::demo::{Certificate, DEFAULT_LISTEN, configuration, start_application};
 use crate::admin::diagnostics::say;
 use crate::sys::signals::block;
 use crate::{config, server};
@@ -29,7 +29,16 @@ pub(super) fn demo(listen: Option<SocketAddr>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let text = configuration(listen, application);
+    let certificate = match Certificate::make(listen.ip()) {
+        Ok(certificate) => certificate,
+        Err(error) => {
+            say(&format!(
+                "longsplice: the demo's certificate cannot be made: {error}\n"
+            ));
+            return ExitCode::FAILURE;
+        }
+    };
+    let text = configuration(listen, application, &certificate.path());
     match config::parse(&text, Path::new("demo")) {
         Ok(config) => server::run_announced(config, announce),
         Err(errors) => super::report(&errors),
@@ -56,7 +65,9 @@ fn announce(addresses: &[SocketAddr]) {
         // A reader that is gone does not end the demo.
         let _ = writeln!(
             io::stdout(),
-            "open http://{host}:{}/ in a browser; Ctrl-C ends the demo",
+            "open https://{host}:{}/ in a browser; Ctrl-C ends the demo\n\
+             The browser will warn: the certificate was made a moment ago and nobody vouches for it. \
+             Go on all the same (\"Advanced\").",
             address.port()
         );
     }

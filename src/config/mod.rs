@@ -247,6 +247,8 @@ pub struct Tls {
     pub client_ca: Option<PathBuf>,
     /// Lowest version offered.
     pub min_version: TlsVersion,
+    /// Whether the application is told the subject of the client's certificate.
+    pub client_subject: bool,
     /// Who encrypts after the handshake.
     pub offload: Offload,
 }

@@ -217,6 +217,7 @@ fn tls(page: &mut Page, tls: &Tls) {
     if let Some(client_ca) = &tls.client_ca {
         page.bare("client_ca", quoted_path(client_ca));
     }
+    page.bare("client_subject", tls.client_subject);
     page.quoted(
         "min_version",
         match tls.min_version {

@@ -5,13 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::ServerConfig;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::refusal::Refusal;
 use super::socket::Socket;
-use super::thread::{Local, Phase};
+use super::thread::{Local, Phase, TlsNow};
 use super::{connection, passage};
 use super::{handshake, proxy_header};
 use crate::config::{Listener, Mode, Offload};
@@ -28,7 +27,7 @@ pub(super) struct Arrival {
     /// Whose it is.
     pub(super) listener: Arc<Listener>,
     /// Present = the client speaks TLS, which ends here.
-    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) tls: Option<TlsNow>,
     /// When it was accepted, for time-outs.
     pub(super) accepted: Instant,
     /// When it was accepted, for the log.
@@ -111,6 +110,7 @@ async fn open(mut arrival: Arrival, local: Rc<Local>) {
     if let Some(tls) = arrival.tls.take() {
         let deadline = Instant::now() + arrival.listener.timeouts.tls_handshake;
         let received = std::mem::take(&mut inbox);
+        let tls = Arc::clone(&tls.borrow());
         if let Err(refusal) = handshake::run(&mut arrival.socket, &tls, received, deadline).await {
             let subject = arrival.subject(origin.speaker);
             let has_alert = refusal.cause == Cause::TlsHandshakeFailed;

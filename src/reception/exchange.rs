@@ -134,7 +134,7 @@ enum Ended {
 struct Exchange<'a> {
     client: Client<'a>,
     request: &'a Request<'a>,
-    facts: ForwardingFacts,
+    facts: ForwardingFacts<'a>,
     subject: Box<Subject>,
     transfer: Transfer<'a>,
     began: Began,
@@ -404,7 +404,11 @@ impl<'a> Exchange<'a> {
     }
 }
 
-fn forwarding_facts(arrival: &Arrival, origin: &Origin, request: &Request<'_>) -> ForwardingFacts {
+fn forwarding_facts<'a>(
+    arrival: &'a Arrival,
+    origin: &Origin,
+    request: &Request<'_>,
+) -> ForwardingFacts<'a> {
     let trusted_proxies = &arrival.listener.trusted_proxies;
     let trusted = trusted_proxies.contains(origin.speaker);
     let speaker = Speaker {
@@ -418,10 +422,10 @@ fn forwarding_facts(arrival: &Arrival, origin: &Origin, request: &Request<'_>) -
             Scheme::Http
         }
     });
-    let known = if arrival.socket.speaks_tls() {
-        Some(Scheme::Https)
-    } else {
-        told
+    let terms = arrival.socket.terms();
+    let known = match terms {
+        Some(_) => Some(Scheme::Https),
+        None => told,
     };
     let destination_port = origin.destination.map(|destination| destination.port());
     let scheme = scheme_of(request, trusted, known, destination_port);
@@ -437,11 +441,17 @@ fn forwarding_facts(arrival: &Arrival, origin: &Origin, request: &Request<'_>) -
         None => port_of(request, trusted, None, listener_port()),
     };
     let client = client_of(request, speaker, trusted_proxies);
+    let tls = arrival.listener.tls.as_ref();
+    let client_subject = tls.filter(|tls| tls.client_subject).map(|_| {
+        let subject = terms.and_then(|terms| terms.client.as_ref());
+        subject.map_or("", |subject| subject.text.as_str())
+    });
     ForwardingFacts {
         speaker,
         client,
         scheme,
         port,
+        client_subject,
     }
 }
 

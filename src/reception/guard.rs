@@ -6,7 +6,6 @@ use crate::journal::Cause;
 use crate::relay::offload::OffloadWish;
 use crate::relay::{self, Protection};
 use crate::tls::control::{Alert, Content, Fault, Session, sealed_len_max};
-use crate::tls::handshake::Established;
 use crate::tls::record::whole_record;
 
 /// Returns the cause that an error of a client's socket stands for.
@@ -18,8 +17,6 @@ pub(super) fn cause_of(error: &io::Error) -> Cause {
 /// What a socket that speaks TLS holds.
 pub(super) struct Guard {
     session: Session,
-    /// The name the client asked for.
-    pub(super) server_name: Option<String>,
     /// Received: records, the last one perhaps in part.
     received: Vec<u8>,
     /// Opened and not yet taken.
@@ -30,11 +27,11 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    pub(super) fn new(established: Established) -> Self {
+    /// Begins with a session and what came behind its handshake.
+    pub(super) fn new(session: Session, received: Vec<u8>) -> Self {
         Self {
-            session: established.session,
-            server_name: established.server_name,
-            received: established.received,
+            session,
+            received,
             opened: Vec::new(),
             outbox: Vec::new(),
             ended: false,

@@ -74,7 +74,8 @@ async fn open(
     if origin.maybe_probe && inbox.is_empty() {
         await_payload(&arrival.socket, inbox).await?;
     }
-    let mut server_name = arrival.socket.server_name();
+    let terms = arrival.socket.terms();
+    let mut server_name = terms.and_then(|terms| terms.server_name.clone());
     if arrival.listener.mode == Mode::Sni {
         let deadline = Instant::now() + arrival.listener.timeouts.tls_handshake;
         let hello = client_hello::read(&arrival.socket, inbox, deadline).await?;

@@ -17,6 +17,7 @@ use crate::relay::Protection;
 use crate::relay::offload::OffloadWish;
 use crate::tls::control::Alert;
 use crate::tls::handshake::Established;
+use crate::tls::terms::Terms;
 
 /// How long a client may go on sending after our last word, in all and between two bytes, and how
 /// much: closing earlier would reset the connection and could take that word away from it.
@@ -34,8 +35,15 @@ pub(super) struct Socket {
     // Dropped in this order, see `Readiness`.
     readiness: Readiness,
     fd: OwnedFd,
-    /// Present after a TLS handshake; never borrowed across a wait.
-    guard: Option<Box<RefCell<Guard>>>,
+    /// Present after a TLS handshake.
+    tls: Option<Box<Tls>>,
+}
+
+/// A TLS connection.
+struct Tls {
+    terms: Terms,
+    /// Never borrowed across a wait.
+    guard: RefCell<Guard>,
 }
 
 impl Socket {
@@ -45,26 +53,27 @@ impl Socket {
         Self {
             readiness: Readiness::new(driver, fd.as_fd()),
             fd,
-            guard: None,
+            tls: None,
         }
     }
 
     /// From now on everything goes through the session of a handshake.
     pub(super) fn protect(&mut self, established: Established) {
-        self.guard = Some(Box::new(RefCell::new(Guard::new(established))));
+        let guard = Guard::new(established.session, established.received);
+        self.tls = Some(Box::new(Tls {
+            terms: established.terms,
+            guard: RefCell::new(guard),
+        }));
     }
 
-    /// Returns the server name the client asked for in its TLS handshake.
+    /// Returns what the TLS handshake settled; none = plain bytes.
     #[must_use]
-    pub(super) fn server_name(&self) -> Option<String> {
-        let guard = self.guard.as_ref()?;
-        guard.borrow().server_name.clone()
+    pub(super) fn terms(&self) -> Option<&Terms> {
+        self.tls.as_ref().map(|tls| &tls.terms)
     }
 
-    /// Tells whether TLS ends here.
-    #[must_use]
-    pub(super) fn speaks_tls(&self) -> bool {
-        self.guard.is_some()
+    fn guard(&self) -> Option<&RefCell<Guard>> {
+        self.tls.as_ref().map(|tls| &tls.guard)
     }
 
     /// Receives into `buf` what is there; none = nothing yet, 0 = the other end has ended.
@@ -72,7 +81,7 @@ impl Socket {
     /// # Errors
     /// What recv(2) says, or what is wrong with a record.
     fn recv_now(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
-        let Some(guard) = &self.guard else {
+        let Some(guard) = self.guard() else {
             return self.recv_bytes_now(buf);
         };
         let guard = &mut *guard.borrow_mut();
@@ -148,7 +157,7 @@ impl Socket {
     /// # Errors
     /// What send(2) says; EPIPE and ECONNRESET when the other end is gone.
     pub(super) async fn send_all(&self, data: &[u8]) -> io::Result<()> {
-        let Some(guard) = &self.guard else {
+        let Some(guard) = self.guard() else {
             return self.send_bytes(data).await;
         };
         for piece in data.chunks(SEALED_LEN_BYTES) {
@@ -233,7 +242,7 @@ impl Socket {
 
     /// Says close_notify, where TLS is spoken.
     pub(super) fn notify(&self) {
-        if let Some(guard) = &self.guard {
+        if let Some(guard) = self.guard() {
             let guard = &mut *guard.borrow_mut();
             guard.seal_alert(Alert::CloseNotify);
             // What does not fit now is lost; the client then sees an end without close_notify.
@@ -269,10 +278,10 @@ impl Socket {
         mut self,
         wish: OffloadWish,
     ) -> (OwnedFd, Option<Box<Protection>>, Vec<u8>) {
-        match self.guard.take() {
+        match self.tls.take() {
             None => (self.into_fd().await, None, Vec::new()),
-            Some(guard) => {
-                let (protection, opened) = guard.into_inner().into_parts(wish);
+            Some(tls) => {
+                let (protection, opened) = tls.guard.into_inner().into_parts(wish);
                 (self.into_fd().await, Some(Box::new(protection)), opened)
             }
         }

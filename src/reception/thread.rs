@@ -59,12 +59,15 @@ pub struct Shared {
     pub places: Arc<Semaphore>,
 }
 
+/// How TLS is ended at this moment: read once for each handshake, replaced from outside.
+pub type TlsNow = watch::Receiver<Arc<ServerConfig>>;
+
 /// A listening socket and what happens to its connections.
 pub struct Entrance {
     /// Whose it is.
     pub listener: Arc<Listener>,
     /// Present = its clients speak TLS, which ends here.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<TlsNow>,
     /// The socket.
     pub socket: ListeningSocket,
 }

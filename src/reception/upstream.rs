@@ -19,8 +19,9 @@ use crate::balance::Rotation;
 use crate::config::{Backend, BackendId, BackendServer, Balance, ServerAddress};
 use crate::journal::Cause;
 use crate::proto::addr::PeerAddr;
-use crate::proto::proxy::{self, Addresses, Header, Tlvs};
+use crate::proto::proxy::{self, Addresses, Header, Ssl, Tlvs};
 use crate::relay::Timeouts;
+use crate::tls::terms::Terms;
 
 /// A full accept queue of a unix socket gives no readiness, so it is asked again after this time.
 const UNIX_BACKLOG_PAUSE: Duration = Duration::from_millis(10);
@@ -168,17 +169,40 @@ pub(super) fn introduce(
     let destination = origin
         .destination
         .map_or_else(|| arrived_on.local(), PeerAddr::from);
-    let tlvs = Tlvs {
-        alpn: origin.tlvs.alpn.clone(),
-        authority: origin.tlvs.authority.clone(),
-        unique_id: origin.tlvs.unique_id.clone(),
-        ..Tlvs::default()
-    };
     let header = Header {
         addresses: Addresses::between(client, destination),
-        tlvs,
+        tlvs: tlvs(&origin.tlvs, arrived_on.terms()),
     };
     proxy::encode(version, &header, out);
+}
+
+/// Returns what a PROXY header says besides: what a believed one said, and of TLS that ended here
+/// what we know at first hand.
+fn tlvs(believed: &Tlvs, terms: Option<&Terms>) -> Tlvs {
+    let unique_id = believed.unique_id.clone();
+    let Some(terms) = terms else {
+        return Tlvs {
+            alpn: believed.alpn.clone(),
+            authority: believed.authority.clone(),
+            unique_id,
+            ..Tlvs::default()
+        };
+    };
+    let client = terms.client.as_ref();
+    Tlvs {
+        alpn: terms.alpn.clone(),
+        authority: (terms.server_name.clone()).or_else(|| believed.authority.clone()),
+        unique_id,
+        ssl: Some(Ssl {
+            over_tls: true,
+            client_verified: client.is_some(),
+            resumed: terms.resumed,
+            version: Some(terms.version_name().to_owned()),
+            common_name: client.and_then(|client| client.common_name.clone()),
+            cipher: terms.cipher.map(str::to_owned),
+        }),
+        ..Tlvs::default()
+    }
 }
 
 fn resolve(address: &ServerAddress) -> Result<Address, String> {

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
-use rustls::{Error, HandshakeKind, ServerConfig};
-use rustls_pki_types::CertificateDer;
+use rustls::{Error, ServerConfig};
 
 use super::control::{Alert, Session};
 use super::record::{ContentType, Keys, RecordError, Version, whole_record};
+use super::terms::Terms;
 use crate::proto::Progress;
 use crate::proto::client_hello;
 
@@ -59,14 +59,8 @@ pub struct Established {
     pub session: Session,
     /// What came behind the handshake: records of the session.
     pub received: Vec<u8>,
-    /// The name the client asked for.
-    pub server_name: Option<String>,
-    /// The client's certificate, verified; only with `client_ca`.
-    pub client_certificate: Option<CertificateDer<'static>>,
-    /// The version.
-    pub version: Version,
-    /// Whether it resumed an earlier one.
-    pub resumed: bool,
+    /// What was settled.
+    pub terms: Terms,
 }
 
 impl Handshake {
@@ -196,11 +190,7 @@ impl Handshake {
         let connection = self.connection;
         let version = connection.protocol_version().and_then(Version::of);
         let version = version.ok_or(Failure::UnknownKeys)?;
-        let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        let certificates = connection.peer_certificates();
-        let client_certificate = certificates
-            .and_then(<[_]>::first)
-            .map(|certificate| certificate.clone().into_owned());
+        let terms = Terms::of(&connection, version, self.server_name);
         let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
         let keys = |(sequence, secrets)| {
             Keys::new(version, sequence, &secrets).ok_or(Failure::UnknownKeys)
@@ -208,10 +198,7 @@ impl Handshake {
         Ok(Established {
             session: Session::new(version, keys(secrets.rx)?, keys(secrets.tx)?, kernel),
             received: self.inbox,
-            server_name: self.server_name,
-            client_certificate,
-            version,
-            resumed,
+            terms,
         })
     }
 }

@@ -5,13 +5,16 @@
 //! puts its place to.
 
 use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::server::{
-    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
@@ -56,15 +59,26 @@ pub fn read(cert: &Path, key: &Path) -> Result<Identity, Wrong> {
     identity(&cert_text, &key_text)
 }
 
-fn text_of(path: &Path) -> Result<Vec<u8>, Wrong> {
-    use std::io::Read;
-    let unreadable = |error| wrong(format!("{}: cannot be read: {error}", path.display()));
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut text = Vec::new();
-    file.take(FILE_LEN_MAX)
-        .read_to_end(&mut text)
-        .map_err(unreadable)?;
-    Ok(text)
+/// Reads a PEM file as it is now.
+///
+/// # Errors
+/// It cannot be read, or is no regular file.
+pub fn text_of(path: &Path) -> Result<Vec<u8>, Wrong> {
+    let read = || {
+        // What is no file after all must not keep us waiting.
+        let mut options = OpenOptions::new();
+        let file = options
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("is no regular file"));
+        }
+        let mut text = Vec::new();
+        file.take(FILE_LEN_MAX).read_to_end(&mut text)?;
+        Ok(text)
+    };
+    read().map_err(|error| wrong(format!("{}: cannot be read: {error}", path.display())))
 }
 
 /// Reads a certificate, its chain and its key from two texts, which may be the same.
@@ -77,7 +91,9 @@ pub fn identity(cert_text: &[u8], key_text: &[u8]) -> Result<Identity, Wrong> {
         return Err(wrong("holds no certificate (BEGIN CERTIFICATE)"));
     }
     let key = PrivateKeyDer::from_pem_slice(key_text).map_err(|error| {
-        if matches!(error, pem::Error::NoItemsFound) {
+        if is_encrypted(key_text) {
+            wrong("the private key is encrypted; openssl pkey -in KEY -out PLAIN takes it off")
+        } else if matches!(error, pem::Error::NoItemsFound) {
             wrong("the private key is missing: a BEGIN PRIVATE KEY block, here or in key = PATH")
         } else {
             wrong(format!("the private key cannot be read: {error}"))
@@ -107,6 +123,13 @@ pub fn identity(cert_text: &[u8], key_text: &[u8]) -> Result<Identity, Wrong> {
         key: Arc::new(CertifiedKey::new(chain, signing_key)),
         facts,
     })
+}
+
+/// Tells whether a key asks for a passphrase, in either form.
+fn is_encrypted(text: &[u8]) -> bool {
+    let marks: [&[u8]; 2] = [b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
+    let has = |mark: &[u8]| text.windows(mark.len()).any(|window| window == mark);
+    marks.into_iter().any(has)
 }
 
 fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Wrong> {
@@ -148,24 +171,32 @@ impl Identity {
         &self.facts.names
     }
 
+    /// Returns until when it is good, in seconds since 1970.
+    #[must_use]
+    pub fn not_after(&self) -> Option<i64> {
+        self.facts.not_after
+    }
+
     /// Says what deserves a word at `now`, in seconds since 1970: a weak key, an end that is near.
     #[must_use]
     pub fn warnings(&self, now: i64) -> Vec<String> {
-        let mut found = Vec::new();
-        if let Some(bits) = self.facts.rsa_bits.filter(|bits| *bits < RSA_BITS_MIN) {
-            found.push(format!(
-                "an RSA key of {bits} bits is weak; at least {RSA_BITS_MIN}"
-            ));
+        let weak = self.facts.rsa_bits.filter(|bits| *bits < RSA_BITS_MIN);
+        let weak =
+            weak.map(|bits| format!("an RSA key of {bits} bits is weak; at least {RSA_BITS_MIN}"));
+        weak.into_iter().chain(self.end_warning(now)).collect()
+    }
+
+    /// Says at `now`, in seconds since 1970, that its end is near or over.
+    #[must_use]
+    pub fn end_warning(&self, now: i64) -> Option<String> {
+        let days = (self.facts.not_after? - now).div_euclid(DAY_S);
+        if days < 0 {
+            Some("the certificate has expired".to_owned())
+        } else if days < EXPIRY_NOTICE_DAYS {
+            Some(format!("the certificate expires in {days} days"))
+        } else {
+            None
         }
-        if let Some(not_after) = self.facts.not_after {
-            let days = (not_after - now).div_euclid(DAY_S);
-            if days < 0 {
-                found.push("the certificate has expired".to_owned());
-            } else if days < EXPIRY_NOTICE_DAYS {
-                found.push(format!("the certificate expires in {days} days"));
-            }
-        }
-        found
     }
 }
 
@@ -174,8 +205,16 @@ impl Identity {
 /// # Errors
 /// What is wrong with the file.
 pub fn read_client_ca(path: &Path) -> Result<Arc<RootCertStore>, Wrong> {
+    client_ca(&text_of(path)?)
+}
+
+/// Reads the certificates that clients' certificates must come from, from a text.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn client_ca(text: &[u8]) -> Result<Arc<RootCertStore>, Wrong> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(&text_of(path)?)? {
+    for certificate in certificates(text)? {
         roots
             .add(certificate)
             .map_err(|error| wrong(format!("a certificate cannot be used: {error}")))?;
@@ -199,11 +238,24 @@ pub struct Offer {
     pub http: bool,
 }
 
-/// Turns an offer into what rustls takes; shared by all threads, its tickets too.
+/// The keys of session tickets. rustls changes them every six hours and takes tickets of the last
+/// ones for as long again.
+pub type Tickets = Arc<dyn ProducesTickets>;
+
+/// Makes keys for tickets.
+///
+/// # Errors
+/// The system has no randomness.
+pub fn tickets() -> Result<Tickets, Wrong> {
+    Ticketer::new().map_err(|error| wrong(error.to_string()))
+}
+
+/// Turns an offer into what rustls takes; shared by all threads. Whoever has a ticket of `tickets`
+/// is not asked for a certificate again.
 ///
 /// # Errors
 /// rustls refuses it.
-pub fn server_config(offer: Offer) -> Result<Arc<ServerConfig>, Wrong> {
+pub fn server_config(offer: Offer, tickets: Tickets) -> Result<Arc<ServerConfig>, Wrong> {
     let refused = |error: &dyn std::fmt::Display| wrong(error.to_string());
     let provider: Arc<CryptoProvider> = Arc::new(default_provider());
     let versions: &[_] = if offer.only_tls13 {
@@ -224,7 +276,7 @@ pub fn server_config(offer: Offer) -> Result<Arc<ServerConfig>, Wrong> {
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(Names::new(&offer.identities)));
-    config.ticketer = Ticketer::new().map_err(|error| refused(&error))?;
+    config.ticketer = tickets;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.enable_secret_extraction = true;
     if offer.http {

@@ -8,7 +8,9 @@
 pub mod control;
 pub mod handshake;
 pub mod identity;
+pub mod name;
 pub mod record;
+pub mod terms;
 #[cfg(test)]
 mod testing;
 pub mod x509;

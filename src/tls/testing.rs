@@ -12,7 +12,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::handshake::{Established, Handshake};
-use super::identity::{Offer, identity, server_config};
+use super::identity::{Offer, identity, server_config, tickets};
 
 pub(crate) fn offer() -> Offer {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -26,7 +26,7 @@ pub(crate) fn offer() -> Offer {
 }
 
 pub(crate) fn server(offer: Offer) -> Arc<ServerConfig> {
-    server_config(offer).unwrap()
+    server_config(offer, tickets().unwrap()).unwrap()
 }
 
 /// A client in memory.

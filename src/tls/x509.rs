@@ -1,6 +1,8 @@
 //! The few fields of a certificate an operator cares about (RFC 5280 section 4.1): names, validity,
 //! kind of key. Nothing is verified here; that is rustls's affair.
 
+use super::name;
+
 /// A certificate's fields, as far as they could be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -29,7 +31,6 @@ const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 const DNS_NAME: u8 = 0x82;
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
-const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 
 /// Reads a certificate in DER; none when it is not one.
@@ -55,7 +56,7 @@ pub fn read(der: &[u8]) -> Option<Facts> {
         }
     }
     if names.is_empty() {
-        names.extend(common_name(&subject));
+        names.extend(name::common_name(&subject).map(|name| name.to_lowercase()));
     }
     Some(Facts {
         names,
@@ -68,15 +69,16 @@ pub fn read(der: &[u8]) -> Option<Facts> {
 }
 
 /// A run of DER values (X.690), each with tag and length.
-struct Der<'a>(&'a [u8]);
+pub(super) struct Der<'a>(pub(super) &'a [u8]);
 
 impl<'a> Der<'a> {
-    fn tag(&self) -> Option<u8> {
+    /// Returns the tag of the next value; none at the end.
+    pub(super) fn tag(&self) -> Option<u8> {
         self.0.first().copied()
     }
 
     /// Takes the next value: its tag and its content.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
+    pub(super) fn next(&mut self) -> Option<(u8, &'a [u8])> {
         let (tag, rest) = self.0.split_first()?;
         let (first, rest) = rest.split_first()?;
         let (len, rest) = match first {
@@ -96,14 +98,14 @@ impl<'a> Der<'a> {
     }
 
     /// Takes the next value whole, tag and length included.
-    fn whole(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn whole(&mut self) -> Option<&'a [u8]> {
         let before = self.0;
         self.next()?;
         before.get(..before.len() - self.0.len())
     }
 
     /// Takes the content of the next value, which has `tag`.
-    fn enter(&mut self, tag: u8) -> Option<&'a [u8]> {
+    pub(super) fn enter(&mut self, tag: u8) -> Option<&'a [u8]> {
         let (found, content) = self.next()?;
         (found == tag).then_some(content)
     }
@@ -127,18 +129,6 @@ fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
             }
         }
         return Some(found);
-    }
-    None
-}
-
-fn common_name(subject: &[u8]) -> Option<String> {
-    let mut names = Der(Der(subject).enter(SEQUENCE)?);
-    while let Some((_, set)) = names.next() {
-        let mut pair = Der(Der(set).enter(SEQUENCE)?);
-        if pair.enter(OBJECT_ID)? == COMMON_NAME {
-            let (_, name) = pair.next()?;
-            return Some(String::from_utf8_lossy(name).to_ascii_lowercase());
-        }
     }
     None
 }

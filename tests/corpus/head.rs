@@ -120,6 +120,7 @@ fn check_forwarded(request: &Request<'_>, peer: Ipv4Addr, hop: Hop) {
         client: client_of(request, speaker, &trusted),
         scheme: scheme_of(request, speaker.trusted, None, Some(443)),
         port: port_of(request, speaker.trusted, Some(443), 80),
+        client_subject: speaker.trusted.then_some("CN=a\\,b"),
     };
     let mut head = Vec::new();
     request_head(request, &facts, hop, &mut head);
@@ -169,7 +170,17 @@ fn check_forwarded(request: &Request<'_>, peer: Ipv4Addr, hop: Hop) {
         assert_eq!(facts.scheme, Scheme::Https);
         assert!(values("forwarded").is_empty());
     }
-    passes_in_order(&request.lines, &next.lines);
+    let mut lines = next.lines;
+    if let Some(subject) = facts.client_subject {
+        // One line, the last of ours, whatever the request says.
+        let of_subject = |line: &Line<'_>| {
+            let name = line.name.replace('_', "-");
+            name.eq_ignore_ascii_case("x-client-subject")
+        };
+        let told: Vec<_> = lines.extract_if(.., |line| of_subject(line)).collect();
+        assert!(matches!(&told[..], [one] if one.value == subject.as_bytes()));
+    }
+    passes_in_order(&request.lines, &lines);
 }
 
 fn check_response(bytes: &[u8]) {

@@ -8,6 +8,7 @@ use std::path::Path;
 mod client_hello;
 mod head;
 mod proxy;
+mod record;
 
 #[test]
 fn proxy_headers() -> io::Result<()> {
@@ -23,6 +24,11 @@ fn http_heads() -> io::Result<()> {
 #[test]
 fn client_hellos() -> io::Result<()> {
     replay("client_hello", &[0x01, 0x80, 0xFF], client_hello::check)
+}
+
+#[test]
+fn records() -> io::Result<()> {
+    replay("record", &[0x01, 0x80], record::check)
 }
 
 /// Files of the folder `head` that say in their name what becomes of them: `SECTION-RULE.VERDICT`

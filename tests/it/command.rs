@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -9,9 +10,10 @@ use tempfile::TempDir;
 
 use crate::harness::free_addr;
 use crate::harness::http;
-use crate::harness::peer::Peer;
+use crate::harness::parts::{Part, Running};
 use crate::harness::plan::Plan;
 use crate::harness::process::{Outcome, Proxy, run};
+use crate::harness::tls::{Secure, client_believing, shown_certificate};
 use crate::harness::websocket;
 
 fn check(toml: &str, more: &[&str]) -> (Outcome, String) {
@@ -145,38 +147,66 @@ fn help_and_version_are_fine() {
     }
 }
 
-#[test]
-fn demo_serves_a_page_whose_websocket_echoes() {
-    let mut demo = Proxy::start_with(&["demo", "--listen", &free_addr().to_string()], &[]);
+/// A demo on a free port, and that port.
+fn demo() -> (Proxy, u16) {
+    let demo = Proxy::start_with(&["demo", "--listen", &free_addr().to_string()], &[]);
     let url = demo.wait_stdout("a URL", |line| {
         line.split_whitespace()
-            .find(|word| word.contains("://localhost:"))
+            .find(|word| word.starts_with("https://localhost:"))
             .map(str::to_owned)
     });
-    let port: u16 = url
-        .trim_end_matches('/')
-        .rsplit(':')
-        .next()
-        .and_then(|port| port.parse().ok())
-        .unwrap_or_else(|| panic!("a port in {url}"));
-    let addr = SocketAddr::from(([127, 0, 0, 1], port));
-    // Plain text until TLS is there.
-    if url.starts_with("http://") {
-        let page = http::exchange(addr, http::get(&format!("localhost:{port}"), "/", ""));
-        assert_eq!(page.status, 200);
-        assert!(
-            page.values("content-type")[0].starts_with("text/html"),
-            "{}",
-            page.head
-        );
-        assert!(page.text().contains("/ws"), "{}", page.text());
+    let port = url.trim_end_matches('/').rsplit(':').next().unwrap();
+    let port = port.parse().unwrap();
+    (demo, port)
+}
 
-        let mut client = Peer::connect(addr);
-        client.send(websocket::request(&format!("localhost:{port}"), "/ws", ""));
-        assert_eq!(http::status(&client.read_head()), 101);
-        client.send(websocket::client_text("hello"));
-        client.expect(websocket::server_text("hello"));
+#[test]
+fn demo_serves_a_page_whose_websocket_echoes() {
+    let (mut demo, port) = demo();
+    demo.wait_stdout("a word on the warning", |line| {
+        line.contains("will warn").then_some(())
+    });
+    let addr = SocketAddr::from(([127, 0, 0, 1], port));
+    // The certificate vouches for itself, under each name of this machine.
+    let config = client_believing(shown_certificate(addr, "localhost"));
+    for name in ["localhost", "127.0.0.1", "::1"] {
+        Secure::begin(addr, &config, name, b"").shake().unwrap();
     }
+    let host = format!("localhost:{port}");
+    let mut client = Secure::connect(addr, &config);
+    client.send(http::get(&host, "/", "Connection: close\r\n"));
+    let page = String::from_utf8(client.read_to_end().unwrap()).unwrap();
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    let lower = page.to_ascii_lowercase();
+    assert!(lower.contains("content-type: text/html"), "{page}");
+    assert!(page.contains("/ws"), "{page}");
+
+    let mut client = Secure::connect(addr, &config);
+    client.send(websocket::request(&host, "/ws", ""));
+    assert_eq!(http::status(&client.read_head()), 101);
+    client.send(websocket::client_text("hello"));
+    client.expect(websocket::server_text("hello"));
     demo.signal(Signal::SIGINT);
     assert_eq!(demo.wait_exit(), Some(0));
+}
+
+#[test]
+fn the_demo_works_in_a_browser() {
+    let Some(mut chromium) = Part::Chromium.command() else {
+        return;
+    };
+    let (demo, port) = demo();
+    let profile = TempDir::new().unwrap();
+    chromium
+        .args(["--headless", "--no-sandbox", "--disable-gpu"])
+        .args(["--disable-dev-shm-usage", "--ignore-certificate-errors"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .args(["--remote-debugging-port=0"])
+        .arg(format!("https://localhost:{port}/"))
+        .stderr(Stdio::null());
+    let _chromium = Running::start(&mut chromium);
+    let line = demo.wait_access("open", |line| line["target"] == "/ws");
+    assert_eq!(line["status"], 101);
+    let agent = line["user_agent"].as_str().unwrap();
+    assert!(agent.contains("Chrome"), "{agent}");
 }

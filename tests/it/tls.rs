@@ -17,6 +17,13 @@ use crate::harness::random::Random;
 use crate::harness::tls::{Identity, Secure, VERSIONS};
 use crate::harness::websocket;
 
+// Certificates and keys of every kind and form.
+mod identity;
+// What servers are told of a client's TLS.
+mod subject;
+// Certificates that are replaced while the proxy runs.
+mod watched;
+
 /// A tunnel whose client speaks TLS, with both its ends in the test's hands.
 struct Joined {
     proxy: Proxy,

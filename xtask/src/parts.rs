@@ -21,6 +21,7 @@ pub(crate) struct Part {
 
 /// Parts that a package manager brings.
 pub(crate) const SYSTEM: &[Part] = &[
+    part("chromium", &["chromium"], &["chromium", "--version"]),
     part("curl", &["curl"], &["curl", "--version"]),
     part("haproxy", &["haproxy"], &["haproxy", "-v"]),
     part("nginx", &["nginx"], &["nginx", "-v"]),

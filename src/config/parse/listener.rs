@@ -177,9 +177,11 @@ fn tls(table: &mut Table<'_, '_>, mode: Mode) -> Option<Tls> {
     ];
     let certificates = tls.require("certificates", CERTIFICATE);
     let certificates = certificates.map_or_else(Vec::new, |value| value.one_or_more(CERTIFICATE));
+    let verifies = tls.has("client_ca");
     Some(Tls {
         certificates: certificates.into_iter().filter_map(certificate).collect(),
         client_ca: tls.take("client_ca").and_then(client_ca),
+        client_subject: client_subject(&mut tls, mode, verifies),
         min_version: tls
             .choice("min_version", &versions)
             .unwrap_or(TlsVersion::V1_2),
@@ -187,6 +189,22 @@ fn tls(table: &mut Table<'_, '_>, mode: Mode) -> Option<Tls> {
             .choice("offload", &offloads)
             .unwrap_or(Offload::Adaptive),
     })
+}
+
+fn client_subject(tls: &mut Table<'_, '_>, mode: Mode, verifies: bool) -> bool {
+    let Some(value) = tls.take("client_subject") else {
+        return false;
+    };
+    let place = value.place.clone();
+    let told = value.boolean().unwrap_or(false);
+    if told && !verifies {
+        place.reject("needs client_ca: without it no client shows a certificate");
+    } else if told && mode == Mode::Tcp {
+        place.reject(
+            "is a header of HTTP, which mode = \"tcp\" has not; send_proxy = \"v2\" tells the common name",
+        );
+    }
+    told
 }
 
 /// Reads the files of a certificate, so that what is wrong with them is known before anything runs.

@@ -291,6 +291,25 @@ fn rules_of_tls() {
     for (lines, expected) in &rows {
         check(|lines| tls("http", lines), &[(lines, expected)]);
     }
+    let subject = |more: &str| format!("certificates = \"{pem}\", client_subject = {more}");
+    let told = format!("true, client_ca = \"{pem}\"");
+    for (mode, lines, expected) in [
+        ("http", subject(&told), "nothing"),
+        ("http", subject("false"), "nothing"),
+        (
+            "http",
+            subject("true"),
+            "listener[0].tls.client_subject: needs client_ca: without it no client shows a certificate",
+        ),
+        (
+            "tcp",
+            subject(&told),
+            "listener[0].tls.client_subject: is a header of HTTP, which mode = \"tcp\" has not; \
+             send_proxy = \"v2\" tells the common name",
+        ),
+    ] {
+        check(|lines| tls(mode, lines), &[(&lines, expected)]);
+    }
     let sni = tls("sni", &format!("certificates = \"{pem}\""));
     assert_eq!(
         wrong(&sni),

@@ -28,7 +28,7 @@ pub struct Speaker {
 
 /// What a request is forwarded with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ForwardingFacts {
+pub struct ForwardingFacts<'a> {
     /// Who speaks.
     pub speaker: Speaker,
     /// Who the client is ([`client_of`]).
@@ -37,6 +37,9 @@ pub struct ForwardingFacts {
     pub scheme: Scheme,
     /// Which port it was spoken to ([`port_of`]).
     pub port: u16,
+    /// The subject of the client's certificate, in printable ASCII, if it is to be told: what others
+    /// say of it is then dropped, trusted or not, for it was verified here.
+    pub client_subject: Option<&'a str>,
 }
 
 /// What becomes of the connection a head is written to, after its message.
@@ -182,7 +185,7 @@ const NOT_REMOVABLE: [&str; 8] = [
 /// with a `websocket_key`.
 pub fn request_head(
     request: &Request<'_>,
-    facts: &ForwardingFacts,
+    facts: &ForwardingFacts<'_>,
     connection: Hop,
     out: &mut Vec<u8>,
 ) {
@@ -197,6 +200,9 @@ pub fn request_head(
     for line in &request.lines {
         let forgeable = is_forwarding_field(line.name);
         if forgeable && (!facts.speaker.trusted || is_ours(line.name)) {
+            continue;
+        }
+        if facts.client_subject.is_some() && is_client_subject(line.name) {
             continue;
         }
         if line.is("te") {
@@ -306,6 +312,12 @@ fn is_ours(name: &str) -> bool {
     is_word(dashed(name).as_bytes(), &OURS)
 }
 
+fn is_client_subject(name: &str) -> bool {
+    dashed(name).eq_ignore_ascii_case(X_CLIENT_SUBJECT)
+}
+
+const X_CLIENT_SUBJECT: &str = "X-Client-Subject";
+
 fn dashed(name: &str) -> Cow<'_, str> {
     match name.contains('_') {
         true => Cow::Owned(name.replace('_', "-")),
@@ -317,7 +329,7 @@ fn dashed(name: &str) -> Cow<'_, str> {
 ///
 /// A speaker on a unix socket has no address: it adds nothing to a chain, and lines that would hold
 /// nothing else are left out. So is X-Forwarded-Host where the request names no host.
-fn write_ours(request: &Request<'_>, facts: &ForwardingFacts, out: &mut Vec<u8>) {
+fn write_ours(request: &Request<'_>, facts: &ForwardingFacts<'_>, out: &mut Vec<u8>) {
     let speaker = facts.speaker;
     let mut chain: Vec<u8> = Vec::new();
     if speaker.trusted {
@@ -346,6 +358,9 @@ fn write_ours(request: &Request<'_>, facts: &ForwardingFacts, out: &mut Vec<u8>)
         write_field(out, "X-Forwarded-Host", host);
     }
     write_field(out, "X-Forwarded-Port", facts.port.to_string().as_bytes());
+    if let Some(subject) = facts.client_subject.filter(|subject| !subject.is_empty()) {
+        write_field(out, X_CLIENT_SUBJECT, subject.as_bytes());
+    }
 }
 
 /// Appends an element to a list, unless it is empty.

@@ -29,7 +29,7 @@ const EXTENSION_LEN_MAX: u16 = 1024;
 const NAME_KEPT_MAX: usize = 18;
 
 /// Trailers that frame or route a message, or say whom it comes from; all of `x-forwarded-` too.
-const REFUSED_TRAILERS: [&str; 10] = [
+const REFUSED_TRAILERS: [&str; 11] = [
     "connection",
     "content-length",
     "forwarded",
@@ -39,6 +39,7 @@ const REFUSED_TRAILERS: [&str; 10] = [
     "te",
     "transfer-encoding",
     "upgrade",
+    "x-client-subject",
     "x-real-ip",
 ];
 const REFUSED_TRAILER_PREFIX: &[u8] = b"x-forwarded-";
@@ -483,6 +484,7 @@ mod tests {
                 E::TrailerRefused,
             ),
             ("0\r\nX-Real-IP: a\r\n", E::TrailerRefused),
+            ("0\r\nX_Client-Subject: a\r\n", E::TrailerRefused),
             ("0\r\nForwarded: a\r\n", E::TrailerRefused),
             ("0\r\nA:\r\nB:\r\nC:\r\nD:\r\n", E::TrailersTooLarge),
             (

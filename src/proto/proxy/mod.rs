@@ -101,6 +101,9 @@ pub struct Ssl {
     pub over_tls: bool,
     /// `verify` is zero and the client presented a certificate.
     pub client_verified: bool,
+    /// That certificate was presented on an earlier connection, which this one resumes
+    /// (PP2_CLIENT_CERT_SESS without PP2_CLIENT_CERT_CONN).
+    pub resumed: bool,
     /// PP2_SUBTYPE_SSL_VERSION.
     pub version: Option<String>,
     /// PP2_SUBTYPE_SSL_CN.

@@ -261,9 +261,11 @@ fn read_ssl(value: &[u8]) -> Result<Ssl, Malformed> {
         return Err(Malformed::Ssl);
     };
     let certificate = client & (CLIENT_CERT_CONN | CLIENT_CERT_SESS) != 0;
+    let client_verified = certificate && verify == [0; 4];
     let mut ssl = Ssl {
         over_tls: client & CLIENT_SSL != 0,
-        client_verified: certificate && verify == [0; 4],
+        client_verified,
+        resumed: client_verified && client & CLIENT_CERT_CONN == 0,
         ..Ssl::default()
     };
     while let Some(tlv) = Tlv::split_from(&mut rest)? {
@@ -392,12 +394,13 @@ fn write_tlvs(tlvs: &Tlvs, block_len_max: usize, block: &mut Vec<u8>) {
 }
 
 fn ssl_value(ssl: &Ssl, len_max: usize) -> Vec<u8> {
-    let client = match (ssl.over_tls, ssl.client_verified) {
-        (false, false) => 0,
-        (true, false) => CLIENT_SSL,
-        (false, true) => CLIENT_CERT_CONN,
-        (true, true) => CLIENT_SSL | CLIENT_CERT_CONN,
+    let over_tls = if ssl.over_tls { CLIENT_SSL } else { 0 };
+    let certificate = match (ssl.client_verified, ssl.resumed) {
+        (false, _) => 0,
+        (true, false) => CLIENT_CERT_CONN | CLIENT_CERT_SESS,
+        (true, true) => CLIENT_CERT_SESS,
     };
+    let client = over_tls | certificate;
     let mut value = vec![client, 0, 0, 0, u8::from(!ssl.client_verified)];
     for (kind, text) in [
         (SUBTYPE_SSL_VERSION, &ssl.version),

@@ -34,9 +34,9 @@ fn pieces_of_any_size_make_a_session() {
         for piece in [1, 2, 5, 77, 300, 100_000] {
             let mut peer = Peer::new(version, "localhost");
             let established = open(&mut peer, &config, piece).unwrap();
-            assert_eq!(established.server_name.as_deref(), Some("localhost"));
+            assert_eq!(established.terms.server_name.as_deref(), Some("localhost"));
             assert!(established.received.is_empty());
-            assert!(!established.resumed);
+            assert!(!established.terms.resumed);
         }
     }
 }
@@ -65,10 +65,10 @@ fn tickets_resume_in_both_versions() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let config = server(offer());
         let mut peer = Peer::new(version, "localhost");
-        assert!(!open(&mut peer, &config, 1000).unwrap().resumed);
+        assert!(!open(&mut peer, &config, 1000).unwrap().terms.resumed);
         peer.reconnect();
         assert!(
-            open(&mut peer, &config, 1000).unwrap().resumed,
+            open(&mut peer, &config, 1000).unwrap().terms.resumed,
             "{version:?}"
         );
     }

@@ -29,6 +29,8 @@ pub(crate) enum Part {
     Nginx,
     /// OpenSSL's command line.
     Openssl,
+    /// Chromium, as the browser.
+    Chromium,
 }
 
 impl Part {
@@ -42,6 +44,7 @@ impl Part {
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx",
             Self::Openssl => "openssl",
+            Self::Chromium => "chromium",
         }
     }
 
@@ -57,6 +60,7 @@ impl Part {
             Self::Haproxy => in_path("haproxy").map(Command::new),
             Self::Nginx => in_path("nginx").map(Command::new),
             Self::Openssl => in_path("openssl").map(Command::new),
+            Self::Chromium => in_path("chromium").map(Command::new),
         };
         if found.is_none() {
             self.skip();

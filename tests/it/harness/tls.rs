@@ -2,12 +2,19 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
+};
 use tempfile::TempDir;
 
 use super::PATIENCE;
@@ -25,9 +32,28 @@ pub(crate) struct Identity {
 impl Identity {
     /// Makes one that is good for `names`.
     pub(crate) fn new(names: &[&str]) -> Self {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
-        let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        Self::of(params(names))
+    }
+
+    /// Makes one that is good for `names`, for as long as `validity` from now on.
+    pub(crate) fn until(names: &[&str], validity: Duration) -> Self {
+        let mut params = params(names);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        params.not_after = date_time_ymd(1970, 1, 1) + now + validity;
+        Self::of(params)
+    }
+
+    /// Makes one of a client whose common name is `name`.
+    pub(crate) fn named(name: &str) -> Self {
+        let mut params = params(&["client"]);
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        Self::of(params)
+    }
+
+    fn of(params: CertificateParams) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let (cert, key) = (params.self_signed(&key).unwrap().pem(), key.serialize_pem());
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("both.pem"), format!("{key}{cert}")).unwrap();
         std::fs::write(dir.path().join("cert.pem"), &cert).unwrap();
@@ -44,6 +70,11 @@ impl Identity {
         self.path("cert.pem")
     }
 
+    /// Returns the certificate and the key as PEM.
+    pub(crate) fn pem(&self) -> (&str, &str) {
+        (&self.cert, &self.key)
+    }
+
     fn path(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
     }
@@ -53,7 +84,8 @@ impl Identity {
         format!("tls.certificates = [\"{}\"]", self.file())
     }
 
-    fn certificate(&self) -> CertificateDer<'static> {
+    /// Returns the certificate.
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(self.cert.as_bytes()).unwrap()
     }
 
@@ -63,14 +95,23 @@ impl Identity {
         version: &'static SupportedProtocolVersion,
         shown: Option<&Self>,
     ) -> Arc<ClientConfig> {
+        self.client_with_alpn(version, shown, &[])
+    }
+
+    /// Makes such a client that offers these protocols.
+    pub(crate) fn client_with_alpn(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        shown: Option<&Self>,
+        alpn: &[&str],
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[version])
             .unwrap()
             .with_root_certificates(roots);
-        Arc::new(match shown {
+        let mut config = match shown {
             None => builder.with_no_client_auth(),
             Some(shown) => {
                 let key = PrivateKeyDer::from_pem_slice(shown.key.as_bytes()).unwrap();
@@ -78,8 +119,15 @@ impl Identity {
                     .with_client_auth_cert(vec![shown.certificate()], key)
                     .unwrap()
             }
-        })
+        };
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
     }
+}
+
+fn params(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    CertificateParams::new(names).unwrap()
 }
 
 /// A client's end of a TLS connection.
@@ -137,6 +185,13 @@ impl Secure {
         assert!(got == bytes.as_ref(), "other bytes came back");
     }
 
+    /// Sends something to a server that sends it back, if all goes well.
+    pub(crate) fn try_echo(&mut self) -> std::io::Result<()> {
+        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
+        stream.write_all(b"echo")?;
+        stream.read_exact(&mut [0; 4])
+    }
+
     /// Reads up to the end; an error unless it is a close_notify.
     pub(crate) fn read_to_end(&mut self) -> std::io::Result<Vec<u8>> {
         let mut got = Vec::new();
@@ -166,5 +221,74 @@ impl Secure {
     /// Ends without close_notify.
     pub(crate) fn truncate(&self) {
         self.tcp.shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+/// Returns the certificate that is shown to a client that asks for `name`.
+pub(crate) fn shown_certificate(addr: SocketAddr, name: &str) -> CertificateDer<'static> {
+    let shown = Arc::new(Shown(Mutex::new(None)));
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&VERSIONS)
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(&shown) as _)
+        .with_no_client_auth();
+    Secure::begin(addr, &Arc::new(config), name, b"")
+        .shake()
+        .unwrap();
+    shown.0.lock().unwrap().take().unwrap()
+}
+
+/// Makes a client that believes `root` only.
+pub(crate) fn client_believing(root: CertificateDer<'static>) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(root).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&VERSIONS)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+/// Believes every certificate and keeps it.
+#[derive(Debug)]
+struct Shown(Mutex<Option<CertificateDer<'static>>>);
+
+impl ServerCertVerifier for Shown {
+    fn verify_server_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        *self.0.lock().unwrap() = Some(shown.clone().into_owned());
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

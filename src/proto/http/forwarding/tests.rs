@@ -191,6 +191,7 @@ fn check_request(head: &str, speaker: Speaker, hop: Hop, expected: &str) {
             client: client_of(request, speaker, &trusted_proxies()),
             scheme: Scheme::Https,
             port: 443,
+            client_subject: None,
         };
         request_head(request, &facts, hop, &mut out);
     });
@@ -215,6 +216,37 @@ fn from(text: &str) -> Speaker {
 /// What is added for a stranger's request to host `a`.
 const ADDED: &str = "X-Forwarded-For: 203.0.113.9\nX-Real-IP: 203.0.113.9\n\
     X-Forwarded-Proto: https\nX-Forwarded-Host: a\nX-Forwarded-Port: 443";
+
+#[test]
+fn the_subject_is_ours_to_tell() {
+    let head = "GET / HTTP/1.1\nHost: a\nX-Client-Subject: CN=evil\nx_client_SUBJECT: CN=evil\n\
+                Connection: X-Client-Subject";
+    let told = |speaker, client_subject| {
+        let mut out = Vec::new();
+        with_request(head, |request| {
+            let facts = ForwardingFacts {
+                speaker: from(speaker),
+                client: peer(STRANGER),
+                scheme: Scheme::Https,
+                port: 443,
+                client_subject,
+            };
+            request_head(request, &facts, Hop::KeepAlive, &mut out);
+        });
+        let text = String::from_utf8(out).unwrap();
+        let lines = text
+            .lines()
+            .filter(|line| line.to_lowercase().contains("subject"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for speaker in [STRANGER, BALANCER] {
+        let subject = told(speaker, Some("CN=good\\, really"));
+        assert_eq!(subject, ["X-Client-Subject: CN=good\\, really"]);
+        assert_eq!(told(speaker, Some("")), [""; 0]);
+        // Not ours: a line like any other, which Connection may name.
+        assert_eq!(told(speaker, None), ["x_client_SUBJECT: CN=evil"]);
+    }
+}
 
 #[test]
 fn lines_pass_byte_for_byte() {

@@ -159,6 +159,7 @@ fn the_ssl_tlv_is_read() {
     let full = Ssl {
         over_tls: true,
         client_verified: true,
+        resumed: false,
         version: Some("TLSv1.3".to_owned()),
         common_name: Some("client.example".to_owned()),
         cipher: Some("TLS_AES_128_GCM_SHA256".to_owned()),
@@ -175,7 +176,15 @@ fn the_ssl_tlv_is_read() {
         // No certificate was presented, so a verify of zero verifies nothing.
         (vec![ssl_tlv(0x01, 0, &[])], flags(true, false)),
         (vec![ssl_tlv(0x03, 0, &[])], flags(true, true)),
-        (vec![ssl_tlv(0x05, 0, &[])], flags(true, true)),
+        (
+            vec![ssl_tlv(0x05, 0, &[])],
+            Ssl {
+                resumed: true,
+                ..flags(true, true)
+            },
+        ),
+        // A certificate of an earlier connection that was not verified.
+        (vec![ssl_tlv(0x05, 1, &[])], flags(true, false)),
         (vec![ssl_tlv(0x03, 19, &[])], flags(true, false)),
         (vec![ssl_tlv(0x00, 0, &[])], flags(false, false)),
         (vec![ssl_tlv(0xF8, 0, &[])], flags(false, false)),

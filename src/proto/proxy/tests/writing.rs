@@ -59,20 +59,26 @@ fn headers_are_written_as_the_document_has_them() {
 
 #[test]
 fn tlvs_are_written_as_the_document_has_them() {
-    let ssl = |client_verified| Ssl {
+    let ssl = |client_verified, resumed| Ssl {
         over_tls: true,
         client_verified,
+        resumed,
         version: Some("TLSv1.3".to_owned()),
         common_name: Some("cn".to_owned()),
         cipher: Some("c".to_owned()),
     };
     let inner = [tlv(0x21, b"TLSv1.3"), tlv(0x22, b"cn"), tlv(0x23, b"c")];
-    for (client_verified, client, verify) in [(true, 0x03, 0), (false, 0x01, 1)] {
+    for (client_verified, resumed, client, verify) in [
+        (true, false, 0x07, 0),
+        (true, true, 0x05, 0),
+        (false, false, 0x01, 1),
+        (false, true, 0x01, 1),
+    ] {
         let tlvs = Tlvs {
             alpn: Some(b"h2".to_vec()),
             authority: Some("a.example".to_owned()),
             unique_id: Some(b"id".to_vec()),
-            ssl: Some(ssl(client_verified)),
+            ssl: Some(ssl(client_verified, resumed)),
             aws_endpoint_id: Some("vpce-1".to_owned()),
             crc32c: false,
         };
@@ -187,11 +193,12 @@ fn any_bytes(len_max: usize) -> impl Strategy<Value = Option<Vec<u8>>> {
 }
 
 fn any_ssl() -> impl Strategy<Value = Option<Ssl>> {
-    let flags = (any::<bool>(), any::<bool>());
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     let ssl = (flags, any_text(), any_text(), any_text()).prop_map(
-        |((over_tls, client_verified), version, common_name, cipher)| Ssl {
+        |((over_tls, client_verified, resumed), version, common_name, cipher)| Ssl {
             over_tls,
             client_verified,
+            resumed: client_verified && resumed,
             version,
             common_name,
             cipher,

@@ -1,0 +1,120 @@
+//! What looks at files make of them, without waiting between the looks.
+
+use super::*;
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use std::fs;
+use tempfile::TempDir;
+
+const DAY_S: i64 = 24 * 60 * 60;
+
+/// A certificate good until the first of June 2040, and its key.
+fn made(name: &str) -> (String, String) {
+    let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+    params.not_after = date_time_ymd(2040, 6, 1);
+    let key = KeyPair::generate().unwrap();
+    let cert = params.self_signed(&key).unwrap();
+    (cert.pem(), key.serialize_pem())
+}
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn with(name: &str) -> (Self, Certificate) {
+        let folder = Self(TempDir::new().unwrap());
+        let (cert, key) = made(name);
+        folder.write("cert.pem", &cert);
+        folder.write("key.pem", &key);
+        let files = CertificateFiles {
+            cert: folder.path("cert.pem"),
+            key: folder.path("key.pem"),
+        };
+        (folder, Certificate::read(&files).unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+}
+
+/// Looks until nothing is fresh; what was to be told.
+fn told(files: &mut Files<Identity>) -> Vec<String> {
+    let looks = (0..4).filter_map(|_| files.look());
+    looks
+        .map(|told| told.map_or_else(|wrong| wrong.to_string(), |()| "good".to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_change_counts_when_it_was_seen_twice() {
+    let (a, b) = (Ok([1; 32]), Ok([2; 32]));
+    let broken = || Err(identity::text_of(Path::new("/nowhere")).unwrap_err());
+    let mut looks = Looks::begin(a.clone());
+    let rows = [
+        (a.clone(), false),
+        (b.clone(), false),
+        // Back again before it counted.
+        (a.clone(), false),
+        (b.clone(), false),
+        (b.clone(), true),
+        (b.clone(), false),
+        // Different things in a row do not count.
+        (broken(), false),
+        (a.clone(), false),
+        (broken(), false),
+        (broken(), true),
+        (broken(), false),
+        (b.clone(), false),
+        (b, true),
+    ];
+    for (nth, (seen, settles)) in rows.into_iter().enumerate() {
+        assert_eq!(looks.settles(seen), settles, "look {nth}");
+    }
+}
+
+#[test]
+fn what_is_broken_is_told_once_and_the_old_one_stays() {
+    let (folder, certificate) = Folder::with("old.example");
+    let mut files = certificate.files;
+    assert_eq!(told(&mut files), [""; 0]);
+    let (cert, key) = made("new.example");
+    folder.write("cert.pem", &cert);
+    assert_eq!(
+        told(&mut files),
+        ["the private key belongs to none of the certificates"]
+    );
+    assert_eq!(files.good.names(), ["old.example"]);
+    // Broken in the same way by other bytes: nothing new to tell.
+    folder.write("cert.pem", &made("other.example").0);
+    assert_eq!(told(&mut files), [""; 0]);
+    fs::remove_file(folder.path("key.pem")).unwrap();
+    assert!(told(&mut files)[0].contains("key.pem: cannot be read"));
+    folder.write("cert.pem", &cert);
+    folder.write("key.pem", &key);
+    assert_eq!(told(&mut files), ["good"]);
+    assert_eq!(files.good.names(), ["new.example"]);
+    assert_eq!(told(&mut files), [""; 0]);
+}
+
+#[test]
+fn the_end_is_told_once_a_day() {
+    let (_folder, mut certificate) = Folder::with("a.example");
+    let end_s = certificate.files.good.not_after().unwrap();
+    let mut told = |before_end_s: i64| certificate.end_to_tell(end_s - before_end_s);
+    assert_eq!(told(14 * DAY_S), None);
+    let first = told(14 * DAY_S - 1);
+    assert_eq!(first.as_deref(), Some("the certificate expires in 13 days"));
+    assert_eq!(told(13 * DAY_S), None);
+    let second = told(13 * DAY_S - 1);
+    assert_eq!(
+        second.as_deref(),
+        Some("the certificate expires in 12 days")
+    );
+    let last = told(-1);
+    assert_eq!(last.as_deref(), Some("the certificate has expired"));
+    // A clock that was set back.
+    assert!(told(DAY_S).is_some());
+}

@@ -1,0 +1,134 @@
+//! What a handshake settled: what servers behind us may want to know of the client's TLS.
+
+use rustls::CipherSuite;
+use rustls::server::UnbufferedServerConnection;
+
+use super::record::Version;
+use super::{name, x509};
+
+/// What a handshake settled.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The name the client asked for.
+    pub server_name: Option<String>,
+    /// The protocol that was chosen.
+    pub alpn: Option<Vec<u8>>,
+    /// The version.
+    pub version: Version,
+    /// The cipher suite, as OpenSSL calls it.
+    pub cipher: Option<&'static str>,
+    /// Whether it resumed an earlier one.
+    pub resumed: bool,
+    /// Whose certificate the client showed, here or in the handshake that is resumed; it was
+    /// verified.
+    pub client: Option<Subject>,
+}
+
+/// The subject of a certificate.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// As RFC 4514 writes it, in printable ASCII; empty when it is empty, or too long to be told.
+    pub text: String,
+    /// Its first common name.
+    pub common_name: Option<String>,
+}
+
+impl Terms {
+    /// Reads them off a complete handshake for `server_name`.
+    #[must_use]
+    pub fn of(
+        connection: &UnbufferedServerConnection,
+        version: Version,
+        server_name: Option<String>,
+    ) -> Self {
+        let certificates = connection.peer_certificates();
+        let client = certificates.and_then(<[_]>::first);
+        let suite = connection.negotiated_cipher_suite();
+        Self {
+            server_name,
+            alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
+            version,
+            cipher: suite.and_then(|suite| cipher_name(suite.suite())),
+            resumed: connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+            client: client.map(|certificate| Subject::of(certificate)),
+        }
+    }
+
+    /// Returns the version as OpenSSL calls it.
+    #[must_use]
+    pub fn version_name(&self) -> &'static str {
+        match self.version {
+            Version::Tls12 => "TLSv1.2",
+            Version::Tls13 => "TLSv1.3",
+        }
+    }
+}
+
+impl Subject {
+    /// Reads the subject of a certificate in DER.
+    #[must_use]
+    pub fn of(certificate: &[u8]) -> Self {
+        let facts = x509::read(certificate).unwrap_or_default();
+        Self {
+            text: name::text(&facts.subject).unwrap_or_default(),
+            common_name: name::common_name(&facts.subject),
+        }
+    }
+}
+
+/// The suites we speak; receivers know them by OpenSSL's names (proxy-protocol.txt 2.2.6).
+fn cipher_name(suite: CipherSuite) -> Option<&'static str> {
+    let names = [
+        (
+            CipherSuite::TLS13_AES_128_GCM_SHA256,
+            "TLS_AES_128_GCM_SHA256",
+        ),
+        (
+            CipherSuite::TLS13_AES_256_GCM_SHA384,
+            "TLS_AES_256_GCM_SHA384",
+        ),
+        (
+            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+            "TLS_CHACHA20_POLY1305_SHA256",
+        ),
+        (
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            "ECDHE-ECDSA-AES128-GCM-SHA256",
+        ),
+        (
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+            "ECDHE-ECDSA-AES256-GCM-SHA384",
+        ),
+        (
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+            "ECDHE-ECDSA-CHACHA20-POLY1305",
+        ),
+        (
+            CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+            "ECDHE-RSA-AES128-GCM-SHA256",
+        ),
+        (
+            CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+            "ECDHE-RSA-AES256-GCM-SHA384",
+        ),
+        (
+            CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+            "ECDHE-RSA-CHACHA20-POLY1305",
+        ),
+    ];
+    let named = names.iter().find(|(known, _)| *known == suite);
+    named.map(|(_, name)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::crypto::aws_lc_rs::default_provider;
+
+    #[test]
+    fn every_suite_we_speak_has_a_name() {
+        for suite in default_provider().cipher_suites {
+            assert!(cipher_name(suite.suite()).is_some(), "{suite:?}");
+        }
+    }
+}
