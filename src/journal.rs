@@ -175,6 +175,40 @@ pub struct Path {
     pub records: bool,
     /// From some point on as TLS records opened or sealed by the kernel.
     pub kernel: bool,
+    /// Whether the kernel has the records, or why not; none = the client speaks no TLS.
+    pub offload: Option<Offloaded>,
+}
+
+/// Whether the kernel has the records of one direction, or why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offloaded {
+    /// It has.
+    Kernel,
+    /// `offload = "never"`.
+    Never,
+    /// This kernel does no TLS of this version and cipher in this direction.
+    NotOffered,
+    /// The direction was not bulky.
+    NotBulky,
+    /// The tunnel ended before the records came to a boundary.
+    NotYet,
+    /// The kernel would not have them.
+    Refused,
+}
+
+impl Offloaded {
+    /// Returns the word of the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Never => "never",
+            Self::NotOffered => "not-offered",
+            Self::NotBulky => "not-bulky",
+            Self::NotYet => "not-yet",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 impl std::fmt::Display for Path {

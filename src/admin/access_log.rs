@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use crate::config::AccessFormat;
-use crate::journal::{Cause, Entries, Entry, RequestFacts, Subject};
+use crate::journal::{Cause, Entries, Entry, Offloaded, RequestFacts, Subject};
 use crate::proto::addr::PeerAddr;
 
 /// Lines collected into one write.
@@ -87,6 +87,10 @@ struct Line<'a> {
     path_in: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     path_out: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offload_in: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offload_out: Option<&'static str>,
     started: String,
     duration_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,6 +133,8 @@ impl<'a> Line<'a> {
             bytes_out: 0,
             path_in: None,
             path_out: None,
+            offload_in: None,
+            offload_out: None,
             started: timestamp(subject.started),
             duration_ms: now.duration_since(subject.started).map_or(0, millis),
             status: None,
@@ -187,6 +193,8 @@ pub fn to_json(entry: &Entry, now: SystemTime) -> Option<String> {
                 Line::new("close", subject, now).ended(*cause, (*bytes_in, *bytes_out), *lasted);
             line.path_in = Some(path_in.to_string());
             line.path_out = Some(path_out.to_string());
+            line.offload_in = path_in.offload.map(Offloaded::as_str);
+            line.offload_out = path_out.offload.map(Offloaded::as_str);
             line
         }
         Entry::Request {
@@ -277,12 +285,14 @@ mod tests {
                     spliced: false,
                     records: false,
                     kernel: false,
+                    offload: None,
                 },
                 path_out: Path {
                     copied: true,
                     spliced: true,
                     records: false,
                     kernel: false,
+                    offload: None,
                 },
                 lasted: Duration::from_millis(1234),
             },

@@ -19,8 +19,9 @@ use super::pump::{self, Gear, Stop};
 use super::table::{Admission, Slot, Stage, Table, Token};
 use super::timer::{Wheel, is_past};
 use super::tunnel::{BUFFER_BYTES, Close, End, Flow, Tunnel};
+use super::warm::Warm;
 use super::{Shared, Start, end_unseen};
-use crate::journal::{Cause, Entry, Side};
+use crate::journal::{Cause, Entry, Path, Side};
 use crate::sys::poll::Notice;
 use crate::sys::{clock, stream, thread};
 
@@ -31,6 +32,8 @@ const TICK_MS: u64 = 16;
 const GRACE_TICKS: u32 = 2;
 /// Longest timeout, about 200 days; a longer one is as good as none.
 const TIMEOUT_TICKS_MAX: u32 = 1 << 30;
+/// A tunnel that moved nothing for so long drops its ciphers: 2 seconds.
+const WARM_TICKS: u32 = 125;
 /// Token of the bell; no slot has this number.
 const BELL: u64 = u64::MAX - 1;
 /// Room for so many new tunnels is kept from batch to batch.
@@ -90,6 +93,7 @@ struct Engine<'a> {
     poller: Poller,
     table: Table,
     wheel: Wheel,
+    warm: Warm,
     gear: Gear,
     /// In ticks; read once per batch.
     now: u32,
@@ -122,6 +126,7 @@ impl<'a> Engine<'a> {
             poller,
             table: Table::new(),
             wheel: Wheel::new(now),
+            warm: Warm::default(),
             gear: Gear {
                 buffer: vec![0; BUFFER_BYTES as usize].into_boxed_slice(),
                 plain: Vec::new(),
@@ -173,7 +178,11 @@ impl<'a> Engine<'a> {
         if !self.yielded.is_empty() || !self.leaving.is_empty() {
             return Some(Duration::ZERO);
         }
-        let quiet = self.wheel.quiet_for(self.now)?;
+        let quiet = [
+            self.wheel.quiet_for(self.now),
+            self.warm.quiet_for(self.now),
+        ];
+        let quiet = quiet.into_iter().flatten().min()?;
         Some(Duration::from_millis(u64::from(quiet) * TICK_MS))
     }
 
@@ -210,6 +219,7 @@ impl<'a> Engine<'a> {
         while let Some(index) = self.reached.pop() {
             self.on_deadline(index);
         }
+        self.cool();
         self.see_off();
     }
 
@@ -281,6 +291,13 @@ impl<'a> Engine<'a> {
         if yielded.contains(&true) && !slot.queued {
             slot.queued = true;
             self.yielded.push_back(index);
+        }
+        if slot.tunnel.makes_records()
+            && let Some(protection) = cold.protection()
+            && protection.becomes_warm()
+        {
+            let due = self.now.wrapping_add(WARM_TICKS);
+            self.warm.add(index, due);
         }
         if slot.stage == Stage::Open && slot.tunnel.is_half_closed() {
             slot.stage = Stage::HalfClosed;
@@ -410,6 +427,28 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// Lets tunnels that moved nothing lately drop their ciphers.
+    fn cool(&mut self) {
+        for _ in 0..self.warm.len() {
+            let crowded = self.warm.is_crowded();
+            let Some(index) = self.warm.next(self.now) else {
+                return;
+            };
+            let Some((slot, cold)) = self.table.both_mut(index) else {
+                continue;
+            };
+            let Some(protection) = cold.protection() else {
+                continue;
+            };
+            let due = slot.last_active.wrapping_add(WARM_TICKS);
+            if crowded || is_past(due, self.now) {
+                protection.rest();
+            } else {
+                self.warm.add(index, due);
+            }
+        }
+    }
+
     fn end_some(&mut self, count: usize, cause: Cause) {
         let mut left = count;
         for index in self.table.all() {
@@ -520,13 +559,17 @@ impl<'a> Engine<'a> {
                 say_farewell(fd, &mut self.gear.buffer);
             }
         }
-        let Some((tunnel, cold)) = self.table.remove(index) else {
+        let Some((tunnel, mut cold)) = self.table.remove(index) else {
             return;
         };
         self.released += 1;
         if self.table.len() == 0 {
             self.gear.pipes.close_all();
         }
+        let [path_in, path_out] = Flow::BOTH.map(|flow| Path {
+            offload: cold.protection().map(|it| it.offloaded(&tunnel, flow)),
+            ..tunnel.path(flow)
+        });
         if let Some(subject) = cold.subject {
             let lasted = subject.started.elapsed().unwrap_or_default();
             self.shared.journal.write(Entry::Close {
@@ -534,8 +577,8 @@ impl<'a> Engine<'a> {
                 cause: close.cause,
                 bytes_in: tunnel.bytes_in(),
                 bytes_out: tunnel.bytes_out(),
-                path_in: tunnel.path(Flow::ToServer),
-                path_out: tunnel.path(Flow::ToClient),
+                path_in,
+                path_out,
                 lasted,
             });
         }

@@ -7,8 +7,8 @@ use std::os::fd::BorrowedFd;
 use nix::errno::Errno;
 
 use super::offload::{KernelTls, OffloadWish};
-use super::tunnel::{BUFFER_BYTES, Flow, Offload, Outcome};
-use crate::journal::Cause;
+use super::tunnel::{BUFFER_BYTES, Flow, Guard, Offload, Outcome, Tunnel};
+use crate::journal::{Cause, Offloaded};
 use crate::sys::ktls::{self, Direction};
 use crate::sys::stream;
 use crate::tls::control::{
@@ -42,8 +42,12 @@ pub struct Protection {
     /// What is received is to be left to the kernel: from now on not a byte more than the record that
     /// has begun.
     leaving: bool,
+    /// What is planned for what comes from the client and what goes to it.
+    plan: [Offload; 2],
     /// Whether the kernel changes keys.
     rekeys: bool,
+    /// Whether ciphers may be made.
+    warm: bool,
     /// Bytes the tunnel had received when the kernel last had none, or a record that is no data.
     bytes_in_seen: u64,
     /// Number of the kernel's next record at that time; none = not looked at since data came.
@@ -61,7 +65,9 @@ impl Protection {
             over: ended.then_some(Over::Closed),
             wish,
             leaving: false,
+            plan: [Offload::Never; 2],
             rekeys: false,
+            warm: false,
             bytes_in_seen: 0,
             next_record_seen: None,
         }
@@ -71,12 +77,38 @@ impl Protection {
     pub(super) fn plan(&mut self, kernel: &KernelTls) -> [Offload; 2] {
         self.rekeys = kernel.rekeys;
         let suite = self.session.suite_code();
-        [Direction::Rx, Direction::Tx].map(|direction| kernel.plan(self.wish, suite, direction))
+        self.plan = [Direction::Rx, Direction::Tx]
+            .map(|direction| kernel.plan(self.wish, suite, direction));
+        self.plan
+    }
+
+    /// Tells for the log whether the kernel has the records of a flow, or why not.
+    pub(super) fn offloaded(&self, tunnel: &Tunnel, flow: Flow) -> Offloaded {
+        match (tunnel.guard(flow), self.plan[flow as usize]) {
+            (Guard::Kernel | Guard::Rekeying, _) => Offloaded::Kernel,
+            (Guard::Leaving, _) => Offloaded::NotYet,
+            (Guard::Nobody | Guard::Records, Offload::Never) => match self.wish {
+                OffloadWish::Never => Offloaded::Never,
+                OffloadWish::Adaptive | OffloadWish::Always => Offloaded::NotOffered,
+            },
+            (Guard::Nobody | Guard::Records, Offload::WhenBulky) if tunnel.may_offload(flow) => {
+                Offloaded::NotBulky
+            }
+            (Guard::Nobody | Guard::Records, Offload::WhenBulky | Offload::AtOnce) => {
+                Offloaded::Refused
+            }
+        }
     }
 
     /// Drops whatever can be made again.
     pub(super) fn rest(&mut self) {
+        self.warm = false;
         self.session.rest();
+    }
+
+    /// Takes note that it holds what it can make again; true = it did not before.
+    pub(super) fn becomes_warm(&mut self) -> bool {
+        !std::mem::replace(&mut self.warm, true)
     }
 
     /// Tells whether the client waits for a KeyUpdate that only the kernel can seal.

@@ -54,15 +54,8 @@ pub(super) fn run(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow,
     if pump.moved() {
         slot.last_active = now;
     }
-    if stop == Stop::Waits {
-        if slot.tunnel.held(flow) == 0 {
-            return_pipe(slot, gear, flow);
-        }
-        if matches!(slot.tunnel.guard(flow), Guard::Records | Guard::Leaving)
-            && let Some(protection) = cold.protection()
-        {
-            protection.rest();
-        }
+    if stop == Stop::Waits && slot.tunnel.held(flow) == 0 {
+        return_pipe(slot, gear, flow);
     }
     stop
 }

@@ -328,6 +328,13 @@ impl Tunnel {
         }
     }
 
+    /// Tells whether we open or seal records of either flow.
+    #[must_use]
+    pub fn makes_records(&self) -> bool {
+        let by_us = |guard: &Guard| matches!(guard, Guard::Records | Guard::Leaving);
+        self.guards.iter().any(by_us)
+    }
+
     /// Takes note that the client waits for new keys before it gets more from the kernel; nothing when
     /// it gets its records from us.
     pub fn ask_for_new_keys(&mut self) {
@@ -364,7 +371,14 @@ impl Tunnel {
             spliced: lane.has(SPLICED),
             records: lane.has(RECORDS),
             kernel: matches!(self.guard(flow), Guard::Kernel | Guard::Rekeying),
+            offload: None,
         }
+    }
+
+    /// Tells whether `flow` would be left to the kernel if it turned bulky.
+    #[must_use]
+    pub fn may_offload(&self, flow: Flow) -> bool {
+        self.lane(flow).has(MAY_OFFLOAD)
     }
 
     /// Decides what comes next from the state alone.
