@@ -187,7 +187,7 @@ async fn deny(client: Client<'_>, refusal: Refusal, began: Began) -> End {
     let status = refusal.status();
     let mut out = Vec::new();
     if let Some(status) = status {
-        refusal.write_answer(status, true, false, &mut out);
+        refusal.write_answer(status, &arrival.listener, true, false, &mut out);
     }
     local.journal.write(Entry::Refused {
         subject,

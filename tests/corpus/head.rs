@@ -6,7 +6,8 @@ use longsplice::proto::Progress;
 use longsplice::proto::addr::{PeerAddr, TrustedProxies};
 use longsplice::proto::http::Scheme;
 use longsplice::proto::http::forwarding::{
-    ForwardingFacts, Hop, Speaker, client_of, port_of, request_head, response_head, scheme_of,
+    ForwardingFacts, Hop, Reader, Speaker, client_of, port_of, request_head, response_head,
+    scheme_of,
 };
 use longsplice::proto::http::framing::{Body, Framing, FramingError};
 use longsplice::proto::http::head::{
@@ -33,9 +34,12 @@ const WIDE: HeadLimits = HeadLimits {
     headers: 1000,
 };
 
-/// Fields that may come out in another form than they came in.
-const REWRITTEN: [&str; 9] = [
+const STRICT_TRANSPORT: &str = "strict-transport-security";
+
+/// Fields that may come out in another form than they came in, or were not there at all.
+const REWRITTEN: [&str; 10] = [
     "connection",
+    STRICT_TRANSPORT,
     "te",
     "transfer-encoding",
     "upgrade",
@@ -198,7 +202,12 @@ fn check_response(bytes: &[u8]) {
 fn check_answered(response: &Response<'_>, method: &str) {
     for hop in [Hop::KeepAlive, Hop::Close] {
         let mut head = Vec::new();
-        response_head(response, Version::Http11, hop, &mut head);
+        let reader = Reader {
+            version: Version::Http11,
+            connection: hop,
+            strict_transport: Some("max-age=9"),
+        };
+        response_head(response, reader, &mut head);
         let Ok(Progress::Complete { value: next, used }) = parse_response(&head, method, &WIDE)
         else {
             panic!(
@@ -215,6 +224,13 @@ fn check_answered(response: &Response<'_>, method: &str) {
         let goes_on = hop == Hop::KeepAlive && next.framing != Framing::UntilClose;
         assert!(response.is_interim() || next.keep_alive == goes_on);
         passes_in_order(&response.lines, &next.lines);
+        let asked = next.lines.iter().filter(|line| line.is(STRICT_TRANSPORT));
+        let lines = response
+            .lines
+            .iter()
+            .filter(|line| line.is(STRICT_TRANSPORT));
+        let added = usize::from(response.status >= 200);
+        assert_eq!(asked.count(), lines.count().max(added));
     }
 }
 

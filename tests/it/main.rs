@@ -26,6 +26,8 @@ mod forwarding;
 mod keep_alive;
 // Access lines: what they say and when.
 mod log;
+// Error pages, Strict-Transport-Security.
+mod pages;
 // The PROXY protocol in front of the client's bytes.
 mod proxy_in;
 // The PROXY protocol in front of what a server gets.
