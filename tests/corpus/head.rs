@@ -336,22 +336,48 @@ pub(crate) fn judge_requests(mut bytes: &[u8]) -> Verdict {
     Verdict::Whole(count)
 }
 
-/// Reads all answers to GET that a server sends on one connection and then ends.
-pub(crate) fn judge_responses(mut bytes: &[u8]) -> Verdict {
-    let mut count = 0;
-    while !bytes.is_empty() {
-        let (framing, used) = match parse_response(bytes, "GET", &LIMITS) {
-            Ok(Progress::Complete { value, used }) => (value.framing, used),
-            Ok(Progress::Partial) => return Verdict::Partial,
-            Err(_) => return Verdict::Refused(502),
+/// The key of the upgrades that answers are judged for (RFC 6455 section 1.3).
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+/// Answers before the answer that one request may get.
+const INTERIM_MAX: usize = 16;
+
+/// Reads what a server sends on one connection and then ends, as the answer to what `asked` names:
+/// `HEAD`, `HTTP10` (a GET of that version), `UPGRADE` (with [`KEY`]) or else a GET.
+///
+/// Returns `ok` for a whole answer, `surplus` for one with bytes behind its end, `partial`, or `502`.
+pub(crate) fn judge_answer(asked: &str, bytes: &[u8]) -> &'static str {
+    let method = if asked == "HEAD" { "HEAD" } else { "GET" };
+    let version = match asked {
+        "HTTP10" => Version::Http10,
+        _ => Version::Http11,
+    };
+    let mut rest = bytes;
+    for _ in 0..=INTERIM_MAX {
+        let response = match parse_response(rest, method, &LIMITS) {
+            Ok(Progress::Complete { value, used }) => {
+                rest = &rest[used..];
+                value
+            }
+            Ok(Progress::Partial) => return "partial",
+            Err(_) => return "502",
         };
-        let mut body = Body::new(framing, &LIMITS);
-        match body.advance(&bytes[used..]) {
-            Ok(advance) if body.may_end() => bytes = &bytes[used + advance.used..],
-            Ok(_) => return Verdict::Partial,
-            Err(_) => return Verdict::Refused(502),
+        if response.status == 101 {
+            let accepted = asked == "UPGRADE" && response.accepts(KEY);
+            return if accepted { "ok" } else { "502" };
         }
-        count += 1;
+        if response.is_interim() {
+            continue;
+        }
+        if !response.is_readable_by(version) {
+            return "502";
+        }
+        let mut body = Body::new(response.framing, &LIMITS);
+        return match body.advance(rest) {
+            Err(_) => "502",
+            Ok(_) if !body.may_end() => "partial",
+            Ok(advance) if advance.used < rest.len() => "surplus",
+            Ok(_) => "ok",
+        };
     }
-    Verdict::Whole(count)
+    "502"
 }

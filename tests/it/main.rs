@@ -38,6 +38,8 @@ mod process;
 mod real;
 // Waiting costs nothing, whatever is waited for.
 mod rest;
+// The corpus of answers, through the proxy.
+mod responses;
 // Which request goes where.
 mod routing;
 // TLS passed through unopened, routed by server name.
