@@ -110,7 +110,16 @@ async fn await_request(client: Client<'_>, inbox: &mut Vec<u8>, kept: &mut Kept)
             () = kept.watch() => false,
         }
     };
-    timeout(patience, waiting).await.unwrap_or(false)
+    match timeout(patience, waiting).await {
+        Ok(came) => came,
+        Err(_) => {
+            let (listener, peer) = (&client.arrival.listener.name, client.arrival.peer);
+            let cause = Cause::KeepAliveTimeout;
+            tracing::debug!(%listener, %peer, cause = cause.as_str(), "not worth a line");
+            client.local.journal.count(cause);
+            false
+        }
+    }
 }
 
 /// Reads one request and serves it.

@@ -102,6 +102,7 @@ impl Refusal {
             | Cause::ProxyHeaderMissing
             | Cause::ProxyHeaderMalformed
             | Cause::UntrustedSource
+            | Cause::KeepAliveTimeout
             | Cause::RequestIncomplete
             | Cause::Redirected
             | Cause::Responded => None,

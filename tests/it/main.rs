@@ -18,6 +18,8 @@ mod abuse;
 mod agreement;
 // The proxy's own answers: each status, its framing and its cause.
 mod answers;
+// Bodies: streamed, bounded, answered early, expected, silent.
+mod bodies;
 // check, doctor, demo, usage errors.
 mod command;
 // X-Forwarded-*, X-Real-IP, and every other header line left alone.
