@@ -39,7 +39,11 @@ pub(super) async fn serve(arrival: Arrival, origin: Origin, inbox: Vec<u8>, loca
             arrival.socket.close_gently().await;
         }
         End::Silently => arrival.socket.notify(),
-        End::Reset => arrival.socket.reset(),
+        End::Reset { reads: true } => {
+            arrival.told.set(true);
+            arrival.socket.reset_behind().await;
+        }
+        End::Reset { reads: false } => arrival.socket.reset(),
         End::Tunnel(tunnel) => hand_over(*tunnel, arrival, &local).await,
     }
 }

@@ -78,7 +78,10 @@ pub(super) enum End {
     /// Nothing is owed to the client.
     Silently,
     /// What the client got is not whole, and it must not take it for whole.
-    Reset,
+    Reset {
+        /// Whether it reads, so that it gets first what was sent before.
+        reads: bool,
+    },
     /// It becomes a tunnel.
     Tunnel(Box<Tunnel>),
 }
@@ -362,7 +365,8 @@ impl<'a> Exchange<'a> {
 
     fn cut_off(&self, refusal: &Refusal) -> Next {
         self.write_request(refusal.cause);
-        Next::End(End::Reset)
+        let reads = !matches!(refusal.cause, Cause::ClientStalled | Cause::ClientReset);
+        Next::End(End::Reset { reads })
     }
 
     fn write_request(&self, cause: Cause) {

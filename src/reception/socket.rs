@@ -23,6 +23,8 @@ const LINGER_TIME: Duration = Duration::from_secs(30);
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
 const LINGER_LEN_BYTES_MAX: usize = 64 * 1024 * 1024;
 const LINGER_READ_LEN_BYTES: usize = 16 * 1024;
+/// How long what was said before a reset may take to be sent.
+const RESET_TIME: Duration = Duration::from_secs(10);
 /// Bytes of records asked for at once.
 const RECORDS_LEN_BYTES: usize = 16 * 1024;
 /// Bytes of data sealed at once.
@@ -238,6 +240,23 @@ impl Socket {
             // What does not fit now is lost; the client then sees an end without close_notify.
             let _ = self.send_outbox_now(guard);
         }
+    }
+
+    /// Closes with a reset like [`Socket::reset`], after all that was said before it has been sent;
+    /// bounded in time. A reset alone takes away what still waits here, whole answers among it.
+    pub(super) async fn reset_behind(self) {
+        // With this least, "writable" means that nothing is left unsent.
+        if SockRef::from(&self.fd).set_tcp_notsent_lowat(1).is_ok() {
+            let sent = async {
+                // The first of the two may have begun with another meaning of the word.
+                self.wait(Interest::Writable).await?;
+                self.wait(Interest::Writable).await
+            };
+            let deadline = Instant::now() + RESET_TIME;
+            // Late or broken, it ends the same way.
+            let _ = timeout_at(deadline, sent).await;
+        }
+        self.reset();
     }
 
     /// Closes with a reset, so that the other end cannot take what it got for the whole.

@@ -228,6 +228,28 @@ fn a_client_that_does_not_read_has_a_cause() {
 }
 
 #[test]
+fn a_cut_answer_takes_nothing_from_the_one_before_it() {
+    // More than the client's side takes unread, less than that and what waits on ours.
+    let first = "x".repeat(150_000);
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr()).start();
+    let mut client = proxy.connect();
+    client.send(get("x", "/first", "") + &get("x", "/second", ""));
+    let mut server = origin.accept();
+    server.read_head();
+    server.send(ok(&first));
+    server.read_head();
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort");
+    drop(server);
+    // It is over for the proxy before the client reads a byte.
+    proxy.wait_cause("request", "response-incomplete");
+    thread::sleep(MOMENT);
+    assert_eq!(read_answer(&mut client).text(), first);
+    client.read_head();
+    assert_eq!(client.read_to_end(), (b"short".to_vec(), End::Reset));
+}
+
+#[test]
 fn a_body_that_is_too_long_is_refused_before_it_is_sent() {
     let origin = Origin::bind();
     let proxy = Plan::http(origin.addr())
