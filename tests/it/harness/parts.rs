@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 
@@ -29,6 +29,8 @@ pub(crate) enum Part {
     Nginx,
     /// OpenSSL's command line.
     Openssl,
+    /// wrk.
+    Wrk,
 }
 
 impl Part {
@@ -42,6 +44,7 @@ impl Part {
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx",
             Self::Openssl => "openssl",
+            Self::Wrk => "wrk",
         }
     }
 
@@ -57,6 +60,7 @@ impl Part {
             Self::Haproxy => in_path("haproxy").map(Command::new),
             Self::Nginx => in_path("nginx").map(Command::new),
             Self::Openssl => in_path("openssl").map(Command::new),
+            Self::Wrk => in_path("wrk").map(Command::new),
         };
         if found.is_none() {
             self.skip();
@@ -158,6 +162,11 @@ impl Drop for Running {
 
 /// Runs a command to its end, within `PATIENCE`, demands success, and returns its standard output.
 pub(crate) fn finish(command: &mut Command) -> String {
+    finish_within(command, PATIENCE)
+}
+
+/// Like [`finish`], within another time.
+pub(crate) fn finish_within(command: &mut Command, patience: Duration) -> String {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -171,7 +180,7 @@ pub(crate) fn finish(command: &mut Command) -> String {
         if let Some(status) = child.try_wait().unwrap() {
             break Some(status);
         }
-        if started.elapsed() > PATIENCE {
+        if started.elapsed() > patience {
             let _ = child.kill();
             let _ = child.wait();
             break None;
