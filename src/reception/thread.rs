@@ -112,7 +112,8 @@ impl Local {
     /// time on its connection.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.get()
+        // The phase is there for all threads at once, the flag when this one has come to look.
+        self.draining.get() || *self.phase.borrow() != Phase::Running
     }
 
     /// Waits until the process is about to end.
