@@ -103,6 +103,8 @@ causes! {
     TlsRecordLimit, "tls-record-limit", Proxy;
     /// The request head was not complete within `request_header`.
     RequestHeaderTimeout, "request-header-timeout", Client;
+    /// No further request came within `keep_alive`; counted, without a line.
+    KeepAliveTimeout, "keep-alive-timeout", Client;
     /// The client closed in the middle of a request.
     RequestIncomplete, "request-incomplete", Client;
     /// The request is malformed or ambiguous.

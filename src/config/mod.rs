@@ -43,7 +43,7 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
 
 /// Parses a configuration; `file` is for messages, and relative paths start at its directory.
 ///
-/// Certificate files are looked at, nothing else outside `text`.
+/// Certificates and error pages are read, nothing else outside `text`.
 ///
 /// # Errors
 /// Everything that is wrong, in the order of the text.
@@ -194,8 +194,19 @@ pub struct Listener {
     pub timeouts: ListenerTimeouts,
     /// `[listener.limits]`.
     pub limits: Limits,
+    /// `[listener.errors]`.
+    pub errors: ErrorPages,
     /// `[[listener.route]]`, first match wins.
     pub routes: Vec<Route>,
+}
+
+impl Listener {
+    /// Returns the value of Strict-Transport-Security that its answers carry, if they do.
+    #[must_use]
+    pub fn strict_transport(&self) -> Option<&str> {
+        let hsts = self.tls.as_ref()?.hsts.as_ref()?;
+        Some(&hsts.value)
+    }
 }
 
 /// One address of a listener.
@@ -251,6 +262,21 @@ pub struct Tls {
     pub client_subject: bool,
     /// Who encrypts after the handshake.
     pub offload: Offload,
+    /// What browsers are told about coming back without TLS, if anything.
+    pub hsts: Option<Hsts>,
+}
+
+/// `tls.hsts`: Strict-Transport-Security (RFC 6797).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hsts {
+    /// How long browsers remember it, in whole seconds; zero makes them forget.
+    pub max_age: Duration,
+    /// Whether it holds for the names below the host as well.
+    pub include_subdomains: bool,
+    /// Whether the host may be put into the browsers' own lists.
+    pub preload: bool,
+    /// The same as the header's value.
+    pub value: String,
 }
 
 /// Files of one certificate.
@@ -305,6 +331,35 @@ pub struct Limits {
     pub headers: usize,
     /// Bytes of a request's body; none = no limit.
     pub max_body: Option<u64>,
+}
+
+/// Statuses of the answers that longsplice gives itself when it refuses, and that `[listener.errors]`
+/// may give a page to.
+pub const REFUSAL_STATUSES: [u16; 11] = [400, 404, 408, 413, 414, 426, 431, 500, 502, 503, 504];
+
+/// `[listener.errors]`: what is sent in place of the short texts of our own answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ErrorPages(Vec<ErrorPage>);
+
+impl ErrorPages {
+    /// Returns the page for a status, if there is one.
+    #[must_use]
+    pub fn of(&self, status: u16) -> Option<&ErrorPage> {
+        self.0.iter().find(|page| page.status == status)
+    }
+}
+
+/// One page, read at start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// One of [`REFUSAL_STATUSES`].
+    pub status: u16,
+    /// Where it was read.
+    pub file: PathBuf,
+    /// The value of Content-Type.
+    pub media_type: &'static str,
+    /// What the file held.
+    pub bytes: Arc<[u8]>,
 }
 
 /// `[[listener.route]]`: every condition given must hold.

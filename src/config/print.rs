@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    AccessFormat, Action, Backend, BackendServer, Balance, Bind, CertificateFiles, Config, Health,
-    HealthKind, Limits, Listener, Log, LogLevel, LogTarget, Mode, Offload, ProxyProtocol, Route,
-    Server, ServerAddress, Threads, Tls, TlsVersion, units,
+    AccessFormat, Action, Backend, BackendServer, Balance, Bind, CertificateFiles, Config,
+    ErrorPages, Health, HealthKind, Limits, Listener, Log, LogLevel, LogTarget, Mode, Offload,
+    ProxyProtocol, Route, Server, ServerAddress, Threads, Tls, TlsVersion, units,
 };
 use crate::proto::addr::TrustedProxies;
 use crate::proto::proxy;
@@ -197,6 +197,7 @@ fn listener(page: &mut Page, listener: &Listener, backends: &[Backend]) {
     page.duration("request_header", listener.timeouts.request_header);
     page.duration("keep_alive", listener.timeouts.keep_alive);
     limits(page, &listener.limits);
+    errors(page, &listener.errors);
     for each in &listener.routes {
         route(page, each, backends);
     }
@@ -233,6 +234,17 @@ fn tls(page: &mut Page, tls: &Tls) {
             Offload::Never => "never",
         },
     );
+    if let Some(hsts) = &tls.hsts {
+        let parts = [
+            ("max_age", Some(quoted(&units::duration_text(hsts.max_age)))),
+            (
+                "include_subdomains",
+                Some(hsts.include_subdomains.to_string()),
+            ),
+            ("preload", Some(hsts.preload.to_string())),
+        ];
+        page.bare("hsts", inline_table(&parts));
+    }
 }
 
 fn certificate(files: &CertificateFiles) -> String {
@@ -252,6 +264,16 @@ fn limits(page: &mut Page, limits: &Limits) {
     match limits.max_body {
         None => page.quoted("max_body", "none"),
         Some(bytes) => page.quoted("max_body", units::size_text(bytes)),
+    }
+}
+
+fn errors(page: &mut Page, errors: &ErrorPages) {
+    if errors.0.is_empty() {
+        return;
+    }
+    page.header("[listener.errors]");
+    for each in &errors.0 {
+        page.bare(&each.status.to_string(), quoted_path(&each.file));
     }
 }
 

@@ -206,6 +206,20 @@ impl<'r, 'a> Table<'r, 'a> {
         Some(Value::new(self.place.child(key), value))
     }
 
+    /// Takes every key that is left, with its name; each value stands where its key does.
+    pub(super) fn take_all(&mut self) -> Vec<(String, Value<'r, 'a>)> {
+        let entries = std::mem::take(&mut self.entries);
+        let taken = entries.into_iter().map(|(key, value)| {
+            let place = self.place.child(key.get_ref()).moved(key.span().start);
+            let value = Value {
+                place,
+                value: value.into_inner(),
+            };
+            (key.into_inner().into_owned(), value)
+        });
+        taken.collect()
+    }
+
     /// Takes the value of a key that must be there.
     pub(super) fn require(&mut self, key: &'static str, wanted: &str) -> Option<Value<'r, 'a>> {
         let value = self.take(key);

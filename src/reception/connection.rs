@@ -39,7 +39,11 @@ pub(super) async fn serve(arrival: Arrival, origin: Origin, inbox: Vec<u8>, loca
             arrival.socket.close_gently().await;
         }
         End::Silently => arrival.socket.notify(),
-        End::Reset => arrival.socket.reset(),
+        End::Reset { reads: true } => {
+            arrival.told.set(true);
+            arrival.socket.reset_behind().await;
+        }
+        End::Reset { reads: false } => arrival.socket.reset(),
         End::Tunnel(tunnel) => hand_over(*tunnel, arrival, &local).await,
     }
 }
@@ -111,7 +115,16 @@ async fn await_request(client: Client<'_>, inbox: &mut Vec<u8>, kept: &mut Kept)
             () = kept.watch() => false,
         }
     };
-    timeout(patience, waiting).await.unwrap_or(false)
+    match timeout(patience, waiting).await {
+        Ok(came) => came,
+        Err(_) => {
+            let (listener, peer) = (&client.arrival.listener.name, client.arrival.peer);
+            let cause = Cause::KeepAliveTimeout;
+            tracing::debug!(%listener, %peer, cause = cause.as_str(), "not worth a line");
+            client.local.journal.count(cause);
+            false
+        }
+    }
 }
 
 /// Reads one request and serves it.
@@ -188,7 +201,7 @@ async fn deny(client: Client<'_>, refusal: Refusal, began: Began) -> End {
     let status = refusal.status();
     let mut out = Vec::new();
     if let Some(status) = status {
-        refusal.write_answer(status, true, false, &mut out);
+        refusal.write_answer(status, &arrival.listener, true, false, &mut out);
     }
     local.journal.write(Entry::Refused {
         subject,

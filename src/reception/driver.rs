@@ -8,15 +8,16 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use io_uring::{cqueue, opcode, squeue, types};
 use nix::sys::socket::{Shutdown, shutdown};
 use tokio::io::unix::AsyncFd;
-use tokio::task::{LocalSet, yield_now};
+use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::error::Elapsed;
 use tokio::time::sleep;
 use tokio::time::{Instant, timeout_at};
@@ -121,10 +122,12 @@ fn poll_add(fd: RawFd, interest: Interest) -> squeue::Entry {
 ///
 /// A wait that is dropped stays in flight in here and is taken up by the next one, because dropping
 /// an operation does not cancel it. An operation in flight also keeps the file open; so when this is
-/// dropped with one, it shuts the socket down, which completes the operation. Drop it before the
-/// descriptor.
+/// dropped with one, it shuts the socket down, which completes the operation. And an operation may
+/// not have reached the kernel yet, which will look for its file by the number of the descriptor: so
+/// that number stays taken until the operation is complete. Otherwise the next socket could get the
+/// number and would be held open by a wait that is not its own.
 pub struct Readiness {
-    fd: RawFd,
+    fd: Rc<OwnedFd>,
     kind: Kind,
 }
 
@@ -141,7 +144,7 @@ enum Kind {
 impl Readiness {
     /// Prepares waiting for `fd`; nothing is registered before the first wait.
     #[must_use]
-    pub fn new(driver: Driver, fd: BorrowedFd<'_>) -> Self {
+    pub fn new(driver: Driver, fd: OwnedFd) -> Self {
         let kind = match driver {
             Driver::Ring => Kind::Ring {
                 reading: RefCell::new(None),
@@ -152,18 +155,17 @@ impl Readiness {
             },
         };
         Self {
-            fd: fd.as_raw_fd(),
+            fd: Rc::new(fd),
             kind,
         }
     }
 
-    /// Waits until `fd`, the socket this was made for, is (perhaps) ready; the caller tries its call
-    /// again and may come back.
+    /// Waits until the socket is (perhaps) ready; the caller tries its call again and may come back.
     ///
     /// # Errors
     /// epoll refuses the descriptor; never with a ring.
-    pub async fn wait(&self, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
-        match poll_fn(|cx| self.poll(fd, interest, cx)).await {
+    pub async fn wait(&self, interest: Interest) -> io::Result<()> {
+        match poll_fn(|cx| self.poll(interest, cx)).await {
             // Watching takes a descriptor of its own; without one, time tells as well.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
                 sleep(UNWATCHED_PAUSE).await;
@@ -173,16 +175,24 @@ impl Readiness {
         }
     }
 
-    /// Ends every wait and lets go of the socket, which goes on living elsewhere.
+    /// Ends every wait and gives the socket away.
     ///
     /// A wait in flight would keep the file open behind the back of its next owner, whose close
     /// would then not be one.
-    pub async fn release(self) {
+    pub async fn release(self) -> OwnedFd {
+        self.end_waits().await;
+        let fd = Rc::clone(&self.fd);
+        drop(self);
+        // Without waits nobody else holds it.
+        Rc::into_inner(fd).expect("the only owner")
+    }
+
+    async fn end_waits(&self) {
         match &self.kind {
             Kind::Ring { reading, writing } => {
                 for wait in [reading.take(), writing.take()].into_iter().flatten() {
                     // Cancels by descriptor, for nobody knows the operation by its number here.
-                    let all = types::CancelBuilder::fd(types::Fd(self.fd)).all();
+                    let all = types::CancelBuilder::fd(types::Fd(self.fd.as_raw_fd())).all();
                     let entry = opcode::AsyncCancel2::new(all).build();
                     UnsubmittedOneshot::new((), Woken, entry).submit().await;
                     wait.await;
@@ -192,12 +202,7 @@ impl Readiness {
         }
     }
 
-    fn poll(
-        &self,
-        fd: BorrowedFd<'_>,
-        interest: Interest,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.kind {
             Kind::Ring { reading, writing } => {
                 let slot = match interest {
@@ -206,7 +211,8 @@ impl Readiness {
                 };
                 let mut slot = slot.borrow_mut();
                 let in_flight = slot.get_or_insert_with(|| {
-                    UnsubmittedOneshot::new((), Woken, poll_add(fd.as_raw_fd(), interest)).submit()
+                    let poll = poll_add(self.fd.as_raw_fd(), interest);
+                    UnsubmittedOneshot::new((), Woken, poll).submit()
                 });
                 ready!(Pin::new(in_flight).poll(cx));
                 *slot = None;
@@ -216,7 +222,7 @@ impl Readiness {
                 let mut slot = registered.borrow_mut();
                 let async_fd = match slot.take() {
                     Some(async_fd) => slot.insert(async_fd),
-                    None => slot.insert(async_fd::register(fd)?),
+                    None => slot.insert(async_fd::register(self.fd.as_fd())?),
                 };
                 let mut guard = ready!(match interest {
                     Interest::Readable => async_fd.poll_read_ready(cx),
@@ -229,17 +235,89 @@ impl Readiness {
     }
 }
 
+impl AsFd for Readiness {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl Drop for Readiness {
     fn drop(&mut self) {
-        let waiting = match &self.kind {
-            Kind::Ring { reading, writing } => {
-                reading.borrow().is_some() || writing.borrow().is_some()
-            }
-            Kind::Epoll { .. } => false,
+        let waits: Vec<PollInFlight> = match &self.kind {
+            Kind::Ring { reading, writing } => [reading.take(), writing.take()]
+                .into_iter()
+                .flatten()
+                .collect(),
+            Kind::Epoll { .. } => return,
         };
-        if waiting {
-            // ENOTCONN means that the other end is gone, which completes the operation as well.
-            let _ = shutdown(self.fd, Shutdown::Both);
+        if waits.is_empty() {
+            return;
+        }
+        // ENOTCONN means that the other end is gone, which completes the operation as well.
+        let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Both);
+        let fd = Rc::clone(&self.fd);
+        spawn_local(async move {
+            for wait in waits {
+                wait.await;
+            }
+            drop(fd);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn pair() -> (OwnedFd, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        theirs
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        (ours.into(), theirs)
+    }
+
+    /// Begins to wait, and gives it up before the wait can have reached the kernel.
+    async fn give_up_waiting(readiness: &Readiness) {
+        let once = poll_fn(|cx| Poll::Ready(readiness.poll(Interest::Readable, cx)));
+        assert!(once.await.is_pending());
+    }
+
+    #[test]
+    fn a_wait_that_was_given_up_holds_no_other_socket_open() {
+        let turns = async {
+            // Other tests may take the number in between; they do not always.
+            for _ in 0..50 {
+                let (first, _theirs) = pair();
+                let first = Readiness::new(Driver::Ring, first);
+                give_up_waiting(&first).await;
+                drop(first);
+                // The lowest number that is free.
+                let (second, mut theirs) = pair();
+                let second = Readiness::new(Driver::Ring, second);
+                sleep(Duration::from_millis(1)).await;
+                drop(second);
+                assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "it is still open");
+            }
+        };
+        // Where the kernel refuses io_uring there is nothing to show.
+        let _ = Driver::Ring.block_on(turns);
+    }
+
+    #[test]
+    fn a_socket_is_given_away_without_its_waits() {
+        for driver in [Driver::Ring, Driver::Epoll] {
+            let turns = async {
+                let (ours, mut theirs) = pair();
+                let readiness = Readiness::new(driver, ours);
+                give_up_waiting(&readiness).await;
+                drop(readiness.release().await);
+                assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "it is still open");
+            };
+            let _ = driver.block_on(turns);
         }
     }
 }

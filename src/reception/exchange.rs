@@ -18,7 +18,7 @@ use super::upstream::{self, Upstream, introduce};
 use crate::config::{Action, BackendId, Redirect, Respond};
 use crate::journal::{Cause, Entry, RequestFacts, Subject, clipped};
 use crate::proto::http::Scheme;
-use crate::proto::http::answer;
+use crate::proto::http::answer::{self, Content, Own};
 use crate::proto::http::forwarding::{
     ForwardingFacts, Hop, Speaker, client_of, port_of, request_head, scheme_of,
 };
@@ -78,7 +78,10 @@ pub(super) enum End {
     /// Nothing is owed to the client.
     Silently,
     /// What the client got is not whole, and it must not take it for whole.
-    Reset,
+    Reset {
+        /// Whether it reads, so that it gets first what was sent before.
+        reads: bool,
+    },
     /// It becomes a tunnel.
     Tunnel(Box<Tunnel>),
 }
@@ -163,7 +166,7 @@ impl<'a> Exchange<'a> {
             request,
             facts,
             subject,
-            transfer: Transfer::new(&arrival.socket, request, upload, local),
+            transfer: Transfer::new(arrival, request, upload, local),
             began,
         }
     }
@@ -212,8 +215,15 @@ impl<'a> Exchange<'a> {
         extra_lines: &[(&str, &str)],
     ) -> Result<(), Refusal> {
         let mut out = Vec::new();
-        let close = !self.outlives_own_answer(true);
-        answer::own(status, body, extra_lines, close, self.to_head(), &mut out);
+        let answer = Own {
+            status,
+            content: Content::text(body),
+            extra_lines,
+            strict_transport: self.client.arrival.listener.strict_transport(),
+            close: !self.outlives_own_answer(true),
+            to_head: self.to_head(),
+        };
+        answer.write(&mut out);
         self.send_own_answer(status, &out).await
     }
 
@@ -355,7 +365,8 @@ impl<'a> Exchange<'a> {
 
     fn cut_off(&self, refusal: &Refusal) -> Next {
         self.write_request(refusal.cause);
-        Next::End(End::Reset)
+        let reads = !matches!(refusal.cause, Cause::ClientStalled | Cause::ClientReset);
+        Next::End(End::Reset { reads })
     }
 
     fn write_request(&self, cause: Cause) {
@@ -381,7 +392,8 @@ impl<'a> Exchange<'a> {
         if let Some(status) = status {
             // A body that stopped coming is not waited for again.
             let close = !self.outlives_own_answer(refusal.cause != Cause::BodyTimeout);
-            refusal.write_answer(status, close, self.to_head(), &mut out);
+            let listener = &self.client.arrival.listener;
+            refusal.write_answer(status, listener, close, self.to_head(), &mut out);
         }
         self.client.local.journal.write(Entry::Refused {
             subject,

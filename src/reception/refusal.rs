@@ -4,9 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use super::guard::cause_of;
-use crate::config::BackendServer;
+use crate::config::{BackendServer, Listener};
 use crate::journal::Cause;
-use crate::proto::http::answer;
+use crate::proto::http::answer::{self, Content, Own};
 use crate::proto::http::refusal::{self as http, RefusalKind};
 
 /// An end that we decide on before a tunnel or an answer exists.
@@ -103,21 +103,52 @@ impl Refusal {
             | Cause::ProxyHeaderMissing
             | Cause::ProxyHeaderMalformed
             | Cause::UntrustedSource
+            | Cause::KeepAliveTimeout
             | Cause::RequestIncomplete
             | Cause::Redirected
             | Cause::Responded => None,
         }
     }
 
-    /// Appends our own answer to `out`: the status and, where the client is at fault, the rule.
-    pub(super) fn write_answer(&self, status: u16, close: bool, to_head: bool, out: &mut Vec<u8>) {
-        let mut body = format!("{status} {}\n", answer::reason(status));
+    /// Appends our own answer to `out`: the listener's page for the status, or a text with the status
+    /// and, where the client is at fault, the rule.
+    pub(super) fn write_answer(
+        &self,
+        status: u16,
+        listener: &Listener,
+        close: bool,
+        to_head: bool,
+        out: &mut Vec<u8>,
+    ) {
+        let text;
+        let content = match listener.errors.of(status) {
+            Some(page) => Content {
+                media_type: page.media_type,
+                bytes: &page.bytes,
+            },
+            None => {
+                text = self.text(status);
+                Content::text(&text)
+            }
+        };
+        let answer = Own {
+            status,
+            content,
+            extra_lines: self.extra_lines,
+            strict_transport: listener.strict_transport(),
+            close,
+            to_head,
+        };
+        answer.write(out);
+    }
+
+    fn text(&self, status: u16) -> String {
+        let mut text = format!("{status} {}\n", answer::reason(status));
         if status < 500 && !self.detail.is_empty() {
-            body.push_str(&self.detail);
-            body.push('\n');
+            text.push_str(&self.detail);
+            text.push('\n');
         }
-        let extra_lines = self.extra_lines;
-        answer::own(status, &body, extra_lines, close, to_head, out);
+        text
     }
 }
 
@@ -140,5 +171,20 @@ impl From<http::Refusal> for Refusal {
 impl From<http::BadResponse> for Refusal {
     fn from(bad: http::BadResponse) -> Self {
         Self::new(Cause::BadResponse, bad.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::config::REFUSAL_STATUSES;
+
+    #[test]
+    fn every_status_may_have_a_page() {
+        let refused = Cause::ALL.iter().map(|cause| Refusal::new(*cause, ""));
+        let statuses: BTreeSet<u16> = refused.filter_map(|refusal| refusal.status()).collect();
+        assert_eq!(statuses, BTreeSet::from(REFUSAL_STATUSES));
     }
 }

@@ -25,6 +25,8 @@ const LINGER_TIME: Duration = Duration::from_secs(30);
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
 const LINGER_LEN_BYTES_MAX: usize = 64 * 1024 * 1024;
 const LINGER_READ_LEN_BYTES: usize = 16 * 1024;
+/// How long what was said before a reset may take to be sent.
+const RESET_TIME: Duration = Duration::from_secs(10);
 /// Bytes of records asked for at once.
 const RECORDS_LEN_BYTES: usize = 16 * 1024;
 /// Bytes of data sealed at once.
@@ -32,9 +34,8 @@ const SEALED_LEN_BYTES: usize = 64 * 1024;
 
 /// One end of a connection.
 pub(super) struct Socket {
-    // Dropped in this order, see `Readiness`.
+    /// The descriptor, and waiting for it.
     readiness: Readiness,
-    fd: OwnedFd,
     /// Present after a TLS handshake.
     tls: Option<Box<Tls>>,
 }
@@ -51,8 +52,7 @@ impl Socket {
     #[must_use]
     pub(super) fn new(fd: OwnedFd, driver: Driver) -> Self {
         Self {
-            readiness: Readiness::new(driver, fd.as_fd()),
-            fd,
+            readiness: Readiness::new(driver, fd),
             tls: None,
         }
     }
@@ -113,7 +113,11 @@ impl Socket {
 
     fn recv_bytes_now(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
-            match recv(self.fd.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT) {
+            match recv(
+                self.readiness.as_fd().as_raw_fd(),
+                buf,
+                MsgFlags::MSG_DONTWAIT,
+            ) {
                 Ok(received) => return Ok(Some(received)),
                 Err(nix::Error::EAGAIN) => return Ok(None),
                 Err(nix::Error::EINTR) => {}
@@ -149,7 +153,7 @@ impl Socket {
     #[must_use]
     pub(super) fn is_quiet(&self) -> bool {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
-        recv(self.fd.as_raw_fd(), &mut [0], flags) == Err(nix::Error::EAGAIN)
+        recv(self.readiness.as_fd().as_raw_fd(), &mut [0], flags) == Err(nix::Error::EAGAIN)
     }
 
     /// Sends all of `data`.
@@ -174,7 +178,7 @@ impl Socket {
         let outbox = &mut guard.outbox;
         while !outbox.is_empty() {
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            match send(self.fd.as_raw_fd(), outbox, flags) {
+            match send(self.readiness.as_fd().as_raw_fd(), outbox, flags) {
                 Ok(sent) => drop(outbox.drain(..sent)),
                 Err(nix::Error::EAGAIN) => return Ok(false),
                 Err(nix::Error::EINTR) => {}
@@ -187,7 +191,7 @@ impl Socket {
     async fn send_bytes(&self, mut data: &[u8]) -> io::Result<()> {
         while !data.is_empty() {
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            match send(self.fd.as_raw_fd(), data, flags) {
+            match send(self.readiness.as_fd().as_raw_fd(), data, flags) {
                 Ok(sent) => data = data.get(sent..).unwrap_or_default(),
                 Err(nix::Error::EAGAIN) => self.wait(Interest::Writable).await?,
                 Err(nix::Error::EINTR) => {}
@@ -202,13 +206,13 @@ impl Socket {
     /// # Errors
     /// See [`Readiness::wait`].
     pub(super) async fn wait(&self, interest: Interest) -> io::Result<()> {
-        self.readiness.wait(self.fd.as_fd(), interest).await
+        self.readiness.wait(interest).await
     }
 
     /// Returns the address of our end.
     #[must_use]
     pub(super) fn local(&self) -> PeerAddr {
-        let local = SockRef::from(&self.fd).local_addr().ok();
+        let local = SockRef::from(&self.readiness).local_addr().ok();
         local
             .and_then(|addr| addr.as_socket())
             .map_or(PeerAddr::Unix, PeerAddr::from)
@@ -219,13 +223,18 @@ impl Socket {
     /// # Errors
     /// That error.
     pub(super) fn take_error(&self) -> io::Result<()> {
-        SockRef::from(&self.fd).take_error()?.map_or(Ok(()), Err)
+        SockRef::from(&self.readiness)
+            .take_error()?
+            .map_or(Ok(()), Err)
     }
 
     /// Ends our direction, lets the other end read it all, and closes; bounded in time and bytes.
     pub(super) async fn close_gently(self) {
         self.notify();
-        if SockRef::from(&self.fd).shutdown(Shutdown::Write).is_err() {
+        if SockRef::from(&self.readiness)
+            .shutdown(Shutdown::Write)
+            .is_err()
+        {
             return;
         }
         let deadline = Instant::now() + LINGER_TIME;
@@ -250,10 +259,30 @@ impl Socket {
         }
     }
 
+    /// Closes with a reset like [`Socket::reset`], after all that was said before it has been sent;
+    /// bounded in time. A reset alone takes away what still waits here, whole answers among it.
+    pub(super) async fn reset_behind(self) {
+        // With this least, "writable" means that nothing is left unsent.
+        if SockRef::from(&self.readiness)
+            .set_tcp_notsent_lowat(1)
+            .is_ok()
+        {
+            let sent = async {
+                // The first of the two may have begun with another meaning of the word.
+                self.wait(Interest::Writable).await?;
+                self.wait(Interest::Writable).await
+            };
+            let deadline = Instant::now() + RESET_TIME;
+            // Late or broken, it ends the same way.
+            let _ = timeout_at(deadline, sent).await;
+        }
+        self.reset();
+    }
+
     /// Closes with a reset, so that the other end cannot take what it got for the whole.
     pub(super) fn reset(self) {
         // Without the option the close is an orderly one, which is all that is left then.
-        let _ = SockRef::from(&self.fd).set_linger(Some(Duration::ZERO));
+        let _ = SockRef::from(&self.readiness).set_linger(Some(Duration::ZERO));
     }
 
     /// Receives bytes that nobody will look at.
@@ -268,8 +297,7 @@ impl Socket {
 
     /// Gives the descriptor away; nothing in here refers to the file any more.
     pub(super) async fn into_fd(self) -> OwnedFd {
-        self.readiness.release().await;
-        self.fd
+        self.readiness.release().await
     }
 
     /// Gives the descriptor away with its session, if it speaks TLS, and the data that was received

@@ -2,15 +2,14 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use nix::sys::socket::{Shutdown, shutdown};
 use rustls::ServerConfig;
-use socket2::Socket as ListeningSocket;
-use std::os::fd::{AsFd, AsRawFd};
+use socket2::{SockRef, Socket as ListeningSocket};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{spawn_local, yield_now};
 use tokio::time::{Instant, sleep};
@@ -116,7 +115,8 @@ impl Local {
     /// time on its connection.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.get()
+        // The phase is there for all threads at once, the flag when this one has come to look.
+        self.draining.get() || *self.phase.borrow() != Phase::Running
     }
 
     /// Waits until the process is about to end.
@@ -247,34 +247,51 @@ async fn run(setup: Setup) {
 /// Accepts on one socket until the process drains. This task lives as long as its socket, and only
 /// its waiting is ever given up, never an accept.
 async fn accept_all(entrance: Entrance, local: Rc<Local>, mut phase: watch::Receiver<Phase>) {
-    let readiness = Readiness::new(local.driver, entrance.socket.as_fd());
+    let Entrance {
+        listener,
+        tls,
+        socket,
+    } = entrance;
+    let door = Door {
+        listener,
+        tls,
+        readiness: Readiness::new(local.driver, socket.into()),
+    };
     let mut queue = Queue::Empty;
     loop {
         // Only an empty queue is waited for: epoll tells of arrivals, not of those that are left.
         if queue == Queue::Empty {
-            let readable = readiness.wait(entrance.socket.as_fd(), Interest::Readable);
+            let readable = door.readiness.wait(Interest::Readable);
             tokio::select! {
                 _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
                 waited = readable => if let Err(error) = waited {
-                    tracing::error!(%error, listener = %entrance.listener.name, "cannot wait for connections");
+                    tracing::error!(%error, listener = %door.listener.name, "cannot wait for connections");
                     return;
                 },
             }
         }
         queue = tokio::select! {
             _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
-            queue = accept_burst(&entrance, &local) => queue,
+            queue = accept_burst(&door, &local) => queue,
         };
         yield_now().await;
     }
     // Those that were complete before we stopped are still served.
     while let Ok(place) = Arc::clone(&local.shared.places).try_acquire_owned() {
-        match accept_one(&entrance, place, &local) {
+        match accept_one(&door, place, &local) {
             Ok(()) => {}
             Err(_) => break,
         }
     }
-    let _ = shutdown(entrance.socket.as_raw_fd(), Shutdown::Both);
+    let _ = SockRef::from(&door.readiness).shutdown(Shutdown::Both);
+}
+
+/// An [`Entrance`] that is waited at.
+struct Door {
+    listener: Arc<Listener>,
+    tls: Option<TlsNow>,
+    /// Its listening socket.
+    readiness: Readiness,
 }
 
 /// The kernel's queue of a listening socket, as far as we know.
@@ -288,25 +305,25 @@ enum Queue {
 
 /// Accepts what is there, up to a burst; a place is taken first, so that beyond `max_connections`
 /// clients wait in the kernel's queue.
-async fn accept_burst(entrance: &Entrance, local: &Rc<Local>) -> Queue {
+async fn accept_burst(door: &Door, local: &Rc<Local>) -> Queue {
     for _ in 0..ACCEPT_BURST {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&local.shared.places).acquire_owned().await else {
             return Queue::Empty;
         };
-        match accept_one(entrance, place, local) {
+        match accept_one(door, place, local) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Queue::Empty,
             Err(error) if exhausted(&error) => {
                 if local.may_complain() {
-                    let listener = &entrance.listener.name;
+                    let listener = &door.listener.name;
                     tracing::warn!(%error, %listener, "accepting rests until there is room again");
                 }
                 sleep(EXHAUSTED_PAUSE).await;
                 return Queue::MayHold;
             }
             // The client is gone already, or the network said something about it (accept(2)).
-            Err(error) => tracing::debug!(%error, listener = %entrance.listener.name, "accept"),
+            Err(error) => tracing::debug!(%error, listener = %door.listener.name, "accept"),
         }
     }
     Queue::MayHold
@@ -319,19 +336,14 @@ fn exhausted(error: &io::Error) -> bool {
     )
 }
 
-fn accept_one(
-    entrance: &Entrance,
-    place: OwnedSemaphorePermit,
-    local: &Rc<Local>,
-) -> io::Result<()> {
-    let (client, addr) = entrance
-        .socket
-        .accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
+fn accept_one(door: &Door, place: OwnedSemaphorePermit, local: &Rc<Local>) -> io::Result<()> {
+    let socket = SockRef::from(&door.readiness);
+    let (client, addr) = socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
     let arrival = Arrival {
         socket: Socket::new(client.into(), local.driver),
         peer: peer_of(addr.as_socket()),
-        listener: Arc::clone(&entrance.listener),
-        tls: entrance.tls.clone(),
+        listener: Arc::clone(&door.listener),
+        tls: door.tls.clone(),
         accepted: Instant::now(),
         started: SystemTime::now(),
         told: Rc::default(),

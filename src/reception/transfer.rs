@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::arrival::Arrival;
 use super::driver::until;
 use super::head_reader::{HeadError, read_head};
 use super::refusal::Refusal;
@@ -18,7 +19,7 @@ use super::thread::Local;
 use super::upload::Upload;
 use crate::journal::Cause;
 use crate::proto::Progress;
-use crate::proto::http::forwarding::{Hop, response_head};
+use crate::proto::http::forwarding::{Hop, Reader, response_head};
 use crate::proto::http::framing::{Body, Framing, FramingError};
 use crate::proto::http::head::{HeadLimits, Request, Response, Version, parse_response};
 
@@ -48,6 +49,8 @@ pub(super) enum Outcome {
 /// One request and its answer.
 pub(super) struct Transfer<'a> {
     client: &'a Socket,
+    /// The value of Strict-Transport-Security, if the listener wants it.
+    strict_transport: Option<&'a str>,
     request: &'a Request<'a>,
     local: &'a Local,
     upload: Upload<'a>,
@@ -63,16 +66,17 @@ pub(super) struct Transfer<'a> {
 }
 
 impl<'a> Transfer<'a> {
-    /// Prepares the transfer of `request`, whose body is `upload`.
+    /// Prepares the transfer of `request`, which came on `arrival` and whose body is `upload`.
     #[must_use]
     pub(super) fn new(
-        client: &'a Socket,
+        arrival: &'a Arrival,
         request: &'a Request<'a>,
         upload: Upload<'a>,
         local: &'a Local,
     ) -> Self {
         Self {
-            client,
+            client: &arrival.socket,
+            strict_transport: arrival.listener.strict_transport(),
             request,
             local,
             upload,
@@ -252,7 +256,7 @@ impl<'a> Transfer<'a> {
                     self.upload.note_continue();
                 }
                 let mut out = Vec::new();
-                response_head(&response, self.request.version, Hop::KeepAlive, &mut out);
+                response_head(&response, self.reader(Hop::KeepAlive), &mut out);
                 self.send_to_client(&out, silence).await?;
             }
             inbox.drain(..used);
@@ -319,7 +323,7 @@ impl<'a> Transfer<'a> {
             return Err(Refusal::new(Cause::BadResponse, rule));
         }
         let mut out = Vec::new();
-        response_head(response, self.request.version, Hop::Upgrade, &mut out);
+        response_head(response, self.reader(Hop::Upgrade), &mut out);
         self.begin_answer(response.status);
         self.send_to_client(&out, silence).await?;
         Ok(Outcome::Upgraded {
@@ -349,7 +353,7 @@ impl<'a> Transfer<'a> {
             false => Hop::Close,
         };
         let mut out = Vec::with_capacity(rest.len() + HEAD_LEN_BYTES);
-        response_head(response, self.request.version, hop, &mut out);
+        response_head(response, self.reader(hop), &mut out);
         out.extend_from_slice(rest.get(..advance.used).unwrap_or_default());
         self.begin_answer(response.status);
         self.send_to_client(&out, silence).await?;
@@ -393,6 +397,15 @@ impl<'a> Transfer<'a> {
                 Cause::ResponseTimeout,
                 "the answer stopped coming",
             )),
+        }
+    }
+
+    /// Says who reads an answer, after which `connection` is what becomes of its connection.
+    fn reader(&self, connection: Hop) -> Reader<'a> {
+        Reader {
+            version: self.request.version,
+            connection,
+            strict_transport: self.strict_transport,
         }
     }
 

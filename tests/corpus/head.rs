@@ -6,7 +6,8 @@ use longsplice::proto::Progress;
 use longsplice::proto::addr::{PeerAddr, TrustedProxies};
 use longsplice::proto::http::Scheme;
 use longsplice::proto::http::forwarding::{
-    ForwardingFacts, Hop, Speaker, client_of, port_of, request_head, response_head, scheme_of,
+    ForwardingFacts, Hop, Reader, Speaker, client_of, port_of, request_head, response_head,
+    scheme_of,
 };
 use longsplice::proto::http::framing::{Body, Framing, FramingError};
 use longsplice::proto::http::head::{
@@ -33,9 +34,12 @@ const WIDE: HeadLimits = HeadLimits {
     headers: 1000,
 };
 
-/// Fields that may come out in another form than they came in.
-const REWRITTEN: [&str; 9] = [
+const STRICT_TRANSPORT: &str = "strict-transport-security";
+
+/// Fields that may come out in another form than they came in, or were not there at all.
+const REWRITTEN: [&str; 10] = [
     "connection",
+    STRICT_TRANSPORT,
     "te",
     "transfer-encoding",
     "upgrade",
@@ -209,7 +213,12 @@ fn check_response(bytes: &[u8]) {
 fn check_answered(response: &Response<'_>, method: &str) {
     for hop in [Hop::KeepAlive, Hop::Close] {
         let mut head = Vec::new();
-        response_head(response, Version::Http11, hop, &mut head);
+        let reader = Reader {
+            version: Version::Http11,
+            connection: hop,
+            strict_transport: Some("max-age=9"),
+        };
+        response_head(response, reader, &mut head);
         let Ok(Progress::Complete { value: next, used }) = parse_response(&head, method, &WIDE)
         else {
             panic!(
@@ -226,6 +235,13 @@ fn check_answered(response: &Response<'_>, method: &str) {
         let goes_on = hop == Hop::KeepAlive && next.framing != Framing::UntilClose;
         assert!(response.is_interim() || next.keep_alive == goes_on);
         passes_in_order(&response.lines, &next.lines);
+        let asked = next.lines.iter().filter(|line| line.is(STRICT_TRANSPORT));
+        let lines = response
+            .lines
+            .iter()
+            .filter(|line| line.is(STRICT_TRANSPORT));
+        let added = usize::from(response.status >= 200);
+        assert_eq!(asked.count(), lines.count().max(added));
     }
 }
 
@@ -331,22 +347,48 @@ pub(crate) fn judge_requests(mut bytes: &[u8]) -> Verdict {
     Verdict::Whole(count)
 }
 
-/// Reads all answers to GET that a server sends on one connection and then ends.
-pub(crate) fn judge_responses(mut bytes: &[u8]) -> Verdict {
-    let mut count = 0;
-    while !bytes.is_empty() {
-        let (framing, used) = match parse_response(bytes, "GET", &LIMITS) {
-            Ok(Progress::Complete { value, used }) => (value.framing, used),
-            Ok(Progress::Partial) => return Verdict::Partial,
-            Err(_) => return Verdict::Refused(502),
+/// The key of the upgrades that answers are judged for (RFC 6455 section 1.3).
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+/// Answers before the answer that one request may get.
+const INTERIM_MAX: usize = 16;
+
+/// Reads what a server sends on one connection and then ends, as the answer to what `asked` names:
+/// `HEAD`, `HTTP10` (a GET of that version), `UPGRADE` (with [`KEY`]) or else a GET.
+///
+/// Returns `ok` for a whole answer, `surplus` for one with bytes behind its end, `partial`, or `502`.
+pub(crate) fn judge_answer(asked: &str, bytes: &[u8]) -> &'static str {
+    let method = if asked == "HEAD" { "HEAD" } else { "GET" };
+    let version = match asked {
+        "HTTP10" => Version::Http10,
+        _ => Version::Http11,
+    };
+    let mut rest = bytes;
+    for _ in 0..=INTERIM_MAX {
+        let response = match parse_response(rest, method, &LIMITS) {
+            Ok(Progress::Complete { value, used }) => {
+                rest = &rest[used..];
+                value
+            }
+            Ok(Progress::Partial) => return "partial",
+            Err(_) => return "502",
         };
-        let mut body = Body::new(framing, &LIMITS);
-        match body.advance(&bytes[used..]) {
-            Ok(advance) if body.may_end() => bytes = &bytes[used + advance.used..],
-            Ok(_) => return Verdict::Partial,
-            Err(_) => return Verdict::Refused(502),
+        if response.status == 101 {
+            let accepted = asked == "UPGRADE" && response.accepts(KEY);
+            return if accepted { "ok" } else { "502" };
         }
-        count += 1;
+        if response.is_interim() {
+            continue;
+        }
+        if !response.is_readable_by(version) {
+            return "502";
+        }
+        let mut body = Body::new(response.framing, &LIMITS);
+        return match body.advance(rest) {
+            Err(_) => "502",
+            Ok(_) if !body.may_end() => "partial",
+            Ok(advance) if advance.used < rest.len() => "surplus",
+            Ok(_) => "ok",
+        };
     }
-    Verdict::Whole(count)
+    "502"
 }

@@ -31,36 +31,46 @@ fn records() -> io::Result<()> {
     replay("record", &[0x01, 0x80], record::check)
 }
 
-/// Files of the folder `head` that say in their name what becomes of them: `SECTION-RULE.VERDICT`
-/// holds requests, `response-SECTION-RULE.VERDICT` answers to GET. The verdict is `ok` for whole
-/// messages, `partial`, or the status of the refusal. Files without one were found by fuzzing.
+/// Files of the folder `head` that say in their name what becomes of them. `SECTION-RULE.VERDICT`
+/// holds requests; the verdict is `ok` for whole ones, `partial`, or the status of the refusal.
+/// `response-SECTION-RULE.VERDICT` and `response-ASKED-SECTION-RULE.VERDICT` hold what answers a
+/// request; see [`head::judge_answer`]. Files without a verdict were found by fuzzing.
 #[test]
 fn labelled_heads_are_judged_as_they_say() -> io::Result<()> {
     /// Fewer would mean that names are not understood any more.
-    const LABELLED_MIN: usize = 150;
+    const REQUESTS_MIN: usize = 350;
+    const ANSWERS_MIN: usize = 250;
 
-    let mut labelled = 0;
+    let (mut requests, mut answers) = (0, 0);
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/head"))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let Some((rule, verdict)) = name.rsplit_once('.') else {
             continue;
         };
-        labelled += 1;
         let bytes = fs::read(&path)?;
-        let found = match rule.starts_with("response-") {
-            true => head::judge_responses(&bytes),
-            false => head::judge_requests(&bytes),
+        let found = match rule.strip_prefix("response-") {
+            Some(rule) => {
+                answers += 1;
+                let asked = rule.split('-').next().unwrap_or_default();
+                head::judge_answer(asked, &bytes).to_owned()
+            }
+            None => {
+                requests += 1;
+                match head::judge_requests(&bytes) {
+                    head::Verdict::Whole(count) if count > 0 => "ok".to_owned(),
+                    head::Verdict::Whole(_) => "nothing".to_owned(),
+                    head::Verdict::Partial => "partial".to_owned(),
+                    head::Verdict::Refused(status) => status.to_string(),
+                }
+            }
         };
-        let agrees = match (&found, verdict) {
-            (head::Verdict::Whole(count), "ok") => *count > 0,
-            (head::Verdict::Partial, "partial") => true,
-            (head::Verdict::Refused(status), verdict) => verdict == status.to_string(),
-            (head::Verdict::Whole(_) | head::Verdict::Partial, _) => false,
-        };
-        assert!(agrees, "{name}: {found:?}");
+        assert_eq!(found, verdict, "{name}");
     }
-    assert!(labelled >= LABELLED_MIN, "only {labelled} labelled files");
+    assert!(
+        requests >= REQUESTS_MIN && answers >= ANSWERS_MIN,
+        "only {requests} requests and {answers} answers are labelled"
+    );
     Ok(())
 }
 

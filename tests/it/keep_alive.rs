@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::harness::eventually;
 use crate::harness::http::{self, Answer, exchange_on, get, ok, read_answer, values};
 use crate::harness::origin::{Origin, echo};
 use crate::harness::peer::{End, Peer};
@@ -128,6 +129,30 @@ fn requests_sent_ahead_are_answered_in_order_each_on_its_own_route() {
             "/9",
         ];
         assert_eq!(targets, asked);
+    }
+}
+
+#[test]
+fn nothing_is_served_behind_a_close() {
+    let closing = |line: &str| get("x", "/2", line);
+    let rows = [
+        closing("Connection: close\r\n"),
+        closing("Connection: x, Close\r\n"),
+        closing("").replace("HTTP/1.1", "HTTP/1.0"),
+        // Routed to nobody, it closes all the same.
+        get("nobody", "/2", "Connection: close\r\n"),
+    ];
+    for second in rows {
+        let routes = "[[listener.route]]\nhost = \"x\"\nbackend = \"app\"\n";
+        let proxy = Plan::http(Origin::serve(telling)).routes(routes).start();
+        let mut client = proxy.connect();
+        client.send(get("x", "/1", "") + &second + &get("x", "/3", ""));
+        assert_eq!(read_answer(&mut client).text(), "1 GET /1 ");
+        read_answer(&mut client);
+        client.expect_closed();
+        proxy.wait_access("request", |line| line["target"] == "/1");
+        let lines = proxy.access_lines();
+        assert!(lines.iter().all(|line| line["target"] != "/3"), "{second}");
     }
 }
 
@@ -591,6 +616,20 @@ fn an_idle_connection_ends_without_a_word() {
         lines.iter().all(|line| line["event"] == "request"),
         "{lines:?}"
     );
+}
+
+#[test]
+fn the_end_of_an_idle_connection_is_counted_under_a_cause_of_its_own() {
+    let proxy = Plan::http(Origin::serve(telling))
+        .listener_timeouts("keep_alive = \"300ms\"")
+        .more("[log]\nlevel = \"debug\"\n")
+        .start();
+    let mut client = proxy.connect();
+    text(&mut client, get("x", "/", ""));
+    client.expect_closed();
+    eventually("a line of diagnostics", || {
+        proxy.log().contains("keep-alive-timeout")
+    });
 }
 
 #[test]

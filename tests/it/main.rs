@@ -18,6 +18,8 @@ mod abuse;
 mod agreement;
 // The proxy's own answers: each status, its framing and its cause.
 mod answers;
+// Bodies: streamed, bounded, answered early, expected, silent.
+mod bodies;
 // check, doctor, demo, usage errors.
 mod command;
 // X-Forwarded-*, X-Real-IP, and every other header line left alone.
@@ -28,6 +30,8 @@ mod keep_alive;
 mod ktls;
 // Access lines: what they say and when.
 mod log;
+// Error pages, Strict-Transport-Security.
+mod pages;
 // The PROXY protocol in front of the client's bytes.
 mod proxy_in;
 // The PROXY protocol in front of what a server gets.
@@ -38,6 +42,8 @@ mod process;
 mod real;
 // Waiting costs nothing, whatever is waited for.
 mod rest;
+// The corpus of answers, through the proxy.
+mod responses;
 // Which request goes where.
 mod routing;
 // TLS passed through unopened, routed by server name.

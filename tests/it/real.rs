@@ -162,6 +162,131 @@ fn curl_uploads_and_downloads() {
     assert!(fs::read(&download).unwrap() == body);
 }
 
+/// Runs curl against a Node application through the proxy; each `{}` in `args` is the proxy's
+/// address. Returns what it printed and the requests that Node understood.
+fn curl_at_node(args: &[&str], requests: usize) -> Option<(String, Vec<String>)> {
+    let (node, mut curl) = (Part::Node.command()?, Part::Curl.command()?);
+    let (app, addr) = serve(node, "real/http_server.js");
+    let proxy = Plan::http(addr).start();
+    let at = proxy.addr().to_string();
+    curl.args(["-sS", "--max-time", "15"])
+        .args(args.iter().map(|arg| arg.replace("{}", &at)));
+    let said = finish(&mut curl);
+    Some((said, (0..requests).map(|_| app.line()).collect()))
+}
+
+#[test]
+fn curl_asks_twice_on_one_connection() {
+    let connects = "%{num_connects} %{http_version}\n";
+    let args = ["-w", connects, "http://{}/1", "http://{}/2"];
+    let Some((said, understood)) = curl_at_node(&args, 2) else {
+        return;
+    };
+    assert_eq!(said, "GET /1 0\n1 1.1\nGET /2 0\n0 1.1\n");
+    assert_eq!(understood, ["GET /1 0", "GET /2 0"]);
+}
+
+#[test]
+fn curl_speaks_http_1_0() {
+    let connects = "%{num_connects} %{response_code}\n";
+    // It asks for no more on a connection of HTTP/1.0.
+    let args = [
+        "--http1.0",
+        "-w",
+        connects,
+        "-d",
+        "body",
+        "http://{}/1",
+        "http://{}/2",
+    ];
+    let Some((said, _)) = curl_at_node(&args, 2) else {
+        return;
+    };
+    assert_eq!(said, "POST /1 4\n1 200\nPOST /2 4\n1 200\n");
+}
+
+#[test]
+fn curl_asks_for_heads() {
+    let args = [
+        "-I",
+        "http://{}/1",
+        "http://{}/2",
+        "-w",
+        "%{num_connects}\n",
+    ];
+    let Some((said, understood)) = curl_at_node(&args, 2) else {
+        return;
+    };
+    assert_eq!(said.matches("HTTP/1.1 200 OK\r\n").count(), 2, "{said}");
+    assert!(said.ends_with("\r\n\r\n0\n"), "{said}");
+    assert_eq!(understood, ["HEAD /1 0", "HEAD /2 0"]);
+}
+
+#[test]
+fn curl_waits_for_its_100() {
+    // It would send all the same after a minute.
+    let args = [
+        "-H",
+        "Expect: 100-continue",
+        "--expect100-timeout",
+        "60",
+        "-d",
+        "body",
+        "http://{}/1",
+        "-w",
+        "%{response_code}\n",
+    ];
+    let Some((said, understood)) = curl_at_node(&args, 1) else {
+        return;
+    };
+    assert_eq!(said, "POST /1 4\n200\n");
+    assert_eq!(understood, ["POST /1 4"]);
+}
+
+#[test]
+fn curl_uploads_in_chunks_what_it_reads_as_it_comes() {
+    let (Some(node), Some(curl)) = (Part::Node.command(), Part::Curl.command()) else {
+        return;
+    };
+    let (app, addr) = serve(node, "real/http_server.js");
+    let proxy = Plan::http(addr).start();
+    // It does not know how much will come, nor that anything follows.
+    let pipe = "(printf first; sleep 0.3; head -c 3000000 /dev/zero) \
+                | exec \"$0\" -sS --max-time 15 -T - \"$1\" -w '%{num_connects}\\n' --next -sS \"$1\"";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", pipe]).arg(curl.get_program());
+    let said = finish(shell.arg(format!("http://{}/up", proxy.addr())));
+    assert_eq!(said, "PUT /up 3000005\n1\nGET /up 0\n");
+    assert_eq!(app.line(), "PUT /up 3000005");
+    let line = proxy.wait_access("request", |line| line["method"] == "PUT");
+    // With the sizes and ends of chunks.
+    assert!(line["bytes_in"].as_u64().unwrap() > 3_000_005, "{line}");
+}
+
+#[test]
+fn wrk_keeps_its_connections() {
+    let (Some(node), Some(mut wrk)) = (Part::Node.command(), Part::Wrk.command()) else {
+        return;
+    };
+    let (_app, addr) = serve(node, "real/http_server.js");
+    let proxy = Plan::http(addr).start();
+    let url = format!("http://{}/x", proxy.addr());
+    let said = finish(wrk.args(["-t", "1", "-c", "8", "-d", "1s", &url]));
+    assert!(said.contains(" requests in "), "{said}");
+    for complaint in ["Socket errors", "Non-2xx"] {
+        assert!(!said.contains(complaint), "{said}");
+    }
+    let lines = proxy.access_lines();
+    let mut clients: Vec<_> = lines
+        .iter()
+        .map(|line| line["client_port"].as_u64())
+        .collect();
+    clients.sort_unstable();
+    clients.dedup();
+    // One of wrk's own beside the eight, to see whether anybody is there.
+    assert!(clients.len() <= 9, "{} connections", clients.len());
+}
+
 /// Starts HAProxy with one frontend and one server.
 fn haproxy(dir: &Path, listen: &str, server: &str, mode: &str) -> Option<(Running, SocketAddr)> {
     let mut command = Part::Haproxy.command()?;

@@ -27,6 +27,8 @@ pub(crate) const SYSTEM: &[Part] = &[
     part("nginx", &["nginx"], &["nginx", "-v"]),
     part("nodejs", &["nodejs"], &["node", "--version"]),
     part("openssl", &["openssl"], &["openssl", "version"]),
+    // It exits with 1 whatever it is asked that is not work.
+    part("wrk", &["wrk"], &["sh", "-c", "command -v wrk"]),
     part("npm", &["npm"], &["npm", "--version"]),
     part(
         "qemu",

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::backend::Names;
+use super::pages::{error_pages, hsts};
 use super::route::{Context, routes};
 use super::{Binds, POSITIVE, Unique, name};
 use crate::config::address::{self, BIND};
@@ -61,6 +62,7 @@ fn listener(
         trusted_proxies,
         timeouts: timeouts(table.table_or_empty("timeouts")),
         limits: limits(table.table_or_empty("limits")),
+        errors: error_pages(&mut table, mode),
         routes: routes(&mut table, &context),
         bind,
         tls,
@@ -188,6 +190,7 @@ fn tls(table: &mut Table<'_, '_>, mode: Mode) -> Option<Tls> {
         offload: tls
             .choice("offload", &offloads)
             .unwrap_or(Offload::Adaptive),
+        hsts: hsts(&mut tls, mode),
     })
 }
 
@@ -259,7 +262,7 @@ fn readable_file(value: Value<'_, '_>) -> Option<PathBuf> {
 
 impl Value<'_, '_> {
     /// Returns the path of the readable file it names.
-    fn file(self, wanted: &str) -> Option<PathBuf> {
+    pub(super) fn file(self, wanted: &str) -> Option<PathBuf> {
         let place = self.place.clone();
         self.parse(wanted, |text| {
             let path = crate::config::raw::resolved(place.base(), text)?;

@@ -5,6 +5,7 @@
 
 mod backend;
 mod listener;
+mod pages;
 mod process;
 mod route;
 

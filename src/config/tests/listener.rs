@@ -152,8 +152,12 @@ fn rules_of_timeouts_and_unknown_keys() {
                 "listener[0].timeouts: is a string; a table",
             ),
             (
-                "errors.503 = \"x\"",
-                "listener[0].errors: unknown key; mode, bind, trusted_proxies, proxy_protocol, tls, name, timeouts, limits, route",
+                "error.503 = \"x\"",
+                "listener[0].error: unknown key; did you mean errors?",
+            ),
+            (
+                "pages.503 = \"x\"",
+                "listener[0].pages: unknown key; mode, bind, trusted_proxies, proxy_protocol, tls, name, timeouts, limits, errors, route",
             ),
         ],
     );
@@ -335,4 +339,176 @@ fn a_relative_path_starts_at_the_file() {
     assert_eq!(tls.certificates, [combined.clone(), combined]);
     let expected = format!("unix:{}/x", folder.path().display());
     assert_eq!(config.listeners[0].bind[0].to_string(), expected);
+}
+
+#[test]
+fn rules_of_error_pages() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).expect("a file");
+        path.display().to_string()
+    };
+    let (page, long) = (file("a.html", b"<p>"), file("b", &[b'x'; 64 * 1024 + 1]));
+    let errors =
+        |lines: &str| listener(&format!("bind = \"127.0.0.1:80\"\nerrors = {{ {lines} }}"));
+    let wanted = "the path of a file of at most 64KiB";
+    let statuses = "400, 404, 408, 413, 414, 426, 431, 500, 502, 503 or 504";
+    let rows = [
+        (String::new(), "nothing".to_owned()),
+        (
+            format!("503 = \"{page}\", 400 = \"{page}\""),
+            "nothing".to_owned(),
+        ),
+        (
+            format!("503 = \"{page}.\""),
+            format!(
+                "listener[0].errors.503: \"{page}.\" cannot be read: \
+                 No such file or directory (os error 2); {wanted}"
+            ),
+        ),
+        (
+            "503 = \"/dev/zero\", 502 = 1, 504 = \"\"".to_owned(),
+            format!(
+                "listener[0].errors.503: \"/dev/zero\" is no regular file; {wanted}\n\
+                 listener[0].errors.502: is an integer; {wanted}\n\
+                 listener[0].errors.504: \"\" is empty; {wanted}"
+            ),
+        ),
+        (
+            format!("503 = \"{long}\""),
+            format!("listener[0].errors.503: is longer than 64KiB; {wanted}"),
+        ),
+        (
+            format!("200 = \"{page}\", x = 1, 0503 = \"{page}\""),
+            format!(
+                "listener[0].errors.200: \"200\" is no status that longsplice refuses with; {statuses}\n\
+                 listener[0].errors.x: \"x\" is no status that longsplice refuses with; {statuses}\n\
+                 listener[0].errors.0503: \"0503\" is no status that longsplice refuses with; {statuses}"
+            ),
+        ),
+    ];
+    for (lines, expected) in &rows {
+        check(errors, &[(lines, expected)]);
+    }
+    let tcp = |lines: &str| errors(lines).replace("errors =", "mode = \"tcp\"\nerrors =");
+    check(
+        tcp,
+        &[(
+            "200 = 1",
+            "listener[0].errors: does not belong here: the proxy speaks no HTTP on this listener; \
+             mode = \"http\"",
+        )],
+    );
+}
+
+#[test]
+fn error_pages_are_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rows: [(u16, &str, &[u8], &str); 4] = [
+        (
+            400,
+            "a.html",
+            "<p>\u{e4}".as_bytes(),
+            "text/html; charset=utf-8",
+        ),
+        (404, "b.HTM", b"<p>\xe4", "text/html"),
+        (502, "c.txt", b"", "text/plain; charset=utf-8"),
+        (503, "html", b"\xe4", "text/plain"),
+    ];
+    let mut lines = String::new();
+    for (status, name, content, _) in rows {
+        std::fs::write(folder.path().join(name), content).expect("a file");
+        lines = format!("errors.{status} = \"{name}\"\n{lines}");
+    }
+    let text = listener(&format!("bind = \"127.0.0.1:80\"\n{lines}"));
+    let config = crate::config::parse(&text, &folder.path().join("x")).expect("legal");
+    super::full::round_trip(&config);
+    let errors = &config.listeners[0].errors;
+    for (status, name, content, media_type) in rows {
+        let page = errors.of(status).expect("a page");
+        assert_eq!((&*page.bytes, page.media_type), (content, media_type));
+        assert_eq!(page.file, folder.path().join(name));
+    }
+    assert_eq!(errors.of(504), None);
+    let printed = config.to_string();
+    let page = format!(
+        "[listener.errors]\n400 = \"{}/a.html\"\n",
+        folder.path().display()
+    );
+    assert!(printed.contains(&page), "{printed}");
+}
+
+#[test]
+fn rules_of_hsts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pem = folder.path().join("a.pem");
+    let (cert, key) = super::identity();
+    std::fs::write(&pem, cert + &key).expect("a file");
+    let in_mode = |mode: &str, lines: &str| {
+        let pem = pem.display();
+        listener(&format!(
+            "bind = \"127.0.0.1:80\"\nmode = \"{mode}\"\ntls = {{ certificates = \"{pem}\", hsts = {lines} }}"
+        ))
+    };
+    let wanted = "a whole number and a unit such as \"8760h\", at most 87600h";
+    let wrong_rows = [
+        (
+            "1",
+            format!("listener[0].tls.hsts: is an integer; {wanted}"),
+        ),
+        (
+            "\"365\"",
+            format!("listener[0].tls.hsts: \"365\" has no unit; {wanted}"),
+        ),
+        (
+            "\"1500ms\"",
+            format!("listener[0].tls.hsts: \"1500ms\" is no whole number of seconds; {wanted}"),
+        ),
+        (
+            "\"87601h\"",
+            format!("listener[0].tls.hsts: \"87601h\" is above the limit 87600h; {wanted}"),
+        ),
+        (
+            "{ }",
+            format!("listener[0].tls.hsts.max_age: missing; {wanted}"),
+        ),
+        (
+            "{ max_age = \"1h\", preload = 1, sub = true }",
+            "listener[0].tls.hsts.preload: is an integer; true or false\n\
+             listener[0].tls.hsts.sub: unknown key; max_age, include_subdomains, preload"
+                .to_owned(),
+        ),
+    ];
+    for (lines, expected) in &wrong_rows {
+        check(|lines| in_mode("http", lines), &[(lines, expected)]);
+    }
+    check(
+        |lines| in_mode("tcp", lines),
+        &[(
+            "\"1h\"",
+            "listener[0].tls.hsts: does not belong here: the proxy speaks no HTTP on this listener; \
+             mode = \"http\"",
+        )],
+    );
+    let right_rows = [
+        ("\"8760h\"", "max-age=31536000", 0),
+        ("\"0s\"", "max-age=0", 0),
+        (
+            "{ max_age = \"17520h\", include_subdomains = true, preload = true }",
+            "max-age=63072000; includeSubDomains; preload",
+            0,
+        ),
+        (
+            "{ max_age = \"24h\", preload = true }",
+            "max-age=86400; preload",
+            1,
+        ),
+    ];
+    for (lines, value, warnings) in right_rows {
+        let config = super::read(&in_mode("http", lines)).expect("legal");
+        super::full::round_trip(&config);
+        assert_eq!(config.listeners[0].strict_transport(), Some(value));
+        assert_eq!(config.warnings.len(), warnings, "{:?}", config.warnings);
+    }
 }

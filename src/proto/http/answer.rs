@@ -1,41 +1,78 @@
-//! The proxy's own answers: short texts with exact lengths, and places to redirect to.
+//! The proxy's own answers, texts or pages with exact lengths, and places to redirect to.
 
 use super::Scheme;
 use super::head::Request;
 
-/// Appends one of our own answers to `out`.
-///
-/// `body` is sent as text/plain with its exact length; `to_head` tells the length and leaves the
-/// body out. Control characters in `extra_lines` (name and value) are left out, so that no value
-/// can begin a new line. With `close` the answer says that the connection ends after it. It is
-/// always HTTP/1.1, whatever the client speaks (RFC 9110 section 6.2).
-pub fn own(
-    status: u16,
-    body: &str,
-    extra_lines: &[(&str, &str)],
-    close: bool,
-    to_head: bool,
-    out: &mut Vec<u8>,
-) {
-    let has_body = !matches!(status, 100..=199 | 204 | 304);
-    out.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", reason(status)).as_bytes());
-    if has_body {
-        out.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\n");
-        out.extend_from_slice(format!("Content-Length: {}\r\n", body.len()).as_bytes());
+/// What an answer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content<'a> {
+    /// The value of Content-Type, which must hold no control characters.
+    pub media_type: &'a str,
+    /// The body.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Content<'a> {
+    /// Says `text`, as text/plain.
+    #[must_use]
+    pub fn text(text: &'a str) -> Self {
+        Self {
+            media_type: "text/plain; charset=utf-8",
+            bytes: text.as_bytes(),
+        }
     }
-    for (name, value) in extra_lines {
-        out.extend(name.bytes().filter(|byte| !byte.is_ascii_control()));
-        out.extend_from_slice(b": ");
-        out.extend(value.bytes().filter(|byte| !byte.is_ascii_control()));
+}
+
+/// One of our own answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Own<'a> {
+    /// The status.
+    pub status: u16,
+    /// Sent with its exact length; left out where the status has no body.
+    pub content: Content<'a>,
+    /// Further lines, name and value. Control characters are left out, so that no value can begin a
+    /// new line.
+    pub extra_lines: &'a [(&'a str, &'a str)],
+    /// The value of Strict-Transport-Security, on a connection that has TLS and wants it.
+    pub strict_transport: Option<&'a str>,
+    /// Says that the connection ends after the answer.
+    pub close: bool,
+    /// Tells the length of the body and leaves it out.
+    pub to_head: bool,
+}
+
+impl Own<'_> {
+    /// Appends the answer to `out`. It is always HTTP/1.1, whatever the client speaks (RFC 9110
+    /// section 6.2).
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let status = self.status;
+        let has_body = !matches!(status, 100..=199 | 204 | 304);
+        out.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", reason(status)).as_bytes());
+        if has_body {
+            write_line(out, "Content-Type", self.content.media_type);
+            write_line(out, "Content-Length", &self.content.bytes.len().to_string());
+        }
+        for (name, value) in self.extra_lines {
+            write_line(out, name, value);
+        }
+        if let Some(value) = self.strict_transport {
+            write_line(out, "Strict-Transport-Security", value);
+        }
+        if self.close {
+            write_line(out, "Connection", "close");
+        }
         out.extend_from_slice(b"\r\n");
+        if has_body && !self.to_head {
+            out.extend_from_slice(self.content.bytes);
+        }
     }
-    if close {
-        out.extend_from_slice(b"Connection: close\r\n");
-    }
+}
+
+fn write_line(out: &mut Vec<u8>, name: &str, value: &str) {
+    out.extend(name.bytes().filter(|byte| !byte.is_ascii_control()));
+    out.extend_from_slice(b": ");
+    out.extend(value.bytes().filter(|byte| !byte.is_ascii_control()));
     out.extend_from_slice(b"\r\n");
-    if has_body && !to_head {
-        out.extend_from_slice(body.as_bytes());
-    }
 }
 
 /// Returns the reason phrase of RFC 9110 section 15, empty for codes it does not know.
@@ -136,11 +173,19 @@ mod tests {
     #[test]
     fn answers_are_whole() {
         let mut out = Vec::new();
-        let extra = [("Location", "http://a/\r\nEvil: x")];
-        own(301, "ü\n", &extra, true, false, &mut out);
+        let answer = Own {
+            status: 301,
+            content: Content::text("ü\n"),
+            extra_lines: &[("Location", "http://a/\r\nEvil: x")],
+            strict_transport: Some("max-age=1"),
+            close: true,
+            to_head: false,
+        };
+        answer.write(&mut out);
         let expected = "HTTP/1.1 301 Moved Permanently\r\n\
             Content-Type: text/plain; charset=utf-8\r\nContent-Length: 3\r\n\
-            Location: http://a/Evil: x\r\nConnection: close\r\n\r\nü\n";
+            Location: http://a/Evil: x\r\nStrict-Transport-Security: max-age=1\r\n\
+            Connection: close\r\n\r\nü\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
@@ -157,7 +202,18 @@ mod tests {
         ];
         for (status, close, to_head, framing, body_len) in rows {
             let mut out = Vec::new();
-            own(status, "body", &[], close, to_head, &mut out);
+            let answer = Own {
+                status,
+                content: Content {
+                    media_type: "text/html",
+                    bytes: b"body",
+                },
+                extra_lines: &[],
+                strict_transport: None,
+                close,
+                to_head,
+            };
+            answer.write(&mut out);
             let method = if to_head { "HEAD" } else { "GET" };
             let Ok(Progress::Complete { value, used }) = parse_response(&out, method, &LIMITS)
             else {

@@ -162,10 +162,12 @@ const OURS: [&str; 5] = [
     "x-forwarded-port",
 ];
 
-/// Fields that a Connection line cannot have removed: those that frame and route the message, and
-/// those that open the WebSocket. A peer that lists them wants the other side to see another message
+const STRICT_TRANSPORT_SECURITY: &str = "Strict-Transport-Security";
+
+/// Fields that a Connection line cannot have removed: those that frame and route the message, those
+/// that open the WebSocket, and Strict-Transport-Security, which speaks of the client's side. A peer that lists them wants the other side to see another message
 /// than we do. Ours are added after the removal, so they need no place here.
-const NOT_REMOVABLE: [&str; 8] = [
+const NOT_REMOVABLE: [&str; 9] = [
     "host",
     "content-length",
     "transfer-encoding",
@@ -174,6 +176,7 @@ const NOT_REMOVABLE: [&str; 8] = [
     "sec-websocket-accept",
     "sec-websocket-protocol",
     "sec-websocket-extensions",
+    "strict-transport-security",
 ];
 
 /// Appends the head for the server to `out`.
@@ -219,29 +222,48 @@ pub fn request_head(
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the head for a client of version `reader` to `out`.
+/// The client that a response is passed on to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reader<'a> {
+    /// What it speaks.
+    pub version: Version,
+    /// What becomes of its connection.
+    pub connection: Hop,
+    /// The value of Strict-Transport-Security, where its connection has TLS and wants it.
+    pub strict_transport: Option<&'a str>,
+}
+
+/// Appends the head for `reader` to `out`.
 ///
 /// The status line and all lines that do not speak of the server's connection go as received. A
 /// 101 and a 426 keep an Upgrade that names `websocket`. An interim answer gets no Connection line,
-/// whatever `connection` says, for it does not end the exchange.
-pub fn response_head(response: &Response<'_>, reader: Version, connection: Hop, out: &mut Vec<u8>) {
+/// for it does not end the exchange. Strict-Transport-Security is added to final answers whose
+/// server did not set it (RFC 6797 section 7.1: there is one, and the application knows better).
+pub fn response_head(response: &Response<'_>, reader: Reader<'_>, out: &mut Vec<u8>) {
     write_line(out, response.status_line);
     let passed = PassedOptions {
         upgrade: matches!(response.status, 101 | 426) && names_websocket(&response.lines),
         trailers: false,
     };
     let nominated = nominated(&response.lines);
+    let mut strict_transport = reader.strict_transport.filter(|_| response.status >= 200);
     for line in &response.lines {
+        if line.is(STRICT_TRANSPORT_SECURITY) {
+            strict_transport = None;
+        }
         if !line.is("te") {
             pass(line, passed.upgrade, &nominated, out);
         }
     }
+    if let Some(value) = strict_transport {
+        write_field(out, STRICT_TRANSPORT_SECURITY, value.as_bytes());
+    }
     if !response.is_interim() {
         let spoken = match response.version {
             Version::Http10 => Version::Http10,
-            Version::Http11 => reader,
+            Version::Http11 => reader.version,
         };
-        write_connection(connection, spoken, passed, out);
+        write_connection(reader.connection, spoken, passed, out);
     }
     out.extend_from_slice(b"\r\n");
 }

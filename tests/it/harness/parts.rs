@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 
@@ -31,6 +31,8 @@ pub(crate) enum Part {
     Openssl,
     /// Chromium, as the browser.
     Chromium,
+    /// wrk.
+    Wrk,
 }
 
 impl Part {
@@ -45,6 +47,7 @@ impl Part {
             Self::Nginx => "nginx",
             Self::Openssl => "openssl",
             Self::Chromium => "chromium",
+            Self::Wrk => "wrk",
         }
     }
 
@@ -61,6 +64,7 @@ impl Part {
             Self::Nginx => in_path("nginx").map(Command::new),
             Self::Openssl => in_path("openssl").map(Command::new),
             Self::Chromium => in_path("chromium").map(Command::new),
+            Self::Wrk => in_path("wrk").map(Command::new),
         };
         if found.is_none() {
             self.skip();
@@ -162,6 +166,11 @@ impl Drop for Running {
 
 /// Runs a command to its end, within `PATIENCE`, demands success, and returns its standard output.
 pub(crate) fn finish(command: &mut Command) -> String {
+    finish_within(command, PATIENCE)
+}
+
+/// Like [`finish`], within another time.
+pub(crate) fn finish_within(command: &mut Command, patience: Duration) -> String {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -175,7 +184,7 @@ pub(crate) fn finish(command: &mut Command) -> String {
         if let Some(status) = child.try_wait().unwrap() {
             break Some(status);
         }
-        if started.elapsed() > PATIENCE {
+        if started.elapsed() > patience {
             let _ = child.kill();
             let _ = child.wait();
             break None;

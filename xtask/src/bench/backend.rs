@@ -1,4 +1,5 @@
-//! The server behind the proxies: echo, WebSocket echo, or a sink, on the generator's own thread.
+//! The server behind the proxies: echo, WebSocket echo, HTTP answers, or a sink, on the generator's
+//! own thread.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -33,6 +34,11 @@ pub(super) enum Behaviour {
     Echo,
     /// Answers one upgrade request with 101, then sends back what follows.
     UpgradeThenEcho,
+    /// Answers every HTTP request with a body of this many bytes.
+    Serve {
+        /// Bytes of each body.
+        body_bytes: usize,
+    },
     /// Discards it without copying it (`MSG_TRUNC`).
     Sink,
     /// Discards this many bytes per connection, then reads no more.
@@ -51,11 +57,15 @@ pub(super) struct Backend {
     free: Vec<usize>,
     received_bytes: usize,
     buffer: Vec<u8>,
+    /// What every HTTP request is answered with.
+    served: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Connection {
     stream: TcpStream,
+    /// Bytes of the answer under way that are sent.
+    sent_bytes: Option<usize>,
     /// The request head so far; `None` once it has been answered or when none is expected.
     head: Option<Vec<u8>>,
     received_bytes: usize,
@@ -77,6 +87,13 @@ impl Backend {
             free: Vec::new(),
             received_bytes: 0,
             buffer: vec![0; SINK_READ_BYTES],
+            served: match behaviour {
+                Behaviour::Serve { body_bytes } => answer_with(body_bytes),
+                Behaviour::Echo
+                | Behaviour::UpgradeThenEcho
+                | Behaviour::Sink
+                | Behaviour::Stall { .. } => Vec::new(),
+            },
         })
     }
 
@@ -111,6 +128,10 @@ impl Backend {
                     stream.set_nodelay(true).context("TCP_NODELAY")?;
                     EpollFlags::EPOLLIN | EpollFlags::EPOLLET
                 }
+                Behaviour::Serve { .. } => {
+                    stream.set_nodelay(true).context("TCP_NODELAY")?;
+                    EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET
+                }
                 Behaviour::Sink | Behaviour::Stall { .. } => EpollFlags::EPOLLIN,
             };
             let index = self.free.pop().unwrap_or_else(|| {
@@ -118,9 +139,14 @@ impl Backend {
                 self.connections.len() - 1
             });
             reactor.watch(&stream, Token::Backend(index), interest)?;
-            let head = (self.behaviour == Behaviour::UpgradeThenEcho).then(Vec::new);
+            let reads_heads = matches!(
+                self.behaviour,
+                Behaviour::UpgradeThenEcho | Behaviour::Serve { .. }
+            );
+            let head = reads_heads.then(Vec::new);
             self.connections[index] = Some(Connection {
                 stream,
+                sent_bytes: None,
                 head,
                 received_bytes: 0,
             });
@@ -135,6 +161,7 @@ impl Backend {
         };
         let received = match self.behaviour {
             Behaviour::Echo | Behaviour::UpgradeThenEcho => connection.echo(&mut self.buffer)?,
+            Behaviour::Serve { .. } => connection.serve(&mut self.buffer, &self.served)?,
             Behaviour::Sink => connection.discard(&mut self.buffer)?,
             Behaviour::Stall { after_bytes } => {
                 let received = connection.discard(&mut self.buffer)?;
@@ -153,6 +180,18 @@ impl Backend {
         }
         Ok(())
     }
+}
+
+/// Writes an answer as an application would give it.
+fn answer_with(body_bytes: usize) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: {body_bytes}\r\n\
+         Cache-Control: public, max-age=3600\r\nETag: \"0123456789abcdef\"\r\n\
+         Date: Fri, 20 Nov 2026 12:00:00 GMT\r\n\r\n"
+    );
+    let mut bytes = head.into_bytes();
+    bytes.resize(bytes.len() + body_bytes, b'b');
+    bytes
 }
 
 /// What one readiness event brought.
@@ -198,6 +237,43 @@ impl Connection {
             ensure!(found, "the proxy did not forward {name:?}");
         }
         self.answer(SWITCHING)
+    }
+
+    /// Takes requests, one at a time, and answers each with `served`, as far as there is room.
+    fn serve(&mut self, buffer: &mut [u8], served: &[u8]) -> Result<Received> {
+        let mut received = 0;
+        loop {
+            if let Some(sent) = self.sent_bytes {
+                let Some(count) =
+                    unless_blocked(self.stream.write(&served[sent..])).context("backend write")?
+                else {
+                    return Ok(Received::Bytes(received));
+                };
+                self.sent_bytes = Some(sent + count).filter(|sent| *sent < served.len());
+                continue;
+            }
+            let count = match unless_blocked(self.stream.read(&mut buffer[..HEAD_BYTES_MAX])) {
+                Ok(None) => return Ok(Received::Bytes(received)),
+                Ok(Some(0)) => return Ok(Received::End),
+                Ok(Some(count)) => count,
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                    return Ok(Received::End);
+                }
+                Err(error) => return Err(error).context("backend read"),
+            };
+            received += count;
+            let head = self.head.get_or_insert_default();
+            head.extend_from_slice(&buffer[..count]);
+            if head.ends_with(b"\r\n\r\n") {
+                let lower = head.to_ascii_lowercase();
+                let told = b"\r\nx-forwarded-for: 127.0.0.1\r\n";
+                let is_told = lower.windows(told.len()).any(|window| window == told);
+                ensure!(is_told, "the proxy did not say who asks");
+                head.clear();
+                self.sent_bytes = Some(0);
+            }
+            ensure!(head.len() < HEAD_BYTES_MAX, "a request head without an end");
+        }
     }
 
     fn answer(&mut self, bytes: &[u8]) -> Result<()> {

@@ -11,6 +11,7 @@ mod pings;
 pub(crate) mod process;
 mod reactor;
 mod report;
+mod requests;
 mod splice_loop;
 mod subject;
 mod work;
@@ -39,8 +40,8 @@ pub(crate) struct Options {
     /// Rounds; figures are medians over them.
     #[arg(long)]
     rounds: Option<usize>,
-    /// Only works whose name starts with this (trips, trips-64B, bulk, short, upgrade, quiet, flood, idle,
-    /// stalled); may be given more than once.
+    /// Only works whose name starts with this (trips, trips-64B, bulk, short, upgrade, requests, quiet,
+    /// flood, idle, stalled); may be given more than once.
     #[arg(long)]
     only: Vec<String>,
     /// Leave out a proxy (longsplice, haproxy, haproxy-splice, nginx,
@@ -83,6 +84,7 @@ const FULL: Amounts = Amounts {
     trips: 60_000,
     bulk_bytes: 1_000_000_000,
     connections: 6_000,
+    requests: 30_000,
     paced_trips: 4_000,
     idle_tunnels: 4_000,
 };
@@ -90,6 +92,7 @@ const QUICK: Amounts = Amounts {
     trips: 20_000,
     bulk_bytes: 400_000_000,
     connections: 2_000,
+    requests: 10_000,
     paced_trips: 2_000,
     idle_tunnels: 2_000,
 };
@@ -175,7 +178,12 @@ fn measure_rounds(
         Work::Idle | Work::Stalled => rounds.min(MEMORY_ROUNDS),
         // Cheap, and the least steady.
         Work::Bulk => rounds * 2,
-        Work::Trips { .. } | Work::Short | Work::Upgrade | Work::Quiet | Work::Flood => rounds,
+        Work::Trips { .. }
+        | Work::Short
+        | Work::Upgrade
+        | Work::Requests { .. }
+        | Work::Quiet
+        | Work::Flood => rounds,
     };
     for round in 0..rounds {
         for &subject in &subjects {

@@ -57,6 +57,7 @@ const fn targets(work: Work) -> &'static [Target] {
         ],
         Work::Short => &[(CpuUs, Haproxy, 1.00), (CpuUs, Nginx, 1.05)],
         Work::Upgrade => &[(CpuUs, Haproxy, 0.90), (CpuUs, Nginx, 1.05)],
+        Work::Requests { .. } => &[(CpuUs, Haproxy, 1.00)],
         Work::Quiet | Work::Flood => &[(P99Us, Haproxy, 1.00), (P99Us, Nginx, 1.00)],
         Work::Idle | Work::Stalled => &[],
     }
@@ -71,6 +72,7 @@ const fn limit(work: Work) -> Option<(Metric, f64)> {
         | Work::Bulk
         | Work::Short
         | Work::Upgrade
+        | Work::Requests { .. }
         | Work::Quiet
         | Work::Flood => None,
     }

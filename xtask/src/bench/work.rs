@@ -11,6 +11,7 @@ use super::exchanges::Exchanges;
 use super::pings::Pings;
 use super::process;
 use super::reactor::Reactor;
+use super::requests::Requests;
 use super::subject::{Mode, Programs, Proxy, Subject};
 use super::writers::Writers;
 
@@ -24,6 +25,9 @@ const BULK_TUNNELS: usize = 16;
 /// percent.
 const PACED_TUNNELS: usize = 100;
 const PACE: Duration = Duration::from_micros(200);
+
+/// Connections that requests come on.
+const REQUEST_CONNECTIONS: usize = 64;
 
 /// Tunnels whose reader stalls.
 const STALLED_TUNNELS: usize = 16;
@@ -50,6 +54,11 @@ pub(super) enum Work {
     Short,
     /// Connect, upgrade to WebSocket, one round trip, close; 32 at a time.
     Upgrade,
+    /// HTTP requests on [`REQUEST_CONNECTIONS`] kept connections, one outstanding on each.
+    Requests {
+        /// Bytes of each answer's body.
+        body_bytes: usize,
+    },
     /// Messages at a gentle pace, and nothing else.
     Quiet,
     /// The same while short connections come as fast as they can.
@@ -103,6 +112,8 @@ pub(super) struct Amounts {
     pub(super) bulk_bytes: usize,
     /// Short connections or upgrades per measurement.
     pub(super) connections: usize,
+    /// HTTP requests per measurement.
+    pub(super) requests: usize,
     /// Round trips at a pace per measurement.
     pub(super) paced_trips: usize,
     /// Idle tunnels; two descriptors each, in the proxy and in the generator.
@@ -127,7 +138,7 @@ pub(super) type Figure = (Metric, f64);
 
 impl Work {
     /// All works, in the order in which they are run.
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Trips {
             message_bytes: 64,
             tunnels: 64,
@@ -147,6 +158,10 @@ impl Work {
         Self::Bulk,
         Self::Short,
         Self::Upgrade,
+        Self::Requests { body_bytes: 1024 },
+        Self::Requests {
+            body_bytes: 100 * 1024,
+        },
         Self::Quiet,
         Self::Flood,
         Self::Idle,
@@ -163,6 +178,7 @@ impl Work {
             Self::Bulk => "bulk".to_owned(),
             Self::Short => "short".to_owned(),
             Self::Upgrade => "upgrade".to_owned(),
+            Self::Requests { body_bytes } => format!("requests-{}K", body_bytes / 1024),
             Self::Quiet => "quiet".to_owned(),
             Self::Flood => "flood".to_owned(),
             Self::Idle => "idle".to_owned(),
@@ -192,6 +208,11 @@ impl Work {
                 "{} WebSocket upgrades, one 64 B round trip each, 32 in flight",
                 amounts.connections
             ),
+            Self::Requests { body_bytes } => format!(
+                "{} requests on {REQUEST_CONNECTIONS} kept connections, answers of {} KiB",
+                amounts.requests,
+                body_bytes / 1024
+            ),
             Self::Quiet => {
                 format!("messages of 64 B on {PACED_TUNNELS} tunnels, one every {PACE:?}")
             }
@@ -216,8 +237,9 @@ impl Work {
                 NginxSmallBuffers,
                 SpliceLoop,
             ],
-            Self::Upgrade => &[Longsplice, Haproxy, Nginx],
-            Self::Quiet | Self::Flood => &[Longsplice, Haproxy, Nginx],
+            Self::Upgrade | Self::Requests { .. } | Self::Quiet | Self::Flood => {
+                &[Longsplice, Haproxy, Nginx]
+            }
             Self::Trips { .. } | Self::Short | Self::Idle | Self::Stalled => {
                 &[Longsplice, Haproxy, HaproxySplice, Nginx]
             }
@@ -241,6 +263,7 @@ impl Work {
                 },
             ),
             Self::Upgrade => (Mode::Http, Behaviour::UpgradeThenEcho),
+            Self::Requests { body_bytes } => (Mode::Http, Behaviour::Serve { body_bytes }),
         };
         let reactor = Reactor::new()?;
         let mut backend = Backend::start(&reactor, behaviour)?;
@@ -260,6 +283,7 @@ impl Work {
             Self::Bulk => stage.bulk(setup.amounts.bulk_bytes),
             Self::Short => stage.connections(false, setup.amounts.connections),
             Self::Upgrade => stage.connections(true, setup.amounts.connections),
+            Self::Requests { body_bytes } => stage.requests(body_bytes, setup.amounts.requests),
             Self::Quiet => stage.paced(false, setup.amounts.paced_trips),
             Self::Flood => stage.paced(true, setup.amounts.paced_trips),
             Self::Idle => stage.idle(setup.amounts.idle_tunnels),
@@ -317,6 +341,19 @@ impl Stage<'_> {
         exchanges.run(reactor, backend, total / 10)?;
         let meter = Meter::start(proxy.pid())?;
         let latencies_ns = exchanges.run(reactor, backend, total)?;
+        Ok(meter.stop()?.per_unit(total, &latencies_ns))
+    }
+
+    fn requests(self, body_bytes: usize, total: usize) -> Result<Vec<Figure>> {
+        let Self {
+            reactor,
+            backend,
+            proxy,
+        } = self;
+        let mut requests = Requests::open(reactor, proxy.address, REQUEST_CONNECTIONS, body_bytes)?;
+        requests.run(reactor, backend, total / 10)?;
+        let meter = Meter::start(proxy.pid())?;
+        let latencies_ns = requests.run(reactor, backend, total)?;
         Ok(meter.stop()?.per_unit(total, &latencies_ns))
     }
 

@@ -558,8 +558,50 @@ fn responses_pass_byte_for_byte() {
             panic!("{head}")
         };
         let mut out = Vec::new();
-        response_head(&value, reader, hop, &mut out);
+        let reader = Reader {
+            version: reader,
+            connection: hop,
+            strict_transport: None,
+        };
+        response_head(&value, reader, &mut out);
         let expected = format!("{head}{added}\n\n").replace('\n', "\r\n");
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}
+
+#[test]
+fn strict_transport_security_is_said_once() {
+    let ours = "Strict-Transport-Security: max-age=60\n";
+    let theirs = "strict-transport-security: max-age=0\n";
+    let (plain, own) = (
+        "Content-Length: 0\n",
+        format!("{theirs}Content-Length: 0\n"),
+    );
+    let rows = [
+        ("HTTP/1.1 200 OK\n", plain, ours),
+        ("HTTP/1.0 404 No\n", plain, ours),
+        ("HTTP/1.1 304 Not Modified\n", plain, ours),
+        ("HTTP/1.1 200 OK\n", &own, ""),
+        ("HTTP/1.1 103 Early Hints\n", "", ""),
+        ("HTTP/1.1 101 Switching Protocols\n", "", ""),
+    ];
+    for (status_line, lines, added) in rows {
+        for nominating in ["", "Connection: strict-transport-security\n"] {
+            let head = format!("{status_line}{nominating}{lines}\n").replace('\n', "\r\n");
+            let Ok(Progress::Complete { value, .. }) =
+                parse_response(head.as_bytes(), "GET", &LIMITS)
+            else {
+                panic!("{head}")
+            };
+            let mut out = Vec::new();
+            let reader = Reader {
+                version: Version::Http11,
+                connection: Hop::Upgrade,
+                strict_transport: Some("max-age=60"),
+            };
+            response_head(&value, reader, &mut out);
+            let expected = format!("{status_line}{lines}{added}\n").replace('\n', "\r\n");
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
     }
 }
