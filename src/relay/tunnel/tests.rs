@@ -150,3 +150,134 @@ fn a_failed_send_names_the_target_after_its_own_bytes_were_read() {
     };
     assert_eq!(tunnel.on(&mut pump, Ended), Action::Close(close));
 }
+
+const BULKY: Outcome = Outcome::Records {
+    payload: 16_384,
+    len: 16_384,
+    full: true,
+};
+const SMALL: Outcome = Outcome::Records {
+    payload: 100,
+    len: 100,
+    full: false,
+};
+
+fn protected(offload: Offload) -> Tunnel {
+    Tunnel::open_protected(0, 0, 0, [offload; 2])
+}
+
+fn moving(outcome: Outcome, len: u32) -> [(Action, Outcome); 2] {
+    [(Receive, outcome), (Send { from: 0, len }, Moved(len))]
+}
+
+#[test]
+fn sixteen_bulky_receives_leave_a_flow_to_the_kernel() {
+    let mut tunnel = protected(Offload::WhenBulky);
+    let mut rows = [moving(BULKY, 16_384); 16].concat();
+    check(&mut tunnel, &rows, Yield);
+    rows = vec![(Action::Offload, WouldBlock)];
+    rows.extend(moving(BULKY, 16_384));
+    rows.push((Action::Offload, Done));
+    rows.push((SpliceIn, WouldBlock));
+    check(&mut tunnel, &rows, Wait);
+    assert_eq!(tunnel.guard(Flow::ToServer), Guard::Kernel);
+    assert_eq!(tunnel.guard(Flow::ToClient), Guard::Records);
+    let path = tunnel.path(Flow::ToServer);
+    assert!(path.records && path.kernel);
+}
+
+#[test]
+fn small_messages_stay_with_us() {
+    let mut tunnel = protected(Offload::WhenBulky);
+    for _ in 0..100 {
+        // One bulky among four that are not is not worth it.
+        for outcome in [BULKY, SMALL, SMALL, SMALL, SMALL] {
+            tunnel.on_ready(End::Client, Readiness::READABLE);
+            let len = if outcome == BULKY { 16_384 } else { 100 };
+            let mut rows = moving(outcome, len).to_vec();
+            if outcome == BULKY {
+                rows.push((Receive, WouldBlock));
+            }
+            check(&mut tunnel, &rows, Wait);
+        }
+    }
+    assert_eq!(tunnel.guard(Flow::ToServer), Guard::Records);
+}
+
+#[test]
+fn a_kernel_that_refuses_is_not_asked_again() {
+    let mut tunnel = protected(Offload::AtOnce);
+    let rows = [(Action::Offload, Unsupported), (Receive, WouldBlock)];
+    check(&mut tunnel, &rows, Wait);
+    tunnel.on_ready(End::Client, Readiness::READABLE);
+    check(&mut tunnel, &[moving(SMALL, 100)].concat(), Wait);
+    assert_eq!(tunnel.guard(Flow::ToServer), Guard::Records);
+}
+
+#[test]
+fn the_kernel_is_read_until_it_has_nothing() {
+    let mut tunnel = protected(Offload::AtOnce);
+    let rows = [
+        (Action::Offload, Done),
+        (Receive, Moved(9)),
+        (Send { from: 0, len: 9 }, Moved(9)),
+        (Receive, Outcome::Control),
+        (Action::TakeControl, Done),
+        (Receive, Outcome::Empty),
+        (Receive, Outcome::Control),
+        (Action::TakeControl, Ended),
+        (ShutdownWrite, Done),
+    ];
+    check(&mut tunnel, &rows, Wait);
+    assert_eq!(tunnel.bytes_in(), 9);
+}
+
+#[test]
+fn new_keys_go_out_before_more_data() {
+    let mut tunnel = protected(Offload::AtOnce);
+    tunnel.on_ready(End::Server, Readiness::READABLE);
+    let (mut pump, action) = tunnel.begin(Flow::ToClient);
+    assert_eq!(action, Action::Offload);
+    assert_eq!(tunnel.on(&mut pump, Done), Receive);
+    assert_eq!(tunnel.on(&mut pump, Moved(9)), Send { from: 0, len: 9 });
+    assert_eq!(tunnel.on(&mut pump, WouldBlock), Hold { from: 0, len: 9 });
+    assert_eq!(tunnel.on(&mut pump, Done), Wait);
+    tunnel.ask_for_new_keys();
+    tunnel.on_ready(End::Client, Readiness::WRITABLE);
+    let (mut pump, action) = tunnel.begin(Flow::ToClient);
+    assert_eq!(action, Action::Rekey);
+    assert_eq!(tunnel.on(&mut pump, WouldBlock), Wait);
+    tunnel.on_ready(End::Client, Readiness::WRITABLE);
+    let (mut pump, action) = tunnel.begin(Flow::ToClient);
+    assert_eq!(action, Action::Rekey);
+    assert_eq!(tunnel.on(&mut pump, Done), SendHeld { len: 9 });
+    let cause = Cause::TlsKeyUpdateUnsupported;
+    tunnel.ask_for_new_keys();
+    let (mut pump, action) = tunnel.begin(Flow::ToClient);
+    assert_eq!(action, Action::Rekey);
+    let close = Close { cause, reset: None };
+    assert_eq!(
+        tunnel.on(&mut pump, Outcome::Refused(cause)),
+        Action::Close(close)
+    );
+}
+
+#[test]
+fn the_kernels_number_is_looked_at_before_its_keys_are_used_up() {
+    let mut tunnel = protected(Offload::AtOnce);
+    let mut looks = 0;
+    for _ in 0..40_000_u32 {
+        tunnel.on_ready(End::Server, Readiness::READABLE);
+        let (mut pump, mut action) = tunnel.begin(Flow::ToClient);
+        while action != Wait {
+            looks += u32::from(action == Action::Rekey);
+            action = match action {
+                Receive => tunnel.on(&mut pump, Moved(100)),
+                Send { len, .. } => tunnel.on(&mut pump, Moved(len)),
+                _ => tunnel.on(&mut pump, Done),
+            };
+        }
+    }
+    // One small send counts as nine records, and a look is due at 32 768.
+    assert_eq!(looks, 40_000 * 8 / 32_768);
+}

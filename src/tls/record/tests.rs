@@ -197,3 +197,64 @@ fn idle_keys_are_small() {
     assert!(size_of::<Keys>() <= 64);
     assert!(size_of::<Sealer>() <= 72);
 }
+
+/// What linux/tls.h makes of keys: salt, IV, key, number of the next record.
+fn in_kernel(keys: &kernel::KernelKeys) -> (Vec<u8>, Vec<u8>, Vec<u8>, [u8; 8]) {
+    match keys.as_ref() {
+        ktls::CryptoInfo::AesGcm128(info) => (
+            info.salt.to_vec(),
+            info.iv.to_vec(),
+            info.key.to_vec(),
+            info.rec_seq,
+        ),
+        ktls::CryptoInfo::AesGcm256(info) => (
+            info.salt.to_vec(),
+            info.iv.to_vec(),
+            info.key.to_vec(),
+            info.rec_seq,
+        ),
+        ktls::CryptoInfo::Chacha20Poly1305(info) => {
+            (vec![], info.iv.to_vec(), info.key.to_vec(), info.rec_seq)
+        }
+        ktls::CryptoInfo::AesCcm128(_)
+        | ktls::CryptoInfo::Sm4Gcm(_)
+        | ktls::CryptoInfo::Sm4Ccm(_) => panic!("a cipher that is not ours"),
+    }
+}
+
+#[test]
+fn the_kernel_goes_on_where_we_stop() {
+    for suite in SUITES {
+        let (version, cipher) = suite;
+        let gcm = cipher != Cipher::Chacha20Poly1305;
+        let keys = keys(suite, 0x0102);
+        let (salt, iv, key, number) = in_kernel(&keys.for_receiving());
+        assert_eq!([salt, iv].concat(), [9; 12], "{suite:?}");
+        assert_eq!(key, vec![7; cipher.algorithm().key_len()]);
+        assert_eq!(number, [0, 0, 0, 0, 0, 0, 1, 2]);
+        let (salt, iv, _, number) = in_kernel(&keys.for_sending());
+        let mut expected = [9; 12];
+        if version == Version::Tls12 && gcm {
+            expected[SALT_LEN] = 0x89;
+        }
+        assert_eq!([salt, iv].concat(), expected, "{suite:?}");
+        assert_eq!(number, [0, 0, 0, 0, 0, 0, 1, 2]);
+    }
+}
+
+proptest! {
+    /// The kernel counts up from what it is given; our own are the IV with a number over it.
+    #[test]
+    fn no_explicit_nonce_of_the_kernel_is_one_of_ours(
+        iv in any::<[u8; NONCE_LEN]>(),
+        ours in 0..AES_GCM_RECORDS_MAX,
+        theirs in 0..AES_GCM_RECORDS_MAX,
+    ) {
+        let mut keys = keys(SUITES[0], ours);
+        keys.iv = iv;
+        let (_, first, _, _) = in_kernel(&keys.for_sending());
+        let first = u64::from_be_bytes(first.try_into().unwrap());
+        let nonce = keys.nonce();
+        prop_assert_ne!(&first.wrapping_add(theirs).to_be_bytes()[..], &nonce[SALT_LEN..]);
+    }
+}
