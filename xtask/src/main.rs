@@ -1,8 +1,8 @@
 //! The tasks of the project, run as `cargo xtask TASK`.
 //!
 //! `test` is what a change has to pass, `setup` fetches what the gates need, `tidy` checks the house
-//! rules alone, `lab` runs tests in guest kernels, `fuzz` runs the fuzz targets, `bench` measures
-//! beside the peers.
+//! rules alone, `lab` runs tests in guest kernels and `cost` counts instructions there, `fuzz` runs
+//! the fuzz targets, `bench` measures beside the peers.
 
 mod bench;
 mod fuzz;
@@ -42,6 +42,8 @@ enum Task {
     Tidy,
     /// Run tests in guest kernels, for what this machine's own kernel may not have
     Lab(lab::Options),
+    /// Count the instructions of TLS work in a guest kernel, for each value of `tls.offload`
+    Cost(lab::cost::Options),
     /// Run fuzz targets (all, one after the other, unless one is named)
     Fuzz {
         /// Name of a target in tests/fuzz
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Task::Test { quick, no_setup } => test::run(&top, quick, !no_setup),
         Task::Tidy => tidy::run(&top),
         Task::Lab(options) => lab::run(&top, &options),
+        Task::Cost(options) => lab::cost::run(&top, &options),
         Task::Fuzz { target, seconds } => fuzz::run(&top, target.as_deref(), seconds),
         Task::Bench(options) => bench::run(&top, &options),
     };

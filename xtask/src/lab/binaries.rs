@@ -1,4 +1,4 @@
-//! The binaries that guests run, built by cargo in the profile `lab`.
+//! The binaries that guests run, built by cargo.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,30 +14,41 @@ pub(super) const IT: &str = "it";
 /// The unit tests of the library.
 pub(super) const UNIT: &str = "unit";
 
-/// Builds them; returns them by name.
+/// The load of `cargo xtask cost`.
+pub(super) const COST: &str = "cost";
+
+/// Builds what tests need, in the profile `lab`; returns the binaries by name.
 ///
 /// # Errors
 /// A build that fails.
-pub(super) fn build(top: &Path) -> Result<BTreeMap<&'static str, PathBuf>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+pub(super) fn build_tests(top: &Path) -> Result<BTreeMap<&'static str, PathBuf>> {
     let args = [
         "test",
         "--no-run",
-        "--quiet",
-        "--package",
-        "longsplice",
         "--lib",
         "--test",
         "it",
+        "--profile",
+        "lab",
     ];
+    build(top, &args, &[LONGSPLICE, IT, UNIT])
+}
+
+/// Builds what is measured, as it is released, and the load.
+///
+/// # Errors
+/// A build that fails.
+pub(super) fn build_cost(top: &Path) -> Result<BTreeMap<&'static str, PathBuf>> {
+    let args = ["build", "--release", "--bin", LONGSPLICE, "--bench", COST];
+    build(top, &args, &[LONGSPLICE, COST])
+}
+
+fn build(top: &Path, args: &[&str], wanted: &[&str]) -> Result<BTreeMap<&'static str, PathBuf>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(args)
-        .args([
-            "--profile",
-            "lab",
-            "--message-format",
-            "json-render-diagnostics",
-        ])
+        .args(["--quiet", "--package", "longsplice"])
+        .args(["--message-format", "json-render-diagnostics"])
         .current_dir(top)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -49,7 +60,7 @@ pub(super) fn build(top: &Path) -> Result<BTreeMap<&'static str, PathBuf>> {
         output.status
     );
     let built = built(&String::from_utf8_lossy(&output.stdout));
-    for name in [LONGSPLICE, IT, UNIT] {
+    for name in wanted {
         ensure!(built.contains_key(name), "cargo built no {name}");
     }
     Ok(built)
@@ -76,6 +87,7 @@ fn artifact(message: &Value) -> Option<(&'static str, PathBuf)> {
         ("bin", "longsplice") => LONGSPLICE,
         ("test", "it") => IT,
         ("lib", "longsplice") => UNIT,
+        ("bench", "cost") => COST,
         _ => return None,
     };
     Some((role, PathBuf::from(file)))

@@ -30,12 +30,23 @@ pub(super) enum Processor {
     /// Two cores on one thread. With a thread for each, QEMU 7.2 may miss a change that one core
     /// makes to the code that another runs, which kills kernels of 7.2.
     Fast,
+    /// One core that takes a nanosecond of its own time for each instruction, so that CPU time is a
+    /// count of instructions.
+    Counted,
 }
 
 impl Processor {
     const fn options(self) -> &'static [&'static str] {
         match self {
             Self::Fast => &["-accel", "tcg,thread=single", "-smp", "2"],
+            Self::Counted => &[
+                "-accel",
+                "tcg,thread=single",
+                "-smp",
+                "1",
+                "-icount",
+                "shift=0,sleep=off",
+            ],
         }
     }
 }

@@ -5,6 +5,7 @@
 //! connection left in the kernel's count. A guest that cannot be had is skipped by name.
 
 mod binaries;
+pub(crate) mod cost;
 mod cpio;
 mod files;
 mod guest;
@@ -20,7 +21,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::parts::Cache;
 use crate::process::succeeds;
@@ -80,7 +81,7 @@ const TOOLS: &[&str] = &["curl", "openssl"];
 /// What a guest does without: a programming language with its libraries is larger than the rest.
 const LEFT_OUT: &[&str] = &["node is not installed", "python is not installed"];
 /// How long a guest may take: many times what it takes on a machine with nothing else to do.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(420);
 /// Lines of a console that are shown when a guest failed.
 const TAIL_LINES: usize = 40;
 
@@ -137,7 +138,7 @@ fn test(top: &Path, options: &Options) -> Result<bool> {
     if able.is_empty() {
         return Ok(all_well);
     }
-    let binaries = binaries::build(top)?;
+    let binaries = binaries::build_tests(top)?;
     let suites = suites(&options.filter);
     let logs = top.join("target/xtask");
     make_folder(&logs)?;
@@ -154,15 +155,12 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Guest>> {
     if names.is_empty() {
         return Ok(GUESTS.iter().collect());
     }
-    let known = |name: &String| GUESTS.iter().find(|guest| guest.name == name);
-    let mut guests = Vec::new();
-    for name in names {
-        match known(name) {
-            Some(guest) => guests.push(guest),
-            None => bail!("no guest kernel {name}: 6.1, 6.12, 7.2"),
-        }
-    }
-    Ok(guests)
+    names.iter().map(|name| known(name)).collect()
+}
+
+fn known(name: &str) -> Result<&'static Guest> {
+    let guest = GUESTS.iter().find(|guest| guest.name == name);
+    guest.with_context(|| format!("no guest kernel {name}: 6.1, 6.12, 7.2"))
 }
 
 /// Returns what a guest needs from outside.

@@ -1,0 +1,88 @@
+//! `cargo xtask cost`: instructions of the proxy per unit of TLS work, for each `tls.offload`.
+//!
+//! One guest boots with a processor that counts instructions as nanoseconds; `benches/cost.rs` puts
+//! the load on a released longsplice in it. Figures of one boot are compared with each other and
+//! with nothing else: some of the peers' work on loopback is charged to the proxy.
+
+mod figures;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::binaries::{self, COST, LONGSPLICE};
+use super::files::make_folder;
+use super::guest::{self, Processor};
+use super::image::Image;
+use super::packages::Packages;
+use super::{known, modules, parts};
+use crate::parts::Cache;
+use figures::Figures;
+
+/// Options of `cargo xtask cost`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Kernel (6.1, 6.12, 7.2)
+    #[arg(default_value = "6.1")]
+    guest: String,
+    /// Where the raw rows go, as CSV
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Only a kernel that is in the cache; nothing is downloaded
+    #[arg(long)]
+    offline: bool,
+}
+
+/// What the guest does.
+const JOB: &str =
+    "export LONGSPLICE_COST_BINARY=/lab/longsplice\n/lab/cost\nsay \"cost ended $?\"\n";
+/// How long the guest may take.
+const LIMIT: Duration = Duration::from_secs(1800);
+
+/// Measures and prints a table; returns whether the guest came to its end and figures are steady.
+///
+/// # Errors
+/// A build that fails, a kernel or QEMU that cannot be had, files that cannot be written.
+pub(crate) fn run(top: &Path, options: &Options) -> io::Result<bool> {
+    count(top, options).map_err(|error| io::Error::other(format!("{error:#}")))
+}
+
+fn count(top: &Path, options: &Options) -> Result<bool> {
+    let guest = known(&options.guest)?;
+    let packages = Packages::new(Cache::of_user().lab(), options.offline);
+    let (kernel, busybox) = parts(guest, &packages)?;
+    let binaries = binaries::build_cost(top)?;
+    let mut image = Image::new(&busybox)?;
+    image.job(JOB);
+    image.modules(modules::to_load(&kernel.modules, &busybox)?);
+    for name in [LONGSPLICE, COST] {
+        let binary = binaries.get(name).with_context(|| format!("no {name}"))?;
+        image.program(binary, &format!("lab/{name}"))?;
+    }
+    let logs = top.join("target/xtask");
+    make_folder(&logs)?;
+    let log = logs.join(format!("cost-{}", guest.name));
+    let ended = guest::boot(&kernel, &image.to_bytes(), Processor::Counted, LIMIT, &log)?;
+    let figures = Figures::of(&ended.said);
+    let took = ended.took.as_secs();
+    println!(
+        "Linux {}, {took} s, instructions of the proxy per unit\n",
+        kernel.version
+    );
+    println!("{}", figures.table());
+    let findings = figures.findings();
+    for finding in &findings {
+        println!("cost: {finding}");
+    }
+    if !figures.is_complete() {
+        println!("{}\ncost: see {}.console.log", ended.said, log.display());
+    }
+    if let Some(file) = &options.output {
+        let text = format!("# Linux {}\n{}", kernel.version, figures.csv());
+        fs::write(file, text).with_context(|| file.display().to_string())?;
+    }
+    Ok(findings.is_empty())
+}
