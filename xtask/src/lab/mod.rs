@@ -75,7 +75,7 @@ const GUESTS: &[Guest] = &[
     },
 ];
 /// Test binaries and the names of what they run.
-const SUITES: &[(&str, &str)] = &[(UNIT, "sys::probe"), (IT, "tls::")];
+const SUITES: &[(&str, &str)] = &[(UNIT, "sys::probe"), (IT, "ktls::")];
 /// Real clients that are brought into guests.
 const TOOLS: &[&str] = &["curl", "openssl"];
 /// What a guest does without: a programming language with its libraries is larger than the rest.
