@@ -188,7 +188,7 @@ pub enum Offloaded {
     Kernel,
     /// `offload = "never"`.
     Never,
-    /// This kernel does no TLS of this version and cipher in this direction.
+    /// This kernel does no TLS of this version and cipher in this direction, or is slow at it.
     NotOffered,
     /// The direction was not bulky.
     NotBulky,

@@ -309,7 +309,9 @@ fn judge_ktls(ktls: &Result<KtlsOffer, Refusal>) -> Item {
             });
             let tx = offer.is_some_and(|offer| offer.tx.is_ok());
             let rx = offer.is_some_and(|offer| offer.rx.is_ok());
-            (suite.name.to_owned(), json!({"tx": tx, "rx": rx}))
+            let accelerated = offer.is_some_and(|offer| offer.accelerated);
+            let found = json!({"tx": tx, "rx": rx, "accelerated": accelerated});
+            (suite.name.to_owned(), found)
         })
         .collect();
     let rekey = ktls.as_ref().is_ok_and(|offer| offer.rekey);
@@ -347,6 +349,15 @@ fn judge_suites(offer: &KtlsOffer) -> Vec<Item> {
     let judge = |offer: &probe::SuiteOffer| {
         let name = offer.suite.name;
         match (&offer.tx, &offer.rx) {
+            (Ok(()), Ok(())) if !offer.accelerated => {
+                Item::ok(name, "tx rx, but slower than user space: in plain C").noted(
+                    if name.ends_with("gcm") {
+                        "modprobe aesni-intel where the processor has AES-NI"
+                    } else {
+                        "modprobe chacha20-x86_64 poly1305-x86_64, or what your processor has"
+                    },
+                )
+            }
             (Ok(()), Ok(())) => Item::ok(name, "tx rx"),
             (tx, rx) => {
                 let word = |direction: &str, result: &Result<(), Refusal>| match result {
@@ -482,6 +493,7 @@ mod tests {
             suite,
             tx: Ok(()),
             rx: Ok(()),
+            accelerated: true,
         };
         let limit = Some(LimitPair {
             soft: Some(1_048_576),
@@ -636,7 +648,7 @@ mod tests {
             advice ["io_uring: sysctl -w kernel.io_uring_disabled=0","splice: allow splice and pipe2 in the container's seccomp profile","ktls: modprobe tls (and add it to /etc/modules-load.d), or use a kernel with CONFIG_TLS","nofile: LimitNOFILE=131328 in the service, or a smaller server.max_connections","pipe_pages: sysctl -w fs.pipe-user-pages-soft=16384 (bulk beyond it is copied, not spliced)","ports: sysctl -w net.ipv4.ip_local_port_range='1024 65535', or more server addresses","listen_queue: sysctl -w net.core.somaxconn=4096 (bursts of new connections are dropped beyond it)"]
             io_uring {"ok":false,"why":"io_uring_setup: EPERM (Operation not permitted); tunnels are moved by epoll instead; kernel.io_uring_disabled = 2"}
             kernel "6.1.0"
-            ktls {"ciphers":{"tls12-aes128gcm":{"rx":false,"tx":false},"tls12-aes256gcm":{"rx":false,"tx":false},"tls12-chacha20poly1305":{"rx":false,"tx":false},"tls13-aes128gcm":{"rx":false,"tx":false},"tls13-aes256gcm":{"rx":false,"tx":false},"tls13-chacha20poly1305":{"rx":false,"tx":false}},"ok":false,"rekey":false,"why":"setsockopt(TCP_ULP): ENOENT (No such file or directory); records are made in user space"}
+            ktls {"ciphers":{"tls12-aes128gcm":{"accelerated":false,"rx":false,"tx":false},"tls12-aes256gcm":{"accelerated":false,"rx":false,"tx":false},"tls12-chacha20poly1305":{"accelerated":false,"rx":false,"tx":false},"tls13-aes128gcm":{"accelerated":false,"rx":false,"tx":false},"tls13-aes256gcm":{"accelerated":false,"rx":false,"tx":false},"tls13-chacha20poly1305":{"accelerated":false,"rx":false,"tx":false}},"ok":false,"rekey":false,"why":"setsockopt(TCP_ULP): ENOENT (No such file or directory); records are made in user space"}
             limits {"listen_queue":{"length":128,"ok":false,"why":"net.core.somaxconn = 128"},"memlock":{"hard":null,"ok":true,"soft":65536,"why":""},"nofile":{"hard":4096,"ok":false,"soft":1024,"wanted":131328,"why":"1024 open descriptors, raised to 4096 at start; max_connections = 65536 takes 131328"},"pipe_pages":{"hard":0,"ok":false,"size_max":1048576,"soft":1024,"why":"1024 pages per user (hard limit none), 1048576 bytes per pipe"},"ports":{"first":32768,"last":60999,"ok":false,"reserved":"40000-40100","time_wait_reuse":2,"why":"28232 local ports (32768 to 60999, reserved 40000-40100): as many connections to one server address"},"syn_queue":{"ok":true,"why":""}}
             splice {"ok":false,"why":"splice: EPERM (Operation not permitted); bulk is copied instead"}
         "#]].assert_eq(&lines);

@@ -22,8 +22,8 @@ use super::tunnel::{BUFFER_BYTES, Close, End, Flow, Tunnel};
 use super::warm::Warm;
 use super::{Shared, Start, end_unseen};
 use crate::journal::{Cause, Entry, Path, Side};
-use crate::sys::poll::Notice;
-use crate::sys::{clock, stream, thread};
+use crate::sys::poll::{Notice, Readiness};
+use crate::sys::{clock, ktls, stream, thread};
 
 /// Length of a tick of the wheel.
 const TICK_MS: u64 = 16;
@@ -257,9 +257,35 @@ impl<'a> Engine<'a> {
         if !slot.is_running() {
             return;
         }
-        match slot.tunnel.on_ready(token.end(), notice.ready) {
+        let ready = self.reconsider(index, token.end(), notice.ready);
+        let Some(slot) = self.table.slot_mut(index) else {
+            return;
+        };
+        match slot.tunnel.on_ready(token.end(), ready) {
             Some(close) => self.leave(index, close),
             None => self.serve(index),
+        }
+    }
+
+    /// A client whose records the kernel opens is not broken because one of them is: that shows when
+    /// what came before it has been read.
+    fn reconsider(&mut self, index: u32, end: End, ready: Readiness) -> Readiness {
+        if end == End::Server || !ready.has(Readiness::BROKEN) {
+            return ready;
+        }
+        let Some((slot, cold)) = self.table.both_mut(index) else {
+            return ready;
+        };
+        if !slot.tunnel.is_opened_by_kernel(Flow::ToServer) {
+            return ready;
+        }
+        let (Some(client), Some(protection)) = (slot.fd(End::Client), cold.protection()) else {
+            return ready;
+        };
+        if protection.note_error(ktls::take_error(client)) {
+            Readiness::READABLE | Readiness::STICKY | Readiness::WRITABLE
+        } else {
+            ready
         }
     }
 
@@ -297,7 +323,7 @@ impl<'a> Engine<'a> {
             && protection.becomes_warm()
         {
             let due = self.now.wrapping_add(WARM_TICKS);
-            self.warm.add(index, due);
+            self.warm.add((index, slot.generation()), due);
         }
         if slot.stage == Stage::Open && slot.tunnel.is_half_closed() {
             slot.stage = Stage::HalfClosed;
@@ -431,12 +457,15 @@ impl<'a> Engine<'a> {
     fn cool(&mut self) {
         for _ in 0..self.warm.len() {
             let crowded = self.warm.is_crowded();
-            let Some(index) = self.warm.next(self.now) else {
+            let Some((index, generation)) = self.warm.next(self.now) else {
                 return;
             };
             let Some((slot, cold)) = self.table.both_mut(index) else {
                 continue;
             };
+            if slot.generation() != generation {
+                continue;
+            }
             let Some(protection) = cold.protection() else {
                 continue;
             };
@@ -444,7 +473,7 @@ impl<'a> Engine<'a> {
             if crowded || is_past(due, self.now) {
                 protection.rest();
             } else {
-                self.warm.add(index, due);
+                self.warm.add((index, generation), due);
             }
         }
     }

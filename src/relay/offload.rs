@@ -30,6 +30,8 @@ pub struct KernelTls {
 struct Directions {
     tx: bool,
     rx: bool,
+    /// Whether it is faster than user space, too.
+    accelerated: bool,
 }
 
 impl fmt::Display for KernelTls {
@@ -47,7 +49,12 @@ impl fmt::Display for KernelTls {
                 *suite == SuiteCode { version, cipher }
             });
             let name = name.map_or("another suite", |suite| suite.name);
-            write!(f, "{name} {words}, ")?;
+            let pace = if directions.accelerated {
+                ""
+            } else {
+                " (slow)"
+            };
+            write!(f, "{name} {words}{pace}, ")?;
         }
         f.write_str(if self.rekeys { "rekey" } else { "no rekey" })
     }
@@ -62,6 +69,7 @@ impl KernelTls {
             let directions = Directions {
                 tx: found.tx.is_ok(),
                 rx: found.rx.is_ok(),
+                accelerated: found.accelerated,
             };
             (SuiteCode { version, cipher }, directions)
         });
@@ -74,18 +82,18 @@ impl KernelTls {
     /// Returns when the records of a direction are left to it.
     #[must_use]
     pub fn plan(&self, wish: OffloadWish, suite: SuiteCode, direction: Direction) -> Offload {
-        let offered = self.suites.iter().any(|(offered, directions)| {
-            *offered == suite
-                && match direction {
-                    Direction::Tx => directions.tx,
-                    Direction::Rx => directions.rx,
-                }
-        });
+        let found = self.suites.iter().find(|(found, _)| *found == suite);
+        let Some((_, offer)) = found else {
+            return Offload::Never;
+        };
+        let offered = match direction {
+            Direction::Tx => offer.tx,
+            Direction::Rx => offer.rx,
+        };
         match wish {
-            OffloadWish::Never => Offload::Never,
-            OffloadWish::Adaptive | OffloadWish::Always if !offered => Offload::Never,
-            OffloadWish::Adaptive => Offload::WhenBulky,
-            OffloadWish::Always => Offload::AtOnce,
+            OffloadWish::Adaptive if offered && offer.accelerated => Offload::WhenBulky,
+            OffloadWish::Always if offered => Offload::AtOnce,
+            OffloadWish::Adaptive | OffloadWish::Always | OffloadWish::Never => Offload::Never,
         }
     }
 }
@@ -107,6 +115,7 @@ mod tests {
                 suite: Suite::ALL[3],
                 tx: Ok(()),
                 rx: refused,
+                accelerated: true,
             }],
             rekey: false,
         };
@@ -128,6 +137,12 @@ mod tests {
         for (wish, suite, direction, expected) in rows {
             assert_eq!(kernel.plan(wish, suite, direction), expected, "{wish:?}");
         }
+        let mut slow = offer;
+        slow.suites[0].accelerated = false;
+        let slow = KernelTls::of(&slow);
+        let plan = |wish| slow.plan(wish, offered, Direction::Tx);
+        assert_eq!(plan(OffloadWish::Adaptive), Offload::Never);
+        assert_eq!(plan(OffloadWish::Always), Offload::AtOnce);
         let none = KernelTls::default();
         assert_eq!(
             none.plan(OffloadWish::Always, offered, Direction::Tx),

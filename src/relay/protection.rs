@@ -24,6 +24,9 @@ const _: () = assert!(
     "records fit"
 );
 
+/// How often our last word is tried.
+const FAREWELL_TRIES: usize = 3;
+
 /// How the client's records came to their end.
 #[derive(Debug, Clone, Copy)]
 enum Over {
@@ -48,10 +51,12 @@ pub struct Protection {
     rekeys: bool,
     /// Whether ciphers may be made.
     warm: bool,
-    /// Bytes the tunnel had received when the kernel last had none, or a record that is no data.
+    /// Bytes the tunnel had received when the kernel last met something else than data.
     bytes_in_seen: u64,
-    /// Number of the kernel's next record at that time; none = not looked at since data came.
-    next_record_seen: Option<u64>,
+    /// Number of the record the kernel opens next, as last looked at.
+    next_to_open: u64,
+    /// The client waits for keys that the kernel did not take: nothing can be sealed any more.
+    mute: bool,
 }
 
 impl Protection {
@@ -69,7 +74,8 @@ impl Protection {
             rekeys: false,
             warm: false,
             bytes_in_seen: 0,
-            next_record_seen: None,
+            next_to_open: 0,
+            mute: false,
         }
     }
 
@@ -108,7 +114,10 @@ impl Protection {
 
     /// Takes note that it holds what it can make again; true = it did not before.
     pub(super) fn becomes_warm(&mut self) -> bool {
-        !std::mem::replace(&mut self.warm, true)
+        !self.warm && {
+            self.warm = self.session.has_ciphers();
+            self.warm
+        }
     }
 
     /// Tells whether the client waits for a KeyUpdate that only the kernel can seal.
@@ -234,6 +243,7 @@ impl Protection {
             return Ok(Outcome::WouldBlock);
         }
         let keys = self.session.receiving_keys().ok_or(Errno::EALREADY)?;
+        self.next_to_open = keys.next_record();
         // One side may have ended: ENOTCONN, and the flow stays here.
         ktls::attach(client)?;
         ktls::set_keys(client, Direction::Rx, keys.for_receiving().as_ref())?;
@@ -255,8 +265,8 @@ impl Protection {
         Ok(Outcome::Done)
     }
 
-    /// Makes sense of what a receive or a splice from the kernel's TLS gave; `bytes_in` is what the
-    /// tunnel has received so far.
+    /// Makes sense of what a receive or a splice from the kernel's TLS gave that is no data; `bytes_in`
+    /// is what the tunnel has received so far.
     pub(super) fn judge(
         &mut self,
         client: BorrowedFd<'_>,
@@ -267,36 +277,45 @@ impl Protection {
             return outcome_of(over);
         }
         match received {
-            Ok(0) if ktls::has_ended(client) => Outcome::Truncated,
-            Ok(0) => {
-                self.note_data_until(bytes_in);
-                match self.session.note_empty(1) {
-                    Ok(()) => Outcome::Empty,
-                    Err(fault) => self.fail(fault),
-                }
-            }
+            Ok(0) => self.on_zero(client, bytes_in),
             Ok(len) => u32::try_from(len).map_or(Outcome::Failed, Outcome::Moved),
-            Err(Errno::EAGAIN) => self.on_nothing(client, bytes_in),
+            Err(Errno::EAGAIN) => Outcome::WouldBlock,
             Err(Errno::EIO | Errno::EINVAL) => Outcome::Control,
             Err(errno) => self.fail_by(errno),
         }
     }
 
-    /// A wake that brought nothing may have been for records without data: receiving, the kernel passes
-    /// over them, and only its number tells.
-    fn on_nothing(&mut self, client: BorrowedFd<'_>, bytes_in: u64) -> Outcome {
-        if bytes_in != self.bytes_in_seen {
-            self.note_data_until(bytes_in);
-            return Outcome::WouldBlock;
-        }
+    /// Zero is the end, or records without data: the kernel's number tells. (A look with MSG_PEEK would
+    /// have it open all of those that wait, and keep them.)
+    fn on_zero(&mut self, client: BorrowedFd<'_>, bytes_in: u64) -> Outcome {
         let Ok(next) = ktls::next_record(client, Direction::Rx) else {
-            return Outcome::WouldBlock;
+            return Outcome::Failed;
         };
-        let before = self.next_record_seen.replace(next).unwrap_or(next);
-        match self.session.note_empty(next.saturating_sub(before)) {
-            Ok(()) => Outcome::WouldBlock,
+        let data_came = self.note_data_until(bytes_in);
+        let opened = next.wrapping_sub(self.next_to_open);
+        self.next_to_open = next;
+        if opened == 0 {
+            return Outcome::Truncated;
+        }
+        // Where data came there is no telling how many were empty: this one.
+        let empty = if data_came { 1 } else { opened };
+        match self.session.note_empty(empty) {
+            Ok(()) => Outcome::Empty,
             Err(fault) => self.fail(fault),
         }
+    }
+
+    /// Takes note that the kernel met an error in what it received, before anybody read; true = it has
+    /// to do with records, and is acted on when what came before it has been read.
+    pub(super) fn note_error(&mut self, error: Option<Errno>) -> bool {
+        let fault = match error {
+            Some(Errno::EBADMSG) => RecordError::BadMac,
+            Some(Errno::EMSGSIZE) => RecordError::TooLong,
+            Some(Errno::EINVAL) => RecordError::NotTls,
+            Some(_) | None => return false,
+        };
+        self.over.get_or_insert(Over::Wrong(fault.into()));
+        true
     }
 
     /// Takes the record that is no data; `bytes_in` as for [`Protection::judge`].
@@ -325,7 +344,10 @@ impl Protection {
             Ok(Control::KeyUpdate(keys)) => {
                 let keys = keys.for_receiving();
                 match ktls::set_keys(client, Direction::Rx, keys.as_ref()) {
-                    Ok(()) => Outcome::Done,
+                    Ok(()) => {
+                        self.next_to_open = 0;
+                        Outcome::Done
+                    }
                     Err(_) => self.fail(Fault::NoKeyUpdate),
                 }
             }
@@ -333,14 +355,15 @@ impl Protection {
         }
     }
 
-    fn note_data_until(&mut self, bytes_in: u64) {
+    /// Takes note of the data that came since the last time; returns whether there was any.
+    fn note_data_until(&mut self, bytes_in: u64) -> bool {
         let since = bytes_in.saturating_sub(self.bytes_in_seen);
         self.bytes_in_seen = bytes_in;
-        self.next_record_seen = None;
         if since > 0 {
             let record = u64::try_from(PAYLOAD_LEN_MAX).unwrap_or(u64::MAX);
             self.session.note_data(since.div_ceil(record));
         }
+        since > 0
     }
 
     /// Changes the keys with which the kernel seals, if the client asked for it or they are nearly
@@ -373,7 +396,10 @@ impl Protection {
         };
         match ktls::set_keys(client, Direction::Tx, keys.as_ref()) {
             Ok(()) => Outcome::Done,
-            Err(_) => self.fail(Fault::NoKeyUpdate),
+            Err(_) => {
+                self.mute = true;
+                self.fail(Fault::NoKeyUpdate)
+            }
         }
     }
 
@@ -436,17 +462,32 @@ impl Protection {
             Some(Over::Wrong(fault)) => fault.alert(),
             Some(Over::Closed) | None => we_close.then_some(Alert::CloseNotify),
         };
-        let Some(alert) = alert else {
+        let Some(alert) = alert.filter(|_| !self.mute) else {
             return false;
         };
         if self.session.sending_keys().is_none() {
-            // An error of what was received would keep the alert from being sent.
-            ktls::take_error(client);
-            return send_alert(client, alert).is_ok();
+            return self.send_past_errors(client, || send_alert(client, alert));
         }
         let sealed = self.session.seal_alert(alert, buffer).unwrap_or(0);
         let farewell = buffer.get(..sealed).unwrap_or_default();
-        !cut && sealed > 0 && stream::transmit(client, farewell).is_ok()
+        !cut && sealed > 0
+            && self.send_past_errors(client, || stream::transmit(client, farewell).map(drop))
+    }
+
+    /// Sends although the kernel may have met an error in what it received, which it tells to whoever
+    /// calls next, and meets again when more comes.
+    fn send_past_errors(
+        &self,
+        client: BorrowedFd<'_>,
+        send: impl Fn() -> Result<(), Errno>,
+    ) -> bool {
+        let opened_by_kernel = self.session.receiving_keys().is_none();
+        (0..FAREWELL_TRIES).any(|_| {
+            if opened_by_kernel {
+                ktls::take_error(client);
+            }
+            send().is_ok()
+        })
     }
 }
 

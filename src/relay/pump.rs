@@ -130,7 +130,7 @@ fn perform(
             outcome
         }
         Action::SpliceIn => match pipe {
-            Some(pipe) if is_opened_by_kernel(slot, flow) => {
+            Some(pipe) if slot.tunnel.is_opened_by_kernel(flow) => {
                 judge(slot, cold, pipe.fill_from(source))
             }
             Some(pipe) => from_source(pipe.fill_from(source)),
@@ -153,7 +153,7 @@ fn receive(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -> Out
     let Some(source) = slot.fd(flow.source()) else {
         return Outcome::Failed;
     };
-    if is_opened_by_kernel(slot, flow) {
+    if slot.tunnel.is_opened_by_kernel(flow) {
         return judge(slot, cold, stream::receive(source, &mut gear.buffer));
     }
     match slot.tunnel.guard(flow) {
@@ -176,10 +176,6 @@ fn receive(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -> Out
         }
         Flow::ToClient => protection.receive_to_seal(source, &mut gear.plain, &mut gear.buffer),
     }
-}
-
-fn is_opened_by_kernel(slot: &Slot, flow: Flow) -> bool {
-    flow == Flow::ToServer && slot.tunnel.guard(flow) == Guard::Kernel
 }
 
 /// Makes sense of what the kernel's TLS gave.

@@ -172,6 +172,11 @@ impl Slot {
         }
     }
 
+    /// Tells tunnels apart that are in this slot one after the other.
+    pub(super) fn generation(&self) -> u32 {
+        self.generation
+    }
+
     pub(super) fn is_running(&self) -> bool {
         matches!(self.stage, Stage::Open | Stage::HalfClosed)
     }

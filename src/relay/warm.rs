@@ -11,42 +11,45 @@ const KEPT_MAX: usize = 4096;
 /// The tunnels of a thread that are warm, the one that was looked at longest ago first.
 #[derive(Debug, Default)]
 pub(super) struct Warm {
-    slots: VecDeque<(u32, u32)>,
+    tunnels: VecDeque<(Who, u32)>,
 }
+
+/// A slot and its generation.
+type Who = (u32, u32);
 
 impl Warm {
     /// Takes note of a tunnel that was not warm before; to be looked at again at tick `due`.
-    pub(super) fn add(&mut self, slot: u32, due: u32) {
-        self.slots.push_back((slot, due));
+    pub(super) fn add(&mut self, who: Who, due: u32) {
+        self.tunnels.push_back((who, due));
     }
 
     /// Takes the next tunnel that is to be looked at: it is due, or there are too many.
-    pub(super) fn next(&mut self, now: u32) -> Option<u32> {
-        let (slot, due) = *self.slots.front()?;
-        if self.slots.len() <= KEPT_MAX && !is_past(due, now) {
+    pub(super) fn next(&mut self, now: u32) -> Option<Who> {
+        let (who, due) = *self.tunnels.front()?;
+        if self.tunnels.len() <= KEPT_MAX && !is_past(due, now) {
             return None;
         }
-        self.slots.pop_front();
-        if self.slots.is_empty() {
+        self.tunnels.pop_front();
+        if self.tunnels.is_empty() {
             // The room of a rush goes with it.
-            self.slots = VecDeque::new();
+            self.tunnels = VecDeque::new();
         }
-        Some(slot)
+        Some(who)
     }
 
     /// Returns how many tunnels there are.
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.tunnels.len()
     }
 
     /// Tells whether there are more than may stay.
     pub(super) fn is_crowded(&self) -> bool {
-        self.slots.len() >= KEPT_MAX
+        self.tunnels.len() >= KEPT_MAX
     }
 
     /// Returns how many ticks may pass before the next look; none = for ever.
     pub(super) fn quiet_for(&self, now: u32) -> Option<u32> {
-        let (_, due) = self.slots.front()?;
+        let (_, due) = self.tunnels.front()?;
         Some(if is_past(*due, now) {
             0
         } else {
@@ -63,23 +66,23 @@ mod tests {
     fn each_is_looked_at_when_it_is_past() {
         let mut warm = Warm::default();
         assert_eq!((warm.next(5), warm.quiet_for(5)), (None, None));
-        warm.add(1, 10);
-        warm.add(2, 12);
+        warm.add((1, 7), 10);
+        warm.add((2, 8), 12);
         assert_eq!((warm.next(9), warm.quiet_for(9)), (None, Some(1)));
-        assert_eq!((warm.next(10), warm.next(10)), (Some(1), None));
-        assert_eq!((warm.next(12), warm.len()), (Some(2), 0));
+        assert_eq!((warm.next(10), warm.next(10)), (Some((1, 7)), None));
+        assert_eq!((warm.next(12), warm.len()), (Some((2, 8)), 0));
     }
 
     #[test]
     fn time_wraps_and_a_crowd_thins_out_at_once() {
         let mut warm = Warm::default();
-        warm.add(1, 3);
+        warm.add((1, 0), 3);
         assert_eq!(warm.next(u32::MAX - 1), None);
-        assert_eq!(warm.next(4), Some(1));
+        assert_eq!(warm.next(4), Some((1, 0)));
         for slot in 0..=4096 {
-            warm.add(slot, 1000);
+            warm.add((slot, 0), 1000);
         }
         assert!(warm.is_crowded());
-        assert_eq!((warm.next(0), warm.next(0)), (Some(0), None));
+        assert_eq!((warm.next(0), warm.next(0)), (Some((0, 0)), None));
     }
 }

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use ktls::CryptoInfo;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, TlsGetRecordType, getsockopt, recv, recvmsg, setsockopt, sockopt,
+    ControlMessageOwned, MsgFlags, TlsGetRecordType, getsockopt, recvmsg, setsockopt, sockopt,
 };
 
 use super::poll::Readiness;
@@ -152,13 +152,15 @@ pub fn send_control(fd: BorrowedFd<'_>, kind: u8, payload: &[u8]) -> Result<(), 
     let header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
     // SAFETY: the macro computes from its argument alone.
     let len = unsafe { libc::CMSG_LEN(1) };
-    // SAFETY: `header` is not null, because `space` holds more than a cmsghdr, and nothing else
-    // refers to `space` here.
-    let header = unsafe { &mut *header };
-    header.cmsg_level = libc::SOL_TLS;
-    header.cmsg_type = libc::TLS_SET_RECORD_TYPE;
-    header.cmsg_len = len as _;
-    // SAFETY: `header` is a live header with room for one byte of data behind it.
+    // SAFETY: cmsghdr is plain data for which zeroes are valid.
+    let mut filled: libc::cmsghdr = unsafe { std::mem::zeroed() };
+    filled.cmsg_level = libc::SOL_TLS;
+    filled.cmsg_type = libc::TLS_SET_RECORD_TYPE;
+    filled.cmsg_len = len as _;
+    // SAFETY: `header` is not null, because `space` holds more than a cmsghdr, it is aligned for one,
+    // and nothing else refers to `space` here.
+    unsafe { header.write(filled) };
+    // SAFETY: `header` was just written and has room for one byte of data behind it.
     let data = unsafe { libc::CMSG_DATA(header) };
     // SAFETY: `data` points at that one byte, inside of `space`.
     unsafe { data.write(kind) };
@@ -190,13 +192,13 @@ const _: () = assert!(align_of::<CmsgSpace>() >= align_of::<libc::cmsghdr>());
 /// EAGAIN when no record is whole; EPROTO when the next one is data after all; what recvmsg(2) says
 /// of a record that cannot be opened.
 pub fn receive_control(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<ControlRecord, Errno> {
-    let mut space = [0_u8; CMSG_SPACE_BYTES];
+    let mut space = CmsgSpace([0; CMSG_SPACE_BYTES]);
     loop {
         let mut pieces = [IoSliceMut::new(&mut *buffer)];
         let received = recvmsg::<()>(
             fd.as_raw_fd(),
             &mut pieces,
-            Some(&mut space[..]),
+            Some(&mut space.0[..]),
             MsgFlags::MSG_DONTWAIT,
         );
         let message = match received {
@@ -222,18 +224,10 @@ pub fn receive_control(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<ControlR
     }
 }
 
-/// Tells whether the peer's side has ended, after a receive or a splice that gave zero: a record
-/// without data gives zero too.
-#[must_use]
-pub fn has_ended(fd: BorrowedFd<'_>) -> bool {
-    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    recv(fd.as_raw_fd(), &mut [0], flags) == Ok(0)
-}
-
-/// Takes the error off a socket, which would keep the next call from sending.
-pub fn take_error(fd: BorrowedFd<'_>) {
-    // Whatever it was, it has been acted on; only its being gone matters.
-    let _ = getsockopt(&fd, sockopt::SocketError);
+/// Takes the error off a socket, which would keep the next call from sending, and returns it.
+pub fn take_error(fd: BorrowedFd<'_>) -> Option<Errno> {
+    let error = getsockopt(&fd, sockopt::SocketError).ok()?;
+    (error != 0).then(|| Errno::from_raw(error))
 }
 
 /// Tells whether the socket has room for a record and more: whatever the kernel has sealed and not

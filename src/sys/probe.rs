@@ -180,6 +180,9 @@ pub struct SuiteOffer {
     pub tx: Result<(), Refusal>,
     /// Whether it decrypts what is received.
     pub rx: Result<(), Refusal>,
+    /// Whether it does so with instructions made for it (AES-NI, SIMD); without them the kernel is
+    /// several times slower than user space.
+    pub accelerated: bool,
 }
 
 /// What the kernel's TLS does.
@@ -204,13 +207,43 @@ pub fn ktls() -> Result<KtlsOffer, Refusal> {
             suite,
             tx: transmit(suite).map(drop),
             rx: receive(suite),
+            accelerated: false,
         });
+    }
+    // Only now the kernel lists what it has built for these.
+    let listed = fs::read_to_string("/proc/crypto").unwrap_or_default();
+    for offer in &mut suites {
+        offer.accelerated = is_accelerated(offer.suite.cipher, &listed);
     }
     let rekey = suites
         .iter()
         .filter(|offer| offer.suite.version == libc::TLS_1_3_VERSION && offer.tx.is_ok())
         .any(|offer| rekeyed(offer.suite).is_ok());
     Ok(KtlsOffer { suites, rekey })
+}
+
+/// Tells from /proc/crypto whether the kernel's best driver of a cipher is more than plain C.
+fn is_accelerated(cipher: Cipher, listed: &str) -> bool {
+    let (name, plain) = match cipher {
+        Cipher::Aes128Gcm | Cipher::Aes256Gcm => ("gcm(aes)", "aes-generic"),
+        Cipher::Chacha20Poly1305 => ("rfc7539(chacha20,poly1305)", "chacha20-generic"),
+    };
+    let mut best: Option<(u32, bool)> = None;
+    for block in listed.split("\n\n") {
+        let field = |key: &str| {
+            let line = block
+                .lines()
+                .find(|line| line.split(':').next().map(str::trim) == Some(key));
+            Some(line?.split_once(':')?.1.trim())
+        };
+        if field("name") != Some(name) {
+            continue;
+        }
+        let priority = field("priority").and_then(|text| text.parse().ok());
+        let driver = field("driver").unwrap_or_default();
+        best = best.max(Some((priority.unwrap_or(0), !driver.contains(plain))));
+    }
+    best.is_some_and(|(_, accelerated)| accelerated)
 }
 
 fn transmit(suite: Suite) -> Result<Loopback, Refusal> {
@@ -306,6 +339,23 @@ mod tests {
             Ok(offer) => assert_eq!(offer.suites.len(), Suite::ALL.len()),
             Err(refusal) => assert_eq!(refusal.call, "setsockopt(TCP_ULP)"),
         }
+    }
+
+    #[test]
+    fn the_best_driver_tells_whether_a_cipher_is_accelerated() {
+        let listed = "name         : gcm(aes)\ndriver       : generic-gcm-aesni\npriority     : 400\n\n\
+                      name         : gcm(aes)\ndriver       : gcm_base(ctr(aes-generic),ghash-generic)\n\
+                      priority     : 100\n\n\
+                      name         : rfc7539(chacha20,poly1305)\n\
+                      driver       : rfc7539(chacha20-generic,poly1305-generic)\npriority     : 100\n";
+        assert!(is_accelerated(Cipher::Aes128Gcm, listed));
+        assert!(!is_accelerated(Cipher::Chacha20Poly1305, listed));
+        let simd = listed.replace("chacha20-generic", "chacha20-simd");
+        assert!(is_accelerated(Cipher::Chacha20Poly1305, &simd));
+        assert!(
+            !is_accelerated(Cipher::Aes256Gcm, ""),
+            "what is not listed is not known to be fast"
+        );
     }
 
     #[test]

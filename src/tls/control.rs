@@ -206,6 +206,13 @@ impl Session {
         }
     }
 
+    /// Tells whether there is anything to drop.
+    #[must_use]
+    pub fn has_ciphers(&self) -> bool {
+        self.opener.as_ref().is_some_and(Opener::has_cipher)
+            || self.sealer.as_ref().is_some_and(Sealer::has_cipher)
+    }
+
     /// Returns the keys of what is received; none when the kernel has them.
     #[must_use]
     pub fn receiving_keys(&self) -> Option<&Keys> {

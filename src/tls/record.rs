@@ -343,6 +343,12 @@ impl Sealer {
         &self.0.keys
     }
 
+    /// Tells whether the cipher is made.
+    #[must_use]
+    pub fn has_cipher(&self) -> bool {
+        self.0.cipher.is_some()
+    }
+
     /// Drops the cipher, until the next record.
     pub fn rest(&mut self) {
         self.0.cipher = None;
@@ -438,6 +444,12 @@ impl Opener {
     #[must_use]
     pub fn keys(&self) -> &Keys {
         &self.0.keys
+    }
+
+    /// Tells whether the cipher is made.
+    #[must_use]
+    pub fn has_cipher(&self) -> bool {
+        self.0.cipher.is_some()
     }
 
     /// Drops the cipher, until the next record.

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::harness::eventually;
 use crate::harness::kernel::{
-    Forger, Hash, Site, Suite, Traffic, does_tls, exchange, rekeys, tls_stat,
+    Forger, Pieces, Site, Suite, Traffic, does_tls, exchange, rekeys, takes, tls_stat,
 };
 use crate::harness::origin::Origin;
 use crate::harness::parts::Part;
@@ -30,7 +30,7 @@ use crate::harness::websocket;
 const OFFLOADS: [&str; 3] = ["adaptive", "always", "never"];
 const MIB: usize = 1 << 20;
 /// Enough to make a direction bulky.
-const MUCH: usize = 2 * MIB;
+const MUCH: usize = 3 * MIB;
 
 /// Says that a test is about kernel TLS alone, unless there is one.
 fn needs_kernel_tls() -> bool {
@@ -57,7 +57,16 @@ fn join(suite: Suite, offload: &str) -> Joined {
     join_with(suite, offload, "")
 }
 
+/// Joins and makes both directions bulky where that matters.
 fn join_with(suite: Suite, offload: &str, timeouts: &str) -> Joined {
+    let mut joined = join_quietly(suite, offload, timeouts);
+    if offload == "adaptive" {
+        joined.move_much();
+    }
+    joined
+}
+
+fn join_quietly(suite: Suite, offload: &str, timeouts: &str) -> Joined {
     let site = Site::here();
     let origin = Origin::bind();
     let proxy = Plan::tcp(origin.addr())
@@ -70,15 +79,11 @@ fn join_with(suite: Suite, offload: &str, timeouts: &str) -> Joined {
     server.expect("hello");
     server.send("welcome");
     client.expect("welcome");
-    let mut joined = Joined {
+    Joined {
         proxy,
         client,
         server,
-    };
-    if offload == "adaptive" {
-        joined.move_much();
     }
-    joined
 }
 
 impl Joined {
@@ -97,20 +102,21 @@ impl Joined {
         let traffic = Traffic {
             up: MUCH,
             down: MUCH,
+            pieces: Pieces::Large,
             key_update_every: None,
         };
         let hash = exchange(&mut self.client, 9, &traffic);
         echo.join().unwrap();
-        assert_eq!(hash, Hash::of_noise(9, MUCH));
+        assert_eq!(hash, traffic.hash(9));
     }
 }
 
 /// Demands that the directions went as `offload` and this kernel allow.
-fn expect_paths(line: &Value, offload: &str) {
+fn expect_paths(line: &Value, suite: Suite, offload: &str) {
     for key in ["path_in", "path_out"] {
         let path = line[key].as_str().unwrap();
         let words: HashSet<&str> = path.split('+').collect();
-        let kernel = does_tls() && offload != "never";
+        let kernel = takes(suite, offload);
         assert_eq!(words.contains("kernel-tls"), kernel, "{offload} {line}");
         // What came with the handshake was opened by us even with "always".
         let user = !kernel || offload == "adaptive";
@@ -141,11 +147,12 @@ fn much_goes_both_ways_at_once_with_every_suite() {
             let traffic = Traffic {
                 up,
                 down: up,
+                pieces: if usual { Pieces::Mixed } else { Pieces::Large },
                 key_update_every: None,
             };
             let seed = nth as u64 * 10;
             let hash = exchange(&mut client, seed, &traffic);
-            assert_eq!(hash, Hash::of_noise(seed, up), "{suite:?} {offload}");
+            assert_eq!(hash, traffic.hash(seed), "{suite:?} {offload}");
             client.notify();
             assert_eq!(client.read_to_end().unwrap(), b"");
             let line = proxy.wait_cause("close", "client-closed");
@@ -153,15 +160,15 @@ fn much_goes_both_ways_at_once_with_every_suite() {
                 (&line["bytes_in"], &line["bytes_out"]),
                 (&up.into(), &up.into())
             );
-            expect_paths(&line, offload);
+            expect_paths(&line, suite, offload);
         }
     }
     let after = (tls_stat("TlsTxSw"), tls_stat("TlsRxSw"));
     if does_tls() {
-        // One "adaptive" and one "always" each, whatever other tests do meanwhile.
+        // At least "always" of each, whatever other tests do meanwhile.
         let suites = Suite::all().len() as u64;
-        assert!(after.0 >= before.0 + 2 * suites, "{before:?} {after:?}");
-        assert!(after.1 >= before.1 + 2 * suites, "{before:?} {after:?}");
+        assert!(after.0 >= before.0 + suites, "{before:?} {after:?}");
+        assert!(after.1 >= before.1 + suites, "{before:?} {after:?}");
     }
 }
 
@@ -246,7 +253,7 @@ fn a_half_close_goes_both_ways() {
             joined.client.notify();
             joined.server.expect_ended();
             let line = joined.proxy.wait_cause("close", "server-closed");
-            expect_paths(&line, offload);
+            expect_paths(&line, suite, offload);
         }
     }
 }
@@ -386,6 +393,98 @@ fn empty_and_padded_records_pass_and_floods_do_not() {
 }
 
 #[test]
+fn empty_records_in_front_of_one_that_is_no_data_hide_nothing() {
+    for offload in OFFLOADS {
+        for count in [1, 2, 3, 10] {
+            let joined = join(Suite::tls13(), offload);
+            let (proxy, mut server) = (joined.proxy, joined.server);
+            let mut forger = Forger::of(joined.client);
+            let empties = |forger: &mut Forger| -> Vec<u8> {
+                (0..count).flat_map(|_| forger.seal(23, b"", 0)).collect()
+            };
+            // user_canceled announces nothing that has to happen (RFC 8446, 6.1).
+            let mut bytes = empties(&mut forger);
+            bytes.extend(forger.seal(21, &[1, 90], 0));
+            forger.send(&bytes);
+            let behind = forger.seal(23, b"behind", 0);
+            thread::sleep(Duration::from_millis(20));
+            forger.send(&behind);
+            server.expect("behind");
+            let mut bytes = empties(&mut forger);
+            bytes.extend(forger.seal(21, &[1, 0], 0));
+            forger.send(&bytes);
+            server.expect_ended();
+            server.finish();
+            proxy.wait_cause("close", "client-closed");
+        }
+    }
+}
+
+#[test]
+fn what_follows_close_notify_is_ignored() {
+    for offload in OFFLOADS {
+        let joined = join(Suite::tls13(), offload);
+        let (proxy, mut server) = (joined.proxy, joined.server);
+        let mut forger = Forger::of(joined.client);
+        let mut bytes = forger.seal(21, &[1, 0], 0);
+        forger.send(&bytes);
+        server.expect_ended();
+        bytes = vec![0x47; 100];
+        forger.send(&bytes);
+        thread::sleep(Duration::from_millis(50));
+        server.send("the answer, whole");
+        server.finish();
+        let mut heard = Vec::new();
+        forger.tcp.read_to_end(&mut heard).unwrap();
+        assert!(heard.len() > 17, "{} bytes of {offload}", heard.len());
+        proxy.wait_cause("close", "client-closed");
+    }
+}
+
+#[test]
+fn a_direction_that_is_bulky_alone_goes_to_the_kernel_alone() {
+    for upwards in [true, false] {
+        let mut joined = join_quietly(Suite::tls13(), "adaptive", "");
+        let traffic = Traffic {
+            up: if upwards { 2 * MUCH } else { 0 },
+            down: if upwards { 0 } else { 2 * MUCH },
+            pieces: Pieces::Large,
+            key_update_every: None,
+        };
+        let mut server = joined.server.twin();
+        let far = thread::spawn(move || {
+            if upwards {
+                server.read(2 * MUCH);
+            } else {
+                server.send(vec![7; 2 * MUCH]);
+            }
+        });
+        exchange(&mut joined.client, 11, &traffic);
+        far.join().unwrap();
+        // An alert goes out all the same, under the keys of whoever has them.
+        let bad = [&[23, 3, 3, 0, 48][..], &[0x5a; 48]].concat();
+        joined.client.tcp.write_all(&bad).unwrap();
+        let error = joined.client.read_to_end().unwrap_err();
+        assert!(
+            error.to_string().contains("BadRecordMac"),
+            "{error} {upwards}"
+        );
+        let line = joined.proxy.wait_cause("close", "tls-bad-record");
+        if takes(Suite::tls13(), "adaptive") {
+            let (bulky, other) = if upwards {
+                ("offload_in", "offload_out")
+            } else {
+                ("offload_out", "offload_in")
+            };
+            assert_eq!(
+                (&line[bulky], &line[other]),
+                (&"kernel".into(), &"not-bulky".into())
+            );
+        }
+    }
+}
+
+#[test]
 fn records_that_are_no_data_mean_what_they_should() {
     // Type, payload, and the cause it ends with; none = it passes.
     let rows: [(u8, &[u8], Option<&str>); 8] = [
@@ -487,7 +586,7 @@ fn a_resumed_session_is_left_to_the_kernel_too() {
             client.expect("x");
             client.notify();
             assert_eq!(client.read_to_end().unwrap(), b"");
-            expect_paths(&proxy.wait_cause("close", "client-closed"), "always");
+            expect_paths(&proxy.wait_cause("close", "client-closed"), suite, "always");
         }
     }
 }
@@ -557,12 +656,13 @@ fn key_updates_before_the_switch_pass_everywhere() {
         let traffic = Traffic {
             up: MUCH,
             down: MUCH,
+            pieces: Pieces::Large,
             key_update_every: None,
         };
-        assert_eq!(exchange(&mut client, 3, &traffic), Hash::of_noise(3, MUCH));
+        assert_eq!(exchange(&mut client, 3, &traffic), traffic.hash(3));
         client.notify();
         assert_eq!(client.read_to_end().unwrap(), b"");
-        expect_paths(&proxy.wait_cause("close", "client-closed"), offload);
+        expect_paths(&proxy.wait_cause("close", "client-closed"), suite, offload);
     }
 }
 
@@ -571,7 +671,7 @@ fn key_updates_in_the_kernel_pass_where_it_can_and_end_with_their_cause_where_no
     for offload in ["adaptive", "always"] {
         let mut joined = join(Suite::tls13(), offload);
         joined.client.tls.refresh_traffic_keys().unwrap();
-        if does_tls() && !rekeys() {
+        if takes(Suite::tls13(), offload) && !rekeys() {
             joined.client.tls.writer().write_all(b"x").unwrap();
             joined.client.tls.write_tls(&mut joined.client.tcp).unwrap();
             let error = joined.client.read_to_end().unwrap_err();
@@ -587,14 +687,19 @@ fn key_updates_in_the_kernel_pass_where_it_can_and_end_with_their_cause_where_no
         let traffic = Traffic {
             up: 2 * MUCH,
             down: 2 * MUCH,
+            pieces: Pieces::Mixed,
             key_update_every: Some(MUCH / 5),
         };
         let hash = exchange(&mut joined.client, 4, &traffic);
-        assert_eq!(hash, Hash::of_noise(4, 2 * MUCH));
+        assert_eq!(hash, traffic.hash(4));
         joined.client.notify();
         assert_eq!(joined.client.read_to_end().unwrap(), b"");
         echo.join().unwrap();
-        expect_paths(&joined.proxy.wait_cause("close", "client-closed"), offload);
+        expect_paths(
+            &joined.proxy.wait_cause("close", "client-closed"),
+            Suite::tls13(),
+            offload,
+        );
     }
 }
 
@@ -710,7 +815,7 @@ fn no_nonce_of_tls12_is_used_twice() {
             drop((tls, tcp));
             let line = proxy.wait_access("close", |_| true);
             let in_kernel = line["path_out"].as_str().unwrap().contains("kernel-tls");
-            assert_eq!(in_kernel, does_tls() && offload != "never", "{line}");
+            assert_eq!(in_kernel, takes(suite, offload), "{line}");
         }
     }
 }
@@ -751,6 +856,9 @@ fn the_kernel_has_nothing_left_when_tunnels_are_gone() {
     joined.server.expect_ended();
     joined.server.finish();
     joined.proxy.wait_cause("close", "client-closed");
-    joined.proxy.wait_descriptors(descriptors - 2);
+    // The pipes that were lent go with the last tunnel.
+    eventually("both connections are closed", || {
+        joined.proxy.descriptors() <= descriptors - 2
+    });
     joined.proxy.expect_sound();
 }

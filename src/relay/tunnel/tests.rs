@@ -151,9 +151,10 @@ fn a_failed_send_names_the_target_after_its_own_bytes_were_read() {
     assert_eq!(tunnel.on(&mut pump, Ended), Action::Close(close));
 }
 
+const BULKY_LEN: u32 = 40_000;
 const BULKY: Outcome = Outcome::Records {
-    payload: 16_384,
-    len: 16_384,
+    payload: BULKY_LEN,
+    len: BULKY_LEN,
     full: true,
 };
 const SMALL: Outcome = Outcome::Records {
@@ -173,10 +174,10 @@ fn moving(outcome: Outcome, len: u32) -> [(Action, Outcome); 2] {
 #[test]
 fn sixteen_bulky_receives_leave_a_flow_to_the_kernel() {
     let mut tunnel = protected(Offload::WhenBulky);
-    let mut rows = [moving(BULKY, 16_384); 16].concat();
+    let mut rows = [moving(BULKY, BULKY_LEN); 16].concat();
     check(&mut tunnel, &rows, Yield);
     rows = vec![(Action::Offload, WouldBlock)];
-    rows.extend(moving(BULKY, 16_384));
+    rows.extend(moving(BULKY, BULKY_LEN));
     rows.push((Action::Offload, Done));
     rows.push((SpliceIn, WouldBlock));
     check(&mut tunnel, &rows, Wait);
@@ -193,7 +194,7 @@ fn small_messages_stay_with_us() {
         // One bulky among four that are not is not worth it.
         for outcome in [BULKY, SMALL, SMALL, SMALL, SMALL] {
             tunnel.on_ready(End::Client, Readiness::READABLE);
-            let len = if outcome == BULKY { 16_384 } else { 100 };
+            let len = if outcome == BULKY { BULKY_LEN } else { 100 };
             let mut rows = moving(outcome, len).to_vec();
             if outcome == BULKY {
                 rows.push((Receive, WouldBlock));
@@ -219,17 +220,21 @@ fn the_kernel_is_read_until_it_has_nothing() {
     let mut tunnel = protected(Offload::AtOnce);
     let rows = [
         (Action::Offload, Done),
-        (Receive, Moved(9)),
-        (Send { from: 0, len: 9 }, Moved(9)),
-        (Receive, Outcome::Control),
+        (SpliceIn, Moved(9)),
+        (SpliceOut { len: 9 }, Moved(9)),
+        (SpliceIn, Outcome::Control),
         (Action::TakeControl, Done),
-        (Receive, Outcome::Empty),
-        (Receive, Outcome::Control),
+        (SpliceIn, Outcome::Empty),
+        // Without a pipe it is received, this once.
+        (SpliceIn, NoPipe),
+        (Receive, Moved(5)),
+        (Send { from: 0, len: 5 }, Moved(5)),
+        (SpliceIn, Outcome::Control),
         (Action::TakeControl, Ended),
         (ShutdownWrite, Done),
     ];
     check(&mut tunnel, &rows, Wait);
-    assert_eq!(tunnel.bytes_in(), 9);
+    assert_eq!(tunnel.bytes_in(), 14);
 }
 
 #[test]
@@ -271,11 +276,14 @@ fn the_kernels_number_is_looked_at_before_its_keys_are_used_up() {
         let (mut pump, mut action) = tunnel.begin(Flow::ToClient);
         while action != Wait {
             looks += u32::from(action == Action::Rekey);
-            action = match action {
-                Receive => tunnel.on(&mut pump, Moved(100)),
-                Send { len, .. } => tunnel.on(&mut pump, Moved(len)),
-                _ => tunnel.on(&mut pump, Done),
+            let outcome = if action == Receive {
+                Moved(100)
+            } else if let Send { len, .. } = action {
+                Moved(len)
+            } else {
+                Done
             };
+            action = tunnel.on(&mut pump, outcome);
         }
     }
     // One small send counts as nine records, and a look is due at 32 768.

@@ -42,6 +42,27 @@ pub(crate) fn rekeys() -> bool {
     report()["ktls"]["rekey"] == true
 }
 
+/// Tells whether a bulky tunnel of this suite is left to this kernel.
+pub(crate) fn takes(suite: Suite, offload: &str) -> bool {
+    let accelerated = || {
+        let version = if suite.version == &TLS13 {
+            "tls13"
+        } else {
+            "tls12"
+        };
+        let cipher = format!("{:?}", suite.cipher.suite());
+        let cipher = if cipher.contains("AES_128") {
+            "aes128gcm"
+        } else if cipher.contains("AES_256") {
+            "aes256gcm"
+        } else {
+            "chacha20poly1305"
+        };
+        report()["ktls"]["ciphers"][format!("{version}-{cipher}")]["accelerated"] == true
+    };
+    does_tls() && (offload == "always" || offload == "adaptive" && accelerated())
+}
+
 fn report() -> &'static Value {
     static REPORT: OnceLock<Value> = OnceLock::new();
     REPORT.get_or_init(|| serde_json::from_str(&run(&["doctor", "--json"]).stdout).unwrap())
@@ -172,8 +193,47 @@ pub(crate) struct Traffic {
     pub(crate) up: usize,
     /// Bytes to receive.
     pub(crate) down: usize,
+    /// Sizes of what is sent at once.
+    pub(crate) pieces: Pieces,
     /// Sent bytes between two KeyUpdates, if there are to be any.
     pub(crate) key_update_every: Option<usize>,
+}
+
+/// Sizes of pieces.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pieces {
+    /// From a byte to several records.
+    Mixed,
+    /// Several records.
+    Large,
+}
+
+impl Pieces {
+    fn next(self, sizes: &mut Random) -> usize {
+        match self {
+            Self::Mixed => {
+                let most = [1, 900, 20_000, 60_000][sizes.between(0, 3)];
+                sizes.between(1, most)
+            }
+            Self::Large => sizes.between(50_000, 60_000),
+        }
+    }
+}
+
+impl Traffic {
+    /// Returns the hash of what [`exchange`] sends with this seed.
+    pub(crate) fn hash(&self, seed: u64) -> u64 {
+        let mut noise = Random::new(seed);
+        let mut sizes = Random::new(seed + 1);
+        let mut hash = Hash::default();
+        let mut sent = 0;
+        while sent < self.up {
+            let piece = self.pieces.next(&mut sizes).min(self.up - sent);
+            hash.add(&noise.bytes(piece));
+            sent += piece;
+        }
+        hash.0
+    }
 }
 
 /// Sends and receives at the same time, in pieces of random size; returns what was received, hashed.
@@ -187,8 +247,7 @@ pub(crate) fn exchange(client: &mut Secure, seed: u64, traffic: &Traffic) -> u64
     let mut last_progress = Instant::now();
     while sent < traffic.up || received < traffic.down || client.tls.wants_write() {
         if sent < traffic.up && !client.tls.wants_write() {
-            let most = [1, 900, 20_000, 60_000][sizes.between(0, 3)];
-            let len = sizes.between(1, most).min(traffic.up - sent);
+            let len = traffic.pieces.next(&mut sizes).min(traffic.up - sent);
             client.tls.writer().write_all(&noise.bytes(len)).unwrap();
             sent += len;
             since_update += len;
@@ -247,7 +306,7 @@ fn wait(client: &Secure) {
 
 /// A hash of a stream, whatever pieces it comes in.
 #[derive(Debug)]
-pub(crate) struct Hash(pub(crate) u64);
+struct Hash(u64);
 
 impl Default for Hash {
     fn default() -> Self {
@@ -256,25 +315,10 @@ impl Default for Hash {
 }
 
 impl Hash {
-    pub(crate) fn add(&mut self, bytes: &[u8]) {
+    fn add(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
-    }
-
-    /// Returns the hash of what [`exchange`] sends.
-    pub(crate) fn of_noise(seed: u64, len: usize) -> u64 {
-        let mut noise = Random::new(seed);
-        let mut sizes = Random::new(seed + 1);
-        let mut hash = Self::default();
-        let mut sent = 0;
-        while sent < len {
-            let most = [1, 900, 20_000, 60_000][sizes.between(0, 3)];
-            let piece = sizes.between(1, most).min(len - sent);
-            hash.add(&noise.bytes(piece));
-            sent += piece;
-        }
-        hash.0
     }
 }
 
