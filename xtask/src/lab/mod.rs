@@ -27,7 +27,7 @@ use crate::parts::Cache;
 use crate::process::succeeds;
 use binaries::{IT, LONGSPLICE, UNIT};
 use files::make_folder;
-use guest::{Ended, Processor};
+use guest::Ended;
 use image::Image;
 use packages::{Kernel, Packages};
 use reading::Reading;
@@ -145,7 +145,7 @@ fn test(top: &Path, options: &Options) -> Result<bool> {
     for (guest, (kernel, busybox)) in able {
         let initramfs = initramfs(&kernel, &busybox, &binaries, &suites)?;
         let log = logs.join(format!("lab-{}", guest.name));
-        let ended = guest::boot(&kernel, &initramfs, Processor::Fast, LIMIT, &log)?;
+        let ended = guest::boot(&kernel, &initramfs, LIMIT, &log)?;
         all_well &= report(guest, &kernel, &ended, suites.len(), &log);
     }
     Ok(all_well)

@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 
 use super::binaries::{self, COST, LONGSPLICE};
 use super::files::make_folder;
-use super::guest::{self, Processor};
+use super::guest;
 use super::image::Image;
 use super::packages::Packages;
 use super::{known, modules, parts};
@@ -65,7 +65,7 @@ fn count(top: &Path, options: &Options) -> Result<bool> {
     let logs = top.join("target/xtask");
     make_folder(&logs)?;
     let log = logs.join(format!("cost-{}", guest.name));
-    let ended = guest::boot(&kernel, &image.to_bytes(), Processor::Counted, LIMIT, &log)?;
+    let ended = guest::boot(&kernel, &image.to_bytes(), LIMIT, &log)?;
     let figures = Figures::of(&ended.said);
     let took = ended.took.as_secs();
     println!(
