@@ -15,7 +15,7 @@ use rustls::ServerConfig;
 use tokio::sync::{Semaphore, watch};
 
 use crate::admin::{access_log, diagnostics};
-use crate::config::{Bind, Config, Listener, Mode, Server, Threads, Tls, TlsVersion};
+use crate::config::{AccessFormat, Bind, Config, Listener, Mode, Server, Threads, Tls, TlsVersion};
 use crate::journal::{Cause, Counts, Journal, journal};
 use crate::reception::driver::Driver;
 use crate::reception::listen::{ListenError, UnixPath, listen};
@@ -100,6 +100,10 @@ fn start(config: Config) -> Result<Running, StartError> {
     let log = access_log::spawn(entries, config.log.access)
         .map_err(|error| StartError::System("access log thread", error))?;
     diagnostics::queue_in(Some(journal.clone()));
+    let journal = match config.log.access {
+        AccessFormat::Off => journal.without_lines(),
+        AccessFormat::Json | AccessFormat::Httplog | AccessFormat::Combined => journal,
+    };
     let relays = plan.start_relays(&journal)?;
     let (phase, phase_seen) = watch::channel(Phase::Running);
     let shared = Arc::new(Shared {
