@@ -8,8 +8,7 @@
 //! can read it in another way, and an Upgrade that offers more than `websocket` offers only that.
 
 use std::borrow::Cow;
-use std::fmt::Display;
-use std::io::Write;
+use std::fmt::{self, Display, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::proto::addr::{PeerAddr, TrustedProxies};
@@ -382,7 +381,17 @@ fn write_chain(request: &Request<'_>, speaker: Speaker, out: &mut Vec<u8>) {
 /// Appends a line whose value is written by its `Display`, which must hold no control characters.
 fn write_shown(out: &mut Vec<u8>, name: &str, value: impl Display) {
     // Writing to a Vec cannot go wrong.
-    let _ = write!(out, "{name}: {value}\r\n");
+    let _ = write!(Text(out), "{name}: {value}\r\n");
+}
+
+/// Bytes that text is appended to.
+struct Text<'o>(&'o mut Vec<u8>);
+
+impl Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
 }
 
 /// Appends an element to a list, unless it is empty.
