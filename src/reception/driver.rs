@@ -182,6 +182,14 @@ impl Readiness {
         matches!(self.kind, Kind::Ring { .. })
     }
 
+    /// Forgets what epoll has told of the past, so that the next wait tells of what is.
+    pub fn forget(&self) {
+        match &self.kind {
+            Kind::Ring { .. } => {}
+            Kind::Epoll { registered } => drop(registered.take()),
+        }
+    }
+
     /// Ends every wait and gives the socket away.
     ///
     /// A wait in flight would keep the file open behind the back of its next owner, whose close

@@ -295,8 +295,11 @@ impl Socket {
             .is_ok()
         {
             let sent = async {
-                // The first of the two may have begun with another meaning of the word.
-                self.wait(Interest::Writable).await?;
+                if self.readiness.sees_the_past() {
+                    // One that is in flight may have begun with another meaning of the word.
+                    self.wait(Interest::Writable).await?;
+                }
+                self.readiness.forget();
                 self.wait(Interest::Writable).await
             };
             let deadline = Instant::now() + RESET_TIME;
