@@ -319,6 +319,8 @@ pub enum Entry {
 pub struct Journal {
     queue: Sender<Entry>,
     shared: Arc<Counts>,
+    /// Whether entries become access lines.
+    lines: bool,
 }
 
 /// How often each cause was seen since the start.
@@ -362,7 +364,12 @@ pub fn journal() -> (Journal, Entries) {
         queue: entries,
         shared: Arc::clone(&shared),
     };
-    (Journal { queue, shared }, entries)
+    let journal = Journal {
+        queue,
+        shared,
+        lines: true,
+    };
+    (journal, entries)
 }
 
 /// The receiving end, for the writer's thread.
@@ -399,6 +406,20 @@ impl Entries {
 }
 
 impl Journal {
+    /// Says that nobody writes access lines.
+    #[must_use]
+    pub fn without_lines(mut self) -> Self {
+        self.lines = false;
+        self
+    }
+
+    /// Tells whether entries become access lines; where they do not, those that are many are better
+    /// counted than made.
+    #[must_use]
+    pub fn has_lines(&self) -> bool {
+        self.lines
+    }
+
     /// Hands an entry to the writer and counts its cause; never waits.
     pub fn write(&self, entry: Entry) {
         match &entry {

@@ -14,7 +14,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{Semaphore, watch};
 
 use crate::admin::{access_log, diagnostics};
-use crate::config::{Bind, Config, Listener, Offload, Server, Threads};
+use crate::config::{AccessFormat, Bind, Config, Listener, Offload, Server, Threads};
 use crate::journal::{Cause, Counts, Journal, journal};
 use crate::reception::driver::Driver;
 use crate::reception::listen::{ListenError, UnixPath, listen};
@@ -112,6 +112,10 @@ fn start(config: Config) -> Result<Running, StartError> {
     let log = access_log::spawn(entries, config.log.access)
         .map_err(|error| StartError::System("access log thread", error))?;
     diagnostics::queue_in(Some(journal.clone()));
+    let journal = match config.log.access {
+        AccessFormat::Off => journal.without_lines(),
+        AccessFormat::Json | AccessFormat::Httplog | AccessFormat::Combined => journal,
+    };
     let kernel_tls = Arc::new(kernel_tls_for(&config.listeners));
     let relays = plan.start_relays(&kernel_tls, &journal)?;
     let (phase, phase_seen) = watch::channel(Phase::Running);

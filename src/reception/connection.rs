@@ -105,12 +105,15 @@ async fn serve_requests(client: Client<'_>, mut inbox: Vec<u8>) -> End {
 /// without a word and without a line, by either side, by `keep_alive` or by a stop.
 async fn await_request(client: Client<'_>, inbox: &mut Vec<u8>, kept: &mut Kept) -> bool {
     let patience = client.arrival.listener.timeouts.keep_alive;
+    let socket = &client.arrival.socket;
+    let receiving = async {
+        socket.await_bytes().await?;
+        socket.recv_onto(inbox, READ_LEN_BYTES).await
+    };
     let waiting = async {
         tokio::select! {
             biased;
-            received = client.arrival.socket.recv_onto(inbox, READ_LEN_BYTES) => {
-                matches!(received, Ok(1..))
-            }
+            received = receiving => matches!(received, Ok(1..)),
             () = client.local.drain() => false,
             () = kept.watch() => false,
         }

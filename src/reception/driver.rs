@@ -175,6 +175,21 @@ impl Readiness {
         }
     }
 
+    /// Tells whether a wait ends for what is there already, whenever it came: a ring looks when it
+    /// begins to wait, epoll tells of arrivals only.
+    #[must_use]
+    pub fn sees_the_past(&self) -> bool {
+        matches!(self.kind, Kind::Ring { .. })
+    }
+
+    /// Forgets what epoll has told of the past, so that the next wait tells of what is.
+    pub fn forget(&self) {
+        match &self.kind {
+            Kind::Ring { .. } => {}
+            Kind::Epoll { registered } => drop(registered.take()),
+        }
+    }
+
     /// Ends every wait and gives the socket away.
     ///
     /// A wait in flight would keep the file open behind the back of its next owner, whose close

@@ -370,8 +370,12 @@ impl<'a> Exchange<'a> {
     }
 
     fn write_request(&self, cause: Cause) {
+        let journal = &self.client.local.journal;
+        if !journal.has_lines() {
+            return journal.count(cause);
+        }
         let (bytes_in, bytes_out) = self.transfer.bytes();
-        self.client.local.journal.write(Entry::Request {
+        journal.write(Entry::Request {
             subject: self.subject.clone(),
             request: request_facts(self.request, self.transfer.status()),
             cause,

@@ -1,6 +1,6 @@
 //! A connection in reception: direct non-blocking calls, waiting only when they say "not now".
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -38,6 +38,8 @@ pub(super) struct Socket {
     readiness: Readiness,
     /// Present after a TLS handshake.
     tls: Option<Box<Tls>>,
+    /// The address of our end, once somebody asked.
+    local: OnceCell<PeerAddr>,
 }
 
 /// A TLS connection.
@@ -54,6 +56,7 @@ impl Socket {
         Self {
             readiness: Readiness::new(driver, fd),
             tls: None,
+            local: OnceCell::new(),
         }
     }
 
@@ -149,6 +152,38 @@ impl Socket {
         }
     }
 
+    /// Waits until something may have come, where that costs less than a try that finds nothing; for
+    /// callers who have reason to think that nothing is there yet.
+    ///
+    /// # Errors
+    /// See [`Readiness::wait`].
+    pub(super) async fn await_bytes(&self) -> io::Result<()> {
+        // What a TLS session holds already makes no socket readable.
+        if self.tls.is_none() && self.readiness.sees_the_past() {
+            self.wait(Interest::Readable).await?;
+        }
+        Ok(())
+    }
+
+    /// Receives what is there into the front of `buf`, at most `len` bytes, and returns how many; 0 =
+    /// the other end has ended. What `buf` held is lost. While it waits it holds no memory.
+    ///
+    /// # Errors
+    /// What recv(2) says, or what is wrong with a record.
+    pub(super) async fn recv_over(&self, buf: &mut Vec<u8>, len: usize) -> io::Result<usize> {
+        loop {
+            // Zeroes are written into fresh memory only, not before each receive.
+            if buf.len() != len {
+                *buf = vec![0; len];
+            }
+            if let Some(received) = self.recv_now(buf)? {
+                return Ok(received);
+            }
+            *buf = Vec::new();
+            self.wait(Interest::Readable).await?;
+        }
+    }
+
     /// Tells whether nothing has come, not even an end, since all was received.
     #[must_use]
     pub(super) fn is_quiet(&self) -> bool {
@@ -212,10 +247,12 @@ impl Socket {
     /// Returns the address of our end.
     #[must_use]
     pub(super) fn local(&self) -> PeerAddr {
-        let local = SockRef::from(&self.readiness).local_addr().ok();
-        local
-            .and_then(|addr| addr.as_socket())
-            .map_or(PeerAddr::Unix, PeerAddr::from)
+        *self.local.get_or_init(|| {
+            let local = SockRef::from(&self.readiness).local_addr().ok();
+            local
+                .and_then(|addr| addr.as_socket())
+                .map_or(PeerAddr::Unix, PeerAddr::from)
+        })
     }
 
     /// Returns the error the kernel holds for the socket, and clears it.
@@ -268,8 +305,11 @@ impl Socket {
             .is_ok()
         {
             let sent = async {
-                // The first of the two may have begun with another meaning of the word.
-                self.wait(Interest::Writable).await?;
+                if self.readiness.sees_the_past() {
+                    // One that is in flight may have begun with another meaning of the word.
+                    self.wait(Interest::Writable).await?;
+                }
+                self.readiness.forget();
                 self.wait(Interest::Writable).await
             };
             let deadline = Instant::now() + RESET_TIME;

@@ -24,7 +24,7 @@ use crate::proto::http::framing::{Body, Framing, FramingError};
 use crate::proto::http::head::{HeadLimits, Request, Response, Version, parse_response};
 
 /// Bytes that one direction holds at most.
-pub(super) const BUFFER_LEN_BYTES: usize = 16 * 1024;
+pub(super) const BUFFER_LEN_BYTES: usize = 32 * 1024;
 /// Bytes that a head for the client has room for at first.
 const HEAD_LEN_BYTES: usize = 1024;
 /// How often it is looked whether the client still waits for an answer that does not come.
@@ -278,7 +278,13 @@ impl<'a> Transfer<'a> {
         let method = self.request.method;
         let check = |inbox: &[u8]| Ok(parse_response(inbox, method, limits).map(drop)?);
         let read = {
-            let reading = read_head(server, inbox, limits.head, check);
+            let reading = async {
+                if inbox.is_empty() {
+                    // The server has only just been asked.
+                    server.await_bytes().await.map_err(HeadError::Failed)?;
+                }
+                read_head(server, inbox, limits.head, check).await
+            };
             tokio::pin!(reading);
             loop {
                 let deadline = self.active.get() + silence;
@@ -372,10 +378,12 @@ impl<'a> Transfer<'a> {
                     "the server closed in the middle of the body",
                 ));
             }
-            advance = body.advance(&buffer).map_err(bad_body)?;
+            // `received` is at most the length of the buffer.
+            let received = buffer.get(..received).unwrap_or_default();
+            advance = body.advance(received).map_err(bad_body)?;
             // What comes behind the end is nobody's answer.
-            server_stays &= advance.used == received;
-            let part = buffer.get(..advance.used).unwrap_or_default();
+            server_stays &= advance.used == received.len();
+            let part = received.get(..advance.used).unwrap_or_default();
             self.send_to_client(part, silence).await?;
             count(&self.bytes_out, advance.used);
         }
@@ -389,8 +397,7 @@ impl<'a> Transfer<'a> {
         buffer: &mut Vec<u8>,
         silence: Duration,
     ) -> Result<usize, Refusal> {
-        buffer.clear();
-        let receiving = server.recv_onto(buffer, BUFFER_LEN_BYTES);
+        let receiving = server.recv_over(buffer, BUFFER_LEN_BYTES);
         match until(Instant::now() + silence, receiving).await {
             Ok(received) => received.map_err(Refusal::server_gone),
             Err(_) => Err(Refusal::new(

@@ -158,10 +158,9 @@ impl<'a> Upload<'a> {
         while !self.state.borrow().body.is_done() {
             consume_budget().await;
             active.set(Instant::now());
-            buffer.clear();
             let deadline = Instant::now() + silence;
-            let receiving = self.client.recv_onto(&mut buffer, BUFFER_LEN_BYTES);
-            match until(deadline, receiving).await {
+            let receiving = self.client.recv_over(&mut buffer, BUFFER_LEN_BYTES);
+            let received = match until(deadline, receiving).await {
                 Ok(Ok(0)) => {
                     return Err(Refusal::new(
                         Cause::RequestIncomplete,
@@ -171,7 +170,8 @@ impl<'a> Upload<'a> {
                 Ok(received) => received.map_err(Refusal::client_gone)?,
                 Err(_) => return Err(Refusal::new(Cause::BodyTimeout, "the body stopped coming")),
             };
-            let part = self.take(&buffer)?;
+            // `received` is at most the length of the buffer.
+            let part = self.take(buffer.get(..received).unwrap_or_default())?;
             self.check_content(self.state.borrow().content)?;
             server.send_all(part).await.map_err(Refusal::server_gone)?;
         }

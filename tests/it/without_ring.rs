@@ -3,7 +3,7 @@
 //! The kernel is made to refuse by a seccomp filter that a few lines of Python put on before they
 //! become longsplice (seccomp(2)).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -11,6 +11,7 @@ use crate::harness::eventually;
 use crate::harness::http;
 use crate::harness::origin::Origin;
 use crate::harness::parts::{Part, file};
+use crate::harness::peer::End;
 use crate::harness::plan::Plan;
 use crate::harness::process::Proxy;
 use crate::harness::random::Random;
@@ -156,4 +157,28 @@ fn beyond_max_connections_clients_wait_and_are_served_later() {
         waiting.retain(|client| !client.has_received());
         waiting.is_empty()
     });
+}
+
+#[test]
+fn a_cut_answer_ends_at_once_and_behind_the_one_before_it() {
+    let first = "x".repeat(150_000);
+    let origin = Origin::bind();
+    let Some(proxy) = start(&Plan::http(origin.addr())) else {
+        return;
+    };
+    let mut client = proxy.connect();
+    client.send(http::get("x", "/1", "") + &http::get("x", "/2", ""));
+    let mut server = origin.accept();
+    server.read_head();
+    server.send(http::ok(&first));
+    server.read_head();
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort");
+    drop(server);
+    proxy.wait_cause("request", "response-incomplete");
+    assert_eq!(http::read_answer(&mut client).text(), first);
+    client.read_head();
+    let read_all = Instant::now();
+    assert_eq!(client.read_to_end(), (b"short".to_vec(), End::Reset));
+    let lasted = read_all.elapsed();
+    assert!(lasted < Duration::from_secs(5), "{lasted:?}");
 }

@@ -86,6 +86,7 @@ const GATES: &[Gate] = &[
         Work::Cargo(&["test", "--workspace", "--doc"], &[]),
     ),
     gate("integration", false, 20, Work::TestTarget("it")),
+    gate("load", false, 10, Work::TestTarget("load")),
     gate("simulation", true, 20, Work::TestTarget("sim")),
     gate("corpus", false, 10, Work::TestTarget("corpus")),
     gate("scenarios", false, 20, Work::TestTarget("scenarios")),

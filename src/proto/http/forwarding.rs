@@ -8,6 +8,7 @@
 //! can read it in another way, and an Upgrade that offers more than `websocket` offers only that.
 
 use std::borrow::Cow;
+use std::fmt::{self, Display, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::proto::addr::{PeerAddr, TrustedProxies};
@@ -352,24 +353,12 @@ fn dashed(name: &str) -> Cow<'_, str> {
 /// A speaker on a unix socket has no address: it adds nothing to a chain, and lines that would hold
 /// nothing else are left out. So is X-Forwarded-Host where the request names no host.
 fn write_ours(request: &Request<'_>, facts: &ForwardingFacts<'_>, out: &mut Vec<u8>) {
-    let speaker = facts.speaker;
-    let mut chain: Vec<u8> = Vec::new();
-    if speaker.trusted {
-        for element in elements_of(&request.lines, X_FORWARDED_FOR) {
-            join(&mut chain, element);
-        }
-    }
-    if let Some(ip) = speaker.peer.ip() {
-        join(&mut chain, ip.to_string().as_bytes());
-    }
-    if !chain.is_empty() {
-        write_field(out, "X-Forwarded-For", &chain);
-    }
+    write_chain(request, facts.speaker, out);
     if let Some(ip) = facts.client.ip() {
-        write_field(out, "X-Real-IP", ip.to_string().as_bytes());
+        write_shown(out, "X-Real-IP", ip);
     }
     write_field(out, "X-Forwarded-Proto", facts.scheme.as_str().as_bytes());
-    let forwarded_host = match speaker.trusted {
+    let forwarded_host = match facts.speaker.trusted {
         true => named(&request.lines, "x-forwarded-host")
             .map(|line| line.value)
             .find(|value| !value.is_empty()),
@@ -379,9 +368,44 @@ fn write_ours(request: &Request<'_>, facts: &ForwardingFacts<'_>, out: &mut Vec<
     if !host.is_empty() {
         write_field(out, "X-Forwarded-Host", host);
     }
-    write_field(out, "X-Forwarded-Port", facts.port.to_string().as_bytes());
+    write_shown(out, "X-Forwarded-Port", facts.port);
     if let Some(subject) = facts.client_subject.filter(|subject| !subject.is_empty()) {
         write_field(out, X_CLIENT_SUBJECT, subject.as_bytes());
+    }
+}
+
+/// Appends X-Forwarded-For: what a trusted speaker passed on, then the speaker.
+fn write_chain(request: &Request<'_>, speaker: Speaker, out: &mut Vec<u8>) {
+    let mut chain: Vec<u8> = Vec::new();
+    if speaker.trusted {
+        for element in elements_of(&request.lines, X_FORWARDED_FOR) {
+            join(&mut chain, element);
+        }
+    }
+    match speaker.peer.ip() {
+        Some(ip) if chain.is_empty() => write_shown(out, "X-Forwarded-For", ip),
+        Some(ip) => {
+            join(&mut chain, ip.to_string().as_bytes());
+            write_field(out, "X-Forwarded-For", &chain);
+        }
+        None if chain.is_empty() => {}
+        None => write_field(out, "X-Forwarded-For", &chain),
+    }
+}
+
+/// Appends a line whose value is written by its `Display`, which must hold no control characters.
+fn write_shown(out: &mut Vec<u8>, name: &str, value: impl Display) {
+    // Writing to a Vec cannot go wrong.
+    let _ = write!(Text(out), "{name}: {value}\r\n");
+}
+
+/// Bytes that text is appended to.
+struct Text<'o>(&'o mut Vec<u8>);
+
+impl Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
     }
 }
 
