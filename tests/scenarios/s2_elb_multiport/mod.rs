@@ -1,6 +1,8 @@
 //! Scenario S2: a PROXY line on 80, 81 and 443, on 443 in front of the TLS hello; the client is
 //! found behind the line and behind a chain of trusted proxies.
 
+mod aws;
+
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
