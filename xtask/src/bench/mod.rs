@@ -5,6 +5,7 @@
 
 mod backend;
 mod exchanges;
+mod meter;
 mod network;
 mod peers;
 mod pings;
