@@ -20,6 +20,8 @@ mod agreement;
 mod answers;
 // Bodies: streamed, bounded, answered early, expected, silent.
 mod bodies;
+// Pages in a real browser.
+mod browser;
 // check, doctor, demo, usage errors.
 mod command;
 // X-Forwarded-*, X-Real-IP, and every other header line left alone.

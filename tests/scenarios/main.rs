@@ -17,8 +17,13 @@
 #[path = "../it/harness/mod.rs"]
 mod harness;
 
+// HAProxy as a balancer.
+mod haproxy;
+
 // A classic ELB that sends PROXY lines, in front of a Node application.
 mod s0_elb_nginx;
+// A balancer that sends PROXY lines on several ports, before TLS too.
+mod s2_elb_multiport;
 // One Node WebSocket server whose clients mostly listen.
 mod s4_haproxy_wss;
 

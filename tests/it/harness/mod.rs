@@ -4,6 +4,7 @@
 //! lines and what /proc says of the process. Nothing here waits for a fixed time to let something
 //! happen: every wait names a condition and gives up after [`PATIENCE`].
 
+pub(crate) mod browser;
 pub(crate) mod http;
 pub(crate) mod kernel;
 pub(crate) mod origin;

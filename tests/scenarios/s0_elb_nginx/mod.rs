@@ -3,16 +3,20 @@
 
 use std::io::copy;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use serde_json::Value;
 
+use crate::haproxy::Haproxy;
 use crate::harness::http::{self, get};
 use crate::harness::parts::{Part, Running, file, finish};
+use crate::harness::peer::Peer;
 use crate::harness::process::Proxy;
-use crate::harness::{eventually, free_addr};
+use crate::harness::tls::Identity;
+use crate::harness::{eventually, free_addr, websocket};
 use crate::put;
 
 const CONFIGURATION: &str = include_str!("longsplice.toml");
@@ -20,6 +24,9 @@ const HOST: &str = "chat.example.com";
 
 /// The client as the balancer sees it.
 const CLIENT: &str = "203.0.113.7";
+
+/// Where real clients connect from, which HAProxy passes on.
+const REAL_CLIENT: &str = "127.0.0.33";
 
 /// The balancer: forwards bytes, and says in a line who the client is while its policy is on.
 struct Elb {
@@ -79,15 +86,31 @@ struct Site {
     proxy: Proxy,
 }
 
+/// The route that sends http to https.
+const REDIRECT: &str = "[[listener.route]]
+host = \"chat.example.com\"
+scheme = \"http\"
+redirect = { scheme = \"https\" }
+";
+
 /// Starts the application and the proxy in front of it; none = no Node.
 fn site(proxy_protocol: &str) -> Option<Site> {
+    start(proxy_protocol, &[])
+}
+
+/// The same as it is while the policy is switched: the line may come or not, and no redirect.
+fn site_at_the_switch() -> Option<Site> {
+    start("optional", &[(REDIRECT, String::new())])
+}
+
+fn start(proxy_protocol: &str, more: &[(&str, String)]) -> Option<Site> {
     let mut node = Part::Node.command()?;
     let app = Running::start(node.arg(file("scenarios/s0_elb_nginx/app.js")));
     let configuration = put(
         CONFIGURATION,
         &[
             ("0.0.0.0:80", free_addr().to_string()),
-            ("172.31.0.0/20", "127.0.0.0/8".to_owned()),
+            ("172.31.0.0/20", "127.0.0.1".to_owned()),
             ("172.31.23.38:8081", format!("127.0.0.1:{}", app.port())),
             (
                 "proxy_protocol = \"require\"",
@@ -97,17 +120,21 @@ fn site(proxy_protocol: &str) -> Option<Site> {
     );
     Some(Site {
         _app: app,
-        proxy: Proxy::start(&configuration),
+        proxy: Proxy::start(&put(&configuration, more)),
     })
 }
 
 /// Demands that the application knows the client, and knows of https.
 fn check_facts(facts: &str, url: &str) {
+    check_facts_of(CLIENT, facts, url);
+}
+
+fn check_facts_of(client: &str, facts: &str, url: &str) {
     let facts: Value = serde_json::from_str(facts).unwrap_or_else(|_| panic!("facts: {facts}"));
     assert_eq!(facts["url"], url);
     assert_eq!(facts["host"], HOST);
-    assert_eq!(facts["realIp"], CLIENT);
-    assert_eq!(facts["forwardedFor"], CLIENT);
+    assert_eq!(facts["realIp"], client);
+    assert_eq!(facts["forwardedFor"], client);
     assert_eq!(facts["proto"], "https");
     assert_eq!(facts["version"], "1.1");
 }
@@ -207,43 +234,208 @@ fn the_balancers_health_checks_leave_no_line() {
     assert_eq!(site.proxy.access_lines().len(), 1, "{}", site.proxy.log());
 }
 
+/// HAProxy as the ELB: a TCP listener and an SSL listener that ends TLS, both with the destination
+/// port that clients of the real one have.
+fn haproxy(site: &Site, certificate: &str) -> Option<(Haproxy, SocketAddr, SocketAddr)> {
+    let (http, https) = (free_addr(), free_addr());
+    let addr = site.proxy.addr();
+    let front = |name, bind: &str, port: u16| {
+        format!(
+            "frontend {name}\n  bind {bind}\n  tcp-request connection set-dst-port int({port})\n  \
+             default_backend elb\n"
+        )
+    };
+    let sections = front("http", &http.to_string(), 80)
+        + &front("https", &format!("{https} ssl crt {certificate}"), 443)
+        + &format!(
+            "backend elb\n  server lined {addr} send-proxy\n  server plain {addr} disabled\n"
+        );
+    let haproxy = Haproxy::start(&sections, &[http, https])?;
+    Some((haproxy, http, https))
+}
+
 #[test]
-fn the_policy_is_switched_on_and_off_without_an_error() {
-    let Some(site) = site("optional") else {
+fn haproxy_as_the_balancer_is_told_apart_by_the_destination_port() {
+    let (Some(site), Some(curl)) = (site("require"), Part::Curl.command()) else {
         return;
     };
-    let elb = Elb::start(site.proxy.addr(), false);
-    let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let identity = Identity::new(&[HOST]);
+    let Some((_haproxy, http, https)) = haproxy(&site, &identity.file()) else {
+        return;
+    };
+    let ask = |scheme: &str, door: SocketAddr, form: &str| {
+        let mut curl = Command::new(curl.get_program());
+        curl.args([
+            "-sS",
+            "--noproxy",
+            "*",
+            "--interface",
+            REAL_CLIENT,
+            "-w",
+            form,
+        ])
+        .args([
+            "--cacert",
+            &identity.cert_file(),
+            "-H",
+            &format!("Host: {HOST}"),
+        ])
+        .args([
+            "--connect-to",
+            &format!("{HOST}:{}:127.0.0.1:{0}", door.port()),
+        ]);
+        finish(curl.arg(format!("{scheme}://{HOST}:{}/a?b", door.port())))
+    };
+    let said = ask("http", http, "%{http_code} %{redirect_url}");
+    assert!(said.ends_with("301 https://chat.example.com/a?b"), "{said}");
+    check_facts_of(REAL_CLIENT, &ask("https", https, ""), "/a?b");
+    let lines = site.proxy.access_lines();
+    assert!(
+        lines.iter().all(|line| line["client"] == REAL_CLIENT),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn the_policy_is_switched_on_and_off_without_an_error() {
+    for start in [false, true] {
+        let Some(site) = site_at_the_switch() else {
+            return;
+        };
+        let elb = Elb::start(site.proxy.addr(), start);
+        switch_under_load(&site, elb.https, CLIENT, |policy| {
+            elb.policy.store(policy, Ordering::SeqCst);
+        });
+    }
+}
+
+#[test]
+fn haproxy_starts_and_stops_sending_lines_without_an_error() {
+    let identity = Identity::new(&[HOST]);
+    for first in ["plain", "lined"] {
+        let Some(site) = site_at_the_switch() else {
+            return;
+        };
+        let Some((haproxy, http, _)) = haproxy(&site, &identity.file()) else {
+            return;
+        };
+        let set = |policy| {
+            let (on, off) = if policy {
+                ("lined", "plain")
+            } else {
+                ("plain", "lined")
+            };
+            // In between both flow, as they do in a balancer of many machines.
+            haproxy.admin(&format!("set server elb/{on} state ready"));
+            haproxy.admin(&format!("set server elb/{off} state maint"));
+        };
+        set(first == "lined");
+        switch_under_load(&site, http, REAL_CLIENT, set);
+    }
+}
+
+/// Switches the policy on and off while requests and upgrades flow and tunnels stand, and demands
+/// that every one of them succeeds.
+fn switch_under_load(site: &Site, door: SocketAddr, client: &str, set: impl Fn(bool)) {
+    /// Requests and upgrades between two switches.
+    const BETWEEN: usize = 60;
+    let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let mut standing: Vec<Peer> = (0..4).map(|_| chat(door)).collect();
+    let (stop, done) = (&stop, &done);
     thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
+        for kind in [short as fn(SocketAddr), short, several, upgrade, upgrade] {
+            scope.spawn(move || {
                 while !stop.load(Ordering::SeqCst) {
-                    // Without the line the destination port is not known either: http.
-                    let answer = http::exchange(elb.https, get(HOST, "/", ""));
-                    assert!([200, 301].contains(&answer.status), "{}", answer.head);
-                    asked.fetch_add(1, Ordering::SeqCst);
+                    kind(door);
+                    done.fetch_add(1, Ordering::SeqCst);
                 }
             });
         }
-        for policy in [true, false, true, false, true] {
-            let before = asked.load(Ordering::SeqCst);
-            eventually("requests flow", || {
-                asked.load(Ordering::SeqCst) > before + 30
+        for policy in [true, false, true, false, true, false] {
+            let before = done.load(Ordering::SeqCst);
+            eventually("requests and upgrades flow", || {
+                done.load(Ordering::SeqCst) > before + BETWEEN
             });
-            elb.policy.store(policy, Ordering::SeqCst);
+            set(policy);
+            let expected = if policy { client } else { "127.0.0.1" };
+            eventually("the client is known, or the balancer", || {
+                real_ip(door) == expected
+            });
+            standing.iter_mut().for_each(say_hello);
+            // One more that stands from here on.
+            standing.push(chat(door));
         }
-        let before = asked.load(Ordering::SeqCst);
-        eventually("requests flow", || {
-            asked.load(Ordering::SeqCst) > before + 30
-        });
         stop.store(true, Ordering::SeqCst);
     });
-    let answer = http::exchange(elb.https, get(HOST, "/after", ""));
-    check_facts(&answer.text(), "/after");
-    assert!(
-        site.proxy
-            .access_lines()
-            .iter()
-            .all(|line| line["event"] == "request")
-    );
+    eventually("every tunnel but those that stand is closed", || {
+        let lines = site.proxy.access_lines();
+        let count = |event| lines.iter().filter(|line| line["event"] == event).count();
+        count("open") == count("close") + standing.len()
+    });
+    for line in site.proxy.access_lines() {
+        let sound = ["served", "client-closed", "server-closed"];
+        let cause = line["cause"].as_str();
+        assert!(cause.is_none_or(|cause| sound.contains(&cause)), "{line}");
+        let status = line["status"].as_u64();
+        assert!(
+            status.is_none_or(|status| [101, 200].contains(&status)),
+            "{line}"
+        );
+    }
+}
+
+fn connect(door: SocketAddr) -> Peer {
+    Peer::connect_from(REAL_CLIENT, door)
+}
+
+fn real_ip(door: SocketAddr) -> String {
+    let answer = http::exchange_on(&mut connect(door), get(HOST, "/", ""));
+    assert_eq!(answer.status, 200, "{}", answer.head);
+    let facts: Value = serde_json::from_str(&answer.text()).unwrap();
+    facts["realIp"].as_str().unwrap().to_owned()
+}
+
+/// A request on a connection of its own.
+fn short(door: SocketAddr) {
+    real_ip(door);
+}
+
+/// Several requests on one connection.
+fn several(door: SocketAddr) {
+    let mut client = connect(door);
+    for _ in 0..5 {
+        let answer = http::exchange_on(&mut client, get(HOST, "/", ""));
+        assert_eq!(answer.status, 200, "{}", answer.head);
+    }
+}
+
+/// A WebSocket that is opened, used and closed.
+fn upgrade(door: SocketAddr) {
+    let mut client = chat(door);
+    say_hello(&mut client);
+    // Close with code 1000, masked with zeros; the same comes back, and then the end.
+    client.send([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]);
+    client.expect([0x88, 0x02, 0x03, 0xe8]);
+    client.expect_closed();
+}
+
+/// Opens a WebSocket; the application's greeting has come.
+fn chat(door: SocketAddr) -> Peer {
+    let mut client = connect(door);
+    client.send(websocket::request(HOST, "/chat", ""));
+    let head = client.read_head();
+    assert_eq!(http::status(&head), 101, "{head}");
+    let start = client.read(2);
+    assert_eq!(start[0], 0x81, "a text");
+    let len = match start[1] {
+        126 => client.read(2).try_into().map(u16::from_be_bytes).unwrap(),
+        len => u16::from(len),
+    };
+    client.read(usize::from(len));
+    client
+}
+
+fn say_hello(client: &mut Peer) {
+    client.send(websocket::client_text("hello"));
+    client.expect(websocket::server_text("you said: hello"));
 }

@@ -1,10 +1,11 @@
 // A client that only listens: says nothing until PUSHES messages were pushed to it, then speaks
-// once, and leaves when it is answered. Usage: client.js URL PUSHES
+// once, and leaves when it is answered. Usage: client.js URL PUSHES [ROOT-CERTIFICATE NAME]
 'use strict';
+const fs = require('fs');
 const WebSocket = require('ws');
 
-const [url, pushes] = process.argv.slice(2);
-const socket = new WebSocket(url);
+const [url, pushes, root, servername] = process.argv.slice(2);
+const socket = new WebSocket(url, root ? { ca: fs.readFileSync(root), servername } : {});
 let heard = 0;
 socket.on('message', (data) => {
   const text = data.toString();

@@ -1,61 +1,225 @@
-//! Scenario S4, its plain half: ws on one port to one Node application whose clients mostly listen.
+//! Scenario S4: ws on one port and wss on another to one Node application whose clients mostly
+//! listen.
 //!
 //! The test runs ten times as fast as production: pushes every 500 ms, idle after 1 s.
 
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
+
+use crate::harness::browser::Browser;
 use crate::harness::parts::{Part, Running, file, finish};
 use crate::harness::peer::Peer;
-use crate::harness::process::Proxy;
+use crate::harness::process::{Proxy, run};
 use crate::harness::{free_addr, http, websocket};
 use crate::put;
 
 const CONFIGURATION: &str = include_str!("longsplice.toml");
+const CONSOLE: &str = include_str!("console.js");
+const HOST: &str = "sockets.example.com";
+/// How often the application pushes here.
+const PUSH_MS: &str = "500";
 
 struct Site {
-    _app: Running,
+    _apps: Vec<Running>,
     proxy: Proxy,
+    /// Holds the certificates.
+    dir: TempDir,
+    ws: SocketAddr,
+    wss: SocketAddr,
 }
 
-/// Starts the application, which pushes `pushes` times, and the proxy; none = no Node.
+/// Starts one application, which pushes `pushes` times, and the proxy; none = no Node.
 fn site(pushes: u32) -> Option<Site> {
-    let mut node = Part::Node.command()?;
-    let app = Running::start(
-        node.arg(file("scenarios/s4_haproxy_wss/app.js"))
-            .env("PUSH_MS", "500")
-            .env("PUSHES", pushes.to_string()),
-    );
+    site_of(&[""], pushes)
+}
+
+/// Starts an application of each name and the proxy in front of them.
+fn site_of(names: &[&str], pushes: u32) -> Option<Site> {
+    let mut apps = Vec::new();
+    for name in names {
+        let mut node = Part::Node.command()?;
+        let app = Running::start(
+            node.arg(file("scenarios/s4_haproxy_wss/app.js"))
+                .env("PUSH_MS", PUSH_MS)
+                .env("PUSHES", pushes.to_string())
+                .env("NAME", name),
+        );
+        apps.push((app.port(), app));
+    }
+    let dir = TempDir::new().unwrap();
+    certify(dir.path());
+    let (ws, wss) = (free_addr(), free_addr());
+    let servers: Vec<String> = apps
+        .iter()
+        .map(|(port, _)| format!("address = \"127.0.0.1:{port}\"\n"))
+        .collect();
     let configuration = put(
         CONFIGURATION,
         &[
-            ("0.0.0.0:80\"", format!("{}\"", free_addr())),
-            ("127.0.0.1:8080", format!("127.0.0.1:{}", app.port())),
+            ("0.0.0.0:80\"", format!("{ws}\"")),
+            ("0.0.0.0:443\"", format!("{wss}\"")),
+            ("/etc/haproxy/site.pem", path(dir.path(), "site.pem")),
+            (
+                "name = \"app\"",
+                "name = \"app\"\nbalance = \"round_robin\"".to_owned(),
+            ),
+            (
+                "address = \"127.0.0.1:8080\"\n",
+                servers.join("[[backend.server]]\n"),
+            ),
             ("tunnel_idle = \"10s\"", "tunnel_idle = \"1s\"".to_owned()),
         ],
     );
     Some(Site {
-        _app: app,
+        _apps: apps.into_iter().map(|(_, app)| app).collect(),
         proxy: Proxy::start(&configuration),
+        dir,
+        ws,
+        wss,
     })
+}
+
+fn path(dir: &Path, name: &str) -> String {
+    dir.join(name).to_str().unwrap().to_owned()
+}
+
+/// Writes what an authority hands out: `site.pem` with key, certificate and the authority between it
+/// and the root; `root.pem`; `leaf.pem`, which is the certificate alone.
+fn certify(dir: &Path) {
+    let authority = |name: &str| {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    };
+    let key = || KeyPair::generate().unwrap();
+    let (root_key, middle_key, leaf_key) = (key(), key(), key());
+    let root_params = authority("root");
+    let root = root_params.self_signed(&root_key).unwrap();
+    let root_issuer = Issuer::new(root_params, root_key);
+    let middle_params = authority("between");
+    let middle = middle_params.signed_by(&middle_key, &root_issuer).unwrap();
+    let middle_issuer = Issuer::new(middle_params, middle_key);
+    let leaf = CertificateParams::new(vec![HOST.to_owned()])
+        .unwrap()
+        .signed_by(&leaf_key, &middle_issuer)
+        .unwrap();
+    let both = leaf_key.serialize_pem() + &leaf.pem() + &middle.pem();
+    for (name, text) in [
+        ("site.pem", both),
+        ("root.pem", root.pem()),
+        ("leaf.pem", leaf.pem()),
+    ] {
+        std::fs::write(dir.join(name), text).unwrap();
+    }
+}
+
+/// Lets Node listen to `pushes` pushes, say something and leave.
+fn listen(node: &mut Command, site: &Site, scheme: &str, pushes: &str) {
+    node.arg(file("scenarios/s4_haproxy_wss/client.js"));
+    let heard = if scheme == "wss" {
+        let root = path(site.dir.path(), "root.pem");
+        finish(node.args([&format!("wss://{}/", site.wss), pushes, &root, HOST]))
+    } else {
+        finish(node.args([&format!("ws://{}/", site.ws), pushes]))
+    };
+    assert_eq!(heard.trim(), pushes);
 }
 
 #[test]
 fn a_silent_client_lives_as_long_as_the_server_pushes() {
-    let (Some(site), Some(mut node)) = (site(1000), Part::Node.command()) else {
+    let Some(site) = site(1000) else {
         return;
     };
-    // Eight pushes take four times as long as what counts as idle.
-    let heard = finish(
-        node.arg(file("scenarios/s4_haproxy_wss/client.js"))
-            .arg(format!("ws://{}/", site.proxy.addr()))
-            .arg("8"),
-    );
-    assert_eq!(heard.trim(), "8");
-    let close = site.proxy.wait_access("close", |_| true);
-    // The client begins to close, the server ends the connection (RFC 6455 section 7.1.1).
-    assert!(
-        close["cause"].as_str().unwrap().ends_with("-closed"),
-        "{close}"
-    );
-    assert!(close["duration_ms"].as_u64().unwrap() >= 4000, "{close}");
+    for scheme in ["ws", "wss"] {
+        let Some(mut node) = Part::Node.command() else {
+            return;
+        };
+        // Eight pushes take four times as long as what counts as idle.
+        listen(&mut node, &site, scheme, "8");
+        let close = site
+            .proxy
+            .wait_access("close", |line| line["listener"] == scheme);
+        // The client begins to close, the server ends the connection (RFC 6455 section 7.1.1).
+        assert!(
+            close["cause"].as_str().unwrap().ends_with("-closed"),
+            "{close}"
+        );
+        assert!(close["duration_ms"].as_u64().unwrap() >= 4000, "{close}");
+    }
+}
+
+#[test]
+fn the_console_of_a_browser_hears_echo_and_push() {
+    let Some(site) = site(1000) else {
+        return;
+    };
+    for (scheme, addr) in [("ws", site.ws), ("wss", site.wss)] {
+        let Some(browser) = Browser::find() else {
+            return;
+        };
+        let url = format!("{scheme}://{addr}/");
+        let browser = browser.trusting(path(site.dir.path(), "leaf.pem"));
+        let seen = browser.evaluate(
+            "about:blank",
+            &CONSOLE.replace("URL')", &format!("{url}')")),
+        );
+        let heard: Vec<&str> = seen["heard"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|text| text.as_str().unwrap())
+            .collect();
+        assert!(heard.contains(&"received: typed in the console"), "{seen}");
+        assert!(heard.contains(&"push 1"), "{seen}");
+        assert_eq!(
+            (&seen["code"], &seen["clean"]),
+            (&1000.into(), &true.into())
+        );
+        let of_listener = |line: &serde_json::Value| line["listener"] == scheme;
+        let open = site.proxy.wait_access("open", of_listener);
+        let agent = open["user_agent"].as_str().unwrap();
+        assert!(agent.contains("Chrome/"), "{open}");
+        let close = site.proxy.wait_access("close", of_listener);
+        let cause = close["cause"].as_str().unwrap();
+        assert!(cause.ends_with("-closed"), "{close}");
+    }
+}
+
+#[test]
+fn every_frame_of_a_connection_goes_to_one_server() {
+    let Some(site) = site_of(&["red", "green", "blue"], 3) else {
+        return;
+    };
+    let mut clients: Vec<Peer> = (0..12).map(|_| websocket::open(site.ws)).collect();
+    let mut chosen = vec![String::new(); clients.len()];
+    // In turns, so that the frames of all connections mix, and longer than the pushes go on.
+    for _ in 0..6 {
+        for (client, chosen) in clients.iter_mut().zip(&mut chosen) {
+            client.send(websocket::client_text("mine"));
+            loop {
+                let frame = text_frame(client);
+                let (text, server) = frame.split_once(" (").unwrap();
+                if chosen.is_empty() {
+                    server.clone_into(chosen);
+                }
+                assert_eq!(server, chosen, "{frame}");
+                if text == "received: mine" {
+                    break;
+                }
+            }
+        }
+    }
+    for name in ["red)", "green)", "blue)"] {
+        let count = chosen.iter().filter(|chosen| *chosen == name).count();
+        assert_eq!(count, 4, "{chosen:?}");
+    }
 }
 
 #[test]
@@ -63,9 +227,7 @@ fn many_clients_each_keep_their_server_and_their_order() {
     let Some(site) = site(3) else {
         return;
     };
-    let clients: Vec<Peer> = (0..50)
-        .map(|_| websocket::open(site.proxy.addr()))
-        .collect();
+    let clients: Vec<Peer> = (0..50).map(|_| websocket::open(site.ws)).collect();
     for mut client in clients {
         client.send(websocket::client_text("mine"));
         let mut frames: Vec<String> = (0..4).map(|_| text_frame(&mut client)).collect();
@@ -88,10 +250,27 @@ fn a_tunnel_on_which_nobody_speaks_ends() {
     let Some(site) = site(0) else {
         return;
     };
-    let mut client = websocket::open(site.proxy.addr());
+    let mut client = websocket::open(site.ws);
     client.expect_ended();
     let close = site.proxy.wait_cause("close", "tunnel-idle");
     assert!(close["duration_ms"].as_u64().unwrap() >= 900, "{close}");
+}
+
+#[test]
+fn a_client_that_speaks_keeps_a_tunnel_whose_server_is_silent() {
+    let Some(site) = site(0) else {
+        return;
+    };
+    // A pong that nobody asked for goes one way only (RFC 6455 section 5.5.3).
+    let pong = [0x8a, 0x80, 1, 2, 3, 4];
+    let mut client = websocket::open(site.ws);
+    for _ in 0..6 {
+        client.expect_silence(std::time::Duration::from_millis(400));
+        client.send(pong);
+    }
+    client.expect_ended();
+    let close = site.proxy.wait_cause("close", "tunnel-idle");
+    assert!(close["duration_ms"].as_u64().unwrap() >= 3200, "{close}");
 }
 
 #[test]
@@ -100,8 +279,41 @@ fn a_plain_request_gets_the_applications_refusal() {
         return;
     };
     // `ws` alone answers requests that are no upgrade with 426.
-    let answer = http::exchange(site.proxy.addr(), http::get("localhost", "/", ""));
+    let answer = http::exchange(site.ws, http::get("localhost", "/", ""));
     assert_eq!(answer.status, 426);
     let line = site.proxy.wait_access("request", |_| true);
     assert_eq!(line["status"], 426);
+}
+
+#[test]
+fn a_weak_key_is_named_before_the_start() {
+    let Some(mut openssl) = Part::Openssl.command() else {
+        return;
+    };
+    let dir = TempDir::new().unwrap();
+    let pem = path(dir.path(), "site.pem");
+    finish(openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:1024",
+        "-nodes",
+        "-subj",
+        "/CN=weak",
+        "-keyout",
+        &pem,
+        "-out",
+        &path(dir.path(), "cert.pem"),
+    ]));
+    let key = std::fs::read_to_string(&pem).unwrap();
+    let certificate = std::fs::read_to_string(dir.path().join("cert.pem")).unwrap();
+    std::fs::write(&pem, key + &certificate).unwrap();
+    let configuration = path(dir.path(), "longsplice.toml");
+    let text = put(CONFIGURATION, &[("/etc/haproxy/site.pem", pem)]);
+    std::fs::write(&configuration, text).unwrap();
+    // The TLS library refuses it, so a warning is not enough.
+    let outcome = run(&["check", "-c", &configuration]);
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    let said = "listener[1].tls.certificates[0]: an RSA key of 1024 bits is refused";
+    assert!(outcome.stderr.contains(said), "{outcome:?}");
 }

@@ -4,6 +4,7 @@
 //! timers per socket, which on loopback costs more than the relaying that is measured.
 
 use std::fs;
+use std::io;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -16,6 +17,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("tcp_wmem", "4096 16384 4194304"),
     ("ip_local_port_range", "10000 65000"),
 ];
+
+/// What is taken where the congestion control asked for is not allowed.
+const FALLBACK: &str = "reno";
 
 /// Moves this process, and those it starts from now on, into a namespace of their own where that is
 /// allowed; returns what a reader of the figures must know.
@@ -39,12 +43,23 @@ pub(super) fn enter(congestion_control: &str) -> Result<String> {
         status.context("run ip (iproute2)")?.success(),
         "ip link set lo up"
     );
-    let chosen = [("tcp_congestion_control", congestion_control)];
-    for (name, value) in SETTINGS.iter().chain(&chosen) {
-        let path = format!("/proc/sys/net/ipv4/{name}");
-        fs::write(&path, value).context(path)?;
+    for (name, value) in SETTINGS {
+        set(name, value).with_context(|| format!("set {name}"))?;
     }
+    let name = "tcp_congestion_control";
+    let Err(error) = set(name, congestion_control) else {
+        return Ok(format!(
+            "network namespace of its own, {congestion_control}"
+        ));
+    };
+    // The kernel restricts a namespace to what tcp_allowed_congestion_control of the first one
+    // names; reno is always there, and paces as little as cubic.
+    set(name, FALLBACK).with_context(|| format!("set {FALLBACK}"))?;
     Ok(format!(
-        "network namespace of its own, {congestion_control}"
+        "network namespace of its own, {FALLBACK} ({congestion_control}: {error})"
     ))
+}
+
+fn set(name: &str, value: &str) -> io::Result<()> {
+    fs::write(format!("/proc/sys/net/ipv4/{name}"), value)
 }

@@ -1,22 +1,21 @@
 //! The kinds of work measured, and how each becomes figures.
 
-use std::process::Command;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 
 use super::backend::{Backend, Behaviour};
 use super::exchanges::Exchanges;
+use super::link::Dial;
+use super::meter::{Meter, SETTLE, percentile_us, socket_bytes};
 use super::pings::Pings;
 use super::process;
 use super::reactor::Reactor;
+use super::readers::Readers;
 use super::requests::Requests;
 use super::subject::{Mode, Programs, Proxy, Subject};
 use super::writers::Writers;
-
-/// Time given to a proxy to finish what it does behind the last byte, before its clock is read.
-const SETTLE: Duration = Duration::from_millis(20);
 
 /// Tunnels that carry bulk.
 const BULK_TUNNELS: usize = 16;
@@ -35,10 +34,7 @@ const STALLED_TUNNELS: usize = 16;
 /// Bytes each reader takes at full speed before it stalls, so that the kernel's buffers have grown.
 const READ_BEFORE_STALL_BYTES: usize = 32_000_000;
 
-/// Unit of bulk: a gigabyte of 10^9 bytes.
-const GIGABYTE: usize = 1_000_000_000;
-
-/// One kind of work.
+/// One kind of work. By `tls` the clients speak TLS 1.3 to the proxy, which ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
     /// Round trips on `tunnels` tunnels, one outstanding on each.
@@ -47,11 +43,16 @@ pub(super) enum Work {
         message_bytes: usize,
         /// Tunnels active at the same time.
         tunnels: usize,
+        tls: bool,
     },
     /// One way, 64 KiB writes, [`BULK_TUNNELS`] tunnels.
     Bulk,
+    /// The same by TLS, from the clients (up) or to them.
+    TlsBulk { up: bool },
     /// Connect, one round trip of 64 bytes, close; 32 at a time.
     Short,
+    /// The same with a handshake of TLS, full or resumed.
+    Handshakes { resumed: bool },
     /// Connect, upgrade to WebSocket, one round trip, close; 32 at a time.
     Upgrade,
     /// HTTP requests on [`REQUEST_CONNECTIONS`] kept connections, one outstanding on each.
@@ -60,11 +61,11 @@ pub(super) enum Work {
         body_bytes: usize,
     },
     /// Messages at a gentle pace, and nothing else.
-    Quiet,
+    Quiet { tls: bool },
     /// The same while short connections come as fast as they can.
-    Flood,
+    Flood { tls: bool },
     /// Tunnels that have carried one message and wait.
-    Idle,
+    Idle { tls: bool },
     /// Tunnels whose reader has stopped while the writer goes on.
     Stalled,
 }
@@ -138,23 +139,11 @@ pub(super) type Figure = (Metric, f64);
 
 impl Work {
     /// All works, in the order in which they are run.
-    pub(super) const ALL: [Self; 13] = [
-        Self::Trips {
-            message_bytes: 64,
-            tunnels: 64,
-        },
-        Self::Trips {
-            message_bytes: 1024,
-            tunnels: 64,
-        },
-        Self::Trips {
-            message_bytes: 64,
-            tunnels: 1000,
-        },
-        Self::Trips {
-            message_bytes: 1024,
-            tunnels: 1000,
-        },
+    pub(super) const ALL: [Self; 22] = [
+        Self::trips(64, 64, false),
+        Self::trips(1024, 64, false),
+        Self::trips(64, 1000, false),
+        Self::trips(1024, 1000, false),
         Self::Bulk,
         Self::Short,
         Self::Upgrade,
@@ -162,47 +151,101 @@ impl Work {
         Self::Requests {
             body_bytes: 100 * 1024,
         },
-        Self::Quiet,
-        Self::Flood,
-        Self::Idle,
+        Self::Quiet { tls: false },
+        Self::Flood { tls: false },
+        Self::Idle { tls: false },
         Self::Stalled,
+        Self::Handshakes { resumed: false },
+        Self::Handshakes { resumed: true },
+        Self::trips(64, 64, true),
+        Self::trips(1024, 64, true),
+        Self::TlsBulk { up: true },
+        Self::TlsBulk { up: false },
+        Self::Quiet { tls: true },
+        Self::Flood { tls: true },
+        Self::Idle { tls: true },
     ];
+
+    const fn trips(message_bytes: usize, tunnels: usize, tls: bool) -> Self {
+        Self::Trips {
+            message_bytes,
+            tunnels,
+            tls,
+        }
+    }
+
+    /// Whether the clients speak TLS.
+    pub(super) const fn is_tls(self) -> bool {
+        match self {
+            Self::Trips { tls, .. }
+            | Self::Quiet { tls }
+            | Self::Flood { tls }
+            | Self::Idle { tls } => tls,
+            Self::TlsBulk { .. } | Self::Handshakes { .. } => true,
+            Self::Bulk | Self::Short | Self::Upgrade | Self::Requests { .. } | Self::Stalled => {
+                false
+            }
+        }
+    }
 
     /// The name in tables and raw rows.
     pub(super) fn name(self) -> String {
-        match self {
+        let name = match self {
             Self::Trips {
                 message_bytes,
                 tunnels,
-            } => format!("trips-{message_bytes}B-{tunnels}"),
-            Self::Bulk => "bulk".to_owned(),
-            Self::Short => "short".to_owned(),
-            Self::Upgrade => "upgrade".to_owned(),
-            Self::Requests { body_bytes } => format!("requests-{}K", body_bytes / 1024),
-            Self::Quiet => "quiet".to_owned(),
-            Self::Flood => "flood".to_owned(),
-            Self::Idle => "idle".to_owned(),
-            Self::Stalled => "stalled".to_owned(),
-        }
+                ..
+            } => return format!("{}trips-{message_bytes}B-{tunnels}", self.prefix()),
+            Self::Bulk => "bulk",
+            Self::TlsBulk { up: true } => "bulk-up",
+            Self::TlsBulk { up: false } => "bulk-down",
+            Self::Short => "short",
+            Self::Handshakes { resumed: false } => "full",
+            Self::Handshakes { resumed: true } => "resumed",
+            Self::Upgrade => "upgrade",
+            Self::Requests { body_bytes } => return format!("requests-{}K", body_bytes / 1024),
+            Self::Quiet { .. } => "quiet",
+            Self::Flood { .. } => "flood",
+            Self::Idle { .. } => "idle",
+            Self::Stalled => "stalled",
+        };
+        format!("{}{name}", self.prefix())
+    }
+
+    const fn prefix(self) -> &'static str {
+        if self.is_tls() { "tls-" } else { "" }
     }
 
     /// One sentence for the table.
     pub(super) fn description(self, amounts: &Amounts) -> String {
+        let kind = if self.is_tls() { "TLS " } else { "" };
         match self {
             Self::Trips {
                 message_bytes,
                 tunnels,
+                ..
             } => format!(
-                "{} round trips of {message_bytes} B on {tunnels} tunnels",
+                "{} round trips of {message_bytes} B on {tunnels} {kind}tunnels",
                 amounts.trips
             ),
             Self::Bulk => format!(
                 "{} MB one way on {BULK_TUNNELS} tunnels, 64 KiB writes",
                 amounts.bulk_bytes / 1_000_000
             ),
+            Self::TlsBulk { up } => format!(
+                "{} MB {} the clients on {BULK_TUNNELS} TLS tunnels, 64 KiB writes",
+                amounts.bulk_bytes / 1_000_000,
+                if up { "from" } else { "to" }
+            ),
             Self::Short => format!(
                 "{} connections, one 64 B round trip each, 32 in flight",
                 amounts.connections
+            ),
+            Self::Handshakes { resumed } => format!(
+                "{} connections with a {} handshake of TLS 1.3, one 64 B round trip each, 32 in \
+                 flight",
+                amounts.connections,
+                if resumed { "resumed" } else { "full" }
             ),
             Self::Upgrade => format!(
                 "{} WebSocket upgrades, one 64 B round trip each, 32 in flight",
@@ -213,14 +256,19 @@ impl Work {
                 amounts.requests,
                 body_bytes / 1024
             ),
-            Self::Quiet => {
-                format!("messages of 64 B on {PACED_TUNNELS} tunnels, one every {PACE:?}")
+            Self::Quiet { .. } => {
+                format!("messages of 64 B on {PACED_TUNNELS} {kind}tunnels, one every {PACE:?}")
             }
-            Self::Flood => format!(
-                "messages of 64 B on {PACED_TUNNELS} tunnels, one every {PACE:?}, while short \
-                 connections flood in"
+            Self::Flood { tls } => format!(
+                "messages of 64 B on {PACED_TUNNELS} {kind}tunnels, one every {PACE:?}, while {} \
+                 flood in",
+                if tls {
+                    "full handshakes"
+                } else {
+                    "short connections"
+                }
             ),
-            Self::Idle => format!("{} tunnels that wait", amounts.idle_tunnels),
+            Self::Idle { .. } => format!("{} {kind}tunnels that wait", amounts.idle_tunnels),
             Self::Stalled => format!("{STALLED_TUNNELS} tunnels whose reader has stopped"),
         }
     }
@@ -228,6 +276,9 @@ impl Work {
     /// Who is compared at this work.
     pub(super) const fn subjects(self) -> &'static [Subject] {
         use Subject::{Haproxy, HaproxySplice, Longsplice, Nginx, NginxSmallBuffers, SpliceLoop};
+        if self.is_tls() {
+            return &[Longsplice, Haproxy, Nginx];
+        }
         match self {
             Self::Bulk => &[
                 Longsplice,
@@ -237,12 +288,15 @@ impl Work {
                 NginxSmallBuffers,
                 SpliceLoop,
             ],
-            Self::Upgrade | Self::Requests { .. } | Self::Quiet | Self::Flood => {
-                &[Longsplice, Haproxy, Nginx]
-            }
-            Self::Trips { .. } | Self::Short | Self::Idle | Self::Stalled => {
+            Self::Trips { .. } | Self::Short | Self::Idle { .. } | Self::Stalled => {
                 &[Longsplice, Haproxy, HaproxySplice, Nginx]
             }
+            Self::Upgrade
+            | Self::Requests { .. }
+            | Self::Quiet { .. }
+            | Self::Flood { .. }
+            | Self::TlsBulk { .. }
+            | Self::Handshakes { .. } => &[Longsplice, Haproxy, Nginx],
         }
     }
 
@@ -251,43 +305,66 @@ impl Work {
     /// # Errors
     /// A proxy that does not start, ends, or loses a byte.
     pub(super) fn measure(self, subject: Subject, setup: &Setup) -> Result<Vec<Figure>> {
-        let (mode, behaviour) = match self {
-            Self::Trips { .. } | Self::Short | Self::Quiet | Self::Flood | Self::Idle => {
-                (Mode::Tcp, Behaviour::Echo)
-            }
-            Self::Bulk => (Mode::Tcp, Behaviour::Sink),
-            Self::Stalled => (
-                Mode::Tcp,
-                Behaviour::Stall {
-                    after_bytes: READ_BEFORE_STALL_BYTES,
-                },
-            ),
-            Self::Upgrade => (Mode::Http, Behaviour::UpgradeThenEcho),
-            Self::Requests { body_bytes } => (Mode::Http, Behaviour::Serve { body_bytes }),
-        };
         let reactor = Reactor::new()?;
-        let mut backend = Backend::start(&reactor, behaviour)?;
+        let mut backend = Backend::start(&reactor, self.behaviour())?;
         let address = backend.address()?;
+        let mode = if matches!(self, Self::Upgrade | Self::Requests { .. }) {
+            Mode::Http
+        } else if self.is_tls() {
+            Mode::Tls
+        } else {
+            Mode::Tcp
+        };
         let proxy = Proxy::start(subject, mode, &setup.programs, setup.proxy_core, address)?;
         process::pin(setup.load_core)?;
+        let resuming = matches!(self, Self::Handshakes { resumed: true });
+        let dial = if self.is_tls() {
+            Dial::tls(proxy.address, resuming)?
+        } else {
+            Dial::plain(proxy.address)
+        };
         let stage = Stage {
             reactor: &reactor,
             backend: &mut backend,
             proxy: &proxy,
+            dial,
         };
+        let amounts = &setup.amounts;
         match self {
             Self::Trips {
                 message_bytes,
                 tunnels,
-            } => stage.trips(message_bytes, tunnels, setup.amounts.trips),
-            Self::Bulk => stage.bulk(setup.amounts.bulk_bytes),
-            Self::Short => stage.connections(false, setup.amounts.connections),
-            Self::Upgrade => stage.connections(true, setup.amounts.connections),
-            Self::Requests { body_bytes } => stage.requests(body_bytes, setup.amounts.requests),
-            Self::Quiet => stage.paced(false, setup.amounts.paced_trips),
-            Self::Flood => stage.paced(true, setup.amounts.paced_trips),
-            Self::Idle => stage.idle(setup.amounts.idle_tunnels),
+                ..
+            } => stage.trips(message_bytes, tunnels, amounts.trips),
+            Self::Bulk | Self::TlsBulk { up: true } => stage.bulk(amounts.bulk_bytes),
+            Self::TlsBulk { up: false } => stage.bulk_down(amounts.bulk_bytes),
+            Self::Short | Self::Handshakes { .. } => {
+                stage.connections(false, resuming, amounts.connections)
+            }
+            Self::Upgrade => stage.connections(true, resuming, amounts.connections),
+            Self::Requests { body_bytes } => stage.requests(body_bytes, amounts.requests),
+            Self::Quiet { .. } => stage.paced(false, amounts.paced_trips),
+            Self::Flood { .. } => stage.paced(true, amounts.paced_trips),
+            Self::Idle { .. } => stage.idle(amounts.idle_tunnels),
             Self::Stalled => stage.stalled(),
+        }
+    }
+
+    const fn behaviour(self) -> Behaviour {
+        match self {
+            Self::Trips { .. }
+            | Self::Short
+            | Self::Handshakes { .. }
+            | Self::Quiet { .. }
+            | Self::Flood { .. }
+            | Self::Idle { .. } => Behaviour::Echo,
+            Self::Bulk | Self::TlsBulk { up: true } => Behaviour::Sink,
+            Self::TlsBulk { up: false } => Behaviour::Source,
+            Self::Stalled => Behaviour::Stall {
+                after_bytes: READ_BEFORE_STALL_BYTES,
+            },
+            Self::Upgrade => Behaviour::UpgradeThenEcho,
+            Self::Requests { body_bytes } => Behaviour::Serve { body_bytes },
         }
     }
 }
@@ -297,6 +374,7 @@ struct Stage<'a> {
     reactor: &'a Reactor,
     backend: &'a mut Backend,
     proxy: &'a Proxy,
+    dial: Dial,
 }
 
 impl Stage<'_> {
@@ -305,8 +383,9 @@ impl Stage<'_> {
             reactor,
             backend,
             proxy,
+            dial,
         } = self;
-        let mut pings = Pings::open(reactor, backend, proxy.address, tunnels, message_bytes)?;
+        let mut pings = Pings::open(reactor, backend, &dial, tunnels, message_bytes)?;
         pings.run(reactor, backend, trips / 10)?;
         let meter = Meter::start(proxy.pid())?;
         let latencies_ns = pings.run(reactor, backend, trips)?;
@@ -318,30 +397,47 @@ impl Stage<'_> {
             reactor,
             backend,
             proxy,
+            dial,
         } = self;
-        let mut writers = Writers::open(proxy.address, BULK_TUNNELS)?;
+        let mut writers = Writers::open(&dial, BULK_TUNNELS)?;
         writers.transfer(reactor, backend, bytes / 10)?;
         let meter = Meter::start(proxy.pid())?;
         writers.transfer(reactor, backend, bytes)?;
-        let spent = meter.stop()?;
-        let gigabytes = bytes as f64 / GIGABYTE as f64;
-        Ok(vec![
-            (Metric::CpuSecondsPerGb, spent.cpu.as_secs_f64() / gigabytes),
-            (Metric::BusyPercent, spent.busy_percent()),
-        ])
+        Ok(meter.stop()?.per_gigabyte(bytes))
     }
 
-    fn connections(self, upgrade: bool, total: usize) -> Result<Vec<Figure>> {
+    fn bulk_down(self, bytes: usize) -> Result<Vec<Figure>> {
         let Self {
             reactor,
             backend,
             proxy,
+            dial,
         } = self;
-        let mut exchanges = Exchanges::new(proxy.address, upgrade);
+        let mut readers = Readers::open(reactor, backend, &dial, BULK_TUNNELS)?;
+        readers.transfer(reactor, backend, bytes / 10)?;
+        let meter = Meter::start(proxy.pid())?;
+        readers.transfer(reactor, backend, bytes)?;
+        Ok(meter.stop()?.per_gigabyte(bytes))
+    }
+
+    fn connections(self, upgrade: bool, resuming: bool, total: usize) -> Result<Vec<Figure>> {
+        let Self {
+            reactor,
+            backend,
+            proxy,
+            dial,
+        } = self;
+        let mut exchanges = Exchanges::new(dial, upgrade);
         exchanges.run(reactor, backend, total / 10)?;
         let meter = Meter::start(proxy.pid())?;
         let latencies_ns = exchanges.run(reactor, backend, total)?;
-        Ok(meter.stop()?.per_unit(total, &latencies_ns))
+        let spent = meter.stop()?;
+        let resumed = exchanges.resumed();
+        ensure!(
+            resumed == if resuming { total } else { 0 },
+            "{resumed} of {total} handshakes were resumed"
+        );
+        Ok(spent.per_unit(total, &latencies_ns))
     }
 
     fn requests(self, body_bytes: usize, total: usize) -> Result<Vec<Figure>> {
@@ -349,6 +445,7 @@ impl Stage<'_> {
             reactor,
             backend,
             proxy,
+            ..
         } = self;
         let mut requests = Requests::open(reactor, proxy.address, REQUEST_CONNECTIONS, body_bytes)?;
         requests.run(reactor, backend, total / 10)?;
@@ -362,11 +459,11 @@ impl Stage<'_> {
         let Self {
             reactor,
             backend,
-            proxy,
+            dial,
+            ..
         } = self;
-        let address = proxy.address;
-        let mut pings = Pings::open(reactor, backend, address, PACED_TUNNELS, MESSAGE_BYTES)?;
-        let flood = with_flood.then(|| Exchanges::new(address, false));
+        let mut pings = Pings::open(reactor, backend, &dial, PACED_TUNNELS, MESSAGE_BYTES)?;
+        let flood = with_flood.then(|| Exchanges::new(dial, false));
         let latencies_ns = pings.run_paced(reactor, backend, trips, PACE, flood)?;
         Ok(vec![
             (Metric::P50Us, percentile_us(&latencies_ns, 50)),
@@ -382,11 +479,12 @@ impl Stage<'_> {
             reactor,
             backend,
             proxy,
+            dial,
         } = self;
-        Exchanges::new(proxy.address, false).run(reactor, backend, EARLIER_CONNECTIONS)?;
+        Exchanges::new(dial.clone(), false).run(reactor, backend, EARLIER_CONNECTIONS)?;
         sleep(SETTLE);
         let before = process::resident_bytes(proxy.pid())?;
-        let pings = Pings::open(reactor, backend, proxy.address, tunnels, MESSAGE_BYTES)?;
+        let pings = Pings::open(reactor, backend, &dial, tunnels, MESSAGE_BYTES)?;
         sleep(SETTLE);
         let after = process::resident_bytes(proxy.pid())?;
         drop(pings);
@@ -401,8 +499,9 @@ impl Stage<'_> {
             reactor,
             backend,
             proxy,
+            dial,
         } = self;
-        let mut writers = Writers::open(proxy.address, STALLED_TUNNELS)?;
+        let mut writers = Writers::open(&dial, STALLED_TUNNELS)?;
         let before = process::resident_bytes(proxy.pid())?;
         writers.fill(reactor, backend)?;
         let after = process::resident_bytes(proxy.pid())?;
@@ -415,131 +514,5 @@ impl Stage<'_> {
                 per_tunnel(after.saturating_sub(before)),
             ),
         ])
-    }
-}
-
-/// Reads the clocks around a measurement.
-struct Meter {
-    pid: u32,
-    cpu_ns: u64,
-    started_at: Instant,
-}
-
-/// What a measurement took.
-struct Spent {
-    cpu: Duration,
-    wall: Duration,
-}
-
-impl Meter {
-    fn start(pid: u32) -> Result<Self> {
-        sleep(SETTLE);
-        Ok(Self {
-            pid,
-            cpu_ns: process::cpu_ns(pid)?,
-            started_at: Instant::now(),
-        })
-    }
-
-    fn stop(self) -> Result<Spent> {
-        let wall = self.started_at.elapsed();
-        sleep(SETTLE);
-        let cpu_ns = process::cpu_ns(self.pid)?.saturating_sub(self.cpu_ns);
-        Ok(Spent {
-            cpu: Duration::from_nanos(cpu_ns),
-            wall,
-        })
-    }
-}
-
-impl Spent {
-    fn per_unit(&self, units: usize, sorted_latencies_ns: &[u64]) -> Vec<Figure> {
-        vec![
-            (Metric::CpuUs, self.cpu.as_secs_f64() * 1e6 / units as f64),
-            (Metric::P50Us, percentile_us(sorted_latencies_ns, 50)),
-            (Metric::P99Us, percentile_us(sorted_latencies_ns, 99)),
-            (Metric::BusyPercent, self.busy_percent()),
-        ]
-    }
-
-    fn busy_percent(&self) -> f64 {
-        self.cpu.as_secs_f64() * 100.0 / self.wall.as_secs_f64()
-    }
-}
-
-/// The smallest latency that `percent` of all do not exceed, in microseconds; 0 of none.
-fn percentile_us(sorted_ns: &[u64], percent: usize) -> f64 {
-    let rank = (sorted_ns.len() * percent).div_ceil(100);
-    sorted_ns
-        .get(rank.saturating_sub(1))
-        .map_or(0.0, |&ns| ns as f64 / 1e3)
-}
-
-/// Bytes the kernel holds for the TCP sockets of these processes: received, queued to send, and
-/// reserved.
-///
-/// # Source
-/// `ss -tmnp`; ss(8), `skmem`.
-fn socket_bytes(processes: &[u32]) -> Result<u64> {
-    let output = Command::new("ss")
-        .arg("-Htmnp")
-        .output()
-        .context("run ss (iproute2)")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(sum_socket_bytes(&text, processes))
-}
-
-fn sum_socket_bytes(text: &str, processes: &[u32]) -> u64 {
-    let owners: Vec<String> = processes.iter().map(|pid| format!("pid={pid},")).collect();
-    let is_ours = |line: &str| owners.iter().any(|owner| line.contains(owner));
-    let mut total = 0;
-    let mut ours = false;
-    for line in text.lines() {
-        if !line.starts_with(char::is_whitespace) {
-            ours = is_ours(line);
-        }
-        if let Some((_, memory)) = line.split_once("skmem:(")
-            && ours
-        {
-            let memory = memory.split(')').next().unwrap_or_default();
-            total += memory.split(',').filter_map(held_bytes).sum::<u64>();
-        }
-    }
-    total
-}
-
-/// The bytes of one `skmem` field that counts memory in use: `r` received, `w` queued to send, `f`
-/// reserved, `bl` backlog.
-fn held_bytes(field: &str) -> Option<u64> {
-    let digits = field.find(|char: char| char.is_ascii_digit())?;
-    let (name, value) = field.split_at(digits);
-    matches!(name, "r" | "w" | "f" | "bl")
-        .then(|| value.parse().ok())
-        .flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_are_ranks() {
-        let sorted: Vec<u64> = (1..=200).map(|value| value * 1000).collect();
-        assert_eq!(percentile_us(&sorted, 50).to_string(), "100");
-        assert_eq!(percentile_us(&sorted, 99).to_string(), "198");
-        assert_eq!(percentile_us(&[5000], 99).to_string(), "5");
-        assert_eq!(percentile_us(&[], 99).to_string(), "0");
-    }
-
-    #[test]
-    fn only_memory_of_the_proxy_is_summed() {
-        let text = "\
-ESTAB 0 0 127.0.0.1:1 127.0.0.1:2 users:((\"nginx\",pid=10,fd=3))
-\t skmem:(r100,rb131072,t7,tb2626560,f20,w3,o0,bl4,d9)
-ESTAB 0 0 127.0.0.1:2 127.0.0.1:1 users:((\"nginx\",pid=101,fd=3))
-\t skmem:(r5000,rb131072,t0,tb2626560,f0,w0,o0,bl0,d0)
-";
-        assert_eq!(sum_socket_bytes(text, &[10]), 127);
-        assert_eq!(sum_socket_bytes(text, &[10, 101]), 5127);
     }
 }

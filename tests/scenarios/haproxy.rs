@@ -1,0 +1,51 @@
+//! HAProxy as the balancer of a scenario: what stands in for an ELB or an NLB.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+
+use tempfile::TempDir;
+
+use crate::harness::parts::{Part, Running};
+use crate::harness::process::wait_listening_on;
+
+/// A running HAProxy.
+pub(crate) struct Haproxy {
+    _running: Running,
+    dir: TempDir,
+}
+
+impl Haproxy {
+    /// Runs it in TCP mode on these sections, and waits until it listens on `fronts`; none = it is
+    /// not installed.
+    pub(crate) fn start(sections: &str, fronts: &[SocketAddr]) -> Option<Self> {
+        let mut command = Part::Haproxy.command()?;
+        let dir = TempDir::new().unwrap();
+        let config = dir.path().join("haproxy.cfg");
+        let text = format!(
+            "global\n  stats socket {}/admin level admin\n\
+             defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n\
+             {sections}",
+            dir.path().display()
+        );
+        fs::write(&config, text).unwrap();
+        let running = Running::start(command.args(["-db", "-q", "-f"]).arg(&config));
+        for front in fronts {
+            wait_listening_on(running.pid(), &front.to_string());
+        }
+        Some(Self {
+            _running: running,
+            dir,
+        })
+    }
+
+    /// Gives a command to its administration socket and returns what it says.
+    pub(crate) fn admin(&self, command: &str) -> String {
+        let mut socket = UnixStream::connect(self.dir.path().join("admin")).unwrap();
+        socket.write_all(format!("{command}\n").as_bytes()).unwrap();
+        let mut said = String::new();
+        socket.read_to_string(&mut said).unwrap();
+        said
+    }
+}
