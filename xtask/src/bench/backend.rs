@@ -18,6 +18,9 @@ const ECHO_READ_BYTES: usize = 64 * 1024;
 /// Bytes discarded at a time by the sink.
 const SINK_READ_BYTES: usize = 1024 * 1024;
 
+/// Bytes offered to the kernel per write of the source.
+const SOURCE_WRITE_BYTES: usize = 64 * 1024;
+
 /// Longest request head that is taken.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
@@ -41,6 +44,8 @@ pub(super) enum Behaviour {
     },
     /// Discards it without copying it (`MSG_TRUNC`).
     Sink,
+    /// Sends as much as [`Backend::offer`] is told, over all connections, and reads nothing.
+    Source,
     /// Discards this many bytes per connection, then reads no more.
     Stall {
         /// Bytes taken from each connection before it stalls.
@@ -56,6 +61,8 @@ pub(super) struct Backend {
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
     received_bytes: usize,
+    /// What the source has still to send.
+    unsent_bytes: usize,
     buffer: Vec<u8>,
     /// What every HTTP request is answered with.
     served: Vec<u8>,
@@ -69,6 +76,8 @@ struct Connection {
     /// The request head so far; `None` once it has been answered or when none is expected.
     head: Option<Vec<u8>>,
     received_bytes: usize,
+    /// Whether the source is watched for room.
+    is_sending: bool,
 }
 
 impl Backend {
@@ -86,12 +95,14 @@ impl Backend {
             connections: Vec::new(),
             free: Vec::new(),
             received_bytes: 0,
+            unsent_bytes: 0,
             buffer: vec![0; SINK_READ_BYTES],
             served: match behaviour {
                 Behaviour::Serve { body_bytes } => answer_with(body_bytes),
                 Behaviour::Echo
                 | Behaviour::UpgradeThenEcho
                 | Behaviour::Sink
+                | Behaviour::Source
                 | Behaviour::Stall { .. } => Vec::new(),
             },
         })
@@ -112,6 +123,21 @@ impl Backend {
         self.received_bytes
     }
 
+    /// Sends `bytes` to the clients, over all connections that are open now.
+    pub(super) fn offer(&mut self, reactor: &Reactor, bytes: usize) -> Result<()> {
+        self.unsent_bytes = bytes;
+        for (index, connection) in self.connections.iter_mut().enumerate() {
+            if let Some(connection) = connection
+                && !connection.is_sending
+            {
+                let token = Token::Backend(index);
+                reactor.watch(&connection.stream, token, EpollFlags::EPOLLOUT)?;
+                connection.is_sending = true;
+            }
+        }
+        Ok(())
+    }
+
     /// Accepts all that wait.
     pub(super) fn accept(&mut self, reactor: &Reactor) -> Result<()> {
         loop {
@@ -126,19 +152,22 @@ impl Backend {
             let interest = match self.behaviour {
                 Behaviour::Echo | Behaviour::UpgradeThenEcho => {
                     stream.set_nodelay(true).context("TCP_NODELAY")?;
-                    EpollFlags::EPOLLIN | EpollFlags::EPOLLET
+                    Some(EpollFlags::EPOLLIN | EpollFlags::EPOLLET)
                 }
                 Behaviour::Serve { .. } => {
                     stream.set_nodelay(true).context("TCP_NODELAY")?;
-                    EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET
+                    Some(EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET)
                 }
-                Behaviour::Sink | Behaviour::Stall { .. } => EpollFlags::EPOLLIN,
+                Behaviour::Sink | Behaviour::Stall { .. } => Some(EpollFlags::EPOLLIN),
+                Behaviour::Source => None,
             };
             let index = self.free.pop().unwrap_or_else(|| {
                 self.connections.push(None);
                 self.connections.len() - 1
             });
-            reactor.watch(&stream, Token::Backend(index), interest)?;
+            if let Some(interest) = interest {
+                reactor.watch(&stream, Token::Backend(index), interest)?;
+            }
             let reads_heads = matches!(
                 self.behaviour,
                 Behaviour::UpgradeThenEcho | Behaviour::Serve { .. }
@@ -149,6 +178,7 @@ impl Backend {
                 sent_bytes: None,
                 head,
                 received_bytes: 0,
+                is_sending: false,
             });
         }
     }
@@ -163,6 +193,10 @@ impl Backend {
             Behaviour::Echo | Behaviour::UpgradeThenEcho => connection.echo(&mut self.buffer)?,
             Behaviour::Serve { .. } => connection.serve(&mut self.buffer, &self.served)?,
             Behaviour::Sink => connection.discard(&mut self.buffer)?,
+            Behaviour::Source => {
+                connection.pour(reactor, &mut self.unsent_bytes, &self.buffer)?;
+                Received::Bytes(0)
+            }
             Behaviour::Stall { after_bytes } => {
                 let received = connection.discard(&mut self.buffer)?;
                 if connection.received_bytes >= after_bytes {
@@ -283,6 +317,17 @@ impl Connection {
             Ok(_) => bail!("the backend's send buffer is full"),
             Err(error) => Err(error).context("backend write"),
         }
+    }
+
+    fn pour(&mut self, reactor: &Reactor, unsent: &mut usize, block: &[u8]) -> Result<()> {
+        let size = SOURCE_WRITE_BYTES.min(*unsent);
+        if size > 0 {
+            let written = unless_blocked(self.stream.write(&block[..size]));
+            *unsent -= written.context("backend write")?.unwrap_or_default();
+        } else if std::mem::take(&mut self.is_sending) {
+            reactor.forget(&self.stream)?;
+        }
+        Ok(())
     }
 
     fn discard(&mut self, buffer: &mut [u8]) -> Result<Received> {

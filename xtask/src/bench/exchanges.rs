@@ -1,14 +1,13 @@
 //! Short connections: connect, one exchange (or an upgrade and one exchange), close.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::epoll::EpollFlags;
 
 use super::backend::Backend;
-use super::reactor::{Clients, Reactor, Token, drive, unless_blocked};
+use super::link::{Dial, Link};
+use super::reactor::{Clients, Reactor, Token, drive};
 
 /// Connections under way at the same time.
 const IN_FLIGHT: usize = 32;
@@ -44,7 +43,7 @@ enum Awaited {
 /// A fixed number of short connections, [`IN_FLIGHT`] of them at a time.
 #[derive(Debug)]
 pub(super) struct Exchanges {
-    proxy: SocketAddr,
+    dial: Dial,
     /// Index of the first slot among the clients of the reactor.
     first_index: usize,
     first: Awaited,
@@ -53,11 +52,12 @@ pub(super) struct Exchanges {
     not_started: usize,
     not_finished: usize,
     latencies_ns: Vec<u64>,
+    resumed: usize,
 }
 
 #[derive(Debug)]
 struct Exchange {
-    stream: TcpStream,
+    link: Link,
     started_at: Instant,
     awaited: Awaited,
     answer: Vec<u8>,
@@ -66,14 +66,14 @@ struct Exchange {
 
 impl Exchanges {
     /// Prepares bare TCP exchanges (`upgrade` false) or WebSocket upgrades with one message.
-    pub(super) fn new(proxy: SocketAddr, upgrade: bool) -> Self {
+    pub(super) fn new(dial: Dial, upgrade: bool) -> Self {
         let first = if upgrade {
             Awaited::SwitchingProtocols
         } else {
             Awaited::Echo
         };
         Self {
-            proxy,
+            dial,
             first_index: 0,
             first,
             slots: (0..IN_FLIGHT).map(|_| None).collect(),
@@ -81,6 +81,7 @@ impl Exchanges {
             not_started: 0,
             not_finished: 0,
             latencies_ns: Vec::new(),
+            resumed: 0,
         }
     }
 
@@ -108,6 +109,7 @@ impl Exchanges {
         self.not_started = total;
         self.not_finished = total;
         self.latencies_ns = Vec::with_capacity(total);
+        self.resumed = 0;
         for index in 0..IN_FLIGHT.min(total) {
             self.start(reactor, index)?;
         }
@@ -117,28 +119,30 @@ impl Exchanges {
         Ok(latencies_ns)
     }
 
+    /// How many of the last run were resumed TLS sessions.
+    pub(super) const fn resumed(&self) -> usize {
+        self.resumed
+    }
+
     fn start(&mut self, reactor: &Reactor, index: usize) -> Result<()> {
         let started_at = Instant::now();
-        // On loopback a connect with room in the listener's queue does not wait.
-        let mut stream = TcpStream::connect(self.proxy).context("connect to the proxy")?;
-        stream
-            .set_nonblocking(true)
-            .context("non-blocking client")?;
+        let mut link = self.dial.begin(index)?;
         let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         let token = Token::Client(self.first_index + index);
-        reactor.watch(&stream, token, interest)?;
+        reactor.watch(&link, token, interest)?;
         let request = if self.first == Awaited::Echo {
             &frame()[..]
         } else {
             UPGRADE
         };
-        let sent = stream.write(request).context("client write")?;
+        // With TLS it waits for the end of the handshake.
+        let sent = link.write(request).context("client write")?;
         ensure!(
-            sent == request.len(),
+            sent == Some(request.len()) && link.flush()?,
             "a request did not fit the send buffer"
         );
         self.slots[index] = Some(Exchange {
-            stream,
+            link,
             started_at,
             awaited: self.first,
             answer: Vec::new(),
@@ -160,18 +164,29 @@ const fn frame() -> [u8; MESSAGE_BYTES] {
 impl Clients for Exchanges {
     fn on_ready(&mut self, reactor: &Reactor, index: usize) -> Result<()> {
         let index = index - self.first_index;
-        let Some(exchange) = &mut self.slots[index] else {
-            return Ok(());
-        };
-        let read = unless_blocked(exchange.stream.read(&mut self.buffer)).context("client read")?;
-        let Some(count) = read else { return Ok(()) };
-        ensure!(count > 0, "the proxy closed a connection early");
-        if !exchange.take(&self.buffer[..count])? {
-            return Ok(());
+        loop {
+            let Some(exchange) = &mut self.slots[index] else {
+                return Ok(());
+            };
+            let read = exchange
+                .link
+                .read(&mut self.buffer)
+                .context("client read")?;
+            let Some(count) = read else { return Ok(()) };
+            ensure!(count > 0, "the proxy closed a connection early");
+            if exchange.take(&self.buffer[..count])? {
+                break;
+            }
+            if !exchange.link.reads_on() {
+                return Ok(());
+            }
         }
-        self.latencies_ns
-            .push(u64::try_from(exchange.started_at.elapsed().as_nanos())?);
-        self.slots[index] = None;
+        if let Some(mut exchange) = self.slots[index].take() {
+            self.latencies_ns
+                .push(u64::try_from(exchange.started_at.elapsed().as_nanos())?);
+            self.resumed += usize::from(exchange.link.is_resumed());
+            exchange.link.end();
+        }
         self.not_finished -= 1;
         if self.not_started > 0 {
             self.start(reactor, index)?;
@@ -202,7 +217,8 @@ impl Exchange {
                     bail!("not upgraded: {}", String::from_utf8_lossy(&self.answer));
                 }
                 self.awaited = Awaited::Echo;
-                self.stream.write_all(&frame()).context("client write")?;
+                let sent = self.link.write(&frame()).context("client write")?;
+                ensure!(sent == Some(MESSAGE_BYTES), "no room for a message");
             }
         }
         ensure!(

@@ -12,6 +12,9 @@ use super::work::{Figure, Metric};
 /// Time given to a proxy to finish what it does behind the last byte, before its clock is read.
 pub(super) const SETTLE: Duration = Duration::from_millis(20);
 
+/// Unit of bulk: a gigabyte of 10^9 bytes.
+const GIGABYTE: usize = 1_000_000_000;
+
 /// Reads the clocks around a measurement.
 pub(super) struct Meter {
     pid: u32,
@@ -21,8 +24,7 @@ pub(super) struct Meter {
 
 /// What a measurement took.
 pub(super) struct Spent {
-    /// CPU time of the proxy.
-    pub(super) cpu: Duration,
+    cpu: Duration,
     wall: Duration,
 }
 
@@ -60,8 +62,17 @@ impl Spent {
         ]
     }
 
+    /// The figures of bulk.
+    pub(super) fn per_gigabyte(&self, bytes: usize) -> Vec<Figure> {
+        let gigabytes = bytes as f64 / GIGABYTE as f64;
+        vec![
+            (Metric::CpuSecondsPerGb, self.cpu.as_secs_f64() / gigabytes),
+            (Metric::BusyPercent, self.busy_percent()),
+        ]
+    }
+
     /// Share of the time in which the proxy ran.
-    pub(super) fn busy_percent(&self) -> f64 {
+    fn busy_percent(&self) -> f64 {
         self.cpu.as_secs_f64() * 100.0 / self.wall.as_secs_f64()
     }
 }

@@ -5,12 +5,14 @@
 
 mod backend;
 mod exchanges;
+mod link;
 mod meter;
 mod network;
 mod peers;
 mod pings;
 pub(crate) mod process;
 mod reactor;
+mod readers;
 mod report;
 mod requests;
 mod splice_loop;
@@ -42,7 +44,8 @@ pub(crate) struct Options {
     #[arg(long)]
     rounds: Option<usize>,
     /// Only works whose name starts with this (trips, trips-64B, bulk, short, upgrade, requests, quiet,
-    /// flood, idle, stalled); may be given more than once.
+    /// flood, idle, stalled, tls, tls-full, tls-resumed, tls-trips, tls-bulk, tls-quiet, tls-flood, tls-idle); may be
+    /// given more than once.
     #[arg(long)]
     only: Vec<String>,
     /// Leave out a proxy (longsplice, haproxy, haproxy-splice, nginx,
@@ -176,15 +179,17 @@ fn measure_rounds(
     let is_chosen = |subject: &Subject| !without.iter().any(|name| name == subject.name());
     let mut subjects: Vec<Subject> = work.subjects().iter().copied().filter(is_chosen).collect();
     let rounds = match work {
-        Work::Idle | Work::Stalled => rounds.min(MEMORY_ROUNDS),
+        Work::Idle { .. } | Work::Stalled => rounds.min(MEMORY_ROUNDS),
         // Cheap, and the least steady.
         Work::Bulk => rounds * 2,
         Work::Trips { .. }
+        | Work::TlsBulk { .. }
         | Work::Short
+        | Work::Handshakes { .. }
         | Work::Upgrade
         | Work::Requests { .. }
-        | Work::Quiet
-        | Work::Flood => rounds,
+        | Work::Quiet { .. }
+        | Work::Flood { .. } => rounds,
     };
     for round in 0..rounds {
         for &subject in &subjects {
@@ -236,8 +241,32 @@ fn programs(top: &Path, options: &Options) -> Result<Programs> {
         nginx: options.nginx.clone().unwrap_or(found.nginx),
         nginx_modules: options.nginx_modules.clone().unwrap_or(found.nginx_modules),
         configurations: top.join("benches/peers"),
+        certificate: make_certificate(&scratch)?,
         scratch,
     })
+}
+
+/// Makes a P-256 key and a certificate of its own, in one file that every proxy takes.
+fn make_certificate(scratch: &Path) -> Result<PathBuf> {
+    let (key, certificate) = (scratch.join("key.pem"), scratch.join("certificate.pem"));
+    let output = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
+        .args(["ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"])
+        .args(["-subj", "/CN=bench", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .context("run openssl")?;
+    ensure!(
+        output.status.success(),
+        "openssl: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let both = scratch.join("both.pem");
+    let text = [fs::read(&key)?, fs::read(&certificate)?].concat();
+    fs::write(&both, text).with_context(|| both.display().to_string())?;
+    Ok(both)
 }
 
 fn build_release(top: &Path) -> Result<PathBuf> {

@@ -1,7 +1,5 @@
 //! Round trips on established tunnels: a fixed number of them, one outstanding per tunnel.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -10,7 +8,8 @@ use nix::sys::epoll::EpollFlags;
 
 use super::backend::Backend;
 use super::exchanges::Exchanges;
-use super::reactor::{Clients, Reactor, Token, drive, unless_blocked};
+use super::link::{Dial, Link};
+use super::reactor::{Clients, Reactor, Token, drive};
 
 /// Tunnels opened at the same time.
 const OPENING_AT_ONCE: usize = 32;
@@ -28,17 +27,17 @@ pub(super) struct Pings {
 
 #[derive(Debug)]
 struct Tunnel {
-    stream: TcpStream,
+    link: Link,
     sent_at: Instant,
     missing_bytes: usize,
 }
 
 impl Pings {
-    /// Opens `count` tunnels to `proxy`; each has carried one message there and back.
+    /// Opens `count` tunnels; each has carried one message there and back.
     pub(super) fn open(
         reactor: &Reactor,
         backend: &mut Backend,
-        proxy: SocketAddr,
+        dial: &Dial,
         count: usize,
         message_bytes: usize,
     ) -> Result<Self> {
@@ -54,15 +53,12 @@ impl Pings {
             let start = pings.tunnels.len();
             let end = count.min(start + OPENING_AT_ONCE);
             for index in start..end {
-                let stream = TcpStream::connect(proxy).context("connect to the proxy")?;
-                stream
-                    .set_nonblocking(true)
-                    .context("non-blocking client")?;
-                stream.set_nodelay(true).context("TCP_NODELAY")?;
+                let link = dial.connect()?;
+                link.tcp().set_nodelay(true).context("TCP_NODELAY")?;
                 let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-                reactor.watch(&stream, Token::Client(index), interest)?;
+                reactor.watch(&link, Token::Client(index), interest)?;
                 pings.tunnels.push(Tunnel {
-                    stream,
+                    link,
                     sent_at: Instant::now(),
                     missing_bytes: 0,
                 });
@@ -141,12 +137,12 @@ impl Pings {
     fn start_trip(&mut self, index: usize) -> Result<()> {
         let tunnel = &mut self.tunnels[index];
         tunnel.sent_at = Instant::now();
-        let sent = tunnel.stream.write(&self.message).context("client write")?;
+        let sent = tunnel.link.write(&self.message).context("client write")?;
         ensure!(
-            sent == self.message.len(),
+            sent == Some(self.message.len()) && tunnel.link.flush()?,
             "a ping did not fit the send buffer"
         );
-        tunnel.missing_bytes = sent;
+        tunnel.missing_bytes = self.message.len();
         self.not_started = self.not_started.saturating_sub(1);
         self.outstanding += 1;
         Ok(())
@@ -171,6 +167,10 @@ impl Clients for Paced<'_> {
         }
     }
 
+    fn may_wait(&self, index: usize) -> bool {
+        index >= self.pings.tunnels.len()
+    }
+
     fn on_turn(&mut self) -> Result<()> {
         let now = Instant::now();
         while self.due_at <= now && self.trips > 0 {
@@ -191,24 +191,29 @@ impl Clients for Paced<'_> {
 
 impl Clients for Pings {
     fn on_ready(&mut self, _: &Reactor, index: usize) -> Result<()> {
-        let tunnel = &mut self.tunnels[index];
-        let read = unless_blocked(tunnel.stream.read(&mut self.buffer)).context("client read")?;
-        let Some(count) = read else { return Ok(()) };
-        ensure!(count > 0, "the proxy closed a tunnel");
-        ensure!(
-            count <= tunnel.missing_bytes,
-            "more bytes came back than were sent"
-        );
-        tunnel.missing_bytes -= count;
-        if tunnel.missing_bytes == 0 {
-            let elapsed_ns = u64::try_from(tunnel.sent_at.elapsed().as_nanos())?;
-            self.latencies_ns.push(elapsed_ns);
-            self.outstanding -= 1;
-            if self.not_started > 0 {
-                self.start_trip(index)?;
+        loop {
+            let tunnel = &mut self.tunnels[index];
+            let read = tunnel.link.read(&mut self.buffer).context("client read")?;
+            let Some(count) = read else { return Ok(()) };
+            ensure!(count > 0, "the proxy closed a tunnel");
+            ensure!(
+                count <= tunnel.missing_bytes,
+                "more bytes came back than were sent"
+            );
+            tunnel.missing_bytes -= count;
+            let reads_on = tunnel.link.reads_on();
+            if tunnel.missing_bytes == 0 {
+                let elapsed_ns = u64::try_from(tunnel.sent_at.elapsed().as_nanos())?;
+                self.latencies_ns.push(elapsed_ns);
+                self.outstanding -= 1;
+                if self.not_started > 0 {
+                    self.start_trip(index)?;
+                }
+            }
+            if !reads_on {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     fn is_finished(&self, _: &Backend) -> bool {

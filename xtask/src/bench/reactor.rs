@@ -5,6 +5,7 @@
 //! sleeps: waking it would be an interrupt to another core, paid by the proxy, which no proxy pays
 //! for a peer at the other end of a network.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -98,6 +99,11 @@ pub(super) trait Clients {
         Ok(())
     }
 
+    /// Whether an event of client `index` may wait until all others have been served.
+    fn may_wait(&self, _index: usize) -> bool {
+        false
+    }
+
     /// Says whether the measurement is over.
     fn is_finished(&self, backend: &Backend) -> bool;
 }
@@ -112,6 +118,7 @@ pub(super) fn drive(
     clients: &mut impl Clients,
 ) -> Result<()> {
     let mut events = [EpollEvent::empty(); EVENTS_PER_WAIT];
+    let mut deferred = VecDeque::new();
     let mut last_event = Instant::now();
     while !clients.is_finished(backend) {
         clients.on_turn()?;
@@ -120,7 +127,7 @@ pub(super) fn drive(
             Err(Errno::EINTR) => 0,
             Err(errno) => bail!("epoll_wait: {errno}"),
         };
-        if count == 0 {
+        if count == 0 && deferred.is_empty() {
             if last_event.elapsed() > SILENCE_MAX {
                 bail!("no event for {SILENCE_MAX:?}: the proxy lost bytes or a connection");
             }
@@ -130,8 +137,13 @@ pub(super) fn drive(
             match Token::decode(event.data()) {
                 Token::Listener => backend.accept(reactor)?,
                 Token::Backend(index) => backend.on_ready(reactor, index)?,
+                Token::Client(index) if clients.may_wait(index) => deferred.push_back(index),
                 Token::Client(index) => clients.on_ready(reactor, index)?,
             }
+        }
+        // One at a time, so that an urgent event waits for one of the others at most.
+        if let Some(index) = deferred.pop_front() {
+            clients.on_ready(reactor, index)?;
         }
         // The clock is read once per batch; the precision needed here is seconds.
         last_event = Instant::now();

@@ -33,6 +33,12 @@ const fn targets(work: Work) -> &'static [Target] {
     use Metric::{CpuSecondsPerGb, CpuUs, P99Us};
     use Subject::{Haproxy, HaproxySplice, Nginx, NginxSmallBuffers, SpliceLoop};
     match work {
+        Work::Handshakes { .. } => &[(CpuUs, Haproxy, 0.90), (CpuUs, Nginx, 1.00)],
+        Work::Trips { tls: true, .. } => &[(CpuUs, Haproxy, 0.75), (CpuUs, Nginx, 0.75)],
+        Work::TlsBulk { .. } => &[
+            (CpuSecondsPerGb, Haproxy, 0.80),
+            (CpuSecondsPerGb, Nginx, 0.80),
+        ],
         Work::Trips {
             tunnels: ..1000, ..
         } => &[
@@ -58,23 +64,44 @@ const fn targets(work: Work) -> &'static [Target] {
         Work::Short => &[(CpuUs, Haproxy, 1.00), (CpuUs, Nginx, 1.05)],
         Work::Upgrade => &[(CpuUs, Haproxy, 0.90), (CpuUs, Nginx, 1.05)],
         Work::Requests { .. } => &[(CpuUs, Haproxy, 1.00)],
-        Work::Quiet | Work::Flood => &[(P99Us, Haproxy, 1.00), (P99Us, Nginx, 1.00)],
-        Work::Idle | Work::Stalled => &[],
+        Work::Quiet { .. } | Work::Flood { .. } => &[(P99Us, Haproxy, 1.00), (P99Us, Nginx, 1.00)],
+        Work::Idle { .. } | Work::Stalled => &[],
     }
 }
 
 /// The absolute limit of a work, where there is one.
 const fn limit(work: Work) -> Option<(Metric, f64)> {
     match work {
-        Work::Idle => Some((Metric::ResidentBytes, 300.0)),
+        Work::Idle { tls: false } => Some((Metric::ResidentBytes, 300.0)),
+        Work::Idle { tls: true } => Some((Metric::ResidentBytes, 2000.0)),
         Work::Stalled => Some((Metric::KernelBytes, 2.0 * 1024.0 * 1024.0)),
         Work::Trips { .. }
         | Work::Bulk
+        | Work::TlsBulk { .. }
         | Work::Short
+        | Work::Handshakes { .. }
         | Work::Upgrade
         | Work::Requests { .. }
-        | Work::Quiet
-        | Work::Flood => None,
+        | Work::Quiet { .. }
+        | Work::Flood { .. } => None,
+    }
+}
+
+/// How much longer a message may take than at another work: that work, and the largest ratio.
+const fn beside(work: Work) -> Option<(Work, f64)> {
+    match work {
+        Work::Flood { tls: true } => Some((Work::Quiet { tls: true }, 2.0)),
+        Work::Flood { tls: false }
+        | Work::Trips { .. }
+        | Work::Bulk
+        | Work::TlsBulk { .. }
+        | Work::Short
+        | Work::Handshakes { .. }
+        | Work::Upgrade
+        | Work::Requests { .. }
+        | Work::Quiet { .. }
+        | Work::Idle { .. }
+        | Work::Stalled => None,
     }
 }
 
@@ -93,6 +120,7 @@ pub(super) fn tables(rows: &[Row], amounts: &Amounts) -> String {
             );
             medians(&mut text, work, &of_work);
             verdicts(&mut text, work, &of_work);
+            comparisons(&mut text, work, rows);
         }
     }
     text
@@ -140,6 +168,45 @@ fn verdicts(text: &mut String, work: Work, rows: &[&Row]) {
             text,
             "- {} {value}, at most {value_max}: {verdict}",
             metric.name()
+        );
+    }
+}
+
+/// The 99th percentile over that of another work, each proxy with itself; a target for longsplice.
+fn comparisons(text: &mut String, work: Work, rows: &[Row]) {
+    let Some((other, ratio_max)) = beside(work) else {
+        return;
+    };
+    let p99 = |work, subject, round| {
+        let found = rows.iter().find(|row| {
+            (row.work, row.subject, row.round, row.metric) == (work, subject, round, Metric::P99Us)
+        });
+        found.map(|row| row.value)
+    };
+    for &subject in work.subjects() {
+        let rounds = rows.iter().map(|row| row.round).max().unwrap_or_default();
+        let ratios = (0..=rounds).filter_map(|round| {
+            let (ours, theirs) = (p99(work, subject, round)?, p99(other, subject, round)?);
+            Some(ours / theirs)
+        });
+        let Some(ratio) = median(ratios.collect()) else {
+            continue;
+        };
+        let verdict = match subject {
+            Subject::Longsplice if ratio <= ratio_max => format!(", at most {ratio_max:.2}: met"),
+            Subject::Longsplice => format!(", at most {ratio_max:.2}: MISSED"),
+            Subject::Haproxy
+            | Subject::HaproxySplice
+            | Subject::Nginx
+            | Subject::NginxSmallBuffers
+            | Subject::SpliceLoop => String::new(),
+        };
+        let _ = writeln!(
+            text,
+            "- p99_us {} / {} of {}: {ratio:.2}{verdict}",
+            work.name(),
+            other.name(),
+            subject.name()
         );
     }
 }

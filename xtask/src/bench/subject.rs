@@ -41,6 +41,8 @@ pub(super) enum Subject {
 pub(super) enum Mode {
     /// Relay bytes.
     Tcp,
+    /// End TLS, then relay bytes.
+    Tls,
     /// Read a request head, route, add headers, upgrade, then relay bytes.
     Http,
 }
@@ -58,6 +60,8 @@ pub(super) struct Programs {
     pub(super) nginx_modules: PathBuf,
     /// `benches/peers`.
     pub(super) configurations: PathBuf,
+    /// Key and certificate in one file.
+    pub(super) certificate: PathBuf,
     /// A folder for filled-in configurations and logs.
     pub(super) scratch: PathBuf,
 }
@@ -82,6 +86,9 @@ impl Subject {
             (Self::Longsplice, Mode::Http) => Some("longsplice-http.toml"),
             (Self::Haproxy, Mode::Tcp) => Some("haproxy-tcp.cfg"),
             (Self::HaproxySplice, Mode::Tcp) => Some("haproxy-tcp-splice.cfg"),
+            (Self::Longsplice, Mode::Tls) => Some("longsplice-tls.toml"),
+            (Self::Haproxy | Self::HaproxySplice, Mode::Tls) => Some("haproxy-tls.cfg"),
+            (Self::Nginx | Self::NginxSmallBuffers, Mode::Tls) => Some("nginx-tls.conf"),
             (Self::Haproxy | Self::HaproxySplice, Mode::Http) => Some("haproxy-http.cfg"),
             (Self::Nginx, Mode::Tcp) => Some("nginx-tcp.conf"),
             (Self::NginxSmallBuffers, Mode::Tcp) => Some("nginx-tcp-16k.conf"),
@@ -261,6 +268,10 @@ fn fill_in(
         .replace(
             "{{nginx_modules}}",
             &programs.nginx_modules.display().to_string(),
+        )
+        .replace(
+            "{{certificate}}",
+            &programs.certificate.display().to_string(),
         )
         .replace("{{scratch}}", &programs.scratch.display().to_string());
     let file = programs

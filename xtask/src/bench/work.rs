@@ -3,14 +3,16 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::backend::{Backend, Behaviour};
 use super::exchanges::Exchanges;
+use super::link::Dial;
 use super::meter::{Meter, SETTLE, percentile_us, socket_bytes};
 use super::pings::Pings;
 use super::process;
 use super::reactor::Reactor;
+use super::readers::Readers;
 use super::requests::Requests;
 use super::subject::{Mode, Programs, Proxy, Subject};
 use super::writers::Writers;
@@ -26,16 +28,17 @@ const PACE: Duration = Duration::from_micros(200);
 /// Connections that requests come on.
 const REQUEST_CONNECTIONS: usize = 64;
 
+/// Silence after which a tunnel counts as idle: what a proxy keeps ready for the next message of a busy
+/// one is not what an idle one holds.
+const IDLE_FOR: Duration = Duration::from_secs(3);
+
 /// Tunnels whose reader stalls.
 const STALLED_TUNNELS: usize = 16;
 
 /// Bytes each reader takes at full speed before it stalls, so that the kernel's buffers have grown.
 const READ_BEFORE_STALL_BYTES: usize = 32_000_000;
 
-/// Unit of bulk: a gigabyte of 10^9 bytes.
-const GIGABYTE: usize = 1_000_000_000;
-
-/// One kind of work.
+/// One kind of work. By `tls` the clients speak TLS 1.3 to the proxy, which ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
     /// Round trips on `tunnels` tunnels, one outstanding on each.
@@ -44,11 +47,16 @@ pub(super) enum Work {
         message_bytes: usize,
         /// Tunnels active at the same time.
         tunnels: usize,
+        tls: bool,
     },
     /// One way, 64 KiB writes, [`BULK_TUNNELS`] tunnels.
     Bulk,
+    /// The same by TLS, from the clients (up) or to them.
+    TlsBulk { up: bool },
     /// Connect, one round trip of 64 bytes, close; 32 at a time.
     Short,
+    /// The same with a handshake of TLS, full or resumed.
+    Handshakes { resumed: bool },
     /// Connect, upgrade to WebSocket, one round trip, close; 32 at a time.
     Upgrade,
     /// HTTP requests on [`REQUEST_CONNECTIONS`] kept connections, one outstanding on each.
@@ -57,11 +65,11 @@ pub(super) enum Work {
         body_bytes: usize,
     },
     /// Messages at a gentle pace, and nothing else.
-    Quiet,
+    Quiet { tls: bool },
     /// The same while short connections come as fast as they can.
-    Flood,
+    Flood { tls: bool },
     /// Tunnels that have carried one message and wait.
-    Idle,
+    Idle { tls: bool },
     /// Tunnels whose reader has stopped while the writer goes on.
     Stalled,
 }
@@ -135,23 +143,11 @@ pub(super) type Figure = (Metric, f64);
 
 impl Work {
     /// All works, in the order in which they are run.
-    pub(super) const ALL: [Self; 13] = [
-        Self::Trips {
-            message_bytes: 64,
-            tunnels: 64,
-        },
-        Self::Trips {
-            message_bytes: 1024,
-            tunnels: 64,
-        },
-        Self::Trips {
-            message_bytes: 64,
-            tunnels: 1000,
-        },
-        Self::Trips {
-            message_bytes: 1024,
-            tunnels: 1000,
-        },
+    pub(super) const ALL: [Self; 22] = [
+        Self::trips(64, 64, false),
+        Self::trips(1024, 64, false),
+        Self::trips(64, 1000, false),
+        Self::trips(1024, 1000, false),
         Self::Bulk,
         Self::Short,
         Self::Upgrade,
@@ -159,47 +155,101 @@ impl Work {
         Self::Requests {
             body_bytes: 100 * 1024,
         },
-        Self::Quiet,
-        Self::Flood,
-        Self::Idle,
+        Self::Quiet { tls: false },
+        Self::Flood { tls: false },
+        Self::Idle { tls: false },
         Self::Stalled,
+        Self::Handshakes { resumed: false },
+        Self::Handshakes { resumed: true },
+        Self::trips(64, 64, true),
+        Self::trips(1024, 64, true),
+        Self::TlsBulk { up: true },
+        Self::TlsBulk { up: false },
+        Self::Quiet { tls: true },
+        Self::Flood { tls: true },
+        Self::Idle { tls: true },
     ];
+
+    const fn trips(message_bytes: usize, tunnels: usize, tls: bool) -> Self {
+        Self::Trips {
+            message_bytes,
+            tunnels,
+            tls,
+        }
+    }
+
+    /// Whether the clients speak TLS.
+    pub(super) const fn is_tls(self) -> bool {
+        match self {
+            Self::Trips { tls, .. }
+            | Self::Quiet { tls }
+            | Self::Flood { tls }
+            | Self::Idle { tls } => tls,
+            Self::TlsBulk { .. } | Self::Handshakes { .. } => true,
+            Self::Bulk | Self::Short | Self::Upgrade | Self::Requests { .. } | Self::Stalled => {
+                false
+            }
+        }
+    }
 
     /// The name in tables and raw rows.
     pub(super) fn name(self) -> String {
-        match self {
+        let name = match self {
             Self::Trips {
                 message_bytes,
                 tunnels,
-            } => format!("trips-{message_bytes}B-{tunnels}"),
-            Self::Bulk => "bulk".to_owned(),
-            Self::Short => "short".to_owned(),
-            Self::Upgrade => "upgrade".to_owned(),
-            Self::Requests { body_bytes } => format!("requests-{}K", body_bytes / 1024),
-            Self::Quiet => "quiet".to_owned(),
-            Self::Flood => "flood".to_owned(),
-            Self::Idle => "idle".to_owned(),
-            Self::Stalled => "stalled".to_owned(),
-        }
+                ..
+            } => return format!("{}trips-{message_bytes}B-{tunnels}", self.prefix()),
+            Self::Bulk => "bulk",
+            Self::TlsBulk { up: true } => "bulk-up",
+            Self::TlsBulk { up: false } => "bulk-down",
+            Self::Short => "short",
+            Self::Handshakes { resumed: false } => "full",
+            Self::Handshakes { resumed: true } => "resumed",
+            Self::Upgrade => "upgrade",
+            Self::Requests { body_bytes } => return format!("requests-{}K", body_bytes / 1024),
+            Self::Quiet { .. } => "quiet",
+            Self::Flood { .. } => "flood",
+            Self::Idle { .. } => "idle",
+            Self::Stalled => "stalled",
+        };
+        format!("{}{name}", self.prefix())
+    }
+
+    const fn prefix(self) -> &'static str {
+        if self.is_tls() { "tls-" } else { "" }
     }
 
     /// One sentence for the table.
     pub(super) fn description(self, amounts: &Amounts) -> String {
+        let kind = if self.is_tls() { "TLS " } else { "" };
         match self {
             Self::Trips {
                 message_bytes,
                 tunnels,
+                ..
             } => format!(
-                "{} round trips of {message_bytes} B on {tunnels} tunnels",
+                "{} round trips of {message_bytes} B on {tunnels} {kind}tunnels",
                 amounts.trips
             ),
             Self::Bulk => format!(
                 "{} MB one way on {BULK_TUNNELS} tunnels, 64 KiB writes",
                 amounts.bulk_bytes / 1_000_000
             ),
+            Self::TlsBulk { up } => format!(
+                "{} MB {} the clients on {BULK_TUNNELS} TLS tunnels, 64 KiB writes",
+                amounts.bulk_bytes / 1_000_000,
+                if up { "from" } else { "to" }
+            ),
             Self::Short => format!(
                 "{} connections, one 64 B round trip each, 32 in flight",
                 amounts.connections
+            ),
+            Self::Handshakes { resumed } => format!(
+                "{} connections with a {} handshake of TLS 1.3, one 64 B round trip each, 32 in \
+                 flight",
+                amounts.connections,
+                if resumed { "resumed" } else { "full" }
             ),
             Self::Upgrade => format!(
                 "{} WebSocket upgrades, one 64 B round trip each, 32 in flight",
@@ -210,14 +260,19 @@ impl Work {
                 amounts.requests,
                 body_bytes / 1024
             ),
-            Self::Quiet => {
-                format!("messages of 64 B on {PACED_TUNNELS} tunnels, one every {PACE:?}")
+            Self::Quiet { .. } => {
+                format!("messages of 64 B on {PACED_TUNNELS} {kind}tunnels, one every {PACE:?}")
             }
-            Self::Flood => format!(
-                "messages of 64 B on {PACED_TUNNELS} tunnels, one every {PACE:?}, while short \
-                 connections flood in"
+            Self::Flood { tls } => format!(
+                "messages of 64 B on {PACED_TUNNELS} {kind}tunnels, one every {PACE:?}, while {} \
+                 flood in",
+                if tls {
+                    "full handshakes"
+                } else {
+                    "short connections"
+                }
             ),
-            Self::Idle => format!("{} tunnels that wait", amounts.idle_tunnels),
+            Self::Idle { .. } => format!("{} {kind}tunnels that wait", amounts.idle_tunnels),
             Self::Stalled => format!("{STALLED_TUNNELS} tunnels whose reader has stopped"),
         }
     }
@@ -225,6 +280,9 @@ impl Work {
     /// Who is compared at this work.
     pub(super) const fn subjects(self) -> &'static [Subject] {
         use Subject::{Haproxy, HaproxySplice, Longsplice, Nginx, NginxSmallBuffers, SpliceLoop};
+        if self.is_tls() {
+            return &[Longsplice, Haproxy, Nginx];
+        }
         match self {
             Self::Bulk => &[
                 Longsplice,
@@ -234,12 +292,15 @@ impl Work {
                 NginxSmallBuffers,
                 SpliceLoop,
             ],
-            Self::Upgrade | Self::Requests { .. } | Self::Quiet | Self::Flood => {
-                &[Longsplice, Haproxy, Nginx]
-            }
-            Self::Trips { .. } | Self::Short | Self::Idle | Self::Stalled => {
+            Self::Trips { .. } | Self::Short | Self::Idle { .. } | Self::Stalled => {
                 &[Longsplice, Haproxy, HaproxySplice, Nginx]
             }
+            Self::Upgrade
+            | Self::Requests { .. }
+            | Self::Quiet { .. }
+            | Self::Flood { .. }
+            | Self::TlsBulk { .. }
+            | Self::Handshakes { .. } => &[Longsplice, Haproxy, Nginx],
         }
     }
 
@@ -248,43 +309,66 @@ impl Work {
     /// # Errors
     /// A proxy that does not start, ends, or loses a byte.
     pub(super) fn measure(self, subject: Subject, setup: &Setup) -> Result<Vec<Figure>> {
-        let (mode, behaviour) = match self {
-            Self::Trips { .. } | Self::Short | Self::Quiet | Self::Flood | Self::Idle => {
-                (Mode::Tcp, Behaviour::Echo)
-            }
-            Self::Bulk => (Mode::Tcp, Behaviour::Sink),
-            Self::Stalled => (
-                Mode::Tcp,
-                Behaviour::Stall {
-                    after_bytes: READ_BEFORE_STALL_BYTES,
-                },
-            ),
-            Self::Upgrade => (Mode::Http, Behaviour::UpgradeThenEcho),
-            Self::Requests { body_bytes } => (Mode::Http, Behaviour::Serve { body_bytes }),
-        };
         let reactor = Reactor::new()?;
-        let mut backend = Backend::start(&reactor, behaviour)?;
+        let mut backend = Backend::start(&reactor, self.behaviour())?;
         let address = backend.address()?;
+        let mode = if matches!(self, Self::Upgrade | Self::Requests { .. }) {
+            Mode::Http
+        } else if self.is_tls() {
+            Mode::Tls
+        } else {
+            Mode::Tcp
+        };
         let proxy = Proxy::start(subject, mode, &setup.programs, setup.proxy_core, address)?;
         process::pin(setup.load_core)?;
+        let resuming = matches!(self, Self::Handshakes { resumed: true });
+        let dial = if self.is_tls() {
+            Dial::tls(proxy.address, resuming)?
+        } else {
+            Dial::plain(proxy.address)
+        };
         let stage = Stage {
             reactor: &reactor,
             backend: &mut backend,
             proxy: &proxy,
+            dial,
         };
+        let amounts = &setup.amounts;
         match self {
             Self::Trips {
                 message_bytes,
                 tunnels,
-            } => stage.trips(message_bytes, tunnels, setup.amounts.trips),
-            Self::Bulk => stage.bulk(setup.amounts.bulk_bytes),
-            Self::Short => stage.connections(false, setup.amounts.connections),
-            Self::Upgrade => stage.connections(true, setup.amounts.connections),
-            Self::Requests { body_bytes } => stage.requests(body_bytes, setup.amounts.requests),
-            Self::Quiet => stage.paced(false, setup.amounts.paced_trips),
-            Self::Flood => stage.paced(true, setup.amounts.paced_trips),
-            Self::Idle => stage.idle(setup.amounts.idle_tunnels),
+                ..
+            } => stage.trips(message_bytes, tunnels, amounts.trips),
+            Self::Bulk | Self::TlsBulk { up: true } => stage.bulk(amounts.bulk_bytes),
+            Self::TlsBulk { up: false } => stage.bulk_down(amounts.bulk_bytes),
+            Self::Short | Self::Handshakes { .. } => {
+                stage.connections(false, resuming, amounts.connections)
+            }
+            Self::Upgrade => stage.connections(true, resuming, amounts.connections),
+            Self::Requests { body_bytes } => stage.requests(body_bytes, amounts.requests),
+            Self::Quiet { .. } => stage.paced(false, amounts.paced_trips),
+            Self::Flood { .. } => stage.paced(true, amounts.paced_trips),
+            Self::Idle { .. } => stage.idle(amounts.idle_tunnels),
             Self::Stalled => stage.stalled(),
+        }
+    }
+
+    const fn behaviour(self) -> Behaviour {
+        match self {
+            Self::Trips { .. }
+            | Self::Short
+            | Self::Handshakes { .. }
+            | Self::Quiet { .. }
+            | Self::Flood { .. }
+            | Self::Idle { .. } => Behaviour::Echo,
+            Self::Bulk | Self::TlsBulk { up: true } => Behaviour::Sink,
+            Self::TlsBulk { up: false } => Behaviour::Source,
+            Self::Stalled => Behaviour::Stall {
+                after_bytes: READ_BEFORE_STALL_BYTES,
+            },
+            Self::Upgrade => Behaviour::UpgradeThenEcho,
+            Self::Requests { body_bytes } => Behaviour::Serve { body_bytes },
         }
     }
 }
@@ -294,6 +378,7 @@ struct Stage<'a> {
     reactor: &'a Reactor,
     backend: &'a mut Backend,
     proxy: &'a Proxy,
+    dial: Dial,
 }
 
 impl Stage<'_> {
@@ -302,8 +387,9 @@ impl Stage<'_> {
             reactor,
             backend,
             proxy,
+            dial,
         } = self;
-        let mut pings = Pings::open(reactor, backend, proxy.address, tunnels, message_bytes)?;
+        let mut pings = Pings::open(reactor, backend, &dial, tunnels, message_bytes)?;
         pings.run(reactor, backend, trips / 10)?;
         let meter = Meter::start(proxy.pid())?;
         let latencies_ns = pings.run(reactor, backend, trips)?;
@@ -315,30 +401,47 @@ impl Stage<'_> {
             reactor,
             backend,
             proxy,
+            dial,
         } = self;
-        let mut writers = Writers::open(proxy.address, BULK_TUNNELS)?;
+        let mut writers = Writers::open(&dial, BULK_TUNNELS)?;
         writers.transfer(reactor, backend, bytes / 10)?;
         let meter = Meter::start(proxy.pid())?;
         writers.transfer(reactor, backend, bytes)?;
-        let spent = meter.stop()?;
-        let gigabytes = bytes as f64 / GIGABYTE as f64;
-        Ok(vec![
-            (Metric::CpuSecondsPerGb, spent.cpu.as_secs_f64() / gigabytes),
-            (Metric::BusyPercent, spent.busy_percent()),
-        ])
+        Ok(meter.stop()?.per_gigabyte(bytes))
     }
 
-    fn connections(self, upgrade: bool, total: usize) -> Result<Vec<Figure>> {
+    fn bulk_down(self, bytes: usize) -> Result<Vec<Figure>> {
         let Self {
             reactor,
             backend,
             proxy,
+            dial,
         } = self;
-        let mut exchanges = Exchanges::new(proxy.address, upgrade);
+        let mut readers = Readers::open(reactor, backend, &dial, BULK_TUNNELS)?;
+        readers.transfer(reactor, backend, bytes / 10)?;
+        let meter = Meter::start(proxy.pid())?;
+        readers.transfer(reactor, backend, bytes)?;
+        Ok(meter.stop()?.per_gigabyte(bytes))
+    }
+
+    fn connections(self, upgrade: bool, resuming: bool, total: usize) -> Result<Vec<Figure>> {
+        let Self {
+            reactor,
+            backend,
+            proxy,
+            dial,
+        } = self;
+        let mut exchanges = Exchanges::new(dial, upgrade);
         exchanges.run(reactor, backend, total / 10)?;
         let meter = Meter::start(proxy.pid())?;
         let latencies_ns = exchanges.run(reactor, backend, total)?;
-        Ok(meter.stop()?.per_unit(total, &latencies_ns))
+        let spent = meter.stop()?;
+        let resumed = exchanges.resumed();
+        ensure!(
+            resumed == if resuming { total } else { 0 },
+            "{resumed} of {total} handshakes were resumed"
+        );
+        Ok(spent.per_unit(total, &latencies_ns))
     }
 
     fn requests(self, body_bytes: usize, total: usize) -> Result<Vec<Figure>> {
@@ -346,6 +449,7 @@ impl Stage<'_> {
             reactor,
             backend,
             proxy,
+            ..
         } = self;
         let mut requests = Requests::open(reactor, proxy.address, REQUEST_CONNECTIONS, body_bytes)?;
         requests.run(reactor, backend, total / 10)?;
@@ -359,11 +463,11 @@ impl Stage<'_> {
         let Self {
             reactor,
             backend,
-            proxy,
+            dial,
+            ..
         } = self;
-        let address = proxy.address;
-        let mut pings = Pings::open(reactor, backend, address, PACED_TUNNELS, MESSAGE_BYTES)?;
-        let flood = with_flood.then(|| Exchanges::new(address, false));
+        let mut pings = Pings::open(reactor, backend, &dial, PACED_TUNNELS, MESSAGE_BYTES)?;
+        let flood = with_flood.then(|| Exchanges::new(dial, false));
         let latencies_ns = pings.run_paced(reactor, backend, trips, PACE, flood)?;
         Ok(vec![
             (Metric::P50Us, percentile_us(&latencies_ns, 50)),
@@ -379,12 +483,13 @@ impl Stage<'_> {
             reactor,
             backend,
             proxy,
+            dial,
         } = self;
-        Exchanges::new(proxy.address, false).run(reactor, backend, EARLIER_CONNECTIONS)?;
+        Exchanges::new(dial.clone(), false).run(reactor, backend, EARLIER_CONNECTIONS)?;
         sleep(SETTLE);
         let before = process::resident_bytes(proxy.pid())?;
-        let pings = Pings::open(reactor, backend, proxy.address, tunnels, MESSAGE_BYTES)?;
-        sleep(SETTLE);
+        let pings = Pings::open(reactor, backend, &dial, tunnels, MESSAGE_BYTES)?;
+        sleep(IDLE_FOR);
         let after = process::resident_bytes(proxy.pid())?;
         drop(pings);
         Ok(vec![(
@@ -398,8 +503,9 @@ impl Stage<'_> {
             reactor,
             backend,
             proxy,
+            dial,
         } = self;
-        let mut writers = Writers::open(proxy.address, STALLED_TUNNELS)?;
+        let mut writers = Writers::open(&dial, STALLED_TUNNELS)?;
         let before = process::resident_bytes(proxy.pid())?;
         writers.fill(reactor, backend)?;
         let after = process::resident_bytes(proxy.pid())?;

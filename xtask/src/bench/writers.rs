@@ -1,14 +1,13 @@
 //! Bulk one way, and senders whose reader stalls.
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::sys::epoll::EpollFlags;
 
 use super::backend::Backend;
-use super::reactor::{Clients, Reactor, Token, drive, unless_blocked};
+use super::link::{Dial, Link};
+use super::reactor::{Clients, Reactor, Token, drive};
 
 /// Bytes offered to the kernel per write.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -19,7 +18,9 @@ const STALLED_AFTER: Duration = Duration::from_millis(500);
 /// Client connections that write and never read.
 #[derive(Debug)]
 pub(super) struct Writers {
-    streams: Vec<TcpStream>,
+    links: Vec<Link>,
+    /// Which of them the reactor watches.
+    watched: Vec<bool>,
     block: Vec<u8>,
     goal: Goal,
 }
@@ -36,17 +37,11 @@ enum Goal {
 }
 
 impl Writers {
-    /// Opens `count` connections to `proxy`.
-    pub(super) fn open(proxy: SocketAddr, count: usize) -> Result<Self> {
-        let open_one = |_| {
-            let stream = TcpStream::connect(proxy).context("connect to the proxy")?;
-            stream
-                .set_nonblocking(true)
-                .context("non-blocking client")?;
-            Ok(stream)
-        };
+    /// Opens `count` connections.
+    pub(super) fn open(dial: &Dial, count: usize) -> Result<Self> {
         Ok(Self {
-            streams: (0..count).map(open_one).collect::<Result<_>>()?,
+            links: (0..count).map(|_| dial.connect()).collect::<Result<_>>()?,
+            watched: vec![false; count],
             block: vec![b'b'; WRITE_BYTES],
             goal: Goal::Transfer {
                 unsent_bytes: 0,
@@ -79,44 +74,42 @@ impl Writers {
     }
 
     fn run(&mut self, reactor: &Reactor, backend: &mut Backend) -> Result<()> {
-        for (index, stream) in self.streams.iter().enumerate() {
-            reactor.watch(stream, Token::Client(index), EpollFlags::EPOLLOUT)?;
+        for (index, link) in self.links.iter().enumerate() {
+            reactor.watch(link, Token::Client(index), EpollFlags::EPOLLOUT)?;
+            self.watched[index] = true;
         }
         drive(reactor, backend, self)?;
-        if matches!(self.goal, Goal::Fill { .. }) {
-            self.forget_all(reactor)?;
-        }
-        Ok(())
+        (0..self.links.len()).try_for_each(|index| self.forget(reactor, index))
     }
 
-    fn forget_all(&self, reactor: &Reactor) -> Result<()> {
-        self.streams
-            .iter()
-            .try_for_each(|stream| reactor.forget(stream))
+    fn forget(&mut self, reactor: &Reactor, index: usize) -> Result<()> {
+        if std::mem::take(&mut self.watched[index]) {
+            reactor.forget(&self.links[index])?;
+        }
+        Ok(())
     }
 }
 
 impl Clients for Writers {
     fn on_ready(&mut self, reactor: &Reactor, index: usize) -> Result<()> {
+        let link = &mut self.links[index];
+        if !link.flush().context("client write")? {
+            return Ok(());
+        }
         let size = match &self.goal {
             Goal::Transfer { unsent_bytes, .. } => WRITE_BYTES.min(*unsent_bytes),
             Goal::Fill { .. } => WRITE_BYTES,
         };
         if size == 0 {
-            return Ok(());
+            return self.forget(reactor, index);
         }
-        let written = unless_blocked(self.streams[index].write(&self.block[..size]));
-        let Some(count) = written.context("client write")? else {
+        let written = link.write(&self.block[..size]).context("client write")?;
+        let Some(count) = written else {
             return Ok(());
         };
         match &mut self.goal {
             Goal::Fill { progress_at } => *progress_at = Instant::now(),
-            Goal::Transfer { unsent_bytes, .. } => {
-                *unsent_bytes -= count;
-                if *unsent_bytes == 0 {
-                    self.forget_all(reactor)?;
-                }
-            }
+            Goal::Transfer { unsent_bytes, .. } => *unsent_bytes -= count,
         }
         Ok(())
     }
