@@ -109,10 +109,9 @@ fn perform(
             (Some(client), Some(protection)) => protection.offload(flow, client),
             (_, _) => Outcome::Failed,
         },
-        Action::Rekey => match cold.protection() {
-            Some(protection) => protection.rekey(target),
-            None => Outcome::Failed,
-        },
+        Action::Rekey => cold
+            .protection()
+            .map_or(Outcome::Failed, |protection| protection.rekey(target)),
         Action::Notify => match cold.protection() {
             Some(protection) => protection.notify(target, &mut gear.buffer),
             None => Outcome::Failed,

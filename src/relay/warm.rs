@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 
 use super::timer::is_past;
 
-/// Tunnels that keep them at the most: at about 1.3 KB each this is 5 MB for a thread.
-const KEPT_MAX: usize = 4096;
+/// Tunnels that keep them at the most. More would cost memory that the heap does not give back when
+/// many have just said something, and save little: making the ciphers anew is a fiftieth of a small
+/// message's cost.
+const KEPT_MAX: usize = 256;
 
 /// The tunnels of a thread that are warm, the one that was looked at longest ago first.
 #[derive(Debug, Default)]
@@ -79,7 +81,7 @@ mod tests {
         warm.add((1, 0), 3);
         assert_eq!(warm.next(u32::MAX - 1), None);
         assert_eq!(warm.next(4), Some((1, 0)));
-        for slot in 0..=4096 {
+        for slot in 0..=256 {
             warm.add((slot, 0), 1000);
         }
         assert!(warm.is_crowded());

@@ -22,7 +22,7 @@ use super::record::{
 /// for ever.
 pub const EMPTY_RECORDS_MAX: u8 = 64;
 /// KeyUpdates and warnings that a peer may send in a row. Each costs us more than a record of data, so
-/// [`CONTROL_COST`] of those have to lie between two, in the long run.
+/// four of those have to lie between two, in the long run.
 pub const CONTROL_RECORDS_MAX: u8 = 32;
 /// Records of data that make up for one KeyUpdate or warning.
 const CONTROL_COST: u8 = 4;

@@ -63,7 +63,7 @@ impl Flow {
 /// What the loop does next for the flow of a pump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Receive from the source into the shared buffer, [`BUFFER_BYTES`] at the most.
+    /// Receive from the source into the shared buffer, [`BUFFER_BYTES`](super::BUFFER_BYTES) at the most.
     Receive,
     /// Send `len` bytes of the shared buffer, starting at `from`.
     Send {

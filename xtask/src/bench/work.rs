@@ -28,6 +28,10 @@ const PACE: Duration = Duration::from_micros(200);
 /// Connections that requests come on.
 const REQUEST_CONNECTIONS: usize = 64;
 
+/// Silence after which a tunnel counts as idle: what a proxy keeps ready for the next message of a busy
+/// one is not what an idle one holds.
+const IDLE_FOR: Duration = Duration::from_secs(3);
+
 /// Tunnels whose reader stalls.
 const STALLED_TUNNELS: usize = 16;
 
@@ -485,7 +489,7 @@ impl Stage<'_> {
         sleep(SETTLE);
         let before = process::resident_bytes(proxy.pid())?;
         let pings = Pings::open(reactor, backend, &dial, tunnels, MESSAGE_BYTES)?;
-        sleep(SETTLE);
+        sleep(IDLE_FOR);
         let after = process::resident_bytes(proxy.pid())?;
         drop(pings);
         Ok(vec![(
