@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -10,7 +9,6 @@ use tempfile::TempDir;
 
 use crate::harness::free_addr;
 use crate::harness::http;
-use crate::harness::parts::{Part, Running};
 use crate::harness::plan::Plan;
 use crate::harness::process::{Outcome, Proxy, run};
 use crate::harness::tls::{Secure, client_believing, shown_certificate};
@@ -188,25 +186,4 @@ fn demo_serves_a_page_whose_websocket_echoes() {
     client.expect(websocket::server_text("hello"));
     demo.signal(Signal::SIGINT);
     assert_eq!(demo.wait_exit(), Some(0));
-}
-
-#[test]
-fn the_demo_works_in_a_browser() {
-    let Some(mut chromium) = Part::Chromium.command() else {
-        return;
-    };
-    let (demo, port) = demo();
-    let profile = TempDir::new().unwrap();
-    chromium
-        .args(["--headless", "--no-sandbox", "--disable-gpu"])
-        .args(["--disable-dev-shm-usage", "--ignore-certificate-errors"])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .args(["--remote-debugging-port=0"])
-        .arg(format!("https://localhost:{port}/"))
-        .stderr(Stdio::null());
-    let _chromium = Running::start(&mut chromium);
-    let line = demo.wait_access("open", |line| line["target"] == "/ws");
-    assert_eq!(line["status"], 101);
-    let agent = line["user_agent"].as_str().unwrap();
-    assert!(agent.contains("Chrome"), "{agent}");
 }

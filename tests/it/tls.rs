@@ -1,4 +1,5 @@
-//! TLS ended by the proxy: handshakes, identities, tunnels and their ends.
+//! TLS ended by the proxy: handshakes, identities, requests. What happens to tunnels, whoever protects
+//! their records, is in `ktls`.
 
 use std::io::{Read, Write};
 use std::thread;
@@ -10,7 +11,7 @@ use rustls::version::{TLS12, TLS13};
 use crate::harness::http::{get, ok};
 use crate::harness::origin::Origin;
 use crate::harness::parts::{Part, finish};
-use crate::harness::peer::{End, Peer};
+use crate::harness::peer::End;
 use crate::harness::plan::{Plan, backend, responding};
 use crate::harness::process::{Proxy, run};
 use crate::harness::random::Random;
@@ -23,32 +24,6 @@ mod identity;
 mod subject;
 // Certificates that are replaced while the proxy runs.
 mod watched;
-
-/// A tunnel whose client speaks TLS, with both its ends in the test's hands.
-struct Joined {
-    proxy: Proxy,
-    client: Secure,
-    server: Peer,
-}
-
-fn join(version: &'static rustls::SupportedProtocolVersion) -> Joined {
-    let identity = Identity::new(&["localhost"]);
-    let origin = Origin::bind();
-    let proxy = Plan::tcp(origin.addr())
-        .listener_keys(&identity.listener_keys())
-        .start();
-    let mut client = Secure::connect(proxy.addr(), &identity.client(version, None));
-    let mut server = origin.accept();
-    client.send("hello");
-    server.expect("hello");
-    server.send("welcome");
-    client.expect("welcome");
-    Joined {
-        proxy,
-        client,
-        server,
-    }
-}
 
 #[test]
 fn requests_are_answered_and_forwarded_as_https() {
@@ -161,94 +136,6 @@ fn much_goes_both_ways_with_key_updates_between() {
             (&total.into(), &total.into())
         );
     }
-}
-
-#[test]
-fn data_with_the_clients_finished_arrives_once() {
-    let identity = Identity::new(&["localhost"]);
-    for version in VERSIONS {
-        for cut in [1, 7, 40, 80, 10_000] {
-            let origin = Origin::bind();
-            let proxy = Plan::tcp(origin.addr())
-                .listener_keys(&identity.listener_keys())
-                .start();
-            let config = identity.client(version, None);
-            let mut client = Secure::begin(proxy.addr(), &config, "localhost", b"");
-            client.tls.writer().write_all(b"with finished").unwrap();
-            while client.tls.is_handshaking() {
-                client.tls.read_tls(&mut client.tcp).unwrap();
-                client.tls.process_new_packets().unwrap();
-                let mut bytes = Vec::new();
-                while client.tls.wants_write() {
-                    client.tls.write_tls(&mut bytes).unwrap();
-                }
-                for piece in bytes.chunks(cut) {
-                    client.tcp.write_all(piece).unwrap();
-                }
-            }
-            client.send(", and behind it");
-            origin.accept().expect("with finished, and behind it");
-        }
-    }
-}
-
-#[test]
-fn a_half_close_goes_both_ways() {
-    let mut joined = join(&TLS13);
-    joined.client.notify();
-    joined.server.expect_ended();
-    joined.server.send("still here");
-    joined.client.expect("still here");
-    joined.server.finish();
-    assert_eq!(joined.client.read_to_end().unwrap(), b"");
-    joined.proxy.wait_cause("close", "client-closed");
-
-    let mut joined = join(&TLS13);
-    joined.server.finish();
-    assert_eq!(joined.client.read_to_end().unwrap(), b"", "no close_notify");
-    joined.client.send("still here");
-    joined.server.expect("still here");
-    joined.client.notify();
-    joined.server.expect_ended();
-    joined.proxy.wait_cause("close", "server-closed");
-}
-
-#[test]
-fn an_end_without_close_notify_is_a_truncation() {
-    for version in VERSIONS {
-        let mut joined = join(version);
-        joined.client.send("last words");
-        joined.client.truncate();
-        joined.server.expect("last words");
-        joined.server.expect_ended();
-        joined.server.finish();
-        let line = joined.proxy.wait_cause("close", "client-truncated");
-        assert_eq!(line["side"], "client");
-    }
-}
-
-#[test]
-fn a_bad_record_is_answered_with_its_alert() {
-    for version in VERSIONS {
-        let mut joined = join(version);
-        let mut bad = vec![23, 3, 3, 0, 48];
-        bad.extend([0x5a; 48]);
-        joined.client.tcp.write_all(&bad).unwrap();
-        let error = joined.client.read_to_end().unwrap_err();
-        assert!(error.to_string().contains("BadRecordMac"), "{error}");
-        assert_eq!(joined.server.read_to_end().1, End::Reset);
-        joined.proxy.wait_cause("close", "tls-bad-record");
-    }
-}
-
-#[test]
-fn a_reset_is_passed_on_as_one() {
-    let joined = join(&TLS13);
-    joined.server.reset();
-    let mut client = joined.client;
-    let error = client.read_to_end().unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-    joined.proxy.wait_cause("close", "server-reset");
 }
 
 #[test]
@@ -531,40 +418,4 @@ for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
     python.args(["-c", script, &proxy.addr().port().to_string()]);
     let said = finish(python.arg(identity.cert_file()));
     assert_eq!(said, "TLSv1.2 True\nTLSv1.3 True\n");
-}
-
-#[test]
-fn openssl_updates_its_keys() {
-    let Some(mut openssl) = Part::Openssl.command() else {
-        return;
-    };
-    let identity = Identity::new(&["localhost"]);
-    let origin = Origin::bind();
-    let proxy = Plan::tcp(origin.addr())
-        .listener_keys(&identity.listener_keys())
-        .start();
-    openssl
-        .args(["s_client", "-tls1_3", "-connect", &proxy.addr().to_string()])
-        .args(["-CAfile", &identity.cert_file()])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null());
-    let mut child = openssl.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let mut server = origin.accept();
-    // A line that is a command is read alone: each waits for the one before to arrive.
-    stdin.write_all(b"one\n").unwrap();
-    server.expect("one\n");
-    for (command, text) in [("K", "two\n"), ("k", "three\n"), ("K", "four\n")] {
-        stdin.write_all(format!("{command}\n").as_bytes()).unwrap();
-        thread::sleep(Duration::from_millis(300));
-        stdin.write_all(text.as_bytes()).unwrap();
-        server.expect(text);
-        server.send("answer under new keys\n");
-    }
-    stdin.write_all(b"Q\n").unwrap();
-    server.expect_ended();
-    server.finish();
-    assert!(child.wait().unwrap().success());
-    proxy.wait_cause("close", "client-closed");
 }
