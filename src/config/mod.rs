@@ -192,6 +192,9 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// `[listener.timeouts]`.
     pub timeouts: ListenerTimeouts,
+    /// Whether this or another listener tells applications the subject of a client's certificate:
+    /// nobody but us may do that then, wherever the application is reached.
+    pub guards_client_subject: bool,
     /// `[listener.limits]`.
     pub limits: Limits,
     /// `[listener.errors]`.

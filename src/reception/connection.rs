@@ -43,7 +43,7 @@ pub(super) async fn serve(arrival: Arrival, origin: Origin, inbox: Vec<u8>, loca
             arrival.told.set(true);
             arrival.socket.reset_behind().await;
         }
-        End::Reset { reads: false } => arrival.socket.reset(),
+        End::Reset { reads: false } => arrival.socket.reset().await,
         End::Tunnel(tunnel) => hand_over(*tunnel, arrival, &local).await,
     }
 }
@@ -106,15 +106,20 @@ async fn serve_requests(client: Client<'_>, mut inbox: Vec<u8>) -> End {
 async fn await_request(client: Client<'_>, inbox: &mut Vec<u8>, kept: &mut Kept) -> bool {
     let patience = client.arrival.listener.timeouts.keep_alive;
     let socket = &client.arrival.socket;
-    let receiving = async {
-        socket.await_bytes().await?;
-        socket.recv_onto(inbox, READ_LEN_BYTES).await
-    };
     let waiting = async {
+        let receiving = async {
+            socket.await_bytes().await?;
+            socket.recv_onto(inbox, READ_LEN_BYTES).await
+        };
         tokio::select! {
             biased;
             received = receiving => matches!(received, Ok(1..)),
-            () = client.local.drain() => false,
+            // A request that is here already is still served.
+            () = client.local.drain() => tokio::select! {
+                biased;
+                received = socket.recv_onto(inbox, READ_LEN_BYTES) => matches!(received, Ok(1..)),
+                () = std::future::ready(()) => false,
+            },
             () = kept.watch() => false,
         }
     };

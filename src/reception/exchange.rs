@@ -458,10 +458,12 @@ fn forwarding_facts<'a>(
     };
     let client = client_of(request, speaker, trusted_proxies);
     let tls = arrival.listener.tls.as_ref();
-    let client_subject = tls.filter(|tls| tls.client_subject).map(|_| {
-        let subject = terms.and_then(|terms| terms.client.as_ref());
-        subject.map_or("", |subject| subject.text.as_str())
+    let subject = tls.filter(|tls| tls.client_subject).and_then(|_| {
+        let client = terms?.client.as_ref()?;
+        Some(client.text.as_str())
     });
+    let guarded = arrival.listener.guards_client_subject;
+    let client_subject = guarded.then(|| subject.unwrap_or(""));
     ForwardingFacts {
         speaker,
         client,

@@ -2,6 +2,7 @@
 //! [`crate::tls::handshake`], within `tls_handshake`.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::ServerConfig;
 use tokio::time::{Instant, timeout_at};
@@ -9,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::refusal::Refusal;
 use super::socket::Socket;
 use crate::journal::Cause;
+use crate::tls::control::{Alert, sealed_len_max};
 use crate::tls::handshake::{Established, Failure, Handshake};
 
 /// Bytes asked for at once; whatever follows the handshake is kept.
@@ -55,7 +57,8 @@ async fn carry(
         let complete = complete.map_err(failed)?;
         sent.map_err(|error| Refusal::new(Cause::ClientReset, error.to_string()))?;
         if complete {
-            return handshake.finish().map_err(failed);
+            let established = handshake.finish().map_err(failed)?;
+            return admit(socket, established).await;
         }
         let read = socket.recv_onto(handshake.inbox(), READ_LEN_BYTES).await;
         match read {
@@ -64,6 +67,25 @@ async fn carry(
             Err(error) => return Err(Refusal::new(Cause::ClientReset, error.to_string())),
         }
     }
+}
+
+/// Sends a client away whose certificate has ended since it was verified: a ticket lasts longer.
+async fn admit(socket: &Socket, mut established: Established) -> Result<Established, Refusal> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_s = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    if !established.terms.is_client_expired(now_s) {
+        return Ok(established);
+    }
+    let mut alert = vec![0; sealed_len_max(2)];
+    let session = &mut established.session;
+    let sealed = session.seal_alert(Alert::CertificateExpired, &mut alert);
+    alert.truncate(sealed.unwrap_or(0));
+    // The alert is a courtesy; what matters is the refusal.
+    let _ = socket.send_all(&alert).await;
+    Err(Refusal::new(
+        Cause::TlsHandshakeFailed,
+        "the client's certificate has expired since its session began",
+    ))
 }
 
 fn failed(failure: Failure) -> Refusal {

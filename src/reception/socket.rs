@@ -316,13 +316,15 @@ impl Socket {
             // Late or broken, it ends the same way.
             let _ = timeout_at(deadline, sent).await;
         }
-        self.reset();
+        self.reset().await;
     }
 
     /// Closes with a reset, so that the other end cannot take what it got for the whole.
-    pub(super) fn reset(self) {
+    pub(super) async fn reset(self) {
         // Without the option the close is an orderly one, which is all that is left then.
         let _ = SockRef::from(&self.readiness).set_linger(Some(Duration::ZERO));
+        // Dropped with a wait in flight it would be shut down first, which sends an orderly end.
+        drop(self.readiness.release().await);
     }
 
     /// Receives bytes that nobody will look at.

@@ -43,6 +43,10 @@ pub(super) struct Shown {
     only_tls13: bool,
     http: bool,
     tickets: Tickets,
+    /// What is trusted has changed, so the tickets have to.
+    tickets_due: bool,
+    /// There is something to publish.
+    stale: bool,
     /// Where reception finds it.
     published: watch::Sender<Arc<ServerConfig>>,
 }
@@ -76,6 +80,8 @@ impl Shown {
             only_tls13,
             http,
             tickets,
+            tickets_due: false,
+            stale: false,
             published: watch::channel(config).0,
         }))
     }
@@ -99,11 +105,23 @@ impl Shown {
             }
             changed |= trusted_anew;
             // A ticket stands for a certificate that was verified by what is trusted no more.
-            if trusted_anew && let Err(wrong) = tickets().map(|new| self.tickets = new) {
-                tracing::error!(listener = %self.listener, %wrong, "tickets cannot be made anew");
+            self.tickets_due |= trusted_anew;
+        }
+        self.stale |= changed;
+        if self.tickets_due {
+            match tickets() {
+                Ok(new) => {
+                    self.tickets = new;
+                    self.tickets_due = false;
+                }
+                // Nothing is published with the old ones; the next look tries again.
+                Err(wrong) => {
+                    tracing::error!(listener = %self.listener, %wrong, "tickets cannot be made anew");
+                    return;
+                }
             }
         }
-        if changed {
+        if std::mem::take(&mut self.stale) {
             self.publish();
         }
     }

@@ -45,6 +45,7 @@ pub enum Alert {
     UnexpectedMessage = 10,
     BadRecordMac = 20,
     RecordOverflow = 22,
+    CertificateExpired = 45,
     DecodeError = 50,
     InternalError = 80,
     UserCanceled = 90,
@@ -60,6 +61,7 @@ impl Alert {
             Self::UnexpectedMessage
             | Self::BadRecordMac
             | Self::RecordOverflow
+            | Self::CertificateExpired
             | Self::DecodeError
             | Self::InternalError
             | Self::NoRenegotiation => FATAL,

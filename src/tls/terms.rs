@@ -22,6 +22,9 @@ pub struct Terms {
     /// Whose certificate the client showed, here or in the handshake that is resumed; it was
     /// verified.
     pub client: Option<Subject>,
+    /// When that certificate ends, in seconds since 1970. A ticket outlives it, and who resumes is not
+    /// verified again.
+    pub client_until_s: Option<i64>,
 }
 
 /// The subject of a certificate.
@@ -50,8 +53,17 @@ impl Terms {
             version,
             cipher: suite.and_then(|suite| cipher_name(suite.suite())),
             resumed: connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+            client_until_s: client
+                .and_then(|certificate| x509::read(certificate))
+                .and_then(|facts| facts.not_after),
             client: client.map(|certificate| Subject::of(certificate)),
         }
+    }
+
+    /// Tells whether the client's certificate has ended at `now_s`, in seconds since 1970.
+    #[must_use]
+    pub fn is_client_expired(&self, now_s: i64) -> bool {
+        self.client_until_s.is_some_and(|until_s| until_s < now_s)
     }
 
     /// Returns the version as OpenSSL calls it.

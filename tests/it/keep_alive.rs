@@ -662,6 +662,39 @@ fn dripping_does_not_extend_the_time_of_a_later_request() {
 }
 
 #[test]
+fn a_request_that_is_here_at_a_stop_is_still_served() {
+    let origin = Origin::bind();
+    let mut proxy = Plan::http(origin.addr()).start();
+    let mut client = proxy.connect();
+    client.send(get("x", "/first", ""));
+    let mut server = origin.accept();
+    assert!(server.read_head().starts_with("GET /first "));
+    // The beginning of an answer promises another request, which comes at once.
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nfir");
+    assert!(client.read_head().starts_with("HTTP/1.1 200"));
+    client.send(get("x", "/second", ""));
+    proxy.signal(Signal::SIGTERM);
+    eventually("it drains", || proxy.log().contains("draining"));
+    thread::sleep(MOMENT);
+    server.send("st!");
+    client.expect("first!");
+    // Over the same connection to the server or another.
+    let mut second = if server.has_received() {
+        server
+    } else {
+        match origin.accept_within(Duration::from_secs(2)) {
+            Some(another) => another,
+            None => server,
+        }
+    };
+    assert!(second.read_head().starts_with("GET /second "));
+    second.send(ok("second!"));
+    let answer = String::from_utf8(client.read_to_end().0).unwrap();
+    assert!(answer.ends_with("second!"), "{answer}");
+    assert_eq!(proxy.wait_exit(), Some(0));
+}
+
+#[test]
 fn a_stop_ends_idle_connections_and_lets_requests_finish() {
     let origin = Origin::bind();
     let mut proxy = Plan::http(origin.addr()).start();

@@ -61,6 +61,7 @@ fn listener(
         proxy_protocol,
         trusted_proxies,
         timeouts: timeouts(table.table_or_empty("timeouts")),
+        guards_client_subject: false,
         limits: limits(table.table_or_empty("limits")),
         errors: error_pages(&mut table, mode),
         routes: routes(&mut table, &context),

@@ -33,7 +33,13 @@ pub(super) fn config(text: &str, file: &Path) -> Result<(Config, Vec<Error>), Er
     let server = process::server(root.table_or_empty("server"), &mut taken);
     let log = process::log(root.table_or_empty("log"));
     let (backends, names) = backend::backends(&mut root);
-    let listeners = listener::listeners(&mut root, &names, &mut taken);
+    let mut listeners = listener::listeners(&mut root, &names, &mut taken);
+    let tells_subject =
+        |listener: &super::Listener| listener.tls.as_ref().is_some_and(|tls| tls.client_subject);
+    let guarded = listeners.iter().any(tells_subject);
+    for listener in &mut listeners {
+        listener.guards_client_subject = guarded;
+    }
     names.report_unused();
     drop(root);
     let warnings = reading.warnings();

@@ -373,23 +373,30 @@ fn address_block(pair: &Pair) -> (u8, Vec<u8>) {
 }
 
 fn write_tlvs(tlvs: &Tlvs, block_len_max: usize, block: &mut Vec<u8>) {
-    let mut write = |kind, value: &[u8]| write_tlv(kind, value, block_len_max, block);
+    let write = |block: &mut Vec<u8>, kind, value: &[u8]| {
+        write_tlv(kind, value, block_len_max, block);
+    };
     if let Some(alpn) = tlvs.alpn.as_deref().filter(|alpn| !alpn.is_empty()) {
-        write(TYPE_ALPN, alpn);
+        write(block, TYPE_ALPN, alpn);
     }
     if let Some(authority) = tlvs.authority.as_deref().filter(|text| is_text(text)) {
-        write(TYPE_AUTHORITY, authority.as_bytes());
+        write(block, TYPE_AUTHORITY, authority.as_bytes());
     }
     if let Some(unique_id) = &tlvs.unique_id
         && (1..=UNIQUE_ID_LEN_MAX).contains(&unique_id.len())
     {
-        write(TYPE_UNIQUE_ID, unique_id);
+        write(block, TYPE_UNIQUE_ID, unique_id);
     }
     if let Some(ssl) = &tlvs.ssl {
-        write(TYPE_SSL, &ssl_value(ssl, block_len_max));
+        let room = block_len_max.saturating_sub(block.len() + TLV_HEAD_LEN);
+        write(block, TYPE_SSL, &ssl_value(ssl, room));
     }
     if let Some(id) = tlvs.aws_endpoint_id.as_deref().filter(|id| is_text(id)) {
-        write(TYPE_AWS, &[&[SUBTYPE_AWS_VPCE_ID], id.as_bytes()].concat());
+        write(
+            block,
+            TYPE_AWS,
+            &[&[SUBTYPE_AWS_VPCE_ID], id.as_bytes()].concat(),
+        );
     }
 }
 

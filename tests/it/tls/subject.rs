@@ -3,7 +3,9 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
+use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
 use tempfile::TempDir;
 
@@ -14,7 +16,7 @@ use crate::harness::peer::Peer;
 use crate::harness::plan::Plan;
 use crate::harness::process::wait_listening_on;
 use crate::harness::tls::{Identity, Secure, VERSIONS};
-use crate::harness::{free_addr, websocket};
+use crate::harness::{eventually, free_addr, websocket};
 
 /// A version 2 PROXY header, read by nobody's code but this.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -105,6 +107,50 @@ fn the_header_says_it_and_nobody_else_does() {
                 client.read_head();
             }
         }
+    }
+}
+
+#[test]
+fn no_other_listener_lets_it_in() {
+    let (identity, mine) = (Identity::new(&["localhost"]), Identity::named("Ada"));
+    let origin = Origin::answering(ok("x"));
+    let plain = free_addr();
+    let other = format!(
+        "[[listener]]\nname = \"plain\"\nbind = [\"{plain}\"]\nmode = \"http\"\n\
+         [[listener.route]]\nbackend = \"app\"\n"
+    );
+    let keys = format!("{}\ntls.client_subject = true", keys(&identity, &mine));
+    let _proxy = Plan::http(origin.addr)
+        .listener_keys(&keys)
+        .more(&other)
+        .start();
+    let lines =
+        "X-Client-Subject: CN=forged\r\nx_client_subject: CN=forged\r\nConnection: close\r\n";
+    let mut client = Peer::connect(plain);
+    client.send(get("localhost", "/", lines));
+    client.read_to_end();
+    let head = origin.head();
+    assert!(!head.contains("forged"), "{head}");
+}
+
+#[test]
+fn a_ticket_does_not_outlive_the_clients_certificate() {
+    let identity = Identity::new(&["localhost"]);
+    for version in VERSIONS {
+        let mine = Identity::until(&["client"], Duration::from_secs(4));
+        let proxy = Plan::tcp(Origin::echo())
+            .listener_keys(&keys(&identity, &mine))
+            .start();
+        let config = identity.client(version, Some(&mine));
+        let mut resumed = false;
+        eventually("the certificate has ended", || {
+            let mut client = Secure::begin(proxy.addr(), &config, "localhost", b"");
+            let lives = client.shake().is_ok() && client.try_echo().is_ok();
+            resumed |= client.tls.handshake_kind() == Some(HandshakeKind::Resumed);
+            !lives
+        });
+        assert!(resumed, "no ticket was ever taken");
+        proxy.wait_cause("refused", "tls-handshake-failed");
     }
 }
 
