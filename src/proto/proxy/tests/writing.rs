@@ -164,6 +164,33 @@ fn what_does_not_fit_is_left_out() {
     check_complete(&out, &inet());
 }
 
+#[test]
+fn a_common_name_that_does_not_fit_takes_nothing_with_it() {
+    for len in (V2_LEN_MAX - 120..V2_LEN_MAX + 20).step_by(7) {
+        let ssl = Ssl {
+            over_tls: true,
+            client_verified: true,
+            resumed: false,
+            version: Some("TLSv1.3".to_owned()),
+            common_name: Some("n".repeat(len)),
+            cipher: None,
+        };
+        let tlvs = Tlvs {
+            authority: Some("a.example".to_owned()),
+            ssl: Some(ssl),
+            ..Tlvs::default()
+        };
+        let mut out = Vec::new();
+        encode(Version::V2, &Header { tlvs, ..inet() }, &mut out);
+        let Ok(Progress::Complete { value, .. }) = parse(&out) else {
+            panic!("{len}");
+        };
+        let ssl = value.tlvs.ssl.expect("the rest of it");
+        assert!(ssl.over_tls && ssl.client_verified, "{len}");
+        assert_eq!(ssl.version.as_deref(), Some("TLSv1.3"));
+    }
+}
+
 fn check_complete(bytes: &[u8], header: &Header) {
     let value = header.clone();
     let used = bytes.len();
