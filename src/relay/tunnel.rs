@@ -27,9 +27,9 @@ const FULL_READS_TO_SPLICE: u8 = 3;
 const SMALL_SPLICE_BYTES: u32 = 16 * 1024;
 /// Small splices in a row that turn a flow back to copying.
 const SMALL_SPLICES_TO_COPY: u8 = 4;
-/// A receive that brings so much is worth the kernel's while: one of 16 KiB costs about the same there
-/// as here, one of 1 KiB a tenth more, one that fills the buffer a third less (`cargo xtask cost`).
-const BULKY_BYTES: u32 = 32 * 1024;
+/// A receive that brings so much is worth the kernel's while: one of 16 KiB costs a fifth less there
+/// than here, one that fills the buffer a third less, one of 1 KiB a tenth more (`cargo xtask cost`).
+const BULKY_BYTES: u32 = 12 * 1024;
 /// What a bulky receive weighs against one that is not: it saves that many times more than the other
 /// costs.
 const BULKY_WEIGHT: u8 = 4;
