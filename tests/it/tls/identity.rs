@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::harness::eventually;
 use crate::harness::origin::Origin;
 use crate::harness::parts::{Part, finish};
 use crate::harness::plan::{Plan, responding};
@@ -235,7 +236,7 @@ fn what_ends_soon_or_has_ended_is_warned_of() {
                 let place = "listener[0].tls.certificates[0]: ";
                 assert!(said.contains("warning: "), "{said}");
                 assert!(said.contains(&format!("{place}{why}")), "{said}");
-                assert!(proxy.log().contains(why), "{}", proxy.log());
+                eventually(why, || proxy.log().contains(why));
             }
             None => assert!(!said.contains("certificate"), "{said}"),
         }
