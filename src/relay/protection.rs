@@ -336,7 +336,13 @@ impl Protection {
         self.note_data_until(bytes_in);
         let payload = buffer.get(..record.len).unwrap_or_default();
         match self.session.take_in(record.kind, payload) {
-            Ok(Control::Nothing) => Outcome::Done,
+            Ok(Control::Nothing) => {
+                // Whatever was opened up to here is accounted for.
+                if let Ok(next) = ktls::next_record(client, Direction::Rx) {
+                    self.next_to_open = next;
+                }
+                Outcome::Done
+            }
             Ok(Control::CloseNotify) => {
                 self.over = Some(Over::Closed);
                 Outcome::Ended

@@ -410,6 +410,11 @@ fn empty_records_in_front_of_one_that_is_no_data_hide_nothing() {
             thread::sleep(Duration::from_millis(20));
             forger.send(&behind);
             server.expect("behind");
+            // More data than empty records may follow each other is none of those.
+            let mut bytes: Vec<u8> = (0..100).flat_map(|_| forger.seal(23, b"x", 0)).collect();
+            bytes.extend(forger.seal(21, &[1, 90], 0));
+            forger.send(&bytes);
+            server.expect([b'x'; 100]);
             let mut bytes = empties(&mut forger);
             bytes.extend(forger.seal(21, &[1, 0], 0));
             forger.send(&bytes);
