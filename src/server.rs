@@ -232,7 +232,12 @@ fn open_listeners(config: &Config, threads: usize) -> Result<Opened, StartError>
         opened.shown.extend(shown);
         let listener = Arc::new(listener.clone());
         for bind in &listener.bind {
-            let sockets = listen(bind, config.server.share_port, threads)?;
+            let sockets = listen(
+                bind,
+                listener.tcp_keepalive,
+                config.server.share_port,
+                threads,
+            )?;
             if let Bind::Unix(path) = bind {
                 opened.unix_paths.push(UnixPath::of(path));
             }

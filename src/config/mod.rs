@@ -4,6 +4,7 @@
 //! every error at once. Names and defaults are the contract with operators.
 
 mod address;
+mod behind;
 mod errors;
 mod later;
 mod one_liner;
@@ -27,6 +28,7 @@ use crate::proto::http::Scheme;
 use crate::proto::http::pattern::{HostPattern, PathPrefix};
 use crate::proto::proxy;
 
+pub use behind::Behind;
 pub use errors::{Error, Errors, Position};
 pub use one_liner::OneLiner;
 
@@ -184,10 +186,14 @@ pub struct Listener {
     pub bind: Vec<Bind>,
     /// What is spoken there.
     pub mode: Mode,
+    /// Which balancer is in front; what it stands for is in the other fields already.
+    pub behind: Option<Behind>,
     /// Whether a PROXY header comes first.
     pub proxy_protocol: ProxyProtocol,
     /// Whose PROXY header and forwarding headers are believed.
     pub trusted_proxies: TrustedProxies,
+    /// When the kernel asks a silent client whether it is still there.
+    pub tcp_keepalive: TcpKeepalive,
     /// Whether `[listener.tls]` is present, and what it says.
     pub tls: Option<Tls>,
     /// `[listener.timeouts]`.
@@ -239,6 +245,17 @@ pub enum Mode {
     Tcp,
     /// TLS passed through unopened, routed by server name.
     Sni,
+}
+
+/// `listener.tcp_keepalive`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TcpKeepalive {
+    /// Never.
+    Off,
+    /// As net.ipv4.tcp_keepalive_time says.
+    System,
+    /// After this much silence, and as often; whole seconds.
+    After(Duration),
 }
 
 /// `listener.proxy_protocol`.

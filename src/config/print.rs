@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{
     AccessFormat, Action, Backend, BackendServer, Balance, Bind, CertificateFiles, Config,
     ErrorPages, Health, HealthKind, Limits, Listener, Log, LogLevel, LogTarget, Mode, Offload,
-    ProxyProtocol, Route, Server, ServerAddress, Threads, Tls, TlsVersion, units,
+    ProxyProtocol, Route, Server, ServerAddress, TcpKeepalive, Threads, Tls, TlsVersion, units,
 };
 use crate::proto::addr::TrustedProxies;
 use crate::proto::proxy;
@@ -179,6 +179,9 @@ fn listener(page: &mut Page, listener: &Listener, backends: &[Backend]) {
             Mode::Sni => "sni",
         },
     );
+    if let Some(behind) = listener.behind {
+        page.quoted("behind", behind.as_str());
+    }
     page.quoted(
         "proxy_protocol",
         match listener.proxy_protocol {
@@ -188,6 +191,11 @@ fn listener(page: &mut Page, listener: &Listener, backends: &[Backend]) {
         },
     );
     trusted_proxies(page, &listener.trusted_proxies);
+    match listener.tcp_keepalive {
+        TcpKeepalive::Off => page.quoted("tcp_keepalive", "off"),
+        TcpKeepalive::System => page.quoted("tcp_keepalive", "system"),
+        TcpKeepalive::After(pause) => page.duration("tcp_keepalive", pause),
+    }
     if let Some(tls) = &listener.tls {
         self::tls(page, tls);
     }

@@ -181,6 +181,15 @@ impl<'r, 'a> Table<'r, 'a> {
         self.entries.contains_key(key)
     }
 
+    /// Returns where the value of a key stands, or its table when it is absent.
+    pub(super) fn place_of(&self, key: &str) -> Place<'r, 'a> {
+        let place = self.place.child(key);
+        match self.entries.get(key) {
+            Some(value) => place.moved(value.span().start),
+            None => place,
+        }
+    }
+
     /// Tells whether the key is there with anything but an empty list.
     pub(super) fn names_any(&self, key: &str) -> bool {
         self.entries.get(key).is_some_and(|value| {

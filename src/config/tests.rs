@@ -4,6 +4,7 @@
 //! shows one mistake and nothing else.
 
 mod backend;
+mod behind;
 mod full;
 mod listener;
 mod mutations;

@@ -11,9 +11,9 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Pid;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, TcpKeepalive as TcpKeepaliveTimes, Type};
 
-use crate::config::Bind;
+use crate::config::{Bind, TcpKeepalive};
 
 /// Connections that may wait for accept; the kernel lowers it to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -29,6 +29,9 @@ const TAKEN_RETRY_PAUSE: Duration = Duration::from_millis(50);
 pub const RECEIVE_LEN_BYTES: usize = 512 * 1024;
 /// Bytes not yet sent beyond which a connection takes no more (TCP_NOTSENT_LOWAT).
 pub const NOTSENT_LEN_BYTES: u32 = 128 * 1024;
+
+/// The kernel's own pause between unanswered keepalive probes (tcp(7), tcp_keepalive_intvl).
+const KEEPALIVE_INTERVAL_MAX: Duration = Duration::from_secs(75);
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -55,13 +58,19 @@ fn advice(error: &io::Error) -> &'static str {
 
 /// Opens `count` sockets on one address, a unix path as `count` handles of one socket.
 ///
+/// `keepalive` concerns the connections accepted there.
 /// With `share_port` other processes may listen there too; without it they are found out.
 ///
 /// # Errors
 /// Names the address and what to do about it.
-pub fn listen(bind: &Bind, share_port: bool, count: usize) -> Result<Vec<Socket>, ListenError> {
+pub fn listen(
+    bind: &Bind,
+    keepalive: TcpKeepalive,
+    share_port: bool,
+    count: usize,
+) -> Result<Vec<Socket>, ListenError> {
     let sockets = match bind {
-        Bind::Inet(addr) => listen_inet(*addr, share_port, count),
+        Bind::Inet(addr) => listen_inet(*addr, keepalive, share_port, count),
         Bind::Unix(path) => listen_unix(path, count),
     };
     sockets.map_err(|source| ListenError {
@@ -70,7 +79,12 @@ pub fn listen(bind: &Bind, share_port: bool, count: usize) -> Result<Vec<Socket>
     })
 }
 
-fn listen_inet(addr: SocketAddr, share_port: bool, count: usize) -> io::Result<Vec<Socket>> {
+fn listen_inet(
+    addr: SocketAddr,
+    keepalive: TcpKeepalive,
+    share_port: bool,
+    count: usize,
+) -> io::Result<Vec<Socket>> {
     if !share_port && addr.port() != 0 {
         claim(addr)?;
     }
@@ -84,13 +98,30 @@ fn listen_inet(addr: SocketAddr, share_port: bool, count: usize) -> io::Result<V
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_notsent_lowat(NOTSENT_LEN_BYTES)?;
         socket.set_recv_buffer_size(RECEIVE_LEN_BYTES)?;
-        socket.set_keepalive(true)?;
+        set_keepalive(&socket, keepalive)?;
         socket.listen(BACKLOG)?;
         // Port 0 was a wish for any port; the other sockets need the same one.
         addr = socket.local_addr()?.as_socket().unwrap_or(addr);
         sockets.push(socket);
     }
     Ok(sockets)
+}
+
+/// Sets what accepted connections inherit. Probes that stay without an answer follow each other no
+/// slower than the kernel has them by default.
+fn set_keepalive(socket: &Socket, keepalive: TcpKeepalive) -> io::Result<()> {
+    match keepalive {
+        TcpKeepalive::Off => socket.set_keepalive(false),
+        TcpKeepalive::System => socket.set_keepalive(true),
+        TcpKeepalive::After(pause) => {
+            socket.set_keepalive(true)?;
+            let interval = pause.min(KEEPALIVE_INTERVAL_MAX);
+            let times = TcpKeepaliveTimes::new()
+                .with_time(pause)
+                .with_interval(interval);
+            socket.set_tcp_keepalive(&times)
+        }
+    }
 }
 
 /// Makes sure nobody else listens on `addr`: SO_REUSEPORT alone would let us in beside them.

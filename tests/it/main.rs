@@ -18,6 +18,8 @@ mod abuse;
 mod agreement;
 // The proxy's own answers: each status, its framing and its cause.
 mod answers;
+// Listeners behind a balancer of AWS.
+mod behind;
 // Bodies: streamed, bounded, answered early, expected, silent.
 mod bodies;
 // Pages in a real browser.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::backend::Names;
+use super::behind::{Preset, behind, tcp_keepalive};
 use super::pages::{error_pages, hsts};
 use super::route::{Context, routes};
 use super::{Binds, POSITIVE, Unique, name};
@@ -22,6 +23,8 @@ use crate::tls::identity;
 
 /// Longest body that may be asked for, in bytes: what TOML's integers hold.
 const BODY_LEN_MAX: u64 = i64::MAX.unsigned_abs();
+/// `timeouts.keep_alive` of a listener that is behind nothing we know.
+const KEEP_ALIVE: Duration = Duration::from_secs(65);
 const CERTIFICATE: &str = "the path of a PEM file or { cert = PATH, key = PATH }";
 /// What an element of `client` or `trusted_proxies` may be.
 pub(super) const RANGE: &str = "an address, or a range such as 10.0.0.0/8";
@@ -47,7 +50,9 @@ fn listener(
     let modes = [("http", Mode::Http), ("tcp", Mode::Tcp), ("sni", Mode::Sni)];
     let mode = table.choice("mode", &modes).unwrap_or(Mode::Http);
     let bind = addresses(&mut table, binds);
-    let (proxy_protocol, trusted_proxies) = trust(&mut table);
+    let preset = behind(&mut table, mode);
+    let preset = preset.as_ref();
+    let (proxy_protocol, trusted_proxies) = trust(&mut table, preset);
     let opens_tls = table.has("tls");
     let tls = tls(&mut table, mode);
     let context = Context {
@@ -58,9 +63,11 @@ fn listener(
     Listener {
         name: listener_name(&mut table, &bind, names),
         mode,
+        behind: preset.map(|preset| preset.kind),
         proxy_protocol,
         trusted_proxies,
-        timeouts: timeouts(table.table_or_empty("timeouts")),
+        tcp_keepalive: tcp_keepalive(&mut table, preset),
+        timeouts: timeouts(table.table_or_empty("timeouts"), preset),
         guards_client_subject: false,
         limits: limits(table.table_or_empty("limits")),
         errors: error_pages(&mut table, mode),
@@ -111,7 +118,10 @@ fn addresses(table: &mut Table<'_, '_>, binds: &mut Binds) -> Vec<Bind> {
     values.into_iter().filter_map(read).collect()
 }
 
-fn trust(table: &mut Table<'_, '_>) -> (ProxyProtocol, TrustedProxies) {
+fn trust(
+    table: &mut Table<'_, '_>,
+    preset: Option<&Preset<'_, '_>>,
+) -> (ProxyProtocol, TrustedProxies) {
     // A list with a mistake in it is an error of its own, and not empty.
     let nobody = !table.names_any("trusted_proxies");
     let trusted = trusted_proxies(table);
@@ -120,8 +130,12 @@ fn trust(table: &mut Table<'_, '_>) -> (ProxyProtocol, TrustedProxies) {
         ("optional", ProxyProtocol::Optional),
         ("require", ProxyProtocol::Require),
     ];
+    if let Some(preset) = preset {
+        preset.question_trust(nobody);
+    }
     let Some(value) = table.take("proxy_protocol") else {
-        return (ProxyProtocol::Off, trusted);
+        let mode = preset.map(|preset| preset.proxy_protocol(nobody));
+        return (mode.unwrap_or(ProxyProtocol::Off), trusted);
     };
     if nobody && value.is("require") {
         value.place.reject(
@@ -134,8 +148,12 @@ fn trust(table: &mut Table<'_, '_>) -> (ProxyProtocol, TrustedProxies) {
             .place
             .warn("\"optional\" with empty trusted_proxies never believes a PROXY header");
     }
-    let mode = value.choice(&choices).unwrap_or(ProxyProtocol::Off);
-    (mode, trusted)
+    let place = value.place.clone();
+    let mode = value.choice(&choices);
+    if let (Some(preset), Some(mode)) = (preset, mode) {
+        preset.question_proxy_protocol(mode, &place);
+    }
+    (mode.unwrap_or(ProxyProtocol::Off), trusted)
 }
 
 fn trusted_proxies(table: &mut Table<'_, '_>) -> TrustedProxies {
@@ -287,7 +305,7 @@ fn wrong_file(error: &std::io::Error) -> String {
     format!("cannot be read: {error}")
 }
 
-fn timeouts(mut table: Table<'_, '_>) -> ListenerTimeouts {
+fn timeouts(mut table: Table<'_, '_>, preset: Option<&Preset<'_, '_>>) -> ListenerTimeouts {
     let mut read = |key, default_s| {
         let value = table.duration(key, POSITIVE);
         value.unwrap_or(Duration::from_secs(default_s))
@@ -296,7 +314,20 @@ fn timeouts(mut table: Table<'_, '_>) -> ListenerTimeouts {
         proxy_header: read("proxy_header", 5),
         tls_handshake: read("tls_handshake", 10),
         request_header: read("request_header", 10),
-        keep_alive: read("keep_alive", 65),
+        keep_alive: keep_alive(&mut table, preset),
+    }
+}
+
+fn keep_alive(table: &mut Table<'_, '_>, preset: Option<&Preset<'_, '_>>) -> Duration {
+    let place = table.place_of("keep_alive");
+    match (table.duration("keep_alive", POSITIVE), preset) {
+        (Some(written), Some(preset)) => {
+            preset.question_keep_alive(written, &place);
+            written
+        }
+        (Some(written), None) => written,
+        (None, Some(preset)) => preset.kind.keep_alive(),
+        (None, None) => KEEP_ALIVE,
     }
 }
 

@@ -4,6 +4,7 @@
 //! same; what comes out is a [`Config`] only when nothing was noted.
 
 mod backend;
+mod behind;
 mod listener;
 mod pages;
 mod process;

@@ -174,6 +174,7 @@ fn what_print_prints() {
         mode = "http"
         proxy_protocol = "off"
         trusted_proxies = []
+        tcp_keepalive = "system"
 
         [listener.timeouts]
         proxy_header = "5s"

@@ -157,7 +157,7 @@ fn rules_of_timeouts_and_unknown_keys() {
             ),
             (
                 "pages.503 = \"x\"",
-                "listener[0].pages: unknown key; mode, bind, trusted_proxies, proxy_protocol, tls, name, timeouts, limits, errors, route",
+                "listener[0].pages: unknown key; mode, bind, behind, trusted_proxies, proxy_protocol, tls, name, tcp_keepalive, timeouts, limits, errors, route",
             ),
         ],
     );

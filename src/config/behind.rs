@@ -1,0 +1,58 @@
+//! The balancers of AWS that a listener may be behind, and what each of them does by default.
+
+use std::time::Duration;
+
+use super::TcpKeepalive;
+
+/// `listener.behind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behind {
+    /// A classic balancer with a TCP or SSL listener and a PROXY protocol policy.
+    Clb,
+    /// A network balancer whose target group sends PROXY version 2.
+    Nlb,
+    /// An application balancer, which speaks HTTP and names the client in X-Forwarded-For.
+    Alb,
+}
+
+impl Behind {
+    /// Returns its name in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Clb => "clb",
+            Self::Nlb => "nlb",
+            Self::Alb => "alb",
+        }
+    }
+
+    /// Returns after how much silence it ends or forgets a connection, unless its owner changed
+    /// that.
+    #[must_use]
+    pub fn idle(self) -> Duration {
+        match self {
+            Self::Clb | Self::Alb => Duration::from_mins(1),
+            Self::Nlb => Duration::from_secs(350),
+        }
+    }
+
+    /// Returns how long an idle connection is kept for a further request. What counts requests is
+    /// the first to close then, and no request of it meets our close.
+    #[must_use]
+    pub fn keep_alive(self) -> Duration {
+        match self {
+            Self::Clb | Self::Alb => Duration::from_secs(75),
+            Self::Nlb => Duration::from_secs(65),
+        }
+    }
+
+    /// Returns when silent clients are asked. Probes count as life for a network balancer; the other
+    /// two count data only, and close by themselves.
+    #[must_use]
+    pub fn tcp_keepalive(self) -> TcpKeepalive {
+        match self {
+            Self::Nlb => TcpKeepalive::After(Duration::from_mins(1)),
+            Self::Clb | Self::Alb => TcpKeepalive::System,
+        }
+    }
+}
