@@ -1,134 +1,195 @@
-//! Choosing a server. Pure: load and clock are passed in, an index comes out.
+//! Choosing a server. Pure: load, ticket and randomness are passed in, an index comes out.
+//!
+//! A [`Chooser`] is laid out once per line-up of servers and then shared by all threads; a choice
+//! allocates nothing and changes nothing. Who is in the line-up is decided elsewhere ([`health`] says
+//! who may be in it), and so is how often a request tries again.
+//!
+//! | method | a choice costs | its tables |
+//! |---|---|---|
+//! | `source` | one hash per server | 16 bytes per server |
+//! | `round_robin` | one look at a table; more when servers are full | 2 bytes per unit of weight, common divisor taken out |
+//! | `least_connections` | one look at each server's load, two when several are equal | none |
+//! | `random_two` | two searches by halves | 4 bytes per server |
+//! | `maglev` | one look at a table | 128 KiB |
+
+mod hash;
+mod load;
+mod maglev;
+mod rotation;
+mod source;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 
-/// Servers in turn, by weight, interleaved smoothly: with weights 5, 1, 1 the heavy one is never
-/// asked five times in a row.
-///
-/// The whole cycle is laid out once; a choice is then one look at a table, and threads that draw
-/// their tickets from one shared counter keep the exact proportion over the whole process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rotation {
-    cycle: Vec<u16>,
+use load::Shares;
+use maglev::Table;
+use rotation::Rotation;
+use source::Keys;
+
+/// Candidates of one line-up; those beyond get nothing.
+pub const CANDIDATES_MAX: usize = 1 << 16;
+
+/// How a server is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Hash of the client's address.
+    Source,
+    /// One after the other, by weight.
+    RoundRobin,
+    /// The one with the fewest connections, by weight.
+    LeastConnections,
+    /// The less loaded of two at random.
+    RandomTwo,
+    /// Maglev hash of the client's address: the same mapping on every node.
+    Maglev,
 }
 
-impl Rotation {
-    /// Lays out one cycle for servers with these weights (0 to 256 each, at most 65,536 servers).
-    #[must_use]
-    pub fn new(weights: &[u16]) -> Self {
-        let divisor = weights.iter().copied().fold(0, gcd).max(1);
-        let shares: Vec<i64> = weights
-            .iter()
-            .map(|weight| i64::from(weight / divisor))
-            .collect();
-        let total: i64 = shares.iter().sum();
-        let mut credits = vec![0; shares.len()];
-        let cycle = (0..total)
-            .filter_map(|_| next_turn(&shares, total, &mut credits))
-            .collect();
-        Self { cycle }
-    }
+/// A server of the line-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate<'a> {
+    /// What it is called on every node, such as "10.0.0.1:80". Clients stick to it, not to the place
+    /// in the line-up.
+    pub key: &'a str,
+    /// Its share of what is new, 0 to 256 (more while a ramp scales all of them); 0 = nothing.
+    pub weight: u16,
+}
 
-    /// Returns the index of the server that a client at `ip` always gets while servers and weights
-    /// stay the same; none when all weights are 0. IPv4 and IPv4-mapped IPv6 addresses are the same.
+/// What a server carries when a request asks for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// So many connections, and it may take one more.
+    Active(u32),
+    /// All the connections it may have.
+    Full(u32),
+    /// This request has failed there already.
+    Tried,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asking {
+    /// The client's address; none when it has none (a unix socket).
+    pub client: Option<IpAddr>,
+    /// From a counter that all threads share, drawn once per request: the same when it tries again.
+    pub ticket: usize,
+    /// Any number, uniform over all of them.
+    pub random: u64,
+}
+
+/// What became of a choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pick {
+    /// The candidate at this place.
+    Server(usize),
+    /// There is no room: wait for the candidate at this place, or for any.
+    Wait(Option<usize>),
+    /// Nobody is left to wait for.
+    Nobody,
+}
+
+/// A line-up of servers and the way to choose one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chooser {
+    weights: Vec<u16>,
+    plan: Plan,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Plan {
+    Source(Keys),
+    RoundRobin(Rotation),
+    LeastConnections,
+    RandomTwo(Shares),
+    Maglev(Table, Keys),
+}
+
+impl Chooser {
+    /// Lays out a line-up, at most [`CANDIDATES_MAX`] of it.
     #[must_use]
-    pub fn of_source(&self, ip: IpAddr) -> Option<usize> {
-        let mixed = match ip.to_canonical() {
-            IpAddr::V4(ip) => mix(u64::from(u32::from(ip))),
-            IpAddr::V6(ip) => {
-                let [high, low] = [ip.to_bits() >> 64, ip.to_bits() & u128::from(u64::MAX)];
-                // Both halves fit by construction.
-                let [high, low] = [high, low].map(|half| u64::try_from(half).unwrap_or(0));
-                mix(mix(high) ^ low)
+    pub fn new(method: Method, candidates: &[Candidate<'_>]) -> Self {
+        let candidates = candidates.get(..CANDIDATES_MAX).unwrap_or(candidates);
+        let weights: Vec<u16> = candidates.iter().map(|server| server.weight).collect();
+        let plan = match method {
+            Method::Source => Plan::Source(Keys::new(candidates)),
+            Method::RoundRobin => Plan::RoundRobin(Rotation::new(&weights)),
+            Method::LeastConnections => Plan::LeastConnections,
+            Method::RandomTwo => Plan::RandomTwo(Shares::new(&weights)),
+            Method::Maglev => {
+                let keys = Keys::new(candidates);
+                Plan::Maglev(Table::new(&weights, &keys), keys)
             }
         };
-        // A cycle has at most 65,536 * 256 places, so the remainder fits.
-        self.at(usize::try_from(mixed % (self.cycle.len().max(1) as u64)).ok()?)
+        Self { weights, plan }
     }
 
-    /// Returns the index of the server whose turn it is at `ticket`; none when all weights are 0.
+    /// Chooses a server for a request; `load` says what the candidate at a place carries.
+    ///
+    /// A candidate with weight 0 is never named, neither to go to nor to wait for. `source` and
+    /// `maglev` wait for the client's own server; the others, and clients without an address, wait
+    /// only when every server is full.
     #[must_use]
-    pub fn at(&self, ticket: usize) -> Option<usize> {
-        let position = ticket.checked_rem(self.cycle.len())?;
-        self.cycle.get(position).map(|index| usize::from(*index))
-    }
-}
-
-/// One step of smooth weighted round robin: everybody earns their share, the richest pays a round.
-fn next_turn(shares: &[i64], total: i64, credits: &mut [i64]) -> Option<u16> {
-    for (credit, share) in credits.iter_mut().zip(shares) {
-        *credit += share;
-    }
-    // The first of equals wins, so that servers come in the order of the configuration.
-    let (index, credit) = credits
-        .iter_mut()
-        .enumerate()
-        .rev()
-        .max_by_key(|(_, credit)| **credit)?;
-    *credit -= total;
-    u16::try_from(index).ok()
-}
-
-/// Spreads the bits of neighbouring addresses: the finaliser of SplitMix64 (Steele, Lea, Flood:
-/// Fast splittable pseudorandom number generators, 2014).
-fn mix(bits: u64) -> u64 {
-    let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
-}
-
-fn gcd(a: u16, b: u16) -> u16 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn weights_interleave_smoothly() {
-        let rows: [(&[u16], &[u16]); 6] = [
-            (&[1], &[0]),
-            (&[1, 1], &[0, 1]),
-            (&[256, 256], &[0, 1]),
-            (&[5, 1, 1], &[0, 0, 1, 0, 2, 0, 0]),
-            (&[0, 2], &[1]),
-            (&[0, 0], &[]),
-        ];
-        for (weights, cycle) in rows {
-            assert_eq!(Rotation::new(weights).cycle, cycle, "{weights:?}");
+    pub fn choose(&self, asking: &Asking, load: impl Fn(usize) -> Load) -> Pick {
+        let weights = &self.weights;
+        let Some(client) = asking.client.map(hash::address) else {
+            return self.choose_for_nobody(asking, load);
+        };
+        match &self.plan {
+            Plan::Source(keys) => keys.own(weights, client, load),
+            Plan::Maglev(table, keys) => table.choose(weights, keys, client, load),
+            Plan::RoundRobin(_) | Plan::LeastConnections | Plan::RandomTwo(_) => {
+                self.choose_for_nobody(asking, load)
+            }
         }
     }
 
-    #[test]
-    fn a_source_keeps_its_server_and_sources_spread_by_weight() {
-        let rotation = Rotation::new(&[3, 1, 0]);
-        let mut clients = [0; 3];
-        for host in 0..10_000u32 {
-            let ip = IpAddr::V4((0x0a00_0000 + host).into());
-            let index = rotation.of_source(ip).unwrap();
-            assert_eq!(rotation.of_source(ip), Some(index));
-            clients[index] += 1;
+    /// Chooses without a client: the methods that hash its address let the ticket stand for it.
+    fn choose_for_nobody(&self, asking: &Asking, load: impl Fn(usize) -> Load) -> Pick {
+        let weights = &self.weights;
+        match &self.plan {
+            Plan::Source(keys) | Plan::Maglev(_, keys) => {
+                keys.any(weights, hash::ticket(asking.ticket), load)
+            }
+            Plan::RoundRobin(rotation) => rotation.choose(weights, asking.ticket, load),
+            Plan::LeastConnections => load::least(weights, asking.ticket, load),
+            Plan::RandomTwo(shares) => shares.choose(weights, asking, load),
         }
-        // 10,000 draws at 3/4: four standard deviations are 173.
-        assert!((7_327..=7_673).contains(&clients[0]), "{clients:?}");
-        assert_eq!(clients[0] + clients[1], 10_000);
-        let mapped = "::ffff:10.0.0.7".parse().unwrap();
-        assert_eq!(
-            rotation.of_source(mapped),
-            rotation.of_source("10.0.0.7".parse().unwrap())
-        );
-        assert_eq!(Rotation::new(&[0]).of_source(mapped), None);
+    }
+}
+
+/// Remembers what a search has met that had no room.
+#[derive(Debug, Clone, Copy, Default)]
+struct Met {
+    full: bool,
+}
+
+impl Met {
+    /// Returns the number of connections of a server that may take one more.
+    fn room(&mut self, load: Load) -> Option<u32> {
+        match load {
+            Load::Active(count) => Some(count),
+            Load::Full(_) => {
+                self.full = true;
+                None
+            }
+            Load::Tried => None,
+        }
     }
 
-    #[test]
-    fn proportions_are_exact_over_a_cycle_from_any_ticket() {
-        let weights = [7, 0, 3, 256];
-        let rotation = Rotation::new(&weights);
-        let mut turns = [0u16; 4];
-        for ticket in 1000..1266 {
-            turns[rotation.at(ticket).unwrap()] += 1;
+    /// Returns the pick of a search that found `found`.
+    fn pick(self, found: Option<usize>) -> Pick {
+        match found {
+            Some(index) => Pick::Server(index),
+            None if self.full => Pick::Wait(None),
+            None => Pick::Nobody,
         }
-        assert_eq!(turns, weights);
     }
+}
+
+/// Returns all places, beginning with the one whose turn it is at `ticket`.
+fn in_turn(weights: &[u16], ticket: usize) -> impl Iterator<Item = usize> {
+    let count = weights.len();
+    let first = ticket.checked_rem(count).unwrap_or(0);
+    let places = (first..count).chain(0..first);
+    places.filter(|index| weights.get(*index).is_some_and(|weight| *weight > 0))
 }

@@ -28,6 +28,7 @@ use crate::proto::http::Scheme;
 use crate::proto::http::pattern::{HostPattern, PathPrefix};
 use crate::proto::proxy;
 
+pub use crate::balance::Method as Balance;
 pub use behind::Behind;
 pub use errors::{Error, Errors, Position};
 pub use one_liner::OneLiner;
@@ -455,21 +456,6 @@ pub struct Backend {
     pub health: Option<Health>,
     /// `[[backend.server]]`, at least one.
     pub servers: Vec<BackendServer>,
-}
-
-/// `backend.balance`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Balance {
-    /// Hash of the client's address.
-    Source,
-    /// One after the other, by weight.
-    RoundRobin,
-    /// The one with the fewest connections, by weight.
-    LeastConnections,
-    /// The less loaded of two at random.
-    RandomTwo,
-    /// Maglev hash of the client's address: the same mapping on every node.
-    Maglev,
 }
 
 /// `[backend.timeouts]`.

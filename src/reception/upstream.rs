@@ -15,8 +15,8 @@ use super::listen::{NOTSENT_LEN_BYTES, RECEIVE_LEN_BYTES};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::socket::Socket;
-use crate::balance::Rotation;
-use crate::config::{Backend, BackendId, BackendServer, Balance, ServerAddress};
+use crate::balance::{Asking, Candidate, Chooser, Load, Method, Pick};
+use crate::config::{Backend, BackendId, BackendServer, ServerAddress};
 use crate::journal::Cause;
 use crate::proto::addr::PeerAddr;
 use crate::proto::proxy::{self, Addresses, Header, Ssl, Tlvs};
@@ -31,7 +31,7 @@ const UNIX_BACKLOG_PAUSE: Duration = Duration::from_millis(10);
 pub struct Upstream {
     /// What the configuration says of it.
     pub backend: Backend,
-    rotation: Rotation,
+    chooser: Chooser,
     ticket: AtomicUsize,
     addresses: Vec<Address>,
 }
@@ -65,9 +65,22 @@ impl Upstream {
                 reason,
             })?);
         }
-        let weights: Vec<u16> = backend.servers.iter().map(|server| server.weight).collect();
+        let method = match backend.balance {
+            Method::Source => Method::Source,
+            Method::RoundRobin | Method::LeastConnections | Method::RandomTwo | Method::Maglev => {
+                Method::RoundRobin
+            }
+        };
+        let candidates: Vec<Candidate<'_>> = backend
+            .servers
+            .iter()
+            .map(|server| Candidate {
+                key: &server.name,
+                weight: server.weight,
+            })
+            .collect();
         Ok(Self {
-            rotation: Rotation::new(&weights),
+            chooser: Chooser::new(method, &candidates),
             ticket: AtomicUsize::new(0),
             backend,
             addresses,
@@ -77,18 +90,14 @@ impl Upstream {
     /// Returns the place of the server for `client`: the one its address always gets, or the next in
     /// turn.
     fn choose(&self, client: PeerAddr) -> Option<usize> {
-        match (self.backend.balance, client.ip()) {
-            (Balance::Source, Some(ip)) => self.rotation.of_source(ip),
-            (
-                Balance::Source
-                | Balance::RoundRobin
-                | Balance::LeastConnections
-                | Balance::RandomTwo
-                | Balance::Maglev,
-                _,
-            ) => self
-                .rotation
-                .at(self.ticket.fetch_add(1, Ordering::Relaxed)),
+        let asking = Asking {
+            client: client.ip(),
+            ticket: self.ticket.fetch_add(1, Ordering::Relaxed),
+            random: 0,
+        };
+        match self.chooser.choose(&asking, |_| Load::Active(0)) {
+            Pick::Server(place) => Some(place),
+            Pick::Wait(_) | Pick::Nobody => None,
         }
     }
 

@@ -12,7 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("balance", &["proto"]),
     ("journal", &["proto"]),
     ("tls", &["proto"]),
-    ("config", &["proto", "tls"]),
+    ("config", &["balance", "proto", "tls"]),
     ("relay", &["journal", "proto", "sys", "tls"]),
     (
         "admin",

@@ -1,0 +1,131 @@
+//! `maglev`: one look at a table that every node with the same servers fills in the same way.
+//!
+//! Every server has its own order of the table's places; in turn, each takes the next free place of
+//! its order, until none is free. Servers take their turns in the order of their keys, not of the
+//! configuration. When a server leaves, its places are dealt out again and few others change hands.
+//!
+//! A turn comes round by weight: the heaviest takes one each round, one of half the weight every other
+//! round; all take one in the first, so that nobody goes without.
+//!
+//! Per line-up, the table costs about 65,537 * ln(65,537) steps whatever the number of servers (see
+//! [`PLACES`]). What it gives: shares exact to a place, that is to one percent up to 655 servers.
+//!
+//! # Source
+//! Eisenbud et al.: Maglev: a fast and reliable software network load balancer, NSDI 2016, section 3.4.
+
+use super::source::Keys;
+use super::{Load, Pick, hash};
+
+/// Places of the table: a prime, so that every step size visits all of them, and the paper's size for
+/// up to some hundreds of servers. Above 65,536, so that the largest line-up fits.
+const PLACES: u32 = 65_537;
+
+/// The server of each place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Table {
+    servers: Vec<u16>,
+}
+
+/// A server that takes places.
+#[derive(Debug, Clone, Copy)]
+struct Taker {
+    key: u64,
+    server: u16,
+    /// The next place of its order.
+    place: u32,
+    step: u32,
+    weight: u32,
+    credit: u32,
+}
+
+impl Taker {
+    fn new(server: u16, key: u64, weight: u16, heaviest: u32) -> Self {
+        let weight = u32::from(weight);
+        Self {
+            key,
+            server,
+            place: below(key, PLACES),
+            step: below(hash::mix(key), PLACES - 1) + 1,
+            weight,
+            credit: heaviest - weight,
+        }
+    }
+
+    /// Returns whether this round holds a turn.
+    fn has_turn(&mut self, heaviest: u32) -> bool {
+        self.credit += self.weight;
+        let has_turn = self.credit >= heaviest;
+        if has_turn {
+            self.credit -= heaviest;
+        }
+        has_turn
+    }
+
+    /// Takes the next place of its order that is free; one is.
+    fn take(&mut self, servers: &mut [Option<u16>]) {
+        for _ in 0..PLACES {
+            let place = self.place as usize;
+            self.place = (self.place + self.step) % PLACES;
+            if let Some(free) = servers.get_mut(place).filter(|place| place.is_none()) {
+                *free = Some(self.server);
+                return;
+            }
+        }
+    }
+}
+
+impl Table {
+    /// Fills the table; it is empty when all weights are 0.
+    pub(super) fn new(weights: &[u16], keys: &Keys) -> Self {
+        let heaviest = u32::from(weights.iter().copied().max().unwrap_or(0));
+        let mut takers: Vec<Taker> = keys
+            .iter()
+            .zip(weights)
+            .filter(|(_, weight)| **weight > 0)
+            .filter_map(|((index, key), weight)| {
+                let server = u16::try_from(index).ok()?;
+                Some(Taker::new(server, key, *weight, heaviest))
+            })
+            .collect();
+        takers.sort_by_key(|taker| taker.key);
+        let mut servers = vec![None; PLACES as usize];
+        let mut free = PLACES;
+        while free > 0 && !takers.is_empty() {
+            for taker in &mut takers {
+                if free > 0 && taker.has_turn(heaviest) {
+                    taker.take(&mut servers);
+                    free -= 1;
+                }
+            }
+        }
+        Self {
+            servers: servers.into_iter().flatten().collect(),
+        }
+    }
+
+    /// Chooses the server of the client's place, and waits for it; once it is tried, the next one of
+    /// the order that [`Keys`] gives the client.
+    pub(super) fn choose(
+        &self,
+        weights: &[u16],
+        keys: &Keys,
+        client: u64,
+        load: impl Fn(usize) -> Load,
+    ) -> Pick {
+        let place = below(client, PLACES) as usize;
+        let Some(server) = self.servers.get(place).map(|server| usize::from(*server)) else {
+            return Pick::Nobody;
+        };
+        match load(server) {
+            Load::Active(_) => Pick::Server(server),
+            Load::Full(_) => Pick::Wait(Some(server)),
+            Load::Tried => keys.own(weights, client, load),
+        }
+    }
+}
+
+/// Returns a number below `limit` from a hash.
+fn below(hash: u64, limit: u32) -> u32 {
+    // A remainder of a number of 32 bits fits.
+    u32::try_from(hash % u64::from(limit)).unwrap_or(0)
+}
