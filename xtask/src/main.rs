@@ -9,6 +9,7 @@ mod fuzz;
 mod lab;
 mod parts;
 mod process;
+mod services;
 mod setup;
 mod test;
 mod tidy;

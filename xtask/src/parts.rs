@@ -23,6 +23,21 @@ pub(crate) struct Part {
 pub(crate) const SYSTEM: &[Part] = &[
     part("chromium", &["chromium"], &["chromium", "--version"]),
     part("curl", &["curl"], &["curl", "--version"]),
+    // Neither has a version to ask for without starting Erlang as a user of its own.
+    part(
+        "ejabberd",
+        &["ejabberd"],
+        &["sh", "-c", "ls /usr/lib/*/ejabberd-*/ebin/ejabberd.beam"],
+    ),
+    part(
+        "rabbitmq-server",
+        &["rabbitmq-server"],
+        &[
+            "sh",
+            "-c",
+            "command -v escript && command -v epmd && ls /usr/lib/rabbitmq/lib/*/plugins/cowboy-*",
+        ],
+    ),
     part("haproxy", &["haproxy"], &["haproxy", "-v"]),
     part("nginx", &["nginx"], &["nginx", "-v"]),
     part("nodejs", &["nodejs"], &["node", "--version"]),

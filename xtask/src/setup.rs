@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use crate::lab;
 use crate::parts::{self, CARGO_DENY_VERSION, Cache, Part, SYSTEM, up_to_date};
 use crate::process::{printed, succeeds};
+use crate::services::NoServices;
 
 /// Installs what is missing; returns whether everything is there then. With `loud` it also says
 /// what was there already.
@@ -74,11 +75,15 @@ fn debian_packages() {
         return;
     }
     let _ = loudly("apt-get", &["update", "-qq"], None);
+    let services = NoServices::begin();
     // One by one: a package that this release does not have must not keep the others away.
     for part in missing {
         let mut args = vec!["install", "-y", "-qq", "--no-install-recommends"];
         args.extend(part.packages);
         let _ = loudly("apt-get", &args, None);
+        for package in part.packages {
+            services.disable(package);
+        }
     }
 }
 
