@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use tempfile::TempDir;
 
@@ -20,17 +21,27 @@ impl Haproxy {
     /// Runs it in TCP mode on these sections, and waits until it listens on `fronts`; none = it is
     /// not installed.
     pub(crate) fn start(sections: &str, fronts: &[SocketAddr]) -> Option<Self> {
+        Self::run(fronts, |dir| {
+            format!(
+                "global\n  stats socket {}/admin level admin\n\
+                 defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n\
+                 {sections}",
+                dir.display()
+            )
+        })
+    }
+
+    /// Runs it on a whole configuration.
+    pub(crate) fn start_on(configuration: &str, fronts: &[SocketAddr]) -> Option<Self> {
+        Self::run(fronts, |_| configuration.to_owned())
+    }
+
+    fn run(fronts: &[SocketAddr], configuration: impl FnOnce(&Path) -> String) -> Option<Self> {
         let mut command = Part::Haproxy.command()?;
         let dir = TempDir::new().unwrap();
-        let config = dir.path().join("haproxy.cfg");
-        let text = format!(
-            "global\n  stats socket {}/admin level admin\n\
-             defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n\
-             {sections}",
-            dir.path().display()
-        );
-        fs::write(&config, text).unwrap();
-        let running = Running::start(command.args(["-db", "-q", "-f"]).arg(&config));
+        let file = dir.path().join("haproxy.cfg");
+        fs::write(&file, configuration(dir.path())).unwrap();
+        let running = Running::start(command.args(["-db", "-q", "-f"]).arg(&file));
         for front in fronts {
             wait_listening_on(running.pid(), &front.to_string());
         }

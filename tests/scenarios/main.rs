@@ -22,6 +22,8 @@ mod haproxy;
 
 // A classic ELB that sends PROXY lines, in front of a Node application.
 mod s0_elb_nginx;
+// What stands in for the balancer on a developer's machine, in front of Erlang and Cowboy.
+mod s1_local_elb;
 // A balancer that sends PROXY lines on several ports, before TLS too.
 mod s2_elb_multiport;
 // One Node WebSocket server whose clients mostly listen.

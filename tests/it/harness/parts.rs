@@ -66,21 +66,22 @@ impl Part {
             Self::Chromium => in_path("chromium").map(Command::new),
             Self::Wrk => in_path("wrk").map(Command::new),
         };
-        if found.is_none() {
-            self.skip();
-        }
-        found
+        or_skip(self.name(), found)
     }
+}
 
-    /// Says that a test is skipped, or fails it where the part is required.
-    fn skip(self) {
+/// Hands on the command of the part of this name; none = says that a test is skipped, or fails it
+/// where the part is required.
+pub(crate) fn or_skip(name: &str, found: Option<Command>) -> Option<Command> {
+    if found.is_none() {
         let required = std::env::var("LONGSPLICE_TEST_REQUIRE").unwrap_or_default();
         let required = required
             .split(',')
-            .any(|name| name.trim() == self.name() || name.trim() == "all");
-        assert!(!required, "{} is required and not installed", self.name());
-        println!("skipped: {} is not installed", self.name());
+            .any(|required| [name, "all"].contains(&required.trim()));
+        assert!(!required, "{name} is required and not installed");
+        println!("skipped: {name} is not installed");
     }
+    found
 }
 
 /// Node, when the folder with its packages is known.
@@ -95,7 +96,7 @@ fn node() -> Option<Command> {
 }
 
 /// Finds a program in PATH or among the daemons.
-fn in_path(name: &str) -> Option<PathBuf> {
+pub(crate) fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])

@@ -133,6 +133,11 @@ impl Proxy {
     pub(crate) fn start_with(arguments: &[&str], binds: &[String]) -> Self {
         let mut command = Command::new(binary());
         command.args(arguments);
+        Self::start_command(command, binds)
+    }
+
+    /// Runs a command that ends by executing longsplice and waits until `binds` are listened on.
+    pub(crate) fn start_command(command: Command, binds: &[String]) -> Self {
         let mut proxy = Self::launch(command, TempDir::new().unwrap(), binds.to_vec());
         proxy.wait_listening();
         proxy
