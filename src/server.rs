@@ -29,8 +29,12 @@ use crate::sys::thread::cores;
 use crate::tls::identity::Wrong;
 
 mod certificates;
+mod pid_file;
+mod privileges;
 
 use certificates::{Shown, Watch};
+use pid_file::{PidFile, PidFileError};
+use privileges::{Account, PrivilegeError};
 
 /// How often a draining process looks whether it is done.
 const DRAIN_PAUSE: Duration = Duration::from_millis(20);
@@ -44,6 +48,10 @@ const SPARE_DESCRIPTORS: u64 = 256;
 enum StartError {
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Privileges(#[from] PrivilegeError),
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
     #[error(transparent)]
     Unresolved(#[from] Unresolved),
     #[error("listener {0}: {1}")]
@@ -86,6 +94,8 @@ struct Running {
     log: JoinHandle<()>,
     /// Ends with this value.
     _watch: Option<Watch>,
+    /// Removed with this value.
+    _pid_file: Option<PidFile>,
     /// Removed from the file system when they are dropped.
     unix_paths: Vec<UnixPath>,
 }
@@ -94,6 +104,9 @@ fn start(config: Config) -> Result<Running, StartError> {
     let signals = Signals::take().map_err(|error| StartError::System("signals", error))?;
     speak_of(&config);
     raise_descriptor_limit(config.server.max_connections.get());
+    let account = Account::of(&config.server)?;
+    let pid_file = config.server.pid_file.as_deref();
+    let pid_file = pid_file.map(PidFile::claim).transpose()?;
     let cores = cores().map_err(|error| StartError::System("sched_getaffinity", error))?;
     let plan = Plan::new(&config.server, &cores);
     let Opened {
@@ -102,6 +115,8 @@ fn start(config: Config) -> Result<Running, StartError> {
         unix_paths,
         shown,
     } = open_listeners(&config, plan.receptions)?;
+    account.become_it(&config.server)?;
+    privileges::warn_of_unreadable(&config.listeners);
     let upstreams = config
         .backends
         .into_iter()
@@ -145,6 +160,7 @@ fn start(config: Config) -> Result<Running, StartError> {
         counts,
         log,
         _watch: watch,
+        _pid_file: pid_file,
         unix_paths,
     })
 }

@@ -18,9 +18,6 @@ enum When {
 /// The keys, without indexes.
 const LATER: &[(&str, When)] = &[
     ("server.drain_window", When::Set),
-    ("server.user", When::Set),
-    ("server.group", When::Set),
-    ("server.pid_file", When::Set),
     ("server.admin_socket", When::Set),
     ("server.admin_http", When::Set),
     ("log.access", When::Not(&["json", "off"])),

@@ -1,6 +1,7 @@
 //! Everything that needs `unsafe` or speaks to the kernel in numbers, behind safe and narrow doors.
 
 pub mod async_fd;
+pub mod capabilities;
 pub mod clock;
 pub mod epoll;
 pub mod event;

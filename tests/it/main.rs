@@ -50,6 +50,8 @@ mod rest;
 mod responses;
 // Which request goes where.
 mod routing;
+// Whose process it is, what it may, its pid file.
+mod service;
 // TLS passed through unopened, routed by server name.
 mod sni;
 // What is refused and never repaired, requests and responses.

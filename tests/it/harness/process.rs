@@ -143,6 +143,12 @@ impl Proxy {
         proxy
     }
 
+    /// Runs a command that becomes longsplice with the configuration `toml` and returns at once;
+    /// `dir` lives as long as the process.
+    pub(crate) fn launch_in(command: Command, dir: TempDir, toml: &str) -> Self {
+        Self::launch(command, dir, binds_of(toml))
+    }
+
     fn launch(mut command: Command, dir: TempDir, binds: Vec<String>) -> Self {
         let mut child = command
             .stdin(Stdio::null())

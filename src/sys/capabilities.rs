@@ -1,0 +1,108 @@
+//! Capabilities of this process (capabilities(7)): given up, never asked for.
+
+use std::io;
+
+use nix::errno::Errno;
+
+/// The form of capget(2) and capset(2) that holds 64 capabilities in two halves.
+const LINUX_CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+/// Capabilities that a kernel may know at most: the two halves.
+const CAPABILITIES_MAX: libc::c_ulong = 64;
+
+#[repr(C)]
+struct Header {
+    version: u32,
+    pid: libc::c_int,
+}
+
+/// One half of the three sets.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Half {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// Takes every capability out of the bounding set that may be taken out: nothing that this process
+/// becomes can get it back. Takes CAP_SETPCAP; without it the set stays, which is no error.
+pub fn give_up_bounds() {
+    for capability in 0..CAPABILITIES_MAX {
+        // SAFETY: PR_CAPBSET_DROP takes a number, of which the kernel refuses those it does not know.
+        let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        if result != 0 {
+            return;
+        }
+    }
+}
+
+/// Gives up every capability of the calling thread, ambient ones included. Threads that it starts
+/// later have none either.
+///
+/// # Errors
+///
+/// What prctl(2) or capset(2) says; giving up is always allowed.
+pub fn give_up() -> io::Result<()> {
+    // SAFETY: this form of PR_CAP_AMBIENT takes numbers only, the unused ones zero.
+    let cleared = unsafe {
+        libc::prctl(
+            libc::PR_CAP_AMBIENT,
+            libc::PR_CAP_AMBIENT_CLEAR_ALL,
+            0,
+            0,
+            0,
+        )
+    };
+    Errno::result(cleared)?;
+    let header = own_header();
+    let none = [Half::default(); 2];
+    // SAFETY: both pointers are to live values of the layout of version 3, which has two halves.
+    let set = unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) };
+    Errno::result(set)?;
+    Ok(())
+}
+
+/// Tells whether the calling thread has any capability it could use.
+///
+/// # Errors
+///
+/// What capget(2) says.
+pub fn has_any() -> io::Result<bool> {
+    let mut header = own_header();
+    let mut halves = [Half::default(); 2];
+    // SAFETY: both pointers are to live values that may be written, of the layout of version 3.
+    let got = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, halves.as_mut_ptr()) };
+    Errno::result(got)?;
+    Ok(halves
+        .iter()
+        .any(|half| half.permitted != 0 || half.effective != 0))
+}
+
+/// 0 is the calling thread.
+fn own_header() -> Header {
+    Header {
+        version: LINUX_CAPABILITY_VERSION_3,
+        pid: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_up_is_gone_from_this_thread_alone() {
+        let before = has_any().unwrap();
+        std::thread::spawn(|| {
+            give_up().unwrap();
+            assert!(!has_any().unwrap());
+            // Again is no error.
+            give_up().unwrap();
+            // Without CAP_SETPCAP nothing happens.
+            give_up_bounds();
+        })
+        .join()
+        .unwrap();
+        assert_eq!(has_any().unwrap(), before);
+    }
+}
