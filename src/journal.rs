@@ -131,6 +131,10 @@ causes! {
     Responded, "responded", Proxy;
     /// No server of the backend may be used.
     NoServer, "no-server", Server;
+    /// Every server is at its `max_connections`, and `max_queue` requests wait already.
+    QueueFull, "queue-full", Server;
+    /// The request waited for a server for `timeouts.queue`.
+    QueueTimeout, "queue-timeout", Server;
     /// The server refused the connection.
     ConnectRefused, "connect-refused", Server;
     /// The connection to the server was not open within `connect`.

@@ -12,6 +12,7 @@
 //! | [`tls`] | certificates, handshakes, records; no sockets |
 //! | [`config`] | TOML in, only legal values out |
 //! | [`relay`] | established tunnels: a pure state machine and the loop that drives it |
+//! | [`upstream`] | backends at run time: members, line-up, places, queue |
 //! | [`admin`] | what operators read: access log, doctor, demo page |
 //! | [`reception`] | opening of connections: PROXY header, request head, route, connect |
 //! | [`server`] | start, signals, drain |
@@ -29,3 +30,4 @@ pub mod server;
 #[allow(unsafe_code, reason = "the one module that may: DESIGN of the project")]
 pub mod sys;
 pub mod tls;
+pub mod upstream;

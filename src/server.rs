@@ -19,7 +19,6 @@ use crate::journal::{Cause, Counts, Journal, journal};
 use crate::reception::driver::Driver;
 use crate::reception::listen::{ListenError, UnixPath, listen};
 use crate::reception::thread::{self as reception, Entrance, Phase, Setup, Shared};
-use crate::reception::upstream::{Unresolved, Upstream};
 use crate::relay::offload::KernelTls;
 use crate::relay::poller::{PollerChoice, PollerKind};
 use crate::relay::{self, Relay};
@@ -28,10 +27,12 @@ use crate::sys::signals::{Received, Signals};
 use crate::sys::thread::cores;
 use crate::tls::identity::Wrong;
 
+mod backends;
 mod certificates;
 mod pid_file;
 mod privileges;
 
+use backends::Unresolved;
 use certificates::{Shown, Watch};
 use pid_file::{PidFile, PidFileError};
 use privileges::{Account, PrivilegeError};
@@ -117,11 +118,7 @@ fn start(config: Config) -> Result<Running, StartError> {
     } = open_listeners(&config, plan.receptions)?;
     account.become_it(&config.server)?;
     privileges::warn_of_unreadable(&config.listeners);
-    let upstreams = config
-        .backends
-        .into_iter()
-        .map(Upstream::new)
-        .collect::<Result<Vec<_>, _>>()?;
+    let upstreams = backends::open(config.backends)?;
     let (journal, entries) = journal();
     let counts = journal.counts();
     let log = access_log::spawn(entries, config.log.access)

@@ -22,11 +22,7 @@ const LATER: &[(&str, When)] = &[
     ("server.admin_http", When::Set),
     ("log.access", When::Not(&["json", "off"])),
     ("log.target", When::Not(&["stderr"])),
-    ("backend.balance", When::Not(&["source", "round_robin"])),
-    ("backend.max_queue", When::Set),
-    ("backend.timeouts.queue", When::Set),
     ("backend.health", When::On),
-    ("backend.server.max_connections", When::Set),
 ];
 
 /// Returns the paths of the keys that are set without effect, in the order of the list.

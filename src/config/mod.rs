@@ -450,12 +450,25 @@ pub struct Backend {
     pub keep_alive: bool,
     /// Requests that may wait for a server.
     pub max_queue: usize,
+    /// What happens to requests while no server is up.
+    pub when_down: WhenDown,
+    /// Other servers that are tried when one cannot be connected to.
+    pub retries: usize,
     /// `[backend.timeouts]`.
     pub timeouts: BackendTimeouts,
     /// `[backend.health]`; none = off.
     pub health: Option<Health>,
     /// `[[backend.server]]`, at least one.
     pub servers: Vec<BackendServer>,
+}
+
+/// `backend.when_down`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenDown {
+    /// They are refused at once.
+    Refuse,
+    /// They wait in the queue.
+    Queue,
 }
 
 /// `[backend.timeouts]`.
@@ -518,6 +531,8 @@ pub struct BackendServer {
     pub max_connections: Option<NonZeroUsize>,
     /// Which PROXY header it wants; none = none.
     pub send_proxy: Option<proxy::Version>,
+    /// Addresses of ours that connections to it come from, in turn; empty = the system chooses.
+    pub source: Vec<IpAddr>,
 }
 
 /// Where a server is.

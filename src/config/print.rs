@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::{
     AccessFormat, Action, Backend, BackendServer, Balance, Bind, CertificateFiles, Config,
     ErrorPages, Health, HealthKind, Limits, Listener, Log, LogLevel, LogTarget, Mode, Offload,
-    ProxyProtocol, Route, Server, ServerAddress, TcpKeepalive, Threads, Tls, TlsVersion, units,
+    ProxyProtocol, Route, Server, ServerAddress, TcpKeepalive, Threads, Tls, TlsVersion, WhenDown,
+    units,
 };
 use crate::proto::addr::TrustedProxies;
 use crate::proto::proxy;
@@ -365,6 +366,14 @@ fn backend(page: &mut Page, backend: &Backend) {
     );
     page.bare("keep_alive", backend.keep_alive);
     page.bare("max_queue", backend.max_queue);
+    page.quoted(
+        "when_down",
+        match backend.when_down {
+            WhenDown::Refuse => "refuse",
+            WhenDown::Queue => "queue",
+        },
+    );
+    page.bare("retries", backend.retries);
     page.header("[backend.timeouts]");
     page.duration("connect", backend.timeouts.connect);
     page.duration("queue", backend.timeouts.queue);
@@ -420,6 +429,10 @@ fn backend_server(page: &mut Page, server: &BackendServer) {
     page.bare("weight", server.weight);
     if let Some(limit) = server.max_connections {
         page.bare("max_connections", NonZeroUsize::get(limit));
+    }
+    if !server.source.is_empty() {
+        let addresses = server.source.iter().map(|ip| quoted(&ip.to_string()));
+        page.list("source", addresses);
     }
     page.quoted(
         "send_proxy",

@@ -61,15 +61,16 @@ async fn hand_over(tunnel: Tunnel, arrival: Arrival, local: &Rc<Local>) {
     let (client, protection, mut opened) = arrival.socket.into_parts(wish).await;
     let mut to_server = tunnel.to_server;
     to_server.append(&mut opened);
+    let upgraded = tunnel.upgraded;
     local.hand_over(Start {
         client,
-        server: tunnel.server.into_fd().await,
+        server: upgraded.server.into_fd().await,
         protection,
         to_server,
-        to_client: tunnel.to_client,
-        timeouts: tunnel.timeouts,
+        to_client: upgraded.to_client,
+        timeouts: upgraded.timeouts,
         subject: tunnel.subject,
-        lease: Lease(Box::new(arrival.place)),
+        lease: Lease(Box::new((upgraded.place, arrival.place))),
     });
 }
 

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use super::arrival::Arrival;
+use super::connect::{Search, introduce, tunnel_timeouts, upstream_of};
 use super::kept::{Destination, Kept};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
@@ -14,7 +15,6 @@ use super::socket::Socket;
 use super::thread::Local;
 use super::transfer::{Outcome, Transfer};
 use super::upload::Upload;
-use super::upstream::{self, Upstream, introduce};
 use crate::config::{Action, BackendId, Redirect, Respond};
 use crate::journal::{Cause, Entry, RequestFacts, Subject, clipped};
 use crate::proto::http::Scheme;
@@ -24,6 +24,7 @@ use crate::proto::http::forwarding::{
 };
 use crate::proto::http::head::{HeadLimits, Request, Version};
 use crate::relay::Timeouts;
+use crate::upstream::{Lineup, Member, Place};
 
 /// Bytes that a head for a server has room for at first.
 const HEAD_LEN_BYTES: usize = 2048;
@@ -88,16 +89,24 @@ pub(super) enum End {
 
 /// A tunnel that both sides have agreed to.
 pub(super) struct Tunnel {
-    /// The server's connection.
-    pub(super) server: Socket,
+    /// The server's side.
+    pub(super) upgraded: Upgraded,
     /// What came from the client behind its request.
     pub(super) to_server: Vec<u8>,
-    /// What came from the server behind its 101.
-    pub(super) to_client: Vec<u8>,
-    /// Its time-outs.
-    pub(super) timeouts: Timeouts,
     /// Whose it is.
     pub(super) subject: Box<Subject>,
+}
+
+/// The server's side of a tunnel.
+pub(super) struct Upgraded {
+    /// The server's connection.
+    pub(super) server: Socket,
+    /// What came from the server behind its 101.
+    pub(super) to_client: Vec<u8>,
+    /// The tunnel's time-outs.
+    pub(super) timeouts: Timeouts,
+    /// Its place at the server.
+    pub(super) place: Place,
 }
 
 /// Serves `request`, behind which `early` bytes have come already.
@@ -111,11 +120,7 @@ pub(super) async fn serve(
     let mut exchange = Exchange::new(client, request, early, began);
     match exchange.conduct(kept).await {
         Ok(Ended::Answered(cause)) => exchange.answered(cause).await,
-        Ok(Ended::Tunnel {
-            server,
-            to_client,
-            timeouts,
-        }) => exchange.opened(server, to_client, timeouts),
+        Ok(Ended::Tunnel(upgraded)) => exchange.opened(upgraded),
         Err(refusal) if exchange.transfer.is_answered() => exchange.cut_off(&refusal),
         Err(refusal) => exchange.refused(refusal).await,
     }
@@ -126,11 +131,7 @@ enum Ended {
     /// The client has an answer, the server's or our own.
     Answered(Cause),
     /// The server agreed to the upgrade, and the client knows.
-    Tunnel {
-        server: Socket,
-        to_client: Vec<u8>,
-        timeouts: Timeouts,
-    },
+    Tunnel(Upgraded),
 }
 
 /// One request on its way.
@@ -244,97 +245,103 @@ impl<'a> Exchange<'a> {
     }
 
     async fn forward(&mut self, id: BackendId, kept: &mut Kept) -> Result<Ended, Refusal> {
-        let upstream = upstream::of(&self.client.local.shared.upstreams, id)?;
-        self.subject.backend = Some(Arc::clone(&upstream.backend.name));
+        let client = self.client;
+        let upstream = upstream_of(&client.local.shared.upstreams, id)?;
+        self.subject.backend = Some(Arc::clone(&upstream.name));
         self.transfer.upload().begin()?;
-        let place = upstream.turn(self.facts.client)?;
-        let wants_header = upstream
-            .backend
-            .servers
-            .get(place)
-            .is_some_and(|server| server.send_proxy.is_some());
-        let destination = Destination {
-            backend: id,
-            place,
-            introduced: wants_header.then_some(self.facts.client),
-        };
-        let mut again = kept.take(destination);
+        let mut search = Search::new(upstream, &client.arrival.socket, self.facts.client);
         loop {
-            let reused = again.is_some();
-            let (server, outcome) = self.attempt(upstream, place, again.take()).await?;
-            match outcome {
-                Ok(Outcome::Complete { server_stays }) => {
-                    if server_stays && self.server_hop(upstream) == Hop::KeepAlive {
-                        kept.keep(destination, server);
+            let place = search.place().await?;
+            let member = Arc::clone(place.member());
+            let wants_header = member.server.send_proxy.is_some();
+            let destination = Destination {
+                backend: id,
+                member: member.id(),
+                introduced: wants_header.then_some(self.facts.client),
+            };
+            if let Some(server) = kept.take(destination) {
+                match self.ask(&search.lineup, &member, &server, Vec::new()).await {
+                    Ok(outcome) => {
+                        return Ok(self.settle(
+                            outcome,
+                            &search.lineup,
+                            place,
+                            server,
+                            kept,
+                            destination,
+                        ));
                     }
-                    return Ok(Ended::Answered(Cause::Served));
+                    // Once: the next connection is a new one.
+                    Err(refusal) if self.transfer.may_be_repeated(&refusal) => {
+                        tracing::debug!(server = %member.name, "a kept connection was dead");
+                    }
+                    Err(refusal) => return Err(refusal),
                 }
-                Ok(Outcome::Upgraded { to_client }) => {
-                    return Ok(Ended::Tunnel {
-                        server,
-                        to_client,
-                        timeouts: upstream.tunnel_timeouts(),
-                    });
-                }
-                // Once: the next connection is a new one.
-                Err(refusal) if reused && self.transfer.may_be_repeated(&refusal) => {
-                    tracing::debug!(
-                        server = self.subject.server.as_deref(),
-                        "a kept connection was dead"
-                    );
-                }
-                Err(refusal) => return Err(refusal),
             }
+            let Some(server) = search.connect(&place, client.local.driver).await? else {
+                continue;
+            };
+            let mut preface = Vec::with_capacity(HEAD_LEN_BYTES);
+            introduce(
+                &member.server,
+                self.facts.client,
+                client.origin,
+                &client.arrival.socket,
+                &mut preface,
+            );
+            let outcome = self.ask(&search.lineup, &member, &server, preface).await?;
+            return Ok(self.settle(outcome, &search.lineup, place, server, kept, destination));
         }
     }
 
-    /// Sends the request to the server at `place`, over `kept` or a new connection.
-    async fn attempt(
+    /// Sends the request to `member` over `server`, behind what `out` holds already.
+    async fn ask(
         &mut self,
-        upstream: &Upstream,
-        place: usize,
-        kept: Option<Socket>,
-    ) -> Result<(Socket, Result<Outcome, Refusal>), Refusal> {
-        let mut out = Vec::with_capacity(HEAD_LEN_BYTES);
-        let client = &self.client;
-        let server = match kept {
-            Some(server) => server,
-            None => {
-                let (server, config) = upstream.connect_to(place, client.local.driver).await?;
-                introduce(
-                    config,
-                    self.facts.client,
-                    client.origin,
-                    &client.arrival.socket,
-                    &mut out,
-                );
-                server
-            }
-        };
-        self.subject.server = upstream
-            .backend
-            .servers
-            .get(place)
-            .map(|server| Arc::clone(&server.name));
-        request_head(
-            self.request,
-            &self.facts,
-            self.server_hop(upstream),
-            &mut out,
-        );
+        lineup: &Lineup,
+        member: &Member,
+        server: &Socket,
+        mut out: Vec<u8>,
+    ) -> Result<Outcome, Refusal> {
+        self.subject.server = Some(Arc::clone(&member.name));
+        request_head(self.request, &self.facts, self.server_hop(lineup), &mut out);
         out.extend_from_slice(self.transfer.upload().ready());
-        let silence = upstream.backend.timeouts.response;
-        let running = self.transfer.run(&server, &out, client.limits, silence);
-        let outcome = running.await;
-        Ok((server, outcome))
+        let silence = lineup.backend.timeouts.response;
+        let limits = self.client.limits;
+        self.transfer.run(server, &out, limits, silence).await
+    }
+
+    /// Keeps a server's connection for the next request, or makes it one end of a tunnel.
+    fn settle(
+        &self,
+        outcome: Outcome,
+        lineup: &Lineup,
+        place: Place,
+        server: Socket,
+        kept: &mut Kept,
+        destination: Destination,
+    ) -> Ended {
+        match outcome {
+            Outcome::Complete { server_stays } => {
+                if server_stays && self.server_hop(lineup) == Hop::KeepAlive {
+                    kept.keep(destination, server);
+                }
+                Ended::Answered(Cause::Served)
+            }
+            Outcome::Upgraded { to_client } => Ended::Tunnel(Upgraded {
+                server,
+                to_client,
+                timeouts: tunnel_timeouts(&lineup.backend.timeouts),
+                place,
+            }),
+        }
     }
 
     /// Returns what the server is told about its connection. An HTTP/1.0 request is the only one on
     /// it: what an answer to it promises is read in more than one way.
-    fn server_hop(&self, upstream: &Upstream) -> Hop {
+    fn server_hop(&self, lineup: &Lineup) -> Hop {
         if self.request.websocket_key.is_some() {
             Hop::Upgrade
-        } else if upstream.backend.keep_alive && self.request.version == Version::Http11 {
+        } else if lineup.backend.keep_alive && self.request.version == Version::Http11 {
             Hop::KeepAlive
         } else {
             Hop::Close
@@ -349,16 +356,14 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn opened(self, server: Socket, to_client: Vec<u8>, timeouts: Timeouts) -> Next {
+    fn opened(self, upgraded: Upgraded) -> Next {
         self.client.local.journal.write(Entry::Open {
             subject: self.subject.clone(),
             request: Some(request_facts(self.request, 101)),
         });
         Next::End(End::Tunnel(Box::new(Tunnel {
-            server,
+            upgraded,
             to_server: self.transfer.into_early(),
-            to_client,
-            timeouts,
             subject: self.subject,
         })))
     }

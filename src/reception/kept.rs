@@ -13,6 +13,7 @@ use super::driver::Interest;
 use super::socket::Socket;
 use crate::config::BackendId;
 use crate::proto::addr::PeerAddr;
+use crate::upstream::MemberId;
 
 /// Connections kept at most; beyond, the one that was used longest ago is closed.
 const KEPT_MAX: usize = 4;
@@ -22,8 +23,8 @@ const KEPT_MAX: usize = 4;
 pub(super) struct Destination {
     /// The backend.
     pub(super) backend: BackendId,
-    /// Place of the server in it.
-    pub(super) place: usize,
+    /// The server.
+    pub(super) member: MemberId,
     /// Whom the PROXY header named, if one was sent; another client needs another connection.
     pub(super) introduced: Option<PeerAddr>,
 }

@@ -4,10 +4,11 @@
 //!
 //! The path of one connection: `thread::accept_all` -> `arrival::serve` -> `proxy_header::read` ->
 //! `handshake::run` (listeners with TLS) -> `connection::serve` and `exchange::serve` (`http` mode) or `passage::serve` (`tcp` mode) -> `route::choose` ->
-//! `upstream::Upstream::connect` -> `thread::Local::hand_over`.
+//! `connect::Search` -> `thread::Local::hand_over`.
 
 mod arrival;
 mod client_hello;
+mod connect;
 mod connection;
 pub mod driver;
 mod exchange;
@@ -24,4 +25,3 @@ mod socket;
 pub mod thread;
 mod transfer;
 mod upload;
-pub mod upstream;

@@ -8,15 +8,16 @@ use tokio::time::{Instant, timeout};
 
 use super::arrival::{Arrival, refuse};
 use super::client_hello::{self, UNRECOGNIZED_NAME};
+use super::connect::{Search, introduce, tunnel_timeouts, upstream_of};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::route::{self, Traits};
 use super::socket::Socket;
 use super::thread::Local;
-use super::upstream::{self, introduce};
 use crate::config::{Action, Mode};
 use crate::journal::{Cause, Entry, Subject};
 use crate::relay::{Lease, Start, Timeouts};
+use crate::upstream::Place;
 
 /// How long a connection whose PROXY header named nobody may stay silent before it counts as more
 /// than a probe and gets a server.
@@ -33,7 +34,11 @@ pub(super) async fn serve(
 ) {
     let mut subject = arrival.subject(origin.speaker);
     match open(&arrival, &mut origin, &mut subject, &mut inbox, &local).await {
-        Ok((server, timeouts)) => {
+        Ok(Opened {
+            server,
+            timeouts,
+            place,
+        }) => {
             local.journal.write(Entry::Open {
                 subject: subject.clone(),
                 request: None,
@@ -49,7 +54,7 @@ pub(super) async fn serve(
                 to_client: Vec::new(),
                 timeouts,
                 subject,
-                lease: Lease(Box::new(arrival.place)),
+                lease: Lease(Box::new((place, arrival.place))),
             });
         }
         Err(refusal) => {
@@ -64,13 +69,20 @@ pub(super) async fn serve(
     }
 }
 
+/// The server's side of a new tunnel.
+struct Opened {
+    server: Socket,
+    timeouts: Timeouts,
+    place: Place,
+}
+
 async fn open(
     arrival: &Arrival,
     origin: &mut Origin,
     subject: &mut Subject,
     inbox: &mut Vec<u8>,
     local: &Local,
-) -> Result<(Socket, Timeouts), Refusal> {
+) -> Result<Opened, Refusal> {
     if origin.maybe_probe && inbox.is_empty() {
         await_payload(&arrival.socket, inbox).await?;
     }
@@ -98,23 +110,34 @@ async fn open(
             "no route takes this client or this server name",
         ));
     };
-    let upstream = upstream::of(&local.shared.upstreams, *id)?;
-    subject.backend = Some(Arc::clone(&upstream.backend.name));
-    let (socket, server) = upstream.connect(origin.speaker, local.driver).await?;
-    subject.server = Some(Arc::clone(&server.name));
+    let upstream = upstream_of(&local.shared.upstreams, *id)?;
+    subject.backend = Some(Arc::clone(&upstream.name));
+    let mut search = Search::new(upstream, &arrival.socket, origin.speaker);
+    let (place, server) = loop {
+        let place = search.place().await?;
+        if let Some(server) = search.connect(&place, local.driver).await? {
+            break (place, server);
+        }
+    };
+    let member = place.member();
+    subject.server = Some(Arc::clone(&member.name));
     let mut preface = Vec::new();
     introduce(
-        server,
+        &member.server,
         origin.speaker,
         origin,
         &arrival.socket,
         &mut preface,
     );
-    socket
+    server
         .send_all(&preface)
         .await
-        .map_err(|error| Refusal::server_gone(error).at_server(server))?;
-    Ok((socket, upstream.tunnel_timeouts()))
+        .map_err(|error| Refusal::server_gone(error).at_server(member))?;
+    Ok(Opened {
+        server,
+        timeouts: tunnel_timeouts(&search.lineup.backend.timeouts),
+        place,
+    })
 }
 
 /// Waits for the first byte of a connection that looks like a probe; its end proves that it is one.

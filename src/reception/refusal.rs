@@ -4,10 +4,11 @@ use std::io;
 use std::sync::Arc;
 
 use super::guard::cause_of;
-use crate::config::{BackendServer, Listener};
+use crate::config::Listener;
 use crate::journal::Cause;
 use crate::proto::http::answer::{self, Content, Own};
 use crate::proto::http::refusal::{self as http, RefusalKind};
+use crate::upstream::Member;
 
 /// An end that we decide on before a tunnel or an answer exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +61,7 @@ impl Refusal {
 
     /// Names the server that was tried.
     #[must_use]
-    pub(super) fn at_server(mut self, server: &BackendServer) -> Self {
+    pub(super) fn at_server(mut self, server: &Member) -> Self {
         self.server = Some(Arc::clone(&server.name));
         self
     }
@@ -82,7 +83,9 @@ impl Refusal {
             | Cause::BadResponse
             | Cause::ResponseIncomplete
             | Cause::ServerReset => Some(502),
-            Cause::NoServer | Cause::OutOfResources => Some(503),
+            Cause::NoServer | Cause::QueueFull | Cause::QueueTimeout | Cause::OutOfResources => {
+                Some(503)
+            }
             Cause::ConnectTimeout | Cause::ResponseTimeout => Some(504),
             Cause::ClientClosed
             | Cause::ServerClosed

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::SockRef;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::driver::{Driver, Interest, Readiness};
 use super::guard::Guard;
 use crate::proto::addr::PeerAddr;
 use crate::relay::Protection;
 use crate::relay::offload::OffloadWish;
+use crate::sys::stream;
 use crate::tls::control::Alert;
 use crate::tls::handshake::Established;
 use crate::tls::terms::Terms;
@@ -27,6 +28,8 @@ const LINGER_LEN_BYTES_MAX: usize = 64 * 1024 * 1024;
 const LINGER_READ_LEN_BYTES: usize = 16 * 1024;
 /// How long what was said before a reset may take to be sent.
 const RESET_TIME: Duration = Duration::from_secs(10);
+/// How often it is looked whether a client has left that has sent something ahead.
+const LEAVING_PAUSE: Duration = Duration::from_millis(250);
 /// Bytes of records asked for at once.
 const RECORDS_LEN_BYTES: usize = 16 * 1024;
 /// Bytes of data sealed at once.
@@ -242,6 +245,17 @@ impl Socket {
     /// See [`Readiness::wait`].
     pub(super) async fn wait(&self, interest: Interest) -> io::Result<()> {
         self.readiness.wait(interest).await
+    }
+
+    /// Waits until the other end has ended or broken, while nothing is wanted from it; never reads.
+    ///
+    /// What it has sent already and nobody has read yet says nothing, so then time tells.
+    pub(super) async fn leaving(&self) {
+        // Readable is what an end makes it too; an error is an end.
+        let waited = self.wait(Interest::Readable).await;
+        while waited.is_ok() && !stream::has_hung_up(self.readiness.as_fd()) {
+            sleep(LEAVING_PAUSE).await;
+        }
     }
 
     /// Returns the address of our end.

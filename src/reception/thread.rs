@@ -17,11 +17,11 @@ use tokio::time::{Instant, sleep};
 use super::arrival::{self, Arrival};
 use super::driver::{Driver, Interest, Readiness};
 use super::socket::Socket;
-use super::upstream::Upstream;
 use crate::config::Listener;
 use crate::journal::{Journal, peer_of};
 use crate::relay;
 use crate::sys::thread::{pin_to, set_nice};
+use crate::upstream::Upstream;
 
 /// Connections accepted before others get their turn.
 const ACCEPT_BURST: usize = 64;
@@ -53,7 +53,7 @@ pub enum Phase {
 #[derive(Debug)]
 pub struct Shared {
     /// By [`crate::config::BackendId`].
-    pub upstreams: Vec<Upstream>,
+    pub upstreams: Vec<Arc<Upstream>>,
     /// `max_connections`.
     pub places: Arc<Semaphore>,
 }

@@ -34,6 +34,26 @@ pub fn transmit(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     }
 }
 
+/// Tells whether the peer has ended its direction, or the connection is broken, whatever it has sent
+/// before and nobody has received yet.
+///
+/// # Source
+///
+/// poll(2), `POLLRDHUP`
+#[must_use]
+pub fn has_hung_up(fd: BorrowedFd<'_>) -> bool {
+    let mut asked = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLRDHUP,
+        revents: 0,
+    };
+    // SAFETY: poll(2) wants as many `pollfd` as it is told, readable and writable for the call:
+    // `asked` is one, on this stack. The descriptor is open as long as the `BorrowedFd` is.
+    let found = unsafe { libc::poll(&raw mut asked, 1, 0) };
+    let over = libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
+    found > 0 && asked.revents & over != 0
+}
+
 /// Ends the sending direction in good order.
 ///
 /// # Errors

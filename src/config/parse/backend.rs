@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use crate::config::address::{self, SERVER};
 use crate::config::raw::{Place, Table, Value};
 use crate::config::{
     Backend, BackendId, BackendServer, BackendTimeouts, Balance, Health, HealthKind, ServerAddress,
+    WhenDown,
 };
 use crate::config::{raw, units};
 use crate::proto::proxy;
@@ -18,6 +20,11 @@ use crate::proto::proxy;
 /// Requests that may wait for a server of one backend.
 const MAX_QUEUE: usize = 1024;
 const MAX_QUEUE_MAX: u64 = 1_000_000;
+/// Other servers tried when one cannot be connected to.
+const RETRIES: usize = 2;
+const RETRIES_MAX: u64 = 10;
+/// Addresses of ours at most.
+const SOURCES_MAX: usize = 256;
 const WEIGHT_MAX: u64 = 256;
 /// Checks in a row that a health state may ask for.
 const CHECKS_MAX: u64 = 1000;
@@ -114,7 +121,12 @@ fn backend(mut table: Table<'_, '_>, name: Arc<str>) -> Backend {
         ("maglev", Balance::Maglev),
     ];
     let max_queue = table.number("max_queue", 0..=MAX_QUEUE_MAX);
-    let send_proxy = send_proxy(&mut table).flatten();
+    let retries = table.number("retries", 0..=RETRIES_MAX);
+    let when_down = [("refuse", WhenDown::Refuse), ("queue", WhenDown::Queue)];
+    let inherited = Inherited {
+        send_proxy: send_proxy(&mut table).flatten(),
+        source: source(&mut table).unwrap_or_default(),
+    };
     Backend {
         name,
         balance: table
@@ -124,10 +136,42 @@ fn backend(mut table: Table<'_, '_>, name: Arc<str>) -> Backend {
         max_queue: max_queue
             .and_then(|number| usize::try_from(number).ok())
             .unwrap_or(MAX_QUEUE),
+        when_down: table
+            .choice("when_down", &when_down)
+            .unwrap_or(WhenDown::Refuse),
+        retries: retries
+            .and_then(|number| usize::try_from(number).ok())
+            .unwrap_or(RETRIES),
         timeouts: timeouts(table.table_or_empty("timeouts")),
         health: table.table("health").and_then(health),
-        servers: servers(&mut table, send_proxy),
+        servers: servers(&mut table, &inherited),
     }
+}
+
+/// What a backend says for all its servers.
+struct Inherited {
+    send_proxy: Option<proxy::Version>,
+    source: Vec<IpAddr>,
+}
+
+fn source(table: &mut Table<'_, '_>) -> Option<Vec<IpAddr>> {
+    let wanted = "an address of this machine such as \"10.0.0.5\", or a list of them";
+    let value = table.take("source")?;
+    let place = value.place.clone();
+    let addresses = value.one_or_more(wanted);
+    if addresses.len() > SOURCES_MAX {
+        place.reject(format!("has more than {SOURCES_MAX} addresses; fewer"));
+    }
+    let read = |value: Value<'_, '_>| {
+        value.parse(wanted, |text| match text.parse::<IpAddr>() {
+            Ok(ip) if ip.is_unspecified() || ip.is_multicast() => {
+                Err("is no address that a connection can come from".to_owned())
+            }
+            Ok(ip) => Ok(ip),
+            Err(_) => Err("is no IP address".to_owned()),
+        })
+    };
+    Some(addresses.into_iter().filter_map(read).collect())
 }
 
 fn send_proxy(table: &mut Table<'_, '_>) -> Option<Option<proxy::Version>> {
@@ -232,7 +276,7 @@ fn expected(value: Value<'_, '_>) -> Option<Vec<(u16, u16)>> {
     })
 }
 
-fn servers(table: &mut Table<'_, '_>, inherited: Option<proxy::Version>) -> Vec<BackendServer> {
+fn servers(table: &mut Table<'_, '_>, inherited: &Inherited) -> Vec<BackendServer> {
     let tables = table.tables_required("server", "[[backend.server]]");
     let mut taken = Unique::default();
     let read = |table| server(table, inherited, &mut taken);
@@ -247,7 +291,7 @@ fn servers(table: &mut Table<'_, '_>, inherited: Option<proxy::Version>) -> Vec<
 
 fn server(
     mut table: Table<'_, '_>,
-    inherited: Option<proxy::Version>,
+    inherited: &Inherited,
     taken: &mut Unique<String>,
 ) -> BackendServer {
     let (name, address) = address(&mut table, taken)
@@ -255,6 +299,16 @@ fn server(
     let weight = table.number("weight", 0..=WEIGHT_MAX);
     let limit = table.number("max_connections", 1..=CONNECTIONS_MAX);
     let max_connections: Option<NonZeroUsize> = limit.and_then(count);
+    let source = source(&mut table).unwrap_or_else(|| inherited.source.clone());
+    if let ServerAddress::Inet(ip, _) = address
+        && !source.is_empty()
+        && source.iter().all(|from| from.is_ipv4() != ip.is_ipv4())
+    {
+        let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+        table.place.reject(format!(
+            "no address in `source` is {family} like the server's; one that is"
+        ));
+    }
     BackendServer {
         name: name.into(),
         address,
@@ -262,7 +316,8 @@ fn server(
             .and_then(|number| u16::try_from(number).ok())
             .unwrap_or(1),
         max_connections,
-        send_proxy: send_proxy(&mut table).unwrap_or(inherited),
+        send_proxy: send_proxy(&mut table).unwrap_or(inherited.send_proxy),
+        source,
     }
 }
 

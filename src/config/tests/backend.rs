@@ -41,8 +41,28 @@ fn rules_of_backends() {
              a whole number and a unit such as \"300ms\", \"10s\", \"5m\" or \"24h\"",
             ),
             (
-                "retries = 2",
-                "backend[0].retries: unknown key; name, max_queue, send_proxy, balance, keep_alive, timeouts, health, server",
+                "retries = 0\nwhen_down = \"queue\"\nsource = [\"127.0.0.2\", \"::1\"]",
+                "nothing",
+            ),
+            (
+                "retries = 11",
+                "backend[0].retries: 11 is out of range; a whole number from 0 to 10",
+            ),
+            (
+                "when_down = \"wait\"",
+                "backend[0].when_down: \"wait\" is unknown; refuse or queue",
+            ),
+            (
+                "source = \"lo\"",
+                "backend[0].source: \"lo\" is no IP address; an address of this machine such as \"10.0.0.5\", or a list of them",
+            ),
+            (
+                "source = [\"0.0.0.0\"]",
+                "backend[0].source[0]: \"0.0.0.0\" is no address that a connection can come from; an address of this machine such as \"10.0.0.5\", or a list of them",
+            ),
+            (
+                "retry = 2",
+                "backend[0].retry: unknown key; name, max_queue, retries, send_proxy, source, balance, keep_alive, when_down, timeouts, health, server",
             ),
         ],
     );
@@ -249,7 +269,7 @@ fn rules_of_backend_servers() {
             ),
             (
                 "address = \"a:1\", tls = true",
-                "backend[0].server[0].tls: unknown key; address, weight, max_connections, send_proxy",
+                "backend[0].server[0].tls: unknown key; address, weight, max_connections, source, send_proxy",
             ),
             (
                 "weight = 1",

@@ -6,7 +6,7 @@ use expect_test::expect;
 
 use super::{SMALL, read};
 use crate::config::{
-    Action, Balance, Bind, Config, HealthKind, Mode, ServerAddress, Threads, parse,
+    Action, Balance, Bind, Config, HealthKind, Mode, ServerAddress, Threads, WhenDown, parse,
 };
 use crate::proto::proxy::Version;
 
@@ -96,6 +96,7 @@ fn defaults_are_those_of_the_example() {
     assert_eq!(backend.balance, Balance::Source);
     assert_eq!(backend.keep_alive, shown_backend.keep_alive);
     assert_eq!(backend.max_queue, shown_backend.max_queue);
+    assert_eq!((backend.when_down, backend.retries), (WhenDown::Refuse, 2));
     assert_eq!(backend.timeouts, shown_backend.timeouts);
     assert_eq!(backend.health, None);
     let server = &backend.servers[0];
@@ -196,6 +197,8 @@ fn what_print_prints() {
         balance = "source"
         keep_alive = true
         max_queue = 1024
+        when_down = "refuse"
+        retries = 2
 
         [backend.timeouts]
         connect = "5s"

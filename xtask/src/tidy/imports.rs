@@ -14,16 +14,17 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tls", &["proto"]),
     ("config", &["balance", "proto", "tls"]),
     ("relay", &["journal", "proto", "sys", "tls"]),
+    ("upstream", &["balance", "config", "proto", "tls"]),
     (
         "admin",
         &[
-            "balance", "config", "journal", "proto", "relay", "sys", "tls",
+            "balance", "config", "journal", "proto", "relay", "sys", "tls", "upstream",
         ],
     ),
     (
         "reception",
         &[
-            "admin", "balance", "config", "journal", "proto", "relay", "sys", "tls",
+            "admin", "balance", "config", "journal", "proto", "relay", "sys", "tls", "upstream",
         ],
     ),
     (
@@ -38,6 +39,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "relay",
             "sys",
             "tls",
+            "upstream",
         ],
     ),
     (
@@ -53,6 +55,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "server",
             "sys",
             "tls",
+            "upstream",
         ],
     ),
     ("lib", &[]),

@@ -1,0 +1,251 @@
+//! The server side of a new connection: a place at a server, and reaching it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use socket2::{Domain, SockAddr, Type};
+use tokio::time::{Instant, sleep};
+
+use super::driver::{Driver, Interest, until};
+use super::listen::{NOTSENT_LEN_BYTES, RECEIVE_LEN_BYTES};
+use super::proxy_header::Origin;
+use super::refusal::Refusal;
+use super::socket::Socket;
+use crate::config::{BackendId, BackendServer, BackendTimeouts};
+use crate::journal::Cause;
+use crate::proto::addr::PeerAddr;
+use crate::proto::proxy::{self, Addresses, Header, Ssl, Tlvs};
+use crate::relay::Timeouts;
+use crate::tls::terms::Terms;
+use crate::upstream::{Address, Denied, Lineup, Member, MemberId, Place, Upstream};
+
+/// A full accept queue of a unix socket gives no readiness, so it is asked again after this time.
+const UNIX_BACKLOG_PAUSE: Duration = Duration::from_millis(10);
+
+/// Returns the backend that a route names.
+///
+/// # Errors
+/// Never with a parsed configuration, whose routes name backends that exist.
+pub(super) fn upstream_of(
+    upstreams: &[Arc<Upstream>],
+    id: BackendId,
+) -> Result<&Arc<Upstream>, Refusal> {
+    let found = upstreams.get(id.0);
+    found.ok_or_else(|| Refusal::new(Cause::InternalError, "the route names no backend"))
+}
+
+/// Returns when silence ends a tunnel.
+#[must_use]
+pub(super) fn tunnel_timeouts(timeouts: &BackendTimeouts) -> Timeouts {
+    Timeouts {
+        idle: timeouts.tunnel_idle,
+        half_close: timeouts.half_close,
+    }
+}
+
+/// The search of one request for a server that can be reached.
+pub(super) struct Search<'a> {
+    /// The backend.
+    pub(super) upstream: &'a Arc<Upstream>,
+    /// The backend as it was when the search began.
+    pub(super) lineup: Arc<Lineup>,
+    client: &'a Socket,
+    client_ip: Option<IpAddr>,
+    tried: Vec<MemberId>,
+    /// What came of the last try.
+    refusal: Option<Refusal>,
+}
+
+impl<'a> Search<'a> {
+    /// Begins a search for a request of `speaker` that came on `client`.
+    #[must_use]
+    pub(super) fn new(upstream: &'a Arc<Upstream>, client: &'a Socket, speaker: PeerAddr) -> Self {
+        Self {
+            upstream,
+            lineup: upstream.lineup(),
+            client,
+            client_ip: speaker.ip(),
+            tried: Vec::new(),
+            refusal: None,
+        }
+    }
+
+    /// Gets a place at a server that was not tried yet; waits in the queue where there is none.
+    ///
+    /// # Errors
+    /// Nobody may get the request, nobody is left to try, the wait was too long, or the client left.
+    pub(super) async fn place(&mut self) -> Result<Place, Refusal> {
+        let placing = self.upstream.place(self.client_ip, &self.tried);
+        let placed = tokio::select! {
+            biased;
+            placed = placing => placed,
+            () = self.client.leaving() => {
+                return Err(Refusal::new(Cause::ClientClosed, "the client left the queue"));
+            }
+        };
+        placed.map_err(|denied| match (denied, self.refusal.take()) {
+            (Denied::AllTried, Some(refusal)) => refusal,
+            (Denied::AllTried, None) => Refusal::new(Cause::NoServer, "no server is left to try"),
+            (Denied::Nobody(why), _) => Refusal::new(Cause::NoServer, why),
+            (Denied::QueueFull, _) => Refusal::new(Cause::QueueFull, ""),
+            (Denied::QueueTimeout, _) => Refusal::new(Cause::QueueTimeout, ""),
+        })
+    }
+
+    /// Connects to the server that `place` is at; none = it cannot be reached, but another may be.
+    ///
+    /// # Errors
+    /// It cannot be reached, and no other server is to be tried.
+    pub(super) async fn connect(
+        &mut self,
+        place: &Place,
+        driver: Driver,
+    ) -> Result<Option<Socket>, Refusal> {
+        let member = place.member();
+        let timeouts = &self.lineup.backend.timeouts;
+        let refusal = match until(Instant::now() + timeouts.connect, open(member, driver)).await {
+            Ok(Ok(socket)) => {
+                member.traffic.note_connected();
+                return Ok(Some(socket));
+            }
+            Ok(Err(error)) => Refusal::new(cause_of(&error), format!("connect: {error}")),
+            Err(_) => Refusal::new(Cause::ConnectTimeout, ""),
+        };
+        let refusal = refusal.at_server(member);
+        if refusal.cause == Cause::OutOfResources {
+            // Ours, so another server would not help.
+            return Err(refusal);
+        }
+        place.note_refused();
+        if self.tried.len() >= self.lineup.backend.retries {
+            return Err(refusal);
+        }
+        tracing::debug!(
+            backend = %self.upstream.name,
+            server = %member.name,
+            cause = refusal.cause.as_str(),
+            "another server is tried"
+        );
+        self.tried.push(member.id());
+        self.refusal = Some(refusal);
+        Ok(None)
+    }
+}
+
+/// Writes the PROXY header that `server` wants before anything else, if it wants one.
+pub(super) fn introduce(
+    server: &BackendServer,
+    client: PeerAddr,
+    origin: &Origin,
+    arrived_on: &Socket,
+    out: &mut Vec<u8>,
+) {
+    let Some(version) = server.send_proxy else {
+        return;
+    };
+    let destination = origin
+        .destination
+        .map_or_else(|| arrived_on.local(), PeerAddr::from);
+    let header = Header {
+        addresses: Addresses::between(client, destination),
+        tlvs: tlvs(&origin.tlvs, arrived_on.terms()),
+    };
+    proxy::encode(version, &header, out);
+}
+
+/// Returns what a PROXY header says besides: what a believed one said, and of TLS that ended here
+/// what we know at first hand.
+fn tlvs(believed: &Tlvs, terms: Option<&Terms>) -> Tlvs {
+    let unique_id = believed.unique_id.clone();
+    let Some(terms) = terms else {
+        return Tlvs {
+            alpn: believed.alpn.clone(),
+            authority: believed.authority.clone(),
+            unique_id,
+            ..Tlvs::default()
+        };
+    };
+    let client = terms.client.as_ref();
+    Tlvs {
+        alpn: terms.alpn.clone(),
+        authority: (terms.server_name.clone()).or_else(|| believed.authority.clone()),
+        unique_id,
+        ssl: Some(Ssl {
+            over_tls: true,
+            client_verified: client.is_some(),
+            resumed: terms.resumed,
+            version: Some(terms.version_name().to_owned()),
+            common_name: client.and_then(|client| client.common_name.clone()),
+            cipher: terms.cipher.map(str::to_owned),
+        }),
+        ..Tlvs::default()
+    }
+}
+
+async fn open(member: &Member, driver: Driver) -> io::Result<Socket> {
+    match &member.address {
+        Address::Inet(addr) => open_inet(*addr, &member.server.source, driver).await,
+        Address::Unix(path) => open_unix(path, driver).await,
+    }
+}
+
+/// Returns whose turn it is among the addresses of ours that can reach `addr`.
+fn source_for(addr: SocketAddr, sources: &[IpAddr]) -> Option<IpAddr> {
+    static TURN: AtomicUsize = AtomicUsize::new(0);
+    let fitting = || sources.iter().filter(|ip| ip.is_ipv4() == addr.is_ipv4());
+    let count = fitting().count();
+    let turn = (count > 0).then(|| TURN.fetch_add(1, Ordering::Relaxed) % count)?;
+    fitting().nth(turn).copied()
+}
+
+async fn open_inet(addr: SocketAddr, sources: &[IpAddr], driver: Driver) -> io::Result<Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
+    if let Some(ip) = source_for(addr, sources) {
+        // The port is chosen at connect, so that one port serves many servers (ip(7)).
+        setsockopt(&socket, IpBindAddressNoPort, &true)?;
+        socket.bind(&SocketAddr::new(ip, 0).into())?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(NOTSENT_LEN_BYTES)?;
+    socket.set_recv_buffer_size(RECEIVE_LEN_BYTES)?;
+    let started = socket.connect(&addr.into());
+    let socket = Socket::new(socket.into(), driver);
+    match started {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+            socket.wait(Interest::Writable).await?;
+            socket.take_error()?;
+        }
+        result => result?,
+    }
+    Ok(socket)
+}
+
+async fn open_unix(path: &PathBuf, driver: Driver) -> io::Result<Socket> {
+    let address = SockAddr::unix(path)?;
+    loop {
+        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        match socket.connect(&address) {
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
+                sleep(UNIX_BACKLOG_PAUSE).await;
+            }
+            result => return result.map(|()| Socket::new(socket.into(), driver)),
+        }
+    }
+}
+
+fn cause_of(error: &io::Error) -> Cause {
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED | libc::ECONNRESET) => Cause::ConnectRefused,
+        Some(libc::ETIMEDOUT) => Cause::ConnectTimeout,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL) => {
+            Cause::OutOfResources
+        }
+        _ => Cause::ConnectFailed,
+    }
+}

@@ -1,0 +1,133 @@
+//! Who may get a new connection right now: made by main at every change, read by all, never changed.
+
+use std::sync::Arc;
+
+use super::member::{Member, MemberId};
+use crate::balance::{Asking, Candidate, Chooser, Load, Pick};
+use crate::config::Backend;
+
+/// How a member stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// It gets new connections.
+    Up,
+    /// Connections to it failed lately: it gets new ones only when nobody else may.
+    Suspect,
+    /// Its checks fail, or none has been made yet.
+    Down,
+    /// An operator lets it run empty.
+    Drained,
+}
+
+/// A member and how it stands.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    /// Who.
+    pub member: Arc<Member>,
+    /// How it stands.
+    pub standing: Standing,
+    /// Its share at this moment: that of the configuration, or less while it starts slowly; 0 =
+    /// nothing new.
+    pub weight: u16,
+}
+
+/// A backend at one moment.
+#[derive(Debug)]
+pub struct Lineup {
+    /// What the configuration says of it.
+    pub backend: Arc<Backend>,
+    /// Everybody, in the order of the configuration.
+    pub seats: Vec<Seat>,
+    candidates: Vec<Arc<Member>>,
+    chooser: Chooser,
+}
+
+impl Lineup {
+    /// Draws the conclusions from how everybody stands.
+    #[must_use]
+    pub fn new(backend: Arc<Backend>, seats: Vec<Seat>) -> Self {
+        let standing = |wanted| {
+            let fits = move |seat: &&Seat| seat.standing == wanted && seat.weight > 0;
+            seats.iter().filter(fits)
+        };
+        let mut chosen: Vec<&Seat> = standing(Standing::Up).collect();
+        if chosen.is_empty() {
+            // A guess is better than nothing.
+            chosen = standing(Standing::Suspect).collect();
+        }
+        let keys: Vec<String> = chosen
+            .iter()
+            .map(|seat| seat.member.address.to_string())
+            .collect();
+        let candidates: Vec<Candidate<'_>> = keys
+            .iter()
+            .zip(&chosen)
+            .map(|(key, seat)| Candidate {
+                key,
+                weight: seat.weight,
+            })
+            .collect();
+        let chooser = Chooser::new(backend.balance, &candidates);
+        let candidates = chosen.iter().map(|seat| Arc::clone(&seat.member)).collect();
+        Self {
+            backend,
+            chooser,
+            candidates,
+            seats,
+        }
+    }
+
+    /// Chooses a member for `asking`, which has failed at those it has `tried`.
+    #[must_use]
+    pub(super) fn choose(&self, asking: &Asking, tried: &[MemberId]) -> Choice<'_> {
+        let load = |index| {
+            self.candidate(index)
+                .map_or(Load::Tried, |it| it.load(tried))
+        };
+        match self.chooser.choose(asking, load) {
+            Pick::Server(index) => self.candidate(index).map_or(Choice::Nobody, Choice::Member),
+            Pick::Wait(None) => Choice::Wait(None),
+            Pick::Wait(Some(index)) => match self.candidate(index) {
+                Some(member) => Choice::Wait(Some(member.id())),
+                None => Choice::Nobody,
+            },
+            Pick::Nobody => Choice::Nobody,
+        }
+    }
+
+    fn candidate(&self, index: usize) -> Option<&Arc<Member>> {
+        self.candidates.get(index)
+    }
+
+    /// Tells whether anybody may get a new connection, or could if it had room.
+    #[must_use]
+    pub fn has_candidates(&self) -> bool {
+        !self.candidates.is_empty()
+    }
+
+    /// Says in words why nobody may get a new connection.
+    #[must_use]
+    pub fn why_nobody(&self) -> &'static str {
+        let any = |standing| self.seats.iter().any(|seat| seat.standing == standing);
+        if self.seats.is_empty() {
+            "no name of a server has an address"
+        } else if any(Standing::Up) || any(Standing::Suspect) {
+            "every server that is up has weight 0"
+        } else if any(Standing::Down) {
+            "every server is down"
+        } else {
+            "every server is drained"
+        }
+    }
+}
+
+/// What came of a choice.
+#[derive(Debug)]
+pub(super) enum Choice<'a> {
+    /// This one has room.
+    Member(&'a Arc<Member>),
+    /// Everybody who may get it is full: it waits for this one, or for any.
+    Wait(Option<MemberId>),
+    /// There is nobody (else).
+    Nobody,
+}

@@ -1,0 +1,171 @@
+//! A server as requests meet it: where it is, how it is spoken to, and what it is doing now.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::balance::Load;
+use crate::config::BackendServer;
+
+/// Consecutive connections that could not be opened until a server is suspect.
+pub const SUSPECT_FAILURES: u32 = 3;
+
+/// Where a member is, resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// An IP address and a port.
+    Inet(SocketAddr),
+    /// A unix stream socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(addr) => addr.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Tells members apart for as long as the process lives, whatever becomes of their configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MemberId(u64);
+
+/// One address of one server of a backend.
+///
+/// Nothing in it changes but what [`Traffic`] counts: a change of configuration makes a new member
+/// with the same traffic.
+#[derive(Debug)]
+pub struct Member {
+    /// Name in logs and metrics: the address as configured, and which of its addresses when a name
+    /// has several.
+    pub name: Arc<str>,
+    /// What the configuration says of it.
+    pub server: BackendServer,
+    /// Where it is.
+    pub address: Address,
+    /// What it is doing.
+    pub traffic: Arc<Traffic>,
+}
+
+impl Member {
+    /// Makes a member that nothing has happened to yet.
+    #[must_use]
+    pub fn new(name: Arc<str>, server: BackendServer, address: Address) -> Self {
+        Self {
+            name,
+            server,
+            address,
+            traffic: Arc::new(Traffic::new()),
+        }
+    }
+
+    /// Returns what tells it apart from every other member.
+    #[must_use]
+    pub fn id(&self) -> MemberId {
+        self.traffic.id
+    }
+
+    /// Returns what a choice depends on.
+    #[must_use]
+    pub(super) fn load(&self, tried: &[MemberId]) -> Load {
+        if tried.contains(&self.id()) {
+            return Load::Tried;
+        }
+        let active = self.traffic.active();
+        if active < self.places() {
+            Load::Active(active)
+        } else {
+            Load::Full(active)
+        }
+    }
+
+    fn places(&self) -> u32 {
+        let limit = self.server.max_connections;
+        limit.map_or(u32::MAX, |limit| {
+            u32::try_from(limit.get()).unwrap_or(u32::MAX)
+        })
+    }
+
+    /// Takes a place, if one is left; two threads never take the same one.
+    pub(super) fn take_place(&self) -> bool {
+        let places = self.places();
+        let more = |active: u32| (active < places).then(|| active.saturating_add(1));
+        self.traffic
+            .active
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
+            .is_ok()
+    }
+
+    /// Gives a place back.
+    pub(super) fn give_back(&self) {
+        self.traffic.active.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What a member is doing, counted by all threads.
+#[derive(Debug)]
+pub struct Traffic {
+    id: MemberId,
+    active: AtomicU32,
+    connected: AtomicU64,
+    refused: AtomicU64,
+    refused_in_a_row: AtomicU32,
+}
+
+impl Traffic {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self {
+            id: MemberId(NEXT.fetch_add(1, Ordering::Relaxed)),
+            active: AtomicU32::new(0),
+            connected: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            refused_in_a_row: AtomicU32::new(0),
+        }
+    }
+
+    /// Returns how many requests and tunnels it has now; idle connections that are kept for the next
+    /// request do not count.
+    #[must_use]
+    pub fn active(&self) -> u32 {
+        self.active.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many connections to it were opened.
+    #[must_use]
+    pub fn connected(&self) -> u64 {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many connections to it could not be opened.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many of those came one after the other, up to now.
+    #[must_use]
+    pub fn refused_in_a_row(&self) -> u32 {
+        self.refused_in_a_row.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of a connection that was opened.
+    pub fn note_connected(&self) {
+        self.connected.fetch_add(1, Ordering::Relaxed);
+        // The line stays shared between threads while all is well.
+        if self.refused_in_a_row() > 0 {
+            self.refused_in_a_row.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes note of a connection that could not be opened; true = it has just become suspect.
+    #[must_use]
+    pub fn note_refused(&self) -> bool {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.refused_in_a_row.fetch_add(1, Ordering::Relaxed) + 1 == SUSPECT_FAILURES
+    }
+}
