@@ -13,6 +13,7 @@
 //! | `maglev` | one look at a table | 128 KiB |
 
 mod hash;
+pub mod health;
 mod load;
 mod maglev;
 mod rotation;
