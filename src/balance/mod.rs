@@ -16,6 +16,7 @@ mod hash;
 pub mod health;
 mod load;
 mod maglev;
+pub mod ramp;
 mod rotation;
 mod source;
 #[cfg(test)]
