@@ -8,14 +8,15 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::LocalSet;
 
 use crate::admin::{access_log, diagnostics};
 use crate::config::{AccessFormat, Bind, Config, Listener, Offload, Server, Threads};
-use crate::journal::{Cause, Counts, Journal, journal};
+use crate::journal::{Journal, journal};
 use crate::reception::driver::Driver;
 use crate::reception::listen::{ListenError, UnixPath, listen};
 use crate::reception::thread::{self as reception, Entrance, Phase, Setup, Shared};
@@ -23,7 +24,7 @@ use crate::relay::offload::KernelTls;
 use crate::relay::poller::{PollerChoice, PollerKind};
 use crate::relay::{self, Relay};
 use crate::sys::probe;
-use crate::sys::signals::{Received, Signals};
+use crate::sys::signals::Signals;
 use crate::sys::thread::cores;
 use crate::tls::identity::Wrong;
 
@@ -31,16 +32,14 @@ mod backends;
 mod certificates;
 mod pid_file;
 mod privileges;
+mod running;
 
 use backends::Unresolved;
-use certificates::{Shown, Watch};
+use certificates::Shown;
 use pid_file::{PidFile, PidFileError};
 use privileges::{Account, PrivilegeError};
+use running::Running;
 
-/// How often a draining process looks whether it is done.
-const DRAIN_PAUSE: Duration = Duration::from_millis(20);
-/// How long what is ended at the end of a drain may take to close.
-const END_PATIENCE: Duration = Duration::from_secs(2);
 /// Descriptors beside connections: listeners, rings, pipes, logs.
 const SPARE_DESCRIPTORS: u64 = 256;
 
@@ -70,38 +69,31 @@ pub fn run(config: Config) -> ExitCode {
 /// Like [`run`]; `announce` is told the addresses once connections are accepted.
 pub fn run_announced(config: Config, announce: impl FnOnce(&[SocketAddr])) -> ExitCode {
     diagnostics::begin(config.log.level);
-    match start(config) {
-        Ok(running) => {
+    let ended = control_runtime().and_then(|runtime| {
+        let life = async {
+            let running = start(config).await?;
             announce(&running.addresses);
-            running.until_stopped()
-        }
-        Err(error) => {
-            diagnostics::queue_in(None);
-            diagnostics::say(&format!("longsplice: {error}\n"));
-            ExitCode::FAILURE
-        }
-    }
+            Ok(running.until_stopped().await)
+        };
+        LocalSet::new().block_on(&runtime, life)
+    });
+    ended.unwrap_or_else(|error| {
+        diagnostics::queue_in(None);
+        diagnostics::say(&format!("longsplice: {error}\n"));
+        ExitCode::FAILURE
+    })
 }
 
-/// A process that serves.
-struct Running {
-    addresses: Vec<SocketAddr>,
-    signals: Signals,
-    server: Server,
-    phase: watch::Sender<Phase>,
-    receptions: Vec<JoinHandle<()>>,
-    relays: Vec<Relay>,
-    counts: Arc<Counts>,
-    log: JoinHandle<()>,
-    /// Ends with this value.
-    _watch: Option<Watch>,
-    /// Removed with this value.
-    _pid_file: Option<PidFile>,
-    /// Removed from the file system when they are dropped.
-    unix_paths: Vec<UnixPath>,
+/// Makes the runtime of main, where everything happens that is neither opening nor moving: signals
+/// and whatever looks after the rest. It has no thread but this one.
+fn control_runtime() -> Result<Runtime, StartError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StartError::System("epoll", error))
 }
 
-fn start(config: Config) -> Result<Running, StartError> {
+async fn start(config: Config) -> Result<Running, StartError> {
     let signals = Signals::take().map_err(|error| StartError::System("signals", error))?;
     speak_of(&config);
     raise_descriptor_limit(config.server.max_connections.get());
@@ -353,95 +345,4 @@ impl<'a> Plan<'a> {
         }
         Ok(threads)
     }
-}
-
-impl Running {
-    fn until_stopped(self) -> ExitCode {
-        loop {
-            match self.signals.wait(None) {
-                Ok(Some(Received::Stop)) => return self.drain(),
-                Ok(Some(Received::Reload)) => {
-                    tracing::warn!("SIGHUP: reloading is not in this version yet; nothing changed");
-                }
-                Ok(Some(Received::Reopen) | None) => {}
-                Err(error) => {
-                    tracing::error!(%error, "cannot wait for signals; stopping");
-                    return self.drain();
-                }
-            }
-        }
-    }
-
-    /// Accepts nothing more, waits for what is established, and ends what is left at the deadline.
-    fn drain(mut self) -> ExitCode {
-        tracing::info!(tunnels = self.tunnels(), "draining");
-        // A successor may want to listen there while we drain.
-        self.unix_paths.clear();
-        let deadline = Instant::now() + self.server.drain_timeout;
-        self.phase.send_replace(Phase::Draining);
-        while !self.is_idle() && Instant::now() < deadline {
-            if self.stopped_again() {
-                return ExitCode::FAILURE;
-            }
-        }
-        self.end()
-    }
-
-    fn end(mut self) -> ExitCode {
-        let left = self.tunnels();
-        self.phase.send_replace(Phase::Ended);
-        let deadline = Instant::now() + END_PATIENCE;
-        // Reception first: it may still have a tunnel to hand over.
-        while !self.receptions.iter().all(JoinHandle::is_finished) && Instant::now() < deadline {
-            if self.stopped_again() {
-                return ExitCode::FAILURE;
-            }
-        }
-        for relay in &self.relays {
-            relay.handle().end_all(Cause::Drained);
-            relay.handle().stop_when_empty();
-        }
-        for relay in self.relays.drain(..) {
-            relay.join();
-        }
-        tracing::info!(
-            ended_by_us = left,
-            causes = summary(&self.counts),
-            log_lines_dropped = self.counts.dropped(),
-            "stopped"
-        );
-        // The journal's senders are gone with the threads, so the log's thread ends as well, unless
-        // whoever reads standard error has stopped reading: that is not worth waiting for.
-        diagnostics::queue_in(None);
-        while !self.log.is_finished() && Instant::now() < deadline {
-            if self.stopped_again() {
-                return ExitCode::FAILURE;
-            }
-        }
-        ExitCode::SUCCESS
-    }
-
-    fn tunnels(&self) -> usize {
-        self.relays.iter().map(|relay| relay.handle().alive()).sum()
-    }
-
-    fn is_idle(&self) -> bool {
-        self.receptions.iter().all(JoinHandle::is_finished) && self.tunnels() == 0
-    }
-
-    /// Waits a moment and tells whether a second stop signal came meanwhile.
-    fn stopped_again(&self) -> bool {
-        matches!(
-            self.signals.wait(Some(DRAIN_PAUSE)),
-            Ok(Some(Received::Stop))
-        )
-    }
-}
-
-fn summary(counts: &Counts) -> String {
-    let seen = Cause::ALL.iter().filter(|cause| counts.of(**cause) > 0);
-    let words: Vec<String> = seen
-        .map(|cause| format!("{}={}", cause.as_str(), counts.of(*cause)))
-        .collect();
-    words.join(" ")
 }

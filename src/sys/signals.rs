@@ -1,16 +1,21 @@
 //! Signals as values: blocked for the whole process and read from a descriptor (signalfd(2)).
 
 use std::io;
-use std::os::fd::AsFd;
-use std::time::Duration;
+use std::os::fd::{AsFd, OwnedFd};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use tokio::io::unix::AsyncFd;
+
+use super::async_fd;
 
 /// The signals longsplice answers to.
 #[derive(Debug)]
-pub struct Signals(SignalFd);
+pub struct Signals {
+    signals: SignalFd,
+    /// Tells when there is one.
+    readiness: AsyncFd<OwnedFd>,
+}
 
 /// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,35 +53,40 @@ impl Signals {
     /// inherit what is blocked.
     ///
     /// # Errors
-    /// What signalfd(2) says.
+    /// What signalfd(2) or epoll_ctl(2) says.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime that has its I/O driver.
     pub fn take() -> io::Result<Self> {
         let set = block()?;
-        Ok(Self(SignalFd::with_flags(
-            &set,
-            SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
-        )?))
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let signals = SignalFd::with_flags(&set, flags)?;
+        let readiness = async_fd::register(signals.as_fd())?;
+        Ok(Self { signals, readiness })
     }
 
-    /// Waits for the next signal, at most `patience`; none = no limit.
+    /// Waits for the next signal.
     ///
     /// # Errors
-    /// What poll(2) or read(2) says.
-    pub fn wait(&self, patience: Option<Duration>) -> io::Result<Option<Received>> {
-        let patience = patience.map_or(PollTimeout::NONE, |patience| {
-            PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX)
-        });
-        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, patience) {
-            Ok(0) | Err(nix::Error::EINTR) => return Ok(None),
-            Ok(_) => {}
-            Err(errno) => return Err(errno.into()),
+    /// What read(2) says.
+    pub async fn next(&self) -> io::Result<Received> {
+        loop {
+            let mut ready = self.readiness.readable().await?;
+            match ready.try_io(|_| read(&self.signals)) {
+                Ok(Ok(Some(received))) => return Ok(received),
+                Ok(Ok(None)) | Err(_) => {}
+                Ok(Err(error)) => return Err(error),
+            }
         }
-        let Some(info) = self.0.read_signal()? else {
-            return Ok(None);
-        };
-        let known = ANSWERED
-            .iter()
-            .find(|(signal, _)| *signal as u32 == info.ssi_signo);
-        Ok(known.map(|(_, received)| *received))
     }
+}
+
+/// Reads one signal; none = one that is not answered.
+fn read(signals: &SignalFd) -> io::Result<Option<Received>> {
+    // None of it is "not now" (signalfd(2), SFD_NONBLOCK).
+    let info = signals.read_signal()?.ok_or(io::ErrorKind::WouldBlock)?;
+    let known = ANSWERED
+        .iter()
+        .find(|(signal, _)| *signal as u32 == info.ssi_signo);
+    Ok(known.map(|(_, received)| *received))
 }
