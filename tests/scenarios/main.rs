@@ -17,6 +17,8 @@
 #[path = "../it/harness/mod.rs"]
 mod harness;
 
+// Certificates as an authority hands them out.
+mod authority;
 // HAProxy as a balancer.
 mod haproxy;
 
@@ -26,6 +28,8 @@ mod s0_elb_nginx;
 mod s1_local_elb;
 // A balancer that sends PROXY lines on several ports, before TLS too.
 mod s2_elb_multiport;
+// TLS and routes in front of two Node applications, where two proxies stood.
+mod s3_stunnel_haproxy_node;
 // One Node WebSocket server whose clients mostly listen.
 mod s4_haproxy_wss;
 

@@ -42,6 +42,7 @@ pub(crate) const SYSTEM: &[Part] = &[
     part("nginx", &["nginx"], &["nginx", "-v"]),
     part("nodejs", &["nodejs"], &["node", "--version"]),
     part("openssl", &["openssl"], &["openssl", "version"]),
+    part("stunnel4", &["stunnel4"], &["stunnel4", "-version"]),
     // It exits with 1 whatever it is asked that is not work.
     part("wrk", &["wrk"], &["sh", "-c", "command -v wrk"]),
     part("npm", &["npm"], &["npm", "--version"]),

@@ -18,6 +18,7 @@ const SERVICES: &[(&str, &[&str])] = &[
         "rabbitmq-server",
         &["rabbitmq-server.service", "epmd.service", "epmd.socket"],
     ),
+    ("stunnel4", &["stunnel.target"]),
 ];
 
 /// What invoke-rc.d(8) and deb-systemd-invoke(1p) ask before they start anything.

@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
+use crate::authority::certify;
 use crate::harness::browser::Browser;
 use crate::harness::parts::{Part, Running, file, finish};
 use crate::harness::peer::Peer;
@@ -51,7 +51,7 @@ fn site_of(names: &[&str], pushes: u32) -> Option<Site> {
         apps.push((app.port(), app));
     }
     let dir = TempDir::new().unwrap();
-    certify(dir.path());
+    certify(dir.path(), &[HOST]);
     let (ws, wss) = (free_addr(), free_addr());
     let servers: Vec<String> = apps
         .iter()
@@ -85,39 +85,6 @@ fn site_of(names: &[&str], pushes: u32) -> Option<Site> {
 
 fn path(dir: &Path, name: &str) -> String {
     dir.join(name).to_str().unwrap().to_owned()
-}
-
-/// Writes what an authority hands out: `site.pem` with key, certificate and the authority between it
-/// and the root; `root.pem`; `leaf.pem`, which is the certificate alone.
-fn certify(dir: &Path) {
-    let authority = |name: &str| {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-    };
-    let key = || KeyPair::generate().unwrap();
-    let (root_key, middle_key, leaf_key) = (key(), key(), key());
-    let root_params = authority("root");
-    let root = root_params.self_signed(&root_key).unwrap();
-    let root_issuer = Issuer::new(root_params, root_key);
-    let middle_params = authority("between");
-    let middle = middle_params.signed_by(&middle_key, &root_issuer).unwrap();
-    let middle_issuer = Issuer::new(middle_params, middle_key);
-    let leaf = CertificateParams::new(vec![HOST.to_owned()])
-        .unwrap()
-        .signed_by(&leaf_key, &middle_issuer)
-        .unwrap();
-    let both = leaf_key.serialize_pem() + &leaf.pem() + &middle.pem();
-    for (name, text) in [
-        ("site.pem", both),
-        ("root.pem", root.pem()),
-        ("leaf.pem", leaf.pem()),
-    ] {
-        std::fs::write(dir.join(name), text).unwrap();
-    }
 }
 
 /// Lets Node listen to `pushes` pushes, say something and leave.
