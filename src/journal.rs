@@ -5,11 +5,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, SystemTime};
 
+use tracing::Level;
+
 use crate::proto::addr::PeerAddr;
+
+mod timing;
+
+pub use timing::{Connections, Timing};
 
 /// Entries that may wait for the writer; at about 400 bytes each this is 26 MB at the worst.
 const QUEUE_LEN_MAX: usize = 65_536;
@@ -168,6 +174,14 @@ pub struct Subject {
     pub server: Option<Arc<str>>,
     /// When the connection was accepted (or the request began).
     pub started: SystemTime,
+    /// Whether the client speaks TLS that ends here.
+    pub over_tls: bool,
+    /// Whether the listener speaks HTTP; else every connection is a tunnel.
+    pub is_http: bool,
+    /// How long its parts took, as far as anybody measured.
+    pub timing: Option<Box<Timing>>,
+    /// The upgrade request of a tunnel, where lines of its end tell it ([`Wishes::stories`]).
+    pub request: Option<Box<RequestFacts>>,
 }
 
 /// How bytes of one direction went.
@@ -260,14 +274,34 @@ pub struct RequestFacts {
 /// One thing to write.
 #[derive(Debug)]
 pub enum Entry {
-    /// A line of diagnostics, with its line end.
-    Diagnostic(String),
+    /// A line of diagnostics.
+    Diagnostic {
+        /// When it was said.
+        time: SystemTime,
+        /// How grave it is.
+        level: Level,
+        /// What was said, without a line end.
+        text: String,
+    },
+    /// Whoever writes to a file opens it again.
+    Reopen,
     /// A tunnel opened.
     Open {
         /// Whose.
         subject: Box<Subject>,
         /// The upgrade request, unless the tunnel is of `tcp` or `sni` mode.
         request: Option<Box<RequestFacts>>,
+    },
+    /// A tunnel goes on.
+    Progress {
+        /// Whose.
+        subject: Box<Subject>,
+        /// Bytes received from the client since the tunnel opened.
+        bytes_in: u64,
+        /// Bytes sent to the client since the tunnel opened.
+        bytes_out: u64,
+        /// Since accept.
+        lasted: Duration,
     },
     /// A tunnel ended.
     Close {
@@ -323,8 +357,18 @@ pub enum Entry {
 pub struct Journal {
     queue: Sender<Entry>,
     shared: Arc<Counts>,
+    wishes: Wishes,
+}
+
+/// What the writer makes of entries, so that nobody prepares what is not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wishes {
     /// Whether entries become access lines.
-    lines: bool,
+    pub lines: bool,
+    /// Whether the line of a tunnel's end tells the request that opened it.
+    pub stories: bool,
+    /// How often a tunnel that goes on gets a line; none = never.
+    pub progress: Option<Duration>,
 }
 
 /// How often each cause was seen since the start.
@@ -334,6 +378,8 @@ pub struct Counts {
     dropped: AtomicU64,
     /// Entries in the queue.
     waiting: AtomicUsize,
+    /// Whether a wish to open files again is in the queue.
+    reopening: AtomicBool,
 }
 
 impl Counts {
@@ -363,6 +409,7 @@ pub fn journal() -> (Journal, Entries) {
         by_cause,
         dropped: AtomicU64::new(0),
         waiting: AtomicUsize::new(0),
+        reopening: AtomicBool::new(false),
     });
     let entries = Entries {
         queue: entries,
@@ -371,7 +418,11 @@ pub fn journal() -> (Journal, Entries) {
     let journal = Journal {
         queue,
         shared,
-        lines: true,
+        wishes: Wishes {
+            lines: true,
+            stories: false,
+            progress: None,
+        },
     };
     (journal, entries)
 }
@@ -384,10 +435,18 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// Waits for the next entry; none when every sender is gone.
+    /// Waits for the next entry, at most `patience`; none = no limit.
     #[must_use]
-    pub fn wait(&self) -> Option<Entry> {
-        self.queue.recv().ok().map(|entry| self.taken(entry))
+    pub fn next_within(&self, patience: Option<Duration>) -> Waited {
+        let received = match patience {
+            Some(patience) => self.queue.recv_timeout(patience),
+            None => self.queue.recv().map_err(RecvTimeoutError::from),
+        };
+        match received {
+            Ok(entry) => Waited::Entry(self.taken(entry)),
+            Err(RecvTimeoutError::Timeout) => Waited::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Waited::Closed,
+        }
     }
 
     /// Waits for the next entry, at most `patience`.
@@ -405,15 +464,35 @@ impl Entries {
 
     fn taken(&self, entry: Entry) -> Entry {
         self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        if matches!(entry, Entry::Reopen) {
+            self.shared.reopening.store(false, Ordering::Relaxed);
+        }
         entry
+    }
+
+    /// Returns the counts, which go on changing.
+    #[must_use]
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.shared)
     }
 }
 
+/// What came of waiting for an entry.
+#[derive(Debug)]
+pub enum Waited {
+    /// It came.
+    Entry(Entry),
+    /// The time is over.
+    Nothing,
+    /// Every sender is gone.
+    Closed,
+}
+
 impl Journal {
-    /// Says that nobody writes access lines.
+    /// Says what the writer makes of entries.
     #[must_use]
-    pub fn without_lines(mut self) -> Self {
-        self.lines = false;
+    pub fn with_wishes(mut self, wishes: Wishes) -> Self {
+        self.wishes = wishes;
         self
     }
 
@@ -421,13 +500,39 @@ impl Journal {
     /// counted than made.
     #[must_use]
     pub fn has_lines(&self) -> bool {
-        self.lines
+        self.wishes.lines
+    }
+
+    /// Tells whether the line of a tunnel's end tells the request that opened it.
+    #[must_use]
+    pub fn has_stories(&self) -> bool {
+        self.wishes.stories
+    }
+
+    /// Returns how often a tunnel that goes on gets a line; none = never.
+    #[must_use]
+    pub fn progress(&self) -> Option<Duration> {
+        self.wishes.progress
+    }
+
+    /// Asks the writer to open its file again, behind everything that was written until now.
+    pub fn reopen(&self) {
+        // However full the queue is: one more at a time does no harm.
+        if !self.shared.reopening.swap(true, Ordering::Relaxed) {
+            self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+            if self.queue.send(Entry::Reopen).is_err() {
+                self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Hands an entry to the writer and counts its cause; never waits.
     pub fn write(&self, entry: Entry) {
         match &entry {
-            Entry::Open { .. } | Entry::Diagnostic(_) => {}
+            Entry::Open { .. }
+            | Entry::Progress { .. }
+            | Entry::Diagnostic { .. }
+            | Entry::Reopen => {}
             Entry::Close { cause, .. }
             | Entry::Request { cause, .. }
             | Entry::Refused { cause, .. } => self.count(*cause),
@@ -467,52 +572,4 @@ pub fn peer_of(addr: Option<SocketAddr>) -> PeerAddr {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_queue_drops_and_counts_and_has_room_again() {
-        let (journal, entries) = journal();
-        let write = || journal.write(Entry::Diagnostic(String::new()));
-        (0..QUEUE_LEN_MAX + 3).for_each(|_| write());
-        assert_eq!(journal.counts().dropped(), 3);
-        assert!(entries.take().is_some());
-        write();
-        assert_eq!(journal.counts().dropped(), 3);
-        let left = std::iter::from_fn(|| entries.take()).count();
-        assert_eq!(left, QUEUE_LEN_MAX);
-        drop(journal);
-        assert!(entries.wait().is_none());
-    }
-
-    #[test]
-    fn readme_lists_every_cause_with_its_side() {
-        let readme = include_str!("../README.md");
-        let (_, section) = readme.split_once("### Causes\n").unwrap();
-        let (section, _) = section.split_once("\n## ").unwrap();
-        let listed: Vec<(&str, &str)> = section
-            .lines()
-            .filter(|line| line.starts_with("| `"))
-            .map(|line| {
-                let mut cells = line.split('|').map(str::trim).skip(1);
-                let name = cells.next().unwrap().trim_matches('`');
-                (name, cells.next().unwrap())
-            })
-            .collect();
-        let causes: Vec<(&str, &str)> = Cause::ALL
-            .iter()
-            .map(|cause| (cause.as_str(), cause.side().as_str()))
-            .collect();
-        assert_eq!(listed, causes);
-    }
-
-    #[test]
-    fn causes_are_counted_apart() {
-        let (journal, _entries) = journal();
-        journal.count(Cause::Probe);
-        journal.count(Cause::Probe);
-        let counts = journal.counts();
-        assert_eq!(counts.of(Cause::Probe), 2);
-        assert_eq!(counts.of(Cause::Served), 0);
-    }
-}
+mod tests;

@@ -14,9 +14,10 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::LocalSet;
 
-use crate::admin::{access_log, diagnostics};
-use crate::config::{AccessFormat, Bind, Config, Listener, Offload, Server, Threads};
-use crate::journal::{Journal, journal};
+use crate::admin::diagnostics;
+use crate::admin::log::{self, LogError};
+use crate::config::{Bind, Config, Listener, Offload, Server, Threads};
+use crate::journal::Journal;
 use crate::reception::driver::Driver;
 use crate::reception::listen::{ListenError, UnixPath, listen};
 use crate::reception::thread::{self as reception, Entrance, Phase, Setup, Shared};
@@ -54,6 +55,8 @@ enum StartError {
     PidFile(#[from] PidFileError),
     #[error(transparent)]
     Unresolved(#[from] Unresolved),
+    #[error(transparent)]
+    Log(#[from] LogError),
     #[error("listener {0}: {1}")]
     Identity(Arc<str>, Wrong),
     #[error("{0}: {1}")]
@@ -95,6 +98,8 @@ fn control_runtime() -> Result<Runtime, StartError> {
 
 async fn start(config: Config) -> Result<Running, StartError> {
     let signals = Signals::take().map_err(|error| StartError::System("signals", error))?;
+    let (journal, log) = log::prepare(&config.log);
+    diagnostics::queue_in(Some(journal.clone()));
     speak_of(&config);
     raise_descriptor_limit(config.server.max_connections.get());
     let account = Account::of(&config.server)?;
@@ -111,15 +116,9 @@ async fn start(config: Config) -> Result<Running, StartError> {
     account.become_it(&config.server)?;
     privileges::warn_of_unreadable(&config.listeners);
     let upstreams = backends::open(config.backends)?;
-    let (journal, entries) = journal();
+    // As whoever opens its file again, and not before.
+    let log = log.begin()?;
     let counts = journal.counts();
-    let log = access_log::spawn(entries, config.log.access)
-        .map_err(|error| StartError::System("access log thread", error))?;
-    diagnostics::queue_in(Some(journal.clone()));
-    let journal = match config.log.access {
-        AccessFormat::Off => journal.without_lines(),
-        AccessFormat::Json | AccessFormat::Httplog | AccessFormat::Combined => journal,
-    };
     let kernel_tls = Arc::new(kernel_tls_for(&config.listeners));
     let relays = plan.start_relays(&kernel_tls, &journal)?;
     let (phase, phase_seen) = watch::channel(Phase::Running);

@@ -1,19 +1,17 @@
-//! Diagnostics: what longsplice says about itself, as lines of text on standard error.
+//! Diagnostics: what longsplice says about itself, in words.
 //!
-//! While the process serves, lines go through the journal's queue like access lines, so that a
-//! reader of standard error that is slow or gone never holds up a thread that moves bytes. Before
-//! and after they are written directly.
+//! While the process serves, lines go through the journal's queue like access lines, to the same
+//! target, so that a target that is slow or gone never holds up a thread that moves bytes. Before and
+//! after they are written directly to standard error.
 
 use std::io::{self, Write};
 use std::sync::{PoisonError, RwLock};
 use std::time::SystemTime;
 
-use tracing::Level;
+use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::FormatTime;
 
-use super::access_log::timestamp;
+use super::log::preface;
 use crate::config::LogLevel;
 use crate::journal::{Entry, Journal};
 
@@ -25,28 +23,31 @@ pub fn queue_in(journal: Option<Journal>) {
     *QUEUE.write().unwrap_or_else(PoisonError::into_inner) = journal;
 }
 
-struct Rfc3339;
-
-impl FormatTime for Rfc3339 {
-    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
-        writer.write_str(&timestamp(SystemTime::now()))
+/// Has the log's file opened again, behind what was written until now.
+pub fn reopen() {
+    let queue = QUEUE.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(journal) = queue.as_ref() {
+        journal.reopen();
     }
 }
 
-/// Takes whole lines; tracing writes each event with one call.
-struct Lines;
+/// Takes whole lines of one level; tracing writes each event with one call.
+struct Lines(Level);
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = one_line(&String::from_utf8_lossy(line));
+        let time = SystemTime::now();
         let queue = QUEUE.read().unwrap_or_else(PoisonError::into_inner);
         match queue.as_ref() {
-            Some(journal) => {
-                let text = String::from_utf8_lossy(line).into_owned();
-                journal.write(Entry::Diagnostic(text));
-                Ok(line.len())
-            }
-            None => io::stderr().write(line),
+            Some(journal) => journal.write(Entry::Diagnostic {
+                time,
+                level: self.0,
+                text,
+            }),
+            None => say(&format!("{}{text}\n", preface(time, self.0))),
         }
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -54,11 +55,23 @@ impl Write for Lines {
     }
 }
 
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
+/// Makes one line of it, whatever a message or a peer's words in it hold.
+fn one_line(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { ' ' } else { c };
+    text.trim_end().chars().map(shown).collect()
+}
 
-    fn make_writer(&self) -> Self {
-        Self
+struct Everything;
+
+impl MakeWriter<'_> for Everything {
+    type Writer = Lines;
+
+    fn make_writer(&self) -> Lines {
+        Lines(Level::INFO)
+    }
+
+    fn make_writer_for(&self, meta: &Metadata<'_>) -> Lines {
+        Lines(*meta.level())
     }
 }
 
@@ -77,8 +90,9 @@ pub fn begin(level: LogLevel) {
         LogLevel::Trace => Level::TRACE,
     };
     let subscriber = tracing_subscriber::fmt()
-        .with_writer(Lines)
-        .with_timer(Rfc3339)
+        .with_writer(Everything)
+        .without_time()
+        .with_level(false)
         .with_ansi(false)
         .with_target(false)
         .with_max_level(level)

@@ -20,6 +20,17 @@ pub(super) const FACILITIES: [&str; 20] = [
     "ftp", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];
 
+/// Number of `local0`; those in front of it are in order from 0.
+const LOCAL0: u8 = 16;
+
+/// Returns the number of one of [`FACILITIES`].
+pub(super) fn facility_number(name: &str) -> u8 {
+    let mut numbered = FACILITIES.into_iter().zip((0..12).chain(LOCAL0..));
+    // Only those of the list come here.
+    let found = numbered.find(|(known, _)| *known == name);
+    found.map_or(LOCAL0, |(_, number)| number)
+}
+
 /// Longest path of a unix socket, in bytes (unix(7): `sun_path` holds 108 with the NUL).
 const UNIX_PATH_LEN_MAX: usize = 107;
 /// Longest name, in bytes (RFC 1035 section 2.3.4, without the final dot).

@@ -9,8 +9,6 @@ use super::raw::child_path;
 enum When {
     /// Whatever it says.
     Set,
-    /// Unless it is one of these words.
-    Not(&'static [&'static str]),
     /// Unless the table says `kind = "off"`.
     On,
 }
@@ -20,8 +18,6 @@ const LATER: &[(&str, When)] = &[
     ("server.drain_window", When::Set),
     ("server.admin_socket", When::Set),
     ("server.admin_http", When::Set),
-    ("log.access", When::Not(&["json", "off"])),
-    ("log.target", When::Not(&["stderr"])),
     ("backend.health", When::On),
 ];
 
@@ -31,9 +27,6 @@ pub(super) fn keys(root: &DeTable<'_>) -> Vec<String> {
     for (key, when) in LATER {
         let segments: Vec<&str> = key.split('.').collect();
         walk(root, &segments, "", when, &mut found);
-    }
-    if names_syslog(root) && value_at(root, "log", "facility").is_some() {
-        found.push("log.facility".to_owned());
     }
     found
 }
@@ -69,21 +62,8 @@ fn walk(table: &DeTable<'_>, segments: &[&str], path: &str, when: &When, found: 
 }
 
 fn applies(when: &When, value: &DeValue<'_>) -> bool {
-    let text = value.as_str().unwrap_or("");
     match when {
         When::Set => true,
-        When::Not(words) => !words.contains(&text),
         When::On => value.get("kind").and_then(|kind| kind.get_ref().as_str()) != Some("off"),
     }
-}
-
-/// A facility has a meaning only for syslog.
-fn names_syslog(root: &DeTable<'_>) -> bool {
-    let target = value_at(root, "log", "target").and_then(DeValue::as_str);
-    target.is_some_and(|target| target.starts_with("syslog:"))
-}
-
-fn value_at<'t, 'a>(root: &'t DeTable<'a>, table: &str, key: &str) -> Option<&'t DeValue<'a>> {
-    let table = root.get(table)?.get_ref().as_table()?;
-    Some(table.get(key)?.get_ref())
 }

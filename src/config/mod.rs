@@ -135,8 +135,26 @@ pub struct Log {
     pub access: AccessFormat,
     /// Where access lines and diagnostics go.
     pub target: LogTarget,
-    /// Facility for syslog.
+    /// Facility for syslog and the journal.
     pub facility: String,
+    /// How often a tunnel that goes on gets a line; none = never.
+    pub progress: Option<Duration>,
+}
+
+impl Log {
+    /// Returns the number of the facility (RFC 5424 section 6.2.1): the target's own, if it names one.
+    #[must_use]
+    pub fn facility_number(&self) -> u8 {
+        let name = match &self.target {
+            LogTarget::SyslogUdp(_, Some(facility)) => facility,
+            LogTarget::Stderr
+            | LogTarget::Journald
+            | LogTarget::File(_)
+            | LogTarget::SyslogUdp(_, None)
+            | LogTarget::SyslogUnix(_) => &self.facility,
+        };
+        address::facility_number(name)
+    }
 }
 
 /// `log.level`.
@@ -170,7 +188,7 @@ pub enum LogTarget {
     Stderr,
     /// The journal's native socket.
     Journald,
-    /// A file, opened again on SIGUSR1.
+    /// A file, opened again on SIGUSR1 and SIGHUP and after rotation.
     File(PathBuf),
     /// A syslog receiver over UDP, as `HOST:PORT`, with the facility of the target if it names one.
     SyslogUdp(String, Option<String>),

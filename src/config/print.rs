@@ -149,6 +149,9 @@ fn log(page: &mut Page, log: &Log) {
     );
     page.quoted("target", log_target(&log.target));
     page.quoted("facility", &log.facility);
+    if let Some(progress) = log.progress {
+        page.duration("progress", progress);
+    }
 }
 
 fn log_target(target: &LogTarget) -> String {

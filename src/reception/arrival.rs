@@ -58,6 +58,10 @@ impl Arrival {
             backend: None,
             server: None,
             started: self.started,
+            over_tls: self.listener.tls.is_some(),
+            is_http: self.listener.mode == Mode::Http,
+            timing: None,
+            request: None,
         })
     }
 }

@@ -81,6 +81,10 @@ impl Bench {
             backend: None,
             server: None,
             started: SystemTime::now(),
+            over_tls: false,
+            is_http: false,
+            timing: None,
+            request: None,
         };
         self.handle.adopt(Start {
             client: client.into(),
@@ -119,7 +123,9 @@ impl Bench {
                 bytes: (bytes_in, bytes_out),
                 paths: (path_in, path_out),
             },
-            other @ (Entry::Diagnostic(_)
+            other @ (Entry::Diagnostic { .. }
+            | Entry::Reopen
+            | Entry::Progress { .. }
             | Entry::Open { .. }
             | Entry::Request { .. }
             | Entry::Refused { .. }) => {

@@ -23,7 +23,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::sync::watch;
 
-use crate::admin::access_log::timestamp;
+use crate::admin::log::timestamp;
 use crate::config::{CertificateFiles, Listener, Mode, TlsVersion};
 use crate::reception::thread::TlsNow;
 use crate::tls::identity::{self, Identity, Offer, Tickets, Wrong, server_config, tickets};

@@ -49,9 +49,10 @@ impl Running {
             match self.signals.next().await {
                 Ok(Received::Stop) => return self.drain().await,
                 Ok(Received::Reload) => {
+                    diagnostics::reopen();
                     tracing::warn!("SIGHUP: reloading is not in this version yet; nothing changed");
                 }
-                Ok(Received::Reopen) => {}
+                Ok(Received::Reopen) => diagnostics::reopen(),
                 Err(error) => {
                     tracing::error!(%error, "cannot wait for signals; stopping");
                     return self.drain().await;
@@ -119,8 +120,15 @@ impl Running {
 
     /// Waits a moment and tells whether a second stop signal came meanwhile.
     async fn stopped_again(&self) -> bool {
-        let received = timeout(DRAIN_PAUSE, self.signals.next()).await;
-        matches!(received, Ok(Ok(Received::Stop)))
+        match timeout(DRAIN_PAUSE, self.signals.next()).await {
+            Ok(Ok(Received::Stop)) => true,
+            // Logs are rotated while tunnels are waited for.
+            Ok(Ok(Received::Reload | Received::Reopen)) => {
+                diagnostics::reopen();
+                false
+            }
+            Ok(Err(_)) | Err(_) => false,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Access lines: what they say and when.
 
+mod targets;
+
 use serde_json::Value;
 
 use crate::harness::free_addr;

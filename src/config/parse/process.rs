@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Binds, CONNECTIONS_MAX, OR_ZERO, POSITIVE, count};
+use super::{Binds, CONNECTIONS_MAX, DURATION_MAX, OR_ZERO, POSITIVE, count};
 use crate::config::address::{self, FACILITIES, LOG_TARGET};
 use crate::config::raw::Table;
 use crate::config::{AccessFormat, Bind, Log, LogLevel, LogTarget, Server, Threads};
@@ -14,6 +15,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_mins(10);
 const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 /// More threads than any machine has cores.
 const THREADS_MAX: u64 = 1024;
+/// Lines more often than once a second would be a log of their own.
+const PROGRESS: RangeInclusive<Duration> = Duration::from_secs(1)..=DURATION_MAX;
 /// Longest name of a user, in bytes (useradd(8)).
 const USER_LEN_MAX: usize = 32;
 
@@ -105,6 +108,7 @@ pub(super) fn log(mut table: Table<'_, '_>) -> Log {
             .unwrap_or(AccessFormat::Json),
         target: log_target(&mut table).unwrap_or(LogTarget::Stderr),
         facility: facility(&mut table).unwrap_or("daemon").to_owned(),
+        progress: table.duration("progress", PROGRESS),
     }
 }
 

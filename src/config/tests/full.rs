@@ -135,6 +135,7 @@ fn odd_texts_survive_the_way_back() {
     let text = r#"
 [log]
 target = "file:/var/log/a \"b\" \\ c"
+progress = "5m"
 [[listener]]
 name = "é\" ' \\"
 bind = ["unix:/run/a b", "[::1]:1"]

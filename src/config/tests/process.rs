@@ -175,7 +175,13 @@ fn rules_of_log() {
              local7",
             ),
             (
-                "target = \"file:x\"\nfacility = \"cron\"\nlevel = \"trace\"\naccess = \"off\"",
+                "progress = \"500ms\"",
+                "log.progress: \"500ms\" is below the least value 1s; \
+             a whole number and a unit such as \"300ms\", \"10s\", \"5m\" or \"24h\"",
+            ),
+            (
+                "target = \"file:x\"\nfacility = \"cron\"\nlevel = \"trace\"\naccess = \"off\"\n\
+             progress = \"5m\"",
                 "nothing",
             ),
         ],

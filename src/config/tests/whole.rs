@@ -92,17 +92,8 @@ fn keys_without_effect_are_named_when_set() {
         ),
         ("[server]\nshare_port = true\ndrain_timeout = \"1s\"", ""),
         (
-            "[log]\naccess = \"json\"\ntarget = \"stderr\"\nfacility = \"cron\"",
+            "[log]\naccess = \"httplog\"\ntarget = \"journald\"\nfacility = \"cron\"\nprogress = \"1m\"",
             "",
-        ),
-        ("[log]\naccess = \"off\"", ""),
-        (
-            "[log]\naccess = \"httplog\"\ntarget = \"journald\"",
-            "log.access log.target",
-        ),
-        (
-            "[log]\ntarget = \"syslog:h:514\"\nfacility = \"cron\"",
-            "log.target log.facility",
         ),
         (
             "[[backend]]\nname = \"b\"\nbalance = \"round_robin\"\nserver = [{ address = \"b:1\" }]\n[backend.timeouts]\nconnect = \"1s\"\n[backend.health]\nkind = \"off\"",

@@ -1,0 +1,137 @@
+//! Where lines go, and what it makes of each.
+
+use std::io::{self, Stderr};
+
+use super::LogError;
+use super::file::LogFile;
+use super::journald::Journald;
+use super::line::Line;
+use super::stream::Batch;
+use super::syslog::Syslog;
+use super::time::LocalTime;
+use crate::config::{Log, LogTarget};
+
+/// A target that is open.
+#[derive(Debug)]
+pub(super) enum Target {
+    Stderr(Stderr, Batch),
+    File(LogFile, Batch),
+    Syslog(Syslog),
+    Journald(Journald),
+}
+
+/// That lines are lost.
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    /// How many of those that are taken or kept now.
+    pub(super) lines: u64,
+    /// How many that had been sent before and were refused where they arrived.
+    pub(super) earlier: u64,
+    /// Why, as far as the system says.
+    pub(super) error: Option<io::Error>,
+}
+
+impl Target {
+    /// Opens what `log.target` names; a receiver of datagrams need not be there yet.
+    ///
+    /// # Errors
+    /// A file cannot be opened.
+    pub(super) fn open(log: &Log, time: &LocalTime) -> Result<Self, LogError> {
+        let facility = log.facility_number();
+        Ok(match &log.target {
+            LogTarget::Stderr => Self::Stderr(io::stderr(), Batch::default()),
+            LogTarget::File(path) => {
+                let opened = LogFile::open(path);
+                let file = opened.map_err(|error| LogError::File(path.clone(), error))?;
+                Self::File(file, Batch::default())
+            }
+            LogTarget::Journald => Self::Journald(Journald::of_system(facility)),
+            LogTarget::SyslogUdp(receiver, _) => {
+                Self::Syslog(Syslog::udp(receiver, facility, time.clone()))
+            }
+            LogTarget::SyslogUnix(path) => Self::Syslog(Syslog::unix(path, facility, time.clone())),
+        })
+    }
+
+    /// Looks for a receiver of datagrams.
+    ///
+    /// # Errors
+    /// Why it cannot be reached now.
+    pub(super) fn prepare(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stderr(..) | Self::File(..) => Ok(()),
+            Self::Syslog(syslog) => syslog.prepare(),
+            Self::Journald(journald) => journald.prepare(),
+        }
+    }
+
+    /// Takes a line that stands for `weight` lines; some targets keep it until [`Target::flush`].
+    ///
+    /// # Errors
+    /// Lines that are lost, this one or earlier ones.
+    pub(super) fn take(&mut self, line: &Line<'_>, weight: u64) -> Result<(), Refused> {
+        match self {
+            Self::Stderr(_, batch) | Self::File(_, batch) => {
+                if batch.add(&line.preface(), line.text) {
+                    return self.flush();
+                }
+                Ok(())
+            }
+            Self::Syslog(syslog) => {
+                let sent = syslog.send(line, weight);
+                let earlier = syslog.take_refused();
+                match sent {
+                    Ok(()) if earlier == 0 => Ok(()),
+                    Ok(()) => Err(Refused {
+                        earlier,
+                        ..Refused::default()
+                    }),
+                    Err(error) => Err(Refused {
+                        lines: weight,
+                        earlier,
+                        error: Some(error),
+                    }),
+                }
+            }
+            Self::Journald(journald) => journald.send(line).map_err(|error| Refused {
+                lines: weight,
+                earlier: 0,
+                error: Some(error),
+            }),
+        }
+    }
+
+    /// Writes what was kept.
+    ///
+    /// # Errors
+    /// Lines that are lost.
+    pub(super) fn flush(&mut self) -> Result<(), Refused> {
+        let written = match self {
+            Self::Stderr(stderr, batch) => batch.write_to(&*stderr),
+            Self::File(file, batch) => batch.write_to(&*file),
+            Self::Syslog(_) | Self::Journald(_) => Ok(()),
+        };
+        written.map_err(|(error, lines)| Refused {
+            lines,
+            earlier: 0,
+            error: Some(error),
+        })
+    }
+
+    /// Opens a file again: because it was `told` to, or because the path has become another file.
+    ///
+    /// # Errors
+    /// The path cannot be opened; the file of before stays.
+    pub(super) fn renew(&mut self, told: bool) -> io::Result<()> {
+        match self {
+            Self::File(file, _) if told => file.reopen(),
+            Self::File(file, _) => file.look(),
+            Self::Stderr(..) | Self::Syslog(_) | Self::Journald(_) => Ok(()),
+        }
+    }
+
+    /// Tells whether it is standard error.
+    pub(super) fn is_stderr(&self) -> bool {
+        matches!(self, Self::Stderr(..))
+    }
+}
