@@ -19,7 +19,7 @@ use crate::admin::log::{self, LogError};
 use crate::config::{Bind, Config, Listener, Offload, Server, Threads};
 use crate::journal::Journal;
 use crate::reception::driver::Driver;
-use crate::reception::listen::{ListenError, UnixPath, listen};
+use crate::reception::listen::{ListenError, UnixPath, adopt, listen};
 use crate::reception::thread::{self as reception, Entrance, Phase, Setup, Shared};
 use crate::relay::offload::KernelTls;
 use crate::relay::poller::{PollerChoice, PollerKind};
@@ -31,12 +31,16 @@ use crate::tls::identity::Wrong;
 
 mod backends;
 mod certificates;
+mod inherited;
+mod notify;
 mod pid_file;
 mod privileges;
 mod running;
 
 use backends::Unresolved;
 use certificates::Shown;
+use inherited::Inherited;
+use notify::Notifier;
 use pid_file::{PidFile, PidFileError};
 use privileges::{Account, PrivilegeError};
 use running::Running;
@@ -97,6 +101,8 @@ fn control_runtime() -> Result<Runtime, StartError> {
 }
 
 async fn start(config: Config) -> Result<Running, StartError> {
+    let mut inherited = Inherited::take_all();
+    let notifier = Notifier::from_environment();
     let signals = Signals::take().map_err(|error| StartError::System("signals", error))?;
     let (journal, log) = log::prepare(&config.log);
     diagnostics::queue_in(Some(journal.clone()));
@@ -112,7 +118,8 @@ async fn start(config: Config) -> Result<Running, StartError> {
         addresses,
         unix_paths,
         shown,
-    } = open_listeners(&config, plan.receptions)?;
+    } = open_listeners(&config, plan.receptions, &mut inherited)?;
+    inherited.report_leftovers();
     account.become_it(&config.server)?;
     privileges::warn_of_unreadable(&config.listeners);
     let upstreams = backends::open(config.backends)?;
@@ -141,6 +148,7 @@ async fn start(config: Config) -> Result<Running, StartError> {
     Ok(Running {
         addresses,
         signals,
+        notifier,
         server: config.server,
         phase,
         receptions,
@@ -222,7 +230,11 @@ struct Opened {
     shown: Vec<Shown>,
 }
 
-fn open_listeners(config: &Config, threads: usize) -> Result<Opened, StartError> {
+fn open_listeners(
+    config: &Config,
+    threads: usize,
+    inherited: &mut Inherited,
+) -> Result<Opened, StartError> {
     let mut opened = Opened {
         entrances: (0..threads).map(|_| Vec::new()).collect(),
         addresses: Vec::new(),
@@ -236,13 +248,16 @@ fn open_listeners(config: &Config, threads: usize) -> Result<Opened, StartError>
         opened.shown.extend(shown);
         let listener = Arc::new(listener.clone());
         for bind in &listener.bind {
-            let sockets = listen(
-                bind,
-                listener.tcp_keepalive,
-                config.server.share_port,
-                threads,
-            )?;
-            if let Bind::Unix(path) = bind {
+            let (handed, keepalive) = (inherited.take(bind), listener.tcp_keepalive);
+            let sockets = if handed.is_empty() {
+                listen(bind, keepalive, config.server.share_port, threads)?
+            } else {
+                adopt(bind, &handed, keepalive, threads)?
+            };
+            // A path that systemd made stays.
+            if let Bind::Unix(path) = bind
+                && handed.is_empty()
+            {
                 opened.unix_paths.push(UnixPath::of(path));
             }
             let local = sockets.first().and_then(|socket| socket.local_addr().ok());
@@ -252,6 +267,7 @@ fn open_listeners(config: &Config, threads: usize) -> Result<Opened, StartError>
                 mine.push(Entrance {
                     listener: Arc::clone(&listener),
                     tls: tls.clone(),
+                    is_shared: !handed.is_empty(),
                     socket,
                 });
             }

@@ -94,11 +94,7 @@ fn listen_inet(
         let socket = stream(addr)?;
         socket.set_reuse_port(true)?;
         socket.bind(&addr.into())?;
-        // Inherited by every connection accepted here, which saves three calls for each.
-        socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_notsent_lowat(NOTSENT_LEN_BYTES)?;
-        socket.set_recv_buffer_size(RECEIVE_LEN_BYTES)?;
-        set_keepalive(&socket, keepalive)?;
+        prepare(&socket, keepalive)?;
         socket.listen(BACKLOG)?;
         // Port 0 was a wish for any port; the other sockets need the same one.
         addr = socket.local_addr()?.as_socket().unwrap_or(addr);
@@ -107,7 +103,41 @@ fn listen_inet(
     Ok(sockets)
 }
 
-/// Sets what accepted connections inherit. Probes that stay without an answer follow each other no
+/// Makes handles of sockets that somebody else listens on for us, one for each of `count` threads.
+///
+/// # Errors
+/// Names the address.
+pub fn adopt(
+    bind: &Bind,
+    sockets: &[Socket],
+    keepalive: TcpKeepalive,
+    count: usize,
+) -> Result<Vec<Socket>, ListenError> {
+    let handle = |socket: &Socket| {
+        if let Bind::Inet(_) = bind {
+            prepare(socket, keepalive)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.try_clone()
+    };
+    let handles = sockets.iter().cycle().take(count).map(handle);
+    handles
+        .collect::<io::Result<_>>()
+        .map_err(|source| ListenError {
+            bind: bind.clone(),
+            source,
+        })
+}
+
+/// Sets what every connection accepted here inherits, which saves three calls for each.
+fn prepare(socket: &Socket, keepalive: TcpKeepalive) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(NOTSENT_LEN_BYTES)?;
+    socket.set_recv_buffer_size(RECEIVE_LEN_BYTES)?;
+    set_keepalive(socket, keepalive)
+}
+
+/// Sets when silent clients are asked. Probes that stay without an answer follow each other no
 /// slower than the kernel has them by default.
 fn set_keepalive(socket: &Socket, keepalive: TcpKeepalive) -> io::Result<()> {
     match keepalive {

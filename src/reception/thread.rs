@@ -67,6 +67,8 @@ pub struct Entrance {
     pub listener: Arc<Listener>,
     /// Present = its clients speak TLS, which ends here.
     pub tls: Option<TlsNow>,
+    /// Another process listens on it too, and goes on when this one ends.
+    pub is_shared: bool,
     /// The socket.
     pub socket: ListeningSocket,
 }
@@ -250,6 +252,7 @@ async fn accept_all(entrance: Entrance, local: Rc<Local>, mut phase: watch::Rece
     let Entrance {
         listener,
         tls,
+        is_shared,
         socket,
     } = entrance;
     let door = Door {
@@ -283,7 +286,11 @@ async fn accept_all(entrance: Entrance, local: Rc<Local>, mut phase: watch::Rece
             Err(_) => break,
         }
     }
-    let _ = SockRef::from(&door.readiness).shutdown(Shutdown::Both);
+    if is_shared {
+        drop(door.readiness.release().await);
+    } else {
+        let _ = SockRef::from(&door.readiness).shutdown(Shutdown::Both);
+    }
 }
 
 /// An [`Entrance`] that is waited at.

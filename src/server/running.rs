@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::certificates::Watch;
+use super::notify::Notifier;
 use super::pid_file::PidFile;
 use crate::admin::diagnostics;
 use crate::config::Server;
@@ -28,6 +29,7 @@ const END_PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Running {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) signals: Signals,
+    pub(super) notifier: Notifier,
     pub(super) server: Server,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) receptions: Vec<JoinHandle<()>>,
@@ -45,12 +47,16 @@ pub(super) struct Running {
 impl Running {
     /// Answers signals until one of them, or the end of them, stops the process.
     pub(super) async fn until_stopped(self) -> ExitCode {
+        self.notifier.feed_watchdog();
+        self.notifier.ready("serving");
         loop {
             match self.signals.next().await {
                 Ok(Received::Stop) => return self.drain().await,
                 Ok(Received::Reload) => {
+                    self.notifier.reloading();
                     diagnostics::reopen();
                     tracing::warn!("SIGHUP: reloading is not in this version yet; nothing changed");
+                    self.notifier.ready("serving");
                 }
                 Ok(Received::Reopen) => diagnostics::reopen(),
                 Err(error) => {
@@ -64,6 +70,9 @@ impl Running {
     /// Accepts nothing more, waits for what is established, and ends what is left at the deadline.
     async fn drain(mut self) -> ExitCode {
         tracing::info!(tunnels = self.tunnels(), "draining");
+        let patience = self.server.drain_timeout + END_PATIENCE * 2;
+        let status = format!("draining {} tunnels", self.tunnels());
+        self.notifier.stopping(&status, patience);
         // A successor may want to listen there while we drain.
         self.unix_paths.clear();
         let deadline = Instant::now() + self.server.drain_timeout;

@@ -5,6 +5,7 @@ pub mod capabilities;
 pub mod clock;
 pub mod epoll;
 pub mod event;
+pub mod inherited;
 pub mod ktls;
 pub mod pipe;
 pub mod poll;

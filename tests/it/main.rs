@@ -56,6 +56,8 @@ mod service;
 mod sni;
 // What is refused and never repaired, requests and responses.
 mod strict;
+// What systemd gives and is told; the units.
+mod systemd;
 // Tunnels in tcp mode: bytes, ends, silence.
 mod tcp;
 // TLS ended by the proxy.

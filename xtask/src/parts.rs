@@ -43,6 +43,11 @@ pub(crate) const SYSTEM: &[Part] = &[
     part("nodejs", &["nodejs"], &["node", "--version"]),
     part("openssl", &["openssl"], &["openssl", "version"]),
     part("stunnel4", &["stunnel4"], &["stunnel4", "-version"]),
+    part(
+        "systemd",
+        &["systemd"],
+        &["systemd-socket-activate", "--version"],
+    ),
     // It exits with 1 whatever it is asked that is not work.
     part("wrk", &["wrk"], &["sh", "-c", "command -v wrk"]),
     part("npm", &["npm"], &["npm", "--version"]),

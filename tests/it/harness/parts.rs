@@ -31,6 +31,10 @@ pub(crate) enum Part {
     Openssl,
     /// Chromium, as the browser.
     Chromium,
+    /// systemd's systemd-socket-activate.
+    SocketActivate,
+    /// systemd's systemd-analyze.
+    Analyze,
     /// wrk.
     Wrk,
 }
@@ -47,6 +51,7 @@ impl Part {
             Self::Nginx => "nginx",
             Self::Openssl => "openssl",
             Self::Chromium => "chromium",
+            Self::SocketActivate | Self::Analyze => "systemd",
             Self::Wrk => "wrk",
         }
     }
@@ -64,6 +69,8 @@ impl Part {
             Self::Nginx => in_path("nginx").map(Command::new),
             Self::Openssl => in_path("openssl").map(Command::new),
             Self::Chromium => in_path("chromium").map(Command::new),
+            Self::SocketActivate => in_path("systemd-socket-activate").map(Command::new),
+            Self::Analyze => in_path("systemd-analyze").map(Command::new),
             Self::Wrk => in_path("wrk").map(Command::new),
         };
         or_skip(self.name(), found)

@@ -125,7 +125,7 @@ impl Proxy {
             .chain([program.to_str().unwrap(), "run", "-c"])
             .collect();
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).arg(&file);
+        command.args(&words[1..]).arg(&file).stdin(Stdio::null());
         Self::launch(command, dir, binds_of(toml))
     }
 
@@ -144,14 +144,13 @@ impl Proxy {
     }
 
     /// Runs a command that becomes longsplice with the configuration `toml` and returns at once;
-    /// `dir` lives as long as the process.
+    /// its standard input is the command's, and `dir` lives as long as the process.
     pub(crate) fn launch_in(command: Command, dir: TempDir, toml: &str) -> Self {
         Self::launch(command, dir, binds_of(toml))
     }
 
     fn launch(mut command: Command, dir: TempDir, binds: Vec<String>) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -1,0 +1,76 @@
+//! Sockets that systemd listens on for us (socket activation): each goes to the `bind` that names
+//! its address.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use socket2::{Socket, Type};
+
+use crate::config::Bind;
+use crate::sys::inherited::descriptors;
+
+/// Those that no `bind` has taken yet.
+#[derive(Debug)]
+pub(super) struct Inherited(Vec<Inheritance>);
+
+#[derive(Debug)]
+struct Inheritance {
+    /// As the socket unit calls it.
+    name: String,
+    /// Where it listens, or why it is of no use.
+    bind: Result<Bind, &'static str>,
+    socket: Socket,
+}
+
+impl Inherited {
+    /// Takes what was handed to this process. Call it before a second thread is there.
+    pub(super) fn take_all() -> Self {
+        let inheritance = |(name, descriptor): (String, OwnedFd)| {
+            let socket = Socket::from(descriptor);
+            let bind = bind_of(&socket).unwrap_or(Err("is no socket"));
+            Inheritance { name, bind, socket }
+        };
+        Self(descriptors().into_iter().map(inheritance).collect())
+    }
+
+    /// Takes the sockets that listen on `bind`.
+    pub(super) fn take(&mut self, bind: &Bind) -> Vec<Socket> {
+        let of_bind = |inheritance: &mut Inheritance| inheritance.bind.as_ref() == Ok(bind);
+        let taken = self.0.extract_if(.., of_bind);
+        taken.map(|inheritance| inheritance.socket).collect()
+    }
+
+    /// Says which of them nobody wanted; they are closed.
+    pub(super) fn report_leftovers(self) {
+        for Inheritance { name, bind, .. } in self.0 {
+            match bind {
+                Ok(address) => tracing::warn!(
+                    name,
+                    %address,
+                    "systemd handed over a socket that no listener has in its bind; it is closed"
+                ),
+                Err(why) => tracing::warn!(
+                    name,
+                    why,
+                    "systemd handed over a descriptor that nobody can listen on; it is closed"
+                ),
+            }
+        }
+    }
+}
+
+fn bind_of(socket: &Socket) -> io::Result<Result<Bind, &'static str>> {
+    let address = socket.local_addr()?;
+    if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
+        return Ok(Err("is no stream socket that listens"));
+    }
+    let inet = address.as_socket().map(Bind::Inet);
+    let unix = || {
+        address
+            .as_pathname()
+            .map(|path| Bind::Unix(path.to_owned()))
+    };
+    Ok(inet
+        .or_else(unix)
+        .ok_or("has neither an IP address nor a path"))
+}
