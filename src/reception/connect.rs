@@ -114,7 +114,7 @@ impl<'a> Search<'a> {
                 member.traffic.note_connected();
                 return Ok(Some(socket));
             }
-            Ok(Err(error)) => Refusal::new(cause_of(&error), format!("connect: {error}")),
+            Ok(Err(refusal)) => refusal,
             Err(_) => Refusal::new(Cause::ConnectTimeout, ""),
         };
         let refusal = refusal.at_server(member);
@@ -188,11 +188,40 @@ fn tlvs(believed: &Tlvs, terms: Option<&Terms>) -> Tlvs {
     }
 }
 
-async fn open(member: &Member, driver: Driver) -> io::Result<Socket> {
-    match &member.address {
-        Address::Inet(addr) => open_inet(*addr, &member.server.source, driver).await,
+async fn open(member: &Member, driver: Driver) -> Result<Socket, Refusal> {
+    let opened = match &member.address {
+        Address::Inet(addr) => {
+            let socket = stream_to(*addr).map_err(not_opened)?;
+            if let Some(ip) = source_for(*addr, &member.server.source) {
+                set_source(&socket, ip).map_err(|error| {
+                    let detail = format!("the source address {ip} cannot be used: {error}");
+                    Refusal::new(Cause::OutOfResources, detail)
+                })?;
+            }
+            connect(socket, *addr, driver).await
+        }
         Address::Unix(path) => open_unix(path, driver).await,
-    }
+    };
+    opened.map_err(not_opened)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn not_opened(error: io::Error) -> Refusal {
+    Refusal::new(cause_of(&error), format!("connect: {error}"))
+}
+
+fn stream_to(addr: SocketAddr) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(NOTSENT_LEN_BYTES)?;
+    socket.set_recv_buffer_size(RECEIVE_LEN_BYTES)?;
+    Ok(socket)
+}
+
+fn set_source(socket: &socket2::Socket, ip: IpAddr) -> io::Result<()> {
+    // The port is chosen at connect, so that one port serves many servers (ip(7)).
+    setsockopt(socket, IpBindAddressNoPort, &true)?;
+    socket.bind(&SocketAddr::new(ip, 0).into())
 }
 
 /// Returns whose turn it is among the addresses of ours that can reach `addr`.
@@ -204,16 +233,7 @@ fn source_for(addr: SocketAddr, sources: &[IpAddr]) -> Option<IpAddr> {
     fitting().nth(turn).copied()
 }
 
-async fn open_inet(addr: SocketAddr, sources: &[IpAddr], driver: Driver) -> io::Result<Socket> {
-    let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
-    if let Some(ip) = source_for(addr, sources) {
-        // The port is chosen at connect, so that one port serves many servers (ip(7)).
-        setsockopt(&socket, IpBindAddressNoPort, &true)?;
-        socket.bind(&SocketAddr::new(ip, 0).into())?;
-    }
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_notsent_lowat(NOTSENT_LEN_BYTES)?;
-    socket.set_recv_buffer_size(RECEIVE_LEN_BYTES)?;
+async fn connect(socket: socket2::Socket, addr: SocketAddr, driver: Driver) -> io::Result<Socket> {
     let started = socket.connect(&addr.into());
     let socket = Socket::new(socket.into(), driver);
     match started {

@@ -50,6 +50,8 @@ mod rest;
 mod responses;
 // Which request goes where.
 mod routing;
+// Several servers: who gets a connection, limits, the queue.
+mod servers;
 // Whose process it is, what it may, its pid file.
 mod service;
 // TLS passed through unopened, routed by server name.

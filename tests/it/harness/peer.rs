@@ -74,6 +74,11 @@ impl Peer {
         self.socket.local_addr().unwrap().as_socket().unwrap()
     }
 
+    /// Returns the address of the other end.
+    pub(crate) fn peer_addr(&self) -> SocketAddr {
+        self.socket.peer_addr().unwrap().as_socket().unwrap()
+    }
+
     /// Returns a second handle to the same connection, for another thread.
     pub(crate) fn twin(&self) -> Self {
         Self {
