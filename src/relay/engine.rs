@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::pipes::Pipes;
 use super::poller::{Poller, PollerChoice, PollerInUse};
+use super::progress::Rounds;
 use super::pump::{self, Gear, Stop};
 use super::table::{Admission, Slot, Stage, Table, Token};
 use super::timer::{Wheel, is_past};
@@ -94,6 +95,8 @@ struct Engine<'a> {
     table: Table,
     wheel: Wheel,
     warm: Warm,
+    /// Where tunnels that go on get lines.
+    rounds: Option<Rounds>,
     gear: Gear,
     /// In ticks; read once per batch.
     now: u32,
@@ -127,6 +130,8 @@ impl<'a> Engine<'a> {
             table: Table::new(),
             wheel: Wheel::new(now),
             warm: Warm::default(),
+            rounds: (shared.journal.progress())
+                .map(|interval| Rounds::new(ticks_of(interval).max(1), now)),
             gear: Gear {
                 buffer: vec![0; BUFFER_BYTES as usize].into_boxed_slice(),
                 plain: Vec::new(),
@@ -178,9 +183,11 @@ impl<'a> Engine<'a> {
         if !self.yielded.is_empty() || !self.leaving.is_empty() {
             return Some(Duration::ZERO);
         }
+        let rounds = self.rounds.as_ref().filter(|_| self.table.len() > 0);
         let quiet = [
             self.wheel.quiet_for(self.now),
             self.warm.quiet_for(self.now),
+            rounds.map(|rounds| rounds.quiet_for(self.now)),
         ];
         let quiet = quiet.into_iter().flatten().min()?;
         Some(Duration::from_millis(u64::from(quiet) * TICK_MS))
@@ -220,6 +227,7 @@ impl<'a> Engine<'a> {
             self.on_deadline(index);
         }
         self.cool();
+        self.tell_progress();
         self.see_off();
     }
 
@@ -475,6 +483,33 @@ impl<'a> Engine<'a> {
             } else {
                 self.warm.add((index, generation), due);
             }
+        }
+    }
+
+    /// Writes entries of tunnels that go on, of some of them at a time.
+    fn tell_progress(&mut self) {
+        let (Some(rounds), Some(interval)) = (&mut self.rounds, self.shared.journal.progress())
+        else {
+            return;
+        };
+        for index in rounds.take(self.now, self.table.all().end) {
+            let Some((slot, cold)) = self.table.both_mut(index) else {
+                continue;
+            };
+            let Some(subject) = cold.subject.as_ref().filter(|_| slot.is_running()) else {
+                continue;
+            };
+            let lasted = subject.started.elapsed().unwrap_or_default();
+            if lasted < interval {
+                // Short ones leave no such line.
+                continue;
+            }
+            self.shared.journal.write(Entry::Progress {
+                subject: subject.clone(),
+                bytes_in: slot.tunnel.bytes_in(),
+                bytes_out: slot.tunnel.bytes_out(),
+                lasted,
+            });
         }
     }
 

@@ -4,7 +4,8 @@
 //! This file is the door: [`spawn`] starts a thread, [`Handle`] gives it tunnels. Behind it,
 //! [`tunnel`] is the pure state machine, `pump` does what it says, `protection` opens and seals records
 //! or leaves them to the kernel, [`offload`] knows what that can do, `engine` is the loop, `table` holds
-//! the tunnels, `timer` knows when silence ends them, `warm` which keep their ciphers, `pipes` lends the pipes of splice(2), and
+//! the tunnels, `timer` knows when silence ends them, `warm` which keep their ciphers,
+//! `progress` when those that go on are told about, `pipes` lends the pipes of splice(2), and
 //! [`poller`] waits for readiness.
 //!
 //! A tunnel that was adopted always ends with one [`Entry::Close`], also when the thread has already
@@ -26,6 +27,7 @@ mod engine;
 pub mod offload;
 mod pipes;
 pub mod poller;
+mod progress;
 mod protection;
 mod pump;
 mod table;

@@ -74,6 +74,31 @@ fn a_tunnel_leaves_a_line_when_it_opens_and_one_when_it_ends() {
 }
 
 #[test]
+fn a_tunnel_that_goes_on_leaves_a_line_so_often() {
+    let server = Origin::echo();
+    let proxy = Plan::tcp(server).more("[log]\nprogress = \"1s\"\n").start();
+    let mut client = proxy.connect();
+    client.send("hello");
+    client.expect("hello");
+    let first = proxy.wait_access("progress", |_| true);
+    check_common(&first);
+    assert_eq!(
+        (&first["bytes_in"], &first["bytes_out"]),
+        (&5.into(), &5.into())
+    );
+    assert_eq!(first["server"], server.to_string());
+    assert!(first["duration_ms"].as_u64().unwrap() >= 1000, "{first}");
+    client.send(" again");
+    client.expect(" again");
+    let second = proxy.wait_access("progress", |line| line["bytes_in"] == 11);
+    assert!(second["duration_ms"].as_u64().unwrap() >= 2000, "{second}");
+    drop(client);
+    proxy.wait_access("close", |_| true);
+    let events = proxy.access_lines();
+    assert_eq!(events.last().unwrap()["event"], "close");
+}
+
+#[test]
 fn a_request_leaves_one_line_with_what_was_asked_and_answered() {
     let origin = Origin::serve(|mut peer| {
         peer.read_head();
