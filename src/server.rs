@@ -132,6 +132,7 @@ async fn start(config: Config) -> Result<Running, StartError> {
     let shared = Arc::new(Shared {
         upstreams,
         places: Arc::new(Semaphore::new(config.server.max_connections.get())),
+        places_max: config.server.max_connections.get(),
     });
     let receptions = plan.start_receptions(entrances, &relays, &shared, &journal, &phase_seen)?;
     let watch = certificates::watch(shown)

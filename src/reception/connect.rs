@@ -1,5 +1,6 @@
 //! The server side of a new connection: a place at a server, and reaching it.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::socket::Socket;
 use crate::config::{BackendId, BackendServer, BackendTimeouts};
-use crate::journal::Cause;
+use crate::journal::{Cause, Timing};
 use crate::proto::addr::PeerAddr;
 use crate::proto::proxy::{self, Addresses, Header, Ssl, Tlvs};
 use crate::relay::Timeouts;
@@ -27,6 +28,9 @@ use crate::upstream::{Address, Denied, Lineup, Member, MemberId, Place, Upstream
 
 /// A full accept queue of a unix socket gives no readiness, so it is asked again after this time.
 const UNIX_BACKLOG_PAUSE: Duration = Duration::from_millis(10);
+
+/// Who waits less has not stood in the queue.
+const QUEUED_MIN: Duration = Duration::from_millis(1);
 
 /// Returns the backend that a route names.
 ///
@@ -58,6 +62,10 @@ pub(super) struct Search<'a> {
     client: &'a Socket,
     client_ip: Option<IpAddr>,
     tried: Vec<MemberId>,
+    /// What it took so far.
+    timing: &'a Cell<Timing>,
+    /// In attempts to connect.
+    spent: Duration,
     /// What came of the last try.
     refusal: Option<Refusal>,
 }
@@ -65,13 +73,20 @@ pub(super) struct Search<'a> {
 impl<'a> Search<'a> {
     /// Begins a search for a request of `speaker` that came on `client`.
     #[must_use]
-    pub(super) fn new(upstream: &'a Arc<Upstream>, client: &'a Socket, speaker: PeerAddr) -> Self {
+    pub(super) fn new(
+        upstream: &'a Arc<Upstream>,
+        client: &'a Socket,
+        speaker: PeerAddr,
+        timing: &'a Cell<Timing>,
+    ) -> Self {
         Self {
             upstream,
             lineup: upstream.lineup(),
             client,
             client_ip: speaker.ip(),
             tried: Vec::new(),
+            timing,
+            spent: Duration::ZERO,
             refusal: None,
         }
     }
@@ -81,6 +96,7 @@ impl<'a> Search<'a> {
     /// # Errors
     /// Nobody may get the request, nobody is left to try, the wait was too long, or the client left.
     pub(super) async fn place(&mut self) -> Result<Place, Refusal> {
+        let (began, in_front) = (Instant::now(), self.upstream.waiting());
         let placing = self.upstream.place(self.client_ip, &self.tried);
         let placed = tokio::select! {
             biased;
@@ -89,6 +105,13 @@ impl<'a> Search<'a> {
                 return Err(Refusal::new(Cause::ClientClosed, "the client left the queue"));
             }
         };
+        self.note(|timing| {
+            let waited = began.elapsed();
+            timing.queue = Some(timing.queue.unwrap_or_default() + waited);
+            if waited >= QUEUED_MIN {
+                timing.backend_queue = u32::try_from(in_front).unwrap_or(u32::MAX);
+            }
+        });
         placed.map_err(|denied| match (denied, self.refusal.take()) {
             (Denied::AllTried, Some(refusal)) => refusal,
             (Denied::AllTried, None) => Refusal::new(Cause::NoServer, "no server is left to try"),
@@ -109,9 +132,13 @@ impl<'a> Search<'a> {
     ) -> Result<Option<Socket>, Refusal> {
         let member = place.member();
         let timeouts = &self.lineup.backend.timeouts;
-        let refusal = match until(Instant::now() + timeouts.connect, open(member, driver)).await {
+        let began = Instant::now();
+        let opened = until(began + timeouts.connect, open(member, driver)).await;
+        self.spent += began.elapsed();
+        let refusal = match opened {
             Ok(Ok(socket)) => {
                 member.traffic.note_connected();
+                self.note_reached(member, self.spent);
                 return Ok(Some(socket));
             }
             Ok(Err(refusal)) => refusal,
@@ -133,8 +160,31 @@ impl<'a> Search<'a> {
             "another server is tried"
         );
         self.tried.push(member.id());
+        self.note(|timing| {
+            timing.retries += 1;
+            timing.redispatched = true;
+        });
         self.refusal = Some(refusal);
         Ok(None)
+    }
+}
+
+impl Search<'_> {
+    /// Notes that there is a connection to `member`, which took so long: none, where one was kept.
+    pub(super) fn note_reached(&self, member: &Member, spent: Duration) {
+        let active = |member: &Member| member.traffic.active();
+        self.note(|timing| {
+            timing.connect = Some(spent);
+            timing.connections.server = active(member);
+            let seats = self.lineup.seats.iter();
+            timing.connections.backend = seats.map(|seat| active(&seat.member)).sum();
+        });
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Timing)) {
+        let mut timing = self.timing.get();
+        change(&mut timing);
+        self.timing.set(timing);
     }
 }
 

@@ -1,7 +1,8 @@
 //! One request of `http` mode: routed, answered, written down; or turned into a tunnel.
 
+use std::cell::Cell;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -16,7 +17,7 @@ use super::thread::Local;
 use super::transfer::{Outcome, Transfer};
 use super::upload::Upload;
 use crate::config::{Action, BackendId, Redirect, Respond};
-use crate::journal::{Cause, Entry, RequestFacts, Subject, clipped};
+use crate::journal::{Cause, Entry, RequestFacts, Subject, Timing, clipped};
 use crate::proto::http::Scheme;
 use crate::proto::http::answer::{self, Content, Own};
 use crate::proto::http::forwarding::{
@@ -117,7 +118,11 @@ pub(super) async fn serve(
     began: Began,
     kept: &mut Kept,
 ) -> Next {
-    let mut exchange = Exchange::new(client, request, early, began);
+    let timing = Cell::new(Timing {
+        head: Some(began.at.elapsed()),
+        ..Timing::default()
+    });
+    let mut exchange = Exchange::new(client, request, early, began, &timing);
     match exchange.conduct(kept).await {
         Ok(Ended::Answered(cause)) => exchange.answered(cause).await,
         Ok(Ended::Tunnel(upgraded)) => exchange.opened(upgraded),
@@ -142,10 +147,19 @@ struct Exchange<'a> {
     subject: Box<Subject>,
     transfer: Transfer<'a>,
     began: Began,
+    timing: &'a Cell<Timing>,
+    /// When the request was sent to the server.
+    asked: Option<Instant>,
 }
 
 impl<'a> Exchange<'a> {
-    fn new(client: Client<'a>, request: &'a Request<'a>, early: &'a [u8], began: Began) -> Self {
+    fn new(
+        client: Client<'a>,
+        request: &'a Request<'a>,
+        early: &'a [u8],
+        began: Began,
+        timing: &'a Cell<Timing>,
+    ) -> Self {
         let Client {
             arrival,
             origin,
@@ -169,6 +183,8 @@ impl<'a> Exchange<'a> {
             subject,
             transfer: Transfer::new(arrival, request, upload, local),
             began,
+            timing,
+            asked: None,
         }
     }
 
@@ -249,7 +265,12 @@ impl<'a> Exchange<'a> {
         let upstream = upstream_of(&client.local.shared.upstreams, id)?;
         self.subject.backend = Some(Arc::clone(&upstream.name));
         self.transfer.upload().begin()?;
-        let mut search = Search::new(upstream, &client.arrival.socket, self.facts.client);
+        let mut search = Search::new(
+            upstream,
+            &client.arrival.socket,
+            self.facts.client,
+            self.timing,
+        );
         loop {
             let place = search.place().await?;
             let member = Arc::clone(place.member());
@@ -260,6 +281,7 @@ impl<'a> Exchange<'a> {
                 introduced: wants_header.then_some(self.facts.client),
             };
             if let Some(server) = kept.take(destination) {
+                search.note_reached(&member, Duration::ZERO);
                 match self.ask(&search.lineup, &member, &server, Vec::new()).await {
                     Ok(outcome) => {
                         return Ok(self.settle(
@@ -303,6 +325,7 @@ impl<'a> Exchange<'a> {
         mut out: Vec<u8>,
     ) -> Result<Outcome, Refusal> {
         self.subject.server = Some(Arc::clone(&member.name));
+        self.asked = Some(Instant::now());
         request_head(self.request, &self.facts, self.server_hop(lineup), &mut out);
         out.extend_from_slice(self.transfer.upload().ready());
         let silence = lineup.backend.timeouts.response;
@@ -356,10 +379,31 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn opened(self, upgraded: Upgraded) -> Next {
-        self.client.local.journal.write(Entry::Open {
-            subject: self.subject.clone(),
-            request: Some(request_facts(self.request, 101)),
+    /// Returns what the log says of the request, with what it took.
+    fn told(&self) -> Box<Subject> {
+        let mut timing = self.timing.get();
+        let answered = self.transfer.answered_at();
+        timing.response = self
+            .asked
+            .zip(answered)
+            .map(|(asked, at)| at.duration_since(asked));
+        timing.connections.process = self.client.local.shared.connections();
+        Box::new(Subject {
+            timing: Some(Box::new(timing)),
+            ..(*self.subject).clone()
+        })
+    }
+
+    fn opened(mut self, upgraded: Upgraded) -> Next {
+        let (subject, request) = (self.told(), request_facts(self.request, 101));
+        let journal = &self.client.local.journal;
+        if journal.has_stories() {
+            self.subject.timing.clone_from(&subject.timing);
+            self.subject.request = Some(request.clone());
+        }
+        journal.write(Entry::Open {
+            subject,
+            request: Some(request),
         });
         Next::End(End::Tunnel(Box::new(Tunnel {
             upgraded,
@@ -381,7 +425,7 @@ impl<'a> Exchange<'a> {
         }
         let (bytes_in, bytes_out) = self.transfer.bytes();
         journal.write(Entry::Request {
-            subject: self.subject.clone(),
+            subject: self.told(),
             request: request_facts(self.request, self.transfer.status()),
             cause,
             bytes_in,
@@ -393,7 +437,7 @@ impl<'a> Exchange<'a> {
     /// Answers with a refusal, as far as it has a status, and writes it down.
     async fn refused(self, refusal: Refusal) -> Next {
         let status = refusal.status();
-        let mut subject = self.subject.clone();
+        let mut subject = self.told();
         if let Some(server) = &refusal.server {
             subject.server = Some(Arc::clone(server));
         }

@@ -1,5 +1,6 @@
 //! `tcp` and `sni` mode: the connection is a tunnel from its first byte.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::route::{self, Traits};
 use super::socket::Socket;
 use super::thread::Local;
 use crate::config::{Action, Mode};
-use crate::journal::{Cause, Entry, Subject};
+use crate::journal::{Cause, Connections, Entry, Subject, Timing};
 use crate::relay::{Lease, Start, Timeouts};
 use crate::upstream::Place;
 
@@ -33,7 +34,24 @@ pub(super) async fn serve(
     local: Rc<Local>,
 ) {
     let mut subject = arrival.subject(origin.speaker);
-    match open(&arrival, &mut origin, &mut subject, &mut inbox, &local).await {
+    let timing = Cell::default();
+    let opening = open(
+        &arrival,
+        &mut origin,
+        &mut subject,
+        &mut inbox,
+        &local,
+        &timing,
+    );
+    let opened = opening.await;
+    subject.timing = Some(Box::new(Timing {
+        connections: Connections {
+            process: local.shared.connections(),
+            ..timing.get().connections
+        },
+        ..timing.get()
+    }));
+    match opened {
         Ok(Opened {
             server,
             timeouts,
@@ -43,6 +61,9 @@ pub(super) async fn serve(
                 subject: subject.clone(),
                 request: None,
             });
+            if !local.journal.has_stories() {
+                subject.timing = None;
+            }
             let wish = arrival.offload_wish();
             let (client, protection, mut opened) = arrival.socket.into_parts(wish).await;
             inbox.append(&mut opened);
@@ -82,6 +103,7 @@ async fn open(
     subject: &mut Subject,
     inbox: &mut Vec<u8>,
     local: &Local,
+    timing: &Cell<Timing>,
 ) -> Result<Opened, Refusal> {
     if origin.maybe_probe && inbox.is_empty() {
         await_payload(&arrival.socket, inbox).await?;
@@ -112,7 +134,7 @@ async fn open(
     };
     let upstream = upstream_of(&local.shared.upstreams, *id)?;
     subject.backend = Some(Arc::clone(&upstream.name));
-    let mut search = Search::new(upstream, &arrival.socket, origin.speaker);
+    let mut search = Search::new(upstream, &arrival.socket, origin.speaker, timing);
     let (place, server) = loop {
         let place = search.place().await?;
         if let Some(server) = search.connect(&place, local.driver).await? {

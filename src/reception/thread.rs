@@ -56,6 +56,19 @@ pub struct Shared {
     pub upstreams: Vec<Arc<Upstream>>,
     /// `max_connections`.
     pub places: Arc<Semaphore>,
+    /// How many of them there are in all.
+    pub places_max: usize,
+}
+
+impl Shared {
+    /// Returns how many client connections there are.
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        let open = self
+            .places_max
+            .saturating_sub(self.places.available_permits());
+        u32::try_from(open).unwrap_or(u32::MAX)
+    }
 }
 
 /// How TLS is ended at this moment: read once for each handshake, replaced from outside.

@@ -56,7 +56,8 @@ pub(super) struct Transfer<'a> {
     upload: Upload<'a>,
     bytes_out: Cell<u64>,
     status: Cell<u16>,
-    answered: Cell<bool>,
+    /// When the final answer began.
+    answered: Cell<Option<Instant>>,
     /// Whether the client's connection takes another request after this one.
     client_stays: Cell<bool>,
     /// Whether the server has said anything.
@@ -82,7 +83,7 @@ impl<'a> Transfer<'a> {
             upload,
             bytes_out: Cell::new(0),
             status: Cell::new(0),
-            answered: Cell::new(false),
+            answered: Cell::new(None),
             client_stays: Cell::new(request.keep_alive),
             server_spoke: Cell::new(false),
             active: Cell::new(Instant::now()),
@@ -110,6 +111,12 @@ impl<'a> Transfer<'a> {
     /// Returns whether the client has seen the start of a final answer.
     #[must_use]
     pub(super) fn is_answered(&self) -> bool {
+        self.answered.get().is_some()
+    }
+
+    /// Returns when that was.
+    #[must_use]
+    pub(super) fn answered_at(&self) -> Option<Instant> {
         self.answered.get()
     }
 
@@ -418,7 +425,7 @@ impl<'a> Transfer<'a> {
 
     fn begin_answer(&self, status: u16) {
         self.status.set(status);
-        self.answered.set(true);
+        self.answered.set(Some(Instant::now()));
     }
 
     async fn send_to_client(&self, data: &[u8], silence: Duration) -> Result<(), Refusal> {
