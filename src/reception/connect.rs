@@ -17,7 +17,7 @@ use super::driver::{Driver, Interest, until};
 use super::listen::{NOTSENT_LEN_BYTES, RECEIVE_LEN_BYTES};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
-use super::socket::Socket;
+use super::socket::{Half, Socket};
 use crate::config::{BackendId, BackendServer, BackendTimeouts};
 use crate::journal::{Cause, Timing};
 use crate::proto::addr::PeerAddr;
@@ -60,6 +60,7 @@ pub(super) struct Search<'a> {
     /// The backend as it was when the search began.
     pub(super) lineup: Arc<Lineup>,
     client: &'a Socket,
+    half: Half,
     client_ip: Option<IpAddr>,
     tried: Vec<MemberId>,
     /// What it took so far.
@@ -71,11 +72,13 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Begins a search for a request of `speaker` that came on `client`.
+    /// Begins a search for a request of `speaker` that came on `client`, for which its end means what
+    /// `half` says.
     #[must_use]
     pub(super) fn new(
         upstream: &'a Arc<Upstream>,
         client: &'a Socket,
+        half: Half,
         speaker: PeerAddr,
         timing: &'a Cell<Timing>,
     ) -> Self {
@@ -83,6 +86,7 @@ impl<'a> Search<'a> {
             upstream,
             lineup: upstream.lineup(),
             client,
+            half,
             client_ip: speaker.ip(),
             tried: Vec::new(),
             timing,
@@ -101,7 +105,7 @@ impl<'a> Search<'a> {
         let placed = tokio::select! {
             biased;
             placed = placing => placed,
-            () = self.client.leaving() => {
+            () = self.client.leaving(self.half) => {
                 return Err(Refusal::new(Cause::ClientClosed, "the client left the queue"));
             }
         };

@@ -12,7 +12,7 @@ use super::kept::{Destination, Kept};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::route::{self, Traits};
-use super::socket::Socket;
+use super::socket::{Half, Socket};
 use super::thread::Local;
 use super::transfer::{Outcome, Transfer};
 use super::upload::Upload;
@@ -268,6 +268,7 @@ impl<'a> Exchange<'a> {
         let mut search = Search::new(
             upstream,
             &client.arrival.socket,
+            Half::Leaves,
             self.facts.client,
             self.timing,
         );

@@ -13,7 +13,7 @@ use super::connect::{Search, introduce, tunnel_timeouts, upstream_of};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::route::{self, Traits};
-use super::socket::Socket;
+use super::socket::{Half, Socket};
 use super::thread::Local;
 use crate::config::{Action, Mode};
 use crate::journal::{Cause, Connections, Entry, Subject, Timing};
@@ -134,7 +134,11 @@ async fn open(
     };
     let upstream = upstream_of(&local.shared.upstreams, *id)?;
     subject.backend = Some(Arc::clone(&upstream.name));
-    let mut search = Search::new(upstream, &arrival.socket, origin.speaker, timing);
+    let half = match inbox.is_empty() {
+        true => Half::LeavesIfSilent,
+        false => Half::Stays,
+    };
+    let mut search = Search::new(upstream, &arrival.socket, half, origin.speaker, timing);
     let (place, server) = loop {
         let place = search.place().await?;
         if let Some(server) = search.connect(&place, local.driver).await? {

@@ -15,7 +15,7 @@ use super::guard::Guard;
 use crate::proto::addr::PeerAddr;
 use crate::relay::Protection;
 use crate::relay::offload::OffloadWish;
-use crate::sys::stream;
+use crate::sys::stream::{self, HangUp};
 use crate::tls::control::Alert;
 use crate::tls::handshake::Established;
 use crate::tls::terms::Terms;
@@ -43,6 +43,17 @@ pub(super) struct Socket {
     tls: Option<Box<Tls>>,
     /// The address of our end, once somebody asked.
     local: OnceCell<PeerAddr>,
+}
+
+/// What it means that a client which waits has ended its own direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Half {
+    /// It has left: what it asked is of no use to anybody else.
+    Leaves,
+    /// It has left, unless it said something first that is still to reach the server.
+    LeavesIfSilent,
+    /// It still reads.
+    Stays,
 }
 
 /// A TLS connection.
@@ -250,12 +261,30 @@ impl Socket {
     /// Waits until the other end has ended or broken, while nothing is wanted from it; never reads.
     ///
     /// What it has sent already and nobody has read yet says nothing, so then time tells.
-    pub(super) async fn leaving(&self) {
+    pub(super) async fn leaving(&self, half: Half) {
         // Readable is what an end makes it too; an error is an end.
         let waited = self.wait(Interest::Readable).await;
-        while waited.is_ok() && !stream::has_hung_up(self.readiness.as_fd()) {
+        while waited.is_ok() && !self.has_left(half) {
             sleep(LEAVING_PAUSE).await;
         }
+    }
+
+    fn has_left(&self, half: Half) -> bool {
+        match stream::hang_up(self.readiness.as_fd()) {
+            HangUp::None => false,
+            HangUp::Broken => true,
+            HangUp::Ended => match half {
+                Half::Leaves => true,
+                Half::LeavesIfSilent => !self.has_bytes(),
+                Half::Stays => false,
+            },
+        }
+    }
+
+    /// Tells whether bytes have come that nobody has received.
+    fn has_bytes(&self) -> bool {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
+        recv(self.readiness.as_fd().as_raw_fd(), &mut [0], flags) == Ok(1)
     }
 
     /// Returns the address of our end.

@@ -34,14 +34,24 @@ pub fn transmit(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     }
 }
 
-/// Tells whether the peer has ended its direction, or the connection is broken, whatever it has sent
-/// before and nobody has received yet.
+/// How far a connection has come to its end, whatever waits to be received before that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HangUp {
+    /// Both sides go on.
+    None,
+    /// The peer has ended its direction.
+    Ended,
+    /// The connection is gone.
+    Broken,
+}
+
+/// Looks whether the peer has ended its direction, or the connection is broken.
 ///
 /// # Source
 ///
 /// poll(2), `POLLRDHUP`
 #[must_use]
-pub fn has_hung_up(fd: BorrowedFd<'_>) -> bool {
+pub fn hang_up(fd: BorrowedFd<'_>) -> HangUp {
     let mut asked = libc::pollfd {
         fd: fd.as_raw_fd(),
         events: libc::POLLRDHUP,
@@ -50,8 +60,14 @@ pub fn has_hung_up(fd: BorrowedFd<'_>) -> bool {
     // SAFETY: poll(2) wants as many `pollfd` as it is told, readable and writable for the call:
     // `asked` is one, on this stack. The descriptor is open as long as the `BorrowedFd` is.
     let found = unsafe { libc::poll(&raw mut asked, 1, 0) };
-    let over = libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
-    found > 0 && asked.revents & over != 0
+    let seen = |events| found > 0 && asked.revents & events != 0;
+    if seen(libc::POLLHUP | libc::POLLERR) {
+        HangUp::Broken
+    } else if seen(libc::POLLRDHUP) {
+        HangUp::Ended
+    } else {
+        HangUp::None
+    }
 }
 
 /// Ends the sending direction in good order.

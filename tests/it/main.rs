@@ -46,6 +46,8 @@ mod process;
 mod real;
 // Waiting costs nothing, whatever is waited for.
 mod rest;
+// A network of namespaces: a fleet, a cut link.
+mod network;
 // The corpus of answers, through the proxy.
 mod responses;
 // Which request goes where.

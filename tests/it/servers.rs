@@ -52,15 +52,17 @@ fn a_full_server_has_a_queue_in_order() {
         .start();
     let first = proxy.connect();
     let served = origin.accept();
-    // Each is in the queue before the next one comes: what a client sends waits with it.
+    // Each is in the queue before the next one comes: what a client sends waits with it, even if that
+    // was all it had to say.
     let mut waiting: Vec<Peer> = Vec::new();
-    for name in ["2", "3", "4"] {
+    for name in ["2", "", "4"] {
         let mut client = proxy.connect();
         client.send(name);
         waiting.push(client);
         std::thread::sleep(Duration::from_millis(50));
     }
     origin.expect_untouched();
+    waiting[2].finish();
     // The one in the middle gives up.
     drop(waiting.remove(1));
     proxy.wait_cause("refused", "client-closed");
@@ -70,7 +72,11 @@ fn a_full_server_has_a_queue_in_order() {
     second.expect("2");
     origin.expect_untouched();
     drop((waiting.remove(0), second));
-    origin.accept().expect("4");
+    let mut third = origin.accept();
+    third.expect("4");
+    third.expect_closed();
+    third.send("answer");
+    waiting.remove(0).expect("answer");
 }
 
 #[test]
@@ -277,11 +283,11 @@ fn places_and_queue_survive_a_crowd() {
             scope.spawn(move || {
                 for round in 0..20 {
                     let mut client = proxy.connect();
-                    client.send("x");
                     if (thread + round) % 3 == 0 {
                         // Leaves, wherever it stands.
                         continue;
                     }
+                    client.send("x");
                     client.expect("x");
                 }
             });

@@ -39,6 +39,7 @@ pub(crate) const SYSTEM: &[Part] = &[
         ],
     ),
     part("haproxy", &["haproxy"], &["haproxy", "-v"]),
+    part("iproute2", &["iproute2"], &["ip", "-V"]),
     part("nginx", &["nginx"], &["nginx", "-v"]),
     part("nodejs", &["nodejs"], &["node", "--version"]),
     part("openssl", &["openssl"], &["openssl", "version"]),

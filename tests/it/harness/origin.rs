@@ -27,6 +27,14 @@ impl Origin {
         Self::bind_with_backlog(BACKLOG)
     }
 
+    /// Listens on `addr`.
+    pub(crate) fn bind_at(addr: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
+        socket.bind(&addr.into()).unwrap();
+        socket.listen(BACKLOG).unwrap();
+        Self { socket }
+    }
+
     /// Listens with room for `backlog` waiting connections.
     fn bind_with_backlog(backlog: i32) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -96,14 +104,19 @@ impl Origin {
     pub(crate) fn serve(serve: impl Fn(Peer) + Send + Sync + 'static) -> SocketAddr {
         let origin = Self::bind();
         let addr = origin.addr();
+        origin.serve_with(serve);
+        addr
+    }
+
+    /// Like [`Origin::serve`], on this socket.
+    pub(crate) fn serve_with(self, serve: impl Fn(Peer) + Send + Sync + 'static) {
         let serve = Arc::new(serve);
         thread::spawn(move || {
-            while let Ok((socket, _)) = origin.socket.accept() {
+            while let Ok((socket, _)) = self.socket.accept() {
                 let serve = Arc::clone(&serve);
                 thread::spawn(move || serve(Peer::new(socket)));
             }
         });
-        addr
     }
 
     /// Sends back what comes, and ends its half when the other side has ended its own.
