@@ -85,6 +85,8 @@ causes! {
     HalfCloseIdle, "half-close-idle", Proxy;
     /// Ended by a stop of longsplice.
     Drained, "drained", Proxy;
+    /// Ended by an operator (`longsplice ctl kill`).
+    Killed, "killed", Proxy;
     /// A request was served.
     Served, "served", Proxy;
     /// A connection was opened and closed, or sent LOCAL or UNKNOWN, and nothing else: a probe.

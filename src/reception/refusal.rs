@@ -100,6 +100,7 @@ impl Refusal {
             | Cause::TunnelIdle
             | Cause::HalfCloseIdle
             | Cause::Drained
+            | Cause::Killed
             | Cause::Served
             | Cause::Probe
             | Cause::ProxyHeaderTimeout

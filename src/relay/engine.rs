@@ -26,6 +26,8 @@ use crate::journal::{Cause, Entry, Path, Side};
 use crate::sys::poll::{Notice, Readiness};
 use crate::sys::{clock, ktls, stream, thread};
 
+mod asks;
+
 /// Length of a tick of the wheel.
 const TICK_MS: u64 = 16;
 /// Ticks added to every deadline, because the clock is read once per batch and counts in steps:
@@ -81,6 +83,7 @@ impl Drop for Door<'_> {
         let mut inbox = self.0.inbox();
         inbox.closed = true;
         let starts = std::mem::take(&mut inbox.starts);
+        inbox.asks.clear();
         drop(inbox);
         for start in starts {
             end_unseen(&self.0.journal, start, Cause::InternalError);
@@ -362,12 +365,19 @@ impl<'a> Engine<'a> {
         }
         let end = inbox.end.take();
         self.stop_when_empty = inbox.stop_when_empty;
+        let (ask, more) = inbox.take_ask();
         drop(inbox);
+        if more {
+            self.shared.bell.ring();
+        }
         if let Some((count, cause)) = end {
             while let Some(start) = self.starts.pop() {
                 self.adopt(start);
             }
             self.end_some(count, cause);
+        }
+        if let Some(ask) = ask {
+            self.answer(ask);
         }
     }
 

@@ -3,14 +3,16 @@
 //!
 //! This file is the door: [`spawn`] starts a thread, [`Handle`] gives it tunnels. Behind it,
 //! [`tunnel`] is the pure state machine, `pump` does what it says, `protection` opens and seals records
-//! or leaves them to the kernel, [`offload`] knows what that can do, `engine` is the loop, `table` holds
-//! the tunnels, `timer` knows when silence ends them, `warm` which keep their ciphers,
-//! `progress` when those that go on are told about, `pipes` lends the pipes of splice(2), and
+//! or leaves them to the kernel, [`offload`] knows what that can do, `engine` is the loop, [`inspect`]
+//! what others ask it, `table` holds the tunnels, `timer` knows when silence ends them, `warm` which
+//! keep their ciphers, `progress` when those that go on are told about, `pipes` lends the pipes of
+//! splice(2), and
 //! [`poller`] waits for readiness.
 //!
 //! A tunnel that was adopted always ends with one [`Entry::Close`], also when the thread has already
 //! stopped.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,12 +20,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use inspect::Ask;
 use offload::KernelTls;
 
 use crate::journal::{Cause, Entry, Journal, Path, Subject};
 use crate::sys::event::Bell;
 
 mod engine;
+pub mod inspect;
 pub mod offload;
 mod pipes;
 pub mod poller;
@@ -103,6 +107,7 @@ pub fn spawn(
     journal: Journal,
 ) -> io::Result<Relay> {
     let shared = Arc::new(Shared {
+        index,
         inbox: Mutex::default(),
         pushed: AtomicBool::new(false),
         alive: AtomicUsize::new(0),
@@ -203,6 +208,8 @@ impl Handle {
 /// What the thread and its handles have in common.
 #[derive(Debug)]
 struct Shared {
+    /// Number of the thread.
+    index: usize,
     inbox: Mutex<Inbox>,
     /// Whether the inbox got a tunnel since the bell was last rung for it.
     pushed: AtomicBool,
@@ -226,6 +233,7 @@ impl Shared {
 struct Inbox {
     starts: Vec<Start>,
     end: Option<(usize, Cause)>,
+    asks: VecDeque<Ask>,
     stop_when_empty: bool,
     closed: bool,
 }

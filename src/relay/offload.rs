@@ -44,11 +44,7 @@ impl fmt::Display for KernelTls {
                 (false, true) => "rx",
                 (false, false) => continue,
             };
-            let name = Suite::ALL.into_iter().find(|known| {
-                let (version, cipher) = known.code();
-                *suite == SuiteCode { version, cipher }
-            });
-            let name = name.map_or("another suite", |suite| suite.name);
+            let name = name_of(*suite);
             let pace = if directions.accelerated {
                 ""
             } else {
@@ -58,6 +54,15 @@ impl fmt::Display for KernelTls {
         }
         f.write_str(if self.rekeys { "rekey" } else { "no rekey" })
     }
+}
+
+/// Returns the name of a suite in reports, such as `tls13-aes128gcm`.
+pub(super) fn name_of(suite: SuiteCode) -> &'static str {
+    let known = Suite::ALL.into_iter().find(|known| {
+        let (version, cipher) = known.code();
+        suite == SuiteCode { version, cipher }
+    });
+    known.map_or("another suite", |known| known.name)
 }
 
 impl KernelTls {

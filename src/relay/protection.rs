@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 
-use super::offload::{KernelTls, OffloadWish};
+use super::offload::{KernelTls, OffloadWish, name_of};
 use super::tunnel::{BUFFER_BYTES, Flow, Guard, Offload, Outcome, Tunnel};
 use crate::journal::{Cause, Offloaded};
 use crate::sys::ktls::{self, Direction};
@@ -104,6 +104,11 @@ impl Protection {
                 Offloaded::Refused
             }
         }
+    }
+
+    /// Returns the name of version and cipher, such as `tls13-aes128gcm`.
+    pub(super) fn suite_name(&self) -> &'static str {
+        name_of(self.session.suite_code())
     }
 
     /// Drops whatever can be made again.

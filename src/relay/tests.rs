@@ -134,6 +134,18 @@ impl Bench {
         }
     }
 
+    /// Looks at every open tunnel, page after page.
+    fn all(&self) -> Vec<inspect::Glance> {
+        let (mut all, mut next) = (Vec::new(), Some(0));
+        while let Some(from) = next {
+            let page = self.handle.inspect(from).blocking_recv().unwrap();
+            assert!(page.tunnels.len() <= inspect::SLICE_LEN as usize);
+            all.extend(page.tunnels);
+            next = page.next;
+        }
+        all
+    }
+
     fn expect(&self, cause: Cause, bytes: (u64, u64)) {
         let ended = self.ended();
         assert_eq!((ended.cause, ended.bytes), (cause, bytes));
@@ -529,6 +541,60 @@ fn ending_all_is_in_good_order() {
             bench.expect(Cause::Drained, (10, 0));
         }
     });
+}
+
+#[test]
+fn open_tunnels_are_seen_in_pages_and_one_can_be_ended() {
+    on_both(|bench| {
+        let count = inspect::SLICE_LEN as usize + 3;
+        let tunnels: Vec<_> = (0..count).map(|_| bench.tunnel(Plan::default())).collect();
+        for (client, server) in &tunnels {
+            (&*client).write_all(b"ping").unwrap();
+            assert_eq!(read_exactly(server, 4), b"ping");
+            (&*server).write_all(b"pong!").unwrap();
+            assert_eq!(read_exactly(client, 5), b"pong!");
+        }
+        let seen = bench.all();
+        assert_eq!(seen.len(), count);
+        let ids: std::collections::HashSet<_> = seen.iter().map(|it| it.id).collect();
+        assert_eq!(ids.len(), count, "an id names one tunnel");
+        assert!(seen.iter().all(|it| (it.bytes_in, it.bytes_out) == (4, 5)));
+        assert!(
+            seen.iter()
+                .all(|it| it.path_in.to_string() == "copy" && it.id.thread() == 7)
+        );
+        let end = |id| {
+            bench
+                .handle
+                .end_one(id, Cause::Killed)
+                .blocking_recv()
+                .unwrap()
+        };
+        let chosen = seen[count - 1].id;
+        assert!(end(chosen));
+        bench.expect(Cause::Killed, (4, 5));
+        assert!(!end(chosen), "ended twice");
+        let left = bench.all();
+        assert_eq!(left.len(), count - 1);
+        assert!(left.iter().all(|it| it.id != chosen));
+        // Another tunnel in the same slot is not the one that was meant.
+        let _next = bench.tunnel(Plan::default());
+        assert_eq!(bench.all().len(), count);
+        assert!(!end(chosen));
+        bench.handle.end_all(Cause::Drained);
+        let moved: u64 = (0..count).map(|_| bench.ended().bytes.0).sum();
+        assert_eq!(moved, 4 * (count as u64 - 1));
+    });
+}
+
+#[test]
+fn a_thread_that_has_ended_answers_nobody() {
+    let (journal, _entries) = crate::journal::journal();
+    let relay = spawn(0, None, PollerChoice::Epoll, Arc::default(), journal).unwrap();
+    let handle = relay.handle();
+    handle.stop_when_empty();
+    relay.join();
+    assert!(handle.inspect(0).blocking_recv().is_err());
 }
 
 #[test]

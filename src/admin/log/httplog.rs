@@ -201,7 +201,7 @@ impl<'a> Told<'a> {
             | Cause::HalfCloseIdle
             | Cause::ClientStalled
             | Cause::BodyTimeout => ['c', 'D'],
-            Cause::Drained => ['K', reached],
+            Cause::Drained | Cause::Killed => ['K', reached],
             Cause::ProxyHeaderTimeout
             | Cause::TlsHandshakeTimeout
             | Cause::RequestHeaderTimeout
