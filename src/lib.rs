@@ -13,7 +13,7 @@
 //! | [`config`] | TOML in, only legal values out |
 //! | [`relay`] | established tunnels: a pure state machine and the loop that drives it |
 //! | [`upstream`] | backends at run time: members, line-up, places, queue |
-//! | [`admin`] | what operators read: access log, doctor, demo page |
+//! | [`admin`] | what operators read: log, doctor, demo page, state of the process |
 //! | [`reception`] | opening of connections: PROXY header, request head, route, connect |
 //! | [`server`] | start, signals, drain |
 //! | [`cli`] | the command line |

@@ -7,8 +7,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
+use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
@@ -16,8 +19,9 @@ use tokio::task::LocalSet;
 
 use crate::admin::diagnostics;
 use crate::admin::log::{self, LogError};
+use crate::admin::state::{Scene, Sources};
 use crate::config::{Bind, Config, Listener, Offload, Server, Threads};
-use crate::journal::Journal;
+use crate::journal::{Counts, Journal};
 use crate::reception::driver::Driver;
 use crate::reception::listen::{ListenError, UnixPath, adopt, listen};
 use crate::reception::thread::{self as reception, Entrance, Phase, Setup, Shared};
@@ -100,7 +104,7 @@ fn control_runtime() -> Result<Runtime, StartError> {
         .map_err(|error| StartError::System("epoll", error))
 }
 
-async fn start(config: Config) -> Result<Running, StartError> {
+async fn start(mut config: Config) -> Result<Running, StartError> {
     let mut inherited = Inherited::take_all();
     let notifier = Notifier::from_environment();
     let signals = Signals::take().map_err(|error| StartError::System("signals", error))?;
@@ -122,7 +126,7 @@ async fn start(config: Config) -> Result<Running, StartError> {
     inherited.report_leftovers();
     account.become_it(&config.server)?;
     privileges::warn_of_unreadable(&config.listeners);
-    let upstreams = backends::open(config.backends)?;
+    let upstreams = backends::open(std::mem::take(&mut config.backends))?;
     // As whoever opens its file again, and not before.
     let log = log.begin()?;
     let counts = journal.counts();
@@ -134,6 +138,7 @@ async fn start(config: Config) -> Result<Running, StartError> {
         places: Arc::new(Semaphore::new(config.server.max_connections.get())),
         places_max: config.server.max_connections.get(),
     });
+    let sources = sources(&config, &shared, &relays, &counts);
     let receptions = plan.start_receptions(entrances, &relays, &shared, &journal, &phase_seen)?;
     let watch = certificates::watch(shown)
         .map_err(|error| StartError::System("certificate thread", error))?;
@@ -154,11 +159,33 @@ async fn start(config: Config) -> Result<Running, StartError> {
         phase,
         receptions,
         relays,
+        sources,
         counts,
         log,
         _watch: watch,
         _pid_file: pid_file,
         unix_paths,
+    })
+}
+
+/// Says where the state of the process is read.
+fn sources(
+    config: &Config,
+    shared: &Shared,
+    relays: &[Relay],
+    counts: &Arc<Counts>,
+) -> Arc<Sources> {
+    Arc::new(Sources {
+        started: SystemTime::now(),
+        relays: relays.iter().map(Relay::handle).collect(),
+        scene: ArcSwap::from_pointee(Scene {
+            listeners: config.listeners.iter().cloned().map(Arc::new).collect(),
+            upstreams: shared.upstreams.clone(),
+        }),
+        places: Arc::clone(&shared.places),
+        max_connections: config.server.max_connections.get(),
+        counts: Arc::clone(counts),
+        draining: AtomicBool::new(false),
     })
 }
 

@@ -4,3 +4,4 @@ pub mod demo;
 pub mod diagnostics;
 pub mod doctor;
 pub mod log;
+pub mod state;

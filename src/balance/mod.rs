@@ -47,6 +47,20 @@ pub enum Method {
     Maglev,
 }
 
+impl Method {
+    /// Returns the word of the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::RoundRobin => "round_robin",
+            Self::LeastConnections => "least_connections",
+            Self::RandomTwo => "random_two",
+            Self::Maglev => "maglev",
+        }
+    }
+}
+
 /// A server of the line-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate<'a> {

@@ -7,10 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    AccessFormat, Action, Backend, BackendServer, Balance, Bind, CertificateFiles, Config,
-    ErrorPages, Health, HealthKind, Limits, Listener, Log, LogLevel, LogTarget, Mode, Offload,
-    ProxyProtocol, Route, Server, ServerAddress, TcpKeepalive, Threads, Tls, TlsVersion, WhenDown,
-    units,
+    AccessFormat, Action, Backend, BackendServer, Bind, CertificateFiles, Config, ErrorPages,
+    Health, HealthKind, Limits, Listener, Log, LogLevel, LogTarget, Mode, Offload, ProxyProtocol,
+    Route, Server, ServerAddress, TcpKeepalive, Threads, Tls, TlsVersion, WhenDown, units,
 };
 use crate::proto::addr::TrustedProxies;
 use crate::proto::proxy;
@@ -357,16 +356,7 @@ fn inline_table(parts: &[(&str, Option<String>)]) -> String {
 fn backend(page: &mut Page, backend: &Backend) {
     page.header("[[backend]]");
     page.quoted("name", &backend.name);
-    page.quoted(
-        "balance",
-        match backend.balance {
-            Balance::Source => "source",
-            Balance::RoundRobin => "round_robin",
-            Balance::LeastConnections => "least_connections",
-            Balance::RandomTwo => "random_two",
-            Balance::Maglev => "maglev",
-        },
-    );
+    page.quoted("balance", backend.balance.as_str());
     page.bare("keep_alive", backend.keep_alive);
     page.bare("max_queue", backend.max_queue);
     page.quoted(

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use super::certificates::Watch;
 use super::notify::Notifier;
 use super::pid_file::PidFile;
 use crate::admin::diagnostics;
+use crate::admin::state::Sources;
 use crate::config::Server;
 use crate::journal::{Cause, Counts};
 use crate::reception::listen::UnixPath;
@@ -34,6 +36,8 @@ pub(super) struct Running {
     pub(super) phase: watch::Sender<Phase>,
     pub(super) receptions: Vec<JoinHandle<()>>,
     pub(super) relays: Vec<Relay>,
+    /// Where operators look.
+    pub(super) sources: Arc<Sources>,
     pub(super) counts: Arc<Counts>,
     pub(super) log: JoinHandle<()>,
     /// Ends with this value.
@@ -76,6 +80,7 @@ impl Running {
         // A successor may want to listen there while we drain.
         self.unix_paths.clear();
         let deadline = Instant::now() + self.server.drain_timeout;
+        self.sources.draining.store(true, Ordering::Relaxed);
         self.phase.send_replace(Phase::Draining);
         while !self.is_idle() && Instant::now() < deadline {
             if self.stopped_again().await {
