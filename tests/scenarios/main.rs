@@ -21,6 +21,10 @@ mod harness;
 mod authority;
 // HAProxy as a balancer.
 mod haproxy;
+// nginx as what was there before.
+mod nginx;
+// What READMEs show of the scenarios.
+mod readmes;
 
 // A classic ELB that sends PROXY lines, in front of a Node application.
 mod s0_elb_nginx;

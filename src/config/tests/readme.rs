@@ -14,7 +14,7 @@ fn examples() -> Vec<&'static str> {
 #[test]
 fn examples_are_legal_and_every_key_of_them_has_effect() {
     let examples = examples();
-    assert_eq!(examples.len(), 3);
+    assert_eq!(examples.len(), 4);
     for example in examples {
         // A table that is explained alone needs a listener beside it.
         let is_whole = example.contains("[[listener]]");

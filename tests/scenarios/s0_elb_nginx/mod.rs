@@ -17,6 +17,7 @@ use crate::harness::peer::Peer;
 use crate::harness::process::Proxy;
 use crate::harness::tls::Identity;
 use crate::harness::{eventually, free_addr, websocket};
+use crate::nginx::Nginx;
 use crate::put;
 
 const CONFIGURATION: &str = include_str!("longsplice.toml");
@@ -156,6 +157,42 @@ fn http_goes_to_https_and_unknown_names_are_caught() {
         assert_eq!(answer.status, 404);
         assert_eq!(answer.text(), "There is no such site here.\n");
     }
+}
+
+#[test]
+fn nginx_in_the_same_place_did_the_same() {
+    let (Some(mut node), Some(mut client)) = (Part::Node.command(), Part::Node.command()) else {
+        return;
+    };
+    let app = Running::start(node.arg(file("scenarios/s0_elb_nginx/app.js")));
+    let front = free_addr();
+    let configuration = put(
+        include_str!("nginx.conf"),
+        &[
+            ("listen 80", format!("listen {front}")),
+            ("172.31.0.0/20", "127.0.0.1".to_owned()),
+            ("172.31.23.38:8081", format!("127.0.0.1:{}", app.port())),
+        ],
+    );
+    let Some(_nginx) = Nginx::start(&configuration, &[front]) else {
+        return;
+    };
+    let elb = Elb::start(front, true);
+    let answer = http::exchange(elb.http, get(HOST, "/rooms/7?from=mail", ""));
+    assert_eq!(answer.status, 301);
+    assert_eq!(
+        answer.values("location"),
+        ["https://chat.example.com/rooms/7?from=mail"]
+    );
+    let answer = http::exchange(elb.https, get("other.example.com", "/", ""));
+    assert_eq!(answer.status, 404);
+    let facts = finish(
+        client
+            .arg(file("scenarios/s0_elb_nginx/client.js"))
+            .arg(format!("ws://{}/chat", elb.https))
+            .arg(HOST),
+    );
+    check_facts(&facts, "/chat");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::harness::peer::Peer;
 use crate::harness::process::Proxy;
 use crate::harness::tls::{Identity, Secure, VERSIONS};
 use crate::harness::{PATIENCE, eventually, free_addr};
+use crate::nginx::Nginx;
 use crate::put;
 
 const CONFIGURATION: &str = include_str!("longsplice.toml");
@@ -117,6 +118,39 @@ fn the_line_and_the_hello_come_in_one_segment() {
             line["peer"].as_str().unwrap().split(':').next(),
             Some("127.0.0.1")
         );
+    }
+}
+
+#[test]
+fn nginx_in_the_same_place_did_the_same() {
+    let Some(mut node) = Part::Node.command() else {
+        return;
+    };
+    let app = Running::start(node.arg(file("scenarios/s2_elb_multiport/app.js")));
+    let (identity, ports) = (Identity::new(&[HOST]), [(); 3].map(|()| free_addr()));
+    let configuration = put(
+        include_str!("nginx.conf"),
+        &[
+            ("listen 80 ", format!("listen {} ", ports[0])),
+            ("listen 81 ", format!("listen {} ", ports[1])),
+            ("listen 443 ", format!("listen {} ", ports[2])),
+            ("/etc/ssl/private/app.example.com.pem", identity.file()),
+            ("127.0.0.1:8080", format!("127.0.0.1:{}", app.port())),
+        ],
+    );
+    let Some(_nginx) = Nginx::start(&configuration, &ports) else {
+        return;
+    };
+    for (line, client) in LINES {
+        let config = identity.client(&TLS13, None);
+        let secure = Secure::begin(ports[2], &config, HOST, line.as_bytes());
+        let facts = [
+            ("host", HOST),
+            ("realIp", client),
+            ("forwardedFor", client),
+            ("proto", "https"),
+        ];
+        check_facts(&ask(secure, ""), &facts);
     }
 }
 

@@ -67,9 +67,9 @@ impl Applications {
 fn servers(apps: &[(u16, Running)]) -> String {
     let servers: Vec<String> = apps
         .iter()
-        .map(|(port, _)| format!("address = \"127.0.0.1:{port}\"\nmax_connections = 1024\n"))
+        .map(|(port, _)| format!("{{ address = \"127.0.0.1:{port}\", max_connections = 1024 }}"))
         .collect();
-    servers.join("\n[[backend.server]]\n")
+    servers.join(", ")
 }
 
 /// Both ways in.
@@ -134,11 +134,11 @@ fn site(apps: Applications, more: &[(&str, String)]) -> Site {
             ),
             ("/run/longsplice.pid", text(&certificates.path("pid"))),
             (
-                "address = \"127.0.0.1:3000\"\nmax_connections = 1024\n",
+                "{ address = \"127.0.0.1:3000\", max_connections = 1024 }",
                 servers(&apps.maps),
             ),
             (
-                "address = \"127.0.0.1:8000\"\nmax_connections = 1024\n",
+                "{ address = \"127.0.0.1:8000\", max_connections = 1024 }",
                 servers(&apps.coltrane),
             ),
             ("interval = \"10s\"", "interval = \"100ms\"".to_owned()),

@@ -10,6 +10,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::authority::certify;
+use crate::haproxy::Haproxy;
 use crate::harness::browser::Browser;
 use crate::harness::parts::{Part, Running, file, finish};
 use crate::harness::peer::Peer;
@@ -55,7 +56,7 @@ fn site_of(names: &[&str], pushes: u32) -> Option<Site> {
     let (ws, wss) = (free_addr(), free_addr());
     let servers: Vec<String> = apps
         .iter()
-        .map(|(port, _)| format!("address = \"127.0.0.1:{port}\"\n"))
+        .map(|(port, _)| format!("{{ address = \"127.0.0.1:{port}\" }}"))
         .collect();
     let configuration = put(
         CONFIGURATION,
@@ -67,10 +68,7 @@ fn site_of(names: &[&str], pushes: u32) -> Option<Site> {
                 "name = \"app\"",
                 "name = \"app\"\nbalance = \"round_robin\"".to_owned(),
             ),
-            (
-                "address = \"127.0.0.1:8080\"\n",
-                servers.join("[[backend.server]]\n"),
-            ),
+            ("{ address = \"127.0.0.1:8080\" }", servers.join(", ")),
             ("tunnel_idle = \"10s\"", "tunnel_idle = \"1s\"".to_owned()),
         ],
     );
@@ -87,15 +85,14 @@ fn path(dir: &Path, name: &str) -> String {
     dir.join(name).to_str().unwrap().to_owned()
 }
 
-/// Lets Node listen to `pushes` pushes, say something and leave.
-fn listen(node: &mut Command, site: &Site, scheme: &str, pushes: &str) {
+/// Lets Node listen to `pushes` pushes, say something and leave; `dir` holds the certificates.
+fn listen(node: &mut Command, dir: &Path, url: &str, pushes: &str) {
     node.arg(file("scenarios/s4_haproxy_wss/client.js"));
-    let heard = if scheme == "wss" {
-        let root = path(site.dir.path(), "root.pem");
-        finish(node.args([&format!("wss://{}/", site.wss), pushes, &root, HOST]))
-    } else {
-        finish(node.args([&format!("ws://{}/", site.ws), pushes]))
-    };
+    node.args([url, pushes]);
+    if url.starts_with("wss") {
+        node.args([&path(dir, "root.pem"), HOST]);
+    }
+    let heard = finish(node);
     assert_eq!(heard.trim(), pushes);
 }
 
@@ -104,12 +101,17 @@ fn a_silent_client_lives_as_long_as_the_server_pushes() {
     let Some(site) = site(1000) else {
         return;
     };
-    for scheme in ["ws", "wss"] {
+    for (scheme, addr) in [("ws", site.ws), ("wss", site.wss)] {
         let Some(mut node) = Part::Node.command() else {
             return;
         };
         // Eight pushes take four times as long as what counts as idle.
-        listen(&mut node, &site, scheme, "8");
+        listen(
+            &mut node,
+            site.dir.path(),
+            &format!("{scheme}://{addr}/"),
+            "8",
+        );
         let close = site
             .proxy
             .wait_access("close", |line| line["listener"] == scheme);
@@ -119,6 +121,40 @@ fn a_silent_client_lives_as_long_as_the_server_pushes() {
             "{close}"
         );
         assert!(close["duration_ms"].as_u64().unwrap() >= 4000, "{close}");
+    }
+}
+
+#[test]
+fn haproxy_in_the_same_place_did_the_same() {
+    let Some(mut node) = Part::Node.command() else {
+        return;
+    };
+    let app = Running::start(
+        node.arg(file("scenarios/s4_haproxy_wss/app.js"))
+            .env("PUSH_MS", PUSH_MS),
+    );
+    let dir = TempDir::new().unwrap();
+    certify(dir.path(), &[HOST]);
+    let (ws, wss) = (free_addr(), free_addr());
+    let configuration = put(
+        include_str!("haproxy.cfg"),
+        &[
+            ("0.0.0.0:80", ws.to_string()),
+            ("0.0.0.0:443", wss.to_string()),
+            ("/etc/haproxy/site.pem", path(dir.path(), "site.pem")),
+            ("127.0.0.1:8080", format!("127.0.0.1:{}", app.port())),
+            // Ten times as fast, as everything here.
+            ("timeout client 10s", "timeout client 1s".to_owned()),
+        ],
+    );
+    let Some(_haproxy) = Haproxy::start_on(&configuration, &[ws, wss]) else {
+        return;
+    };
+    for url in [format!("ws://{ws}/"), format!("wss://{wss}/")] {
+        let Some(mut node) = Part::Node.command() else {
+            return;
+        };
+        listen(&mut node, dir.path(), &url, "4");
     }
 }
 
