@@ -1,5 +1,6 @@
 //! Access lines: what they say and when.
 
+mod real;
 mod targets;
 
 use serde_json::Value;

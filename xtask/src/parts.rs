@@ -38,8 +38,10 @@ pub(crate) const SYSTEM: &[Part] = &[
             "command -v escript && command -v epmd && ls /usr/lib/rabbitmq/lib/*/plugins/cowboy-*",
         ],
     ),
+    part("goaccess", &["goaccess"], &["goaccess", "--version"]),
     part("haproxy", &["haproxy"], &["haproxy", "-v"]),
     part("iproute2", &["iproute2"], &["ip", "-V"]),
+    part("logrotate", &["logrotate"], &["logrotate", "--version"]),
     part("nginx", &["nginx"], &["nginx", "-v"]),
     part("nodejs", &["nodejs"], &["node", "--version"]),
     part("openssl", &["openssl"], &["openssl", "version"]),
@@ -49,6 +51,7 @@ pub(crate) const SYSTEM: &[Part] = &[
         &["systemd"],
         &["systemd-socket-activate", "--version"],
     ),
+    part("rsyslog", &["rsyslog"], &["rsyslogd", "-v"]),
     // It exits with 1 whatever it is asked that is not work.
     part("wrk", &["wrk"], &["sh", "-c", "command -v wrk"]),
     part("npm", &["npm"], &["npm", "--version"]),

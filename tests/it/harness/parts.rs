@@ -37,6 +37,14 @@ pub(crate) enum Part {
     Analyze,
     /// wrk.
     Wrk,
+    /// HAProxy's reader of its logs.
+    Halog,
+    /// GoAccess, which reads access logs.
+    Goaccess,
+    /// rsyslog, as the receiver of syslog.
+    Rsyslog,
+    /// logrotate.
+    Logrotate,
 }
 
 impl Part {
@@ -53,6 +61,10 @@ impl Part {
             Self::Chromium => "chromium",
             Self::SocketActivate | Self::Analyze => "systemd",
             Self::Wrk => "wrk",
+            Self::Halog => "haproxy",
+            Self::Goaccess => "goaccess",
+            Self::Rsyslog => "rsyslog",
+            Self::Logrotate => "logrotate",
         }
     }
 
@@ -72,6 +84,10 @@ impl Part {
             Self::SocketActivate => in_path("systemd-socket-activate").map(Command::new),
             Self::Analyze => in_path("systemd-analyze").map(Command::new),
             Self::Wrk => in_path("wrk").map(Command::new),
+            Self::Halog => in_path("halog").map(Command::new),
+            Self::Goaccess => in_path("goaccess").map(Command::new),
+            Self::Rsyslog => in_path("rsyslogd").map(Command::new),
+            Self::Logrotate => in_path("logrotate").map(Command::new),
         };
         or_skip(self.name(), found)
     }

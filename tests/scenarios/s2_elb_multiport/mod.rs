@@ -48,6 +48,11 @@ struct Site {
 
 /// Starts the application and the proxy in front of it; none = no Node.
 fn site() -> Option<Site> {
+    site_with("")
+}
+
+/// Like [`site`], with more tables behind the configuration.
+fn site_with(tables: &str) -> Option<Site> {
     let mut node = Part::Node.command()?;
     let app = Running::start(node.arg(file("scenarios/s2_elb_multiport/app.js")));
     let identity = Identity::new(&[HOST]);
@@ -64,7 +69,7 @@ fn site() -> Option<Site> {
     );
     Some(Site {
         app,
-        proxy: Proxy::start(&configuration),
+        proxy: Proxy::start(&format!("{configuration}\n{tables}")),
         identity,
         ports,
     })
@@ -386,6 +391,35 @@ fn curl_through_haproxy_is_answered_and_logged() {
             let time = line["time"].as_str().unwrap();
             assert!(time.len() == 24 && time.ends_with('Z'), "{time}");
         }
+    }
+}
+
+#[test]
+fn the_line_of_the_combined_log_shows_the_client() {
+    let (Some(site), Some(program)) = (
+        site_with("[log]\naccess = \"combined\"\n"),
+        Part::Curl.command(),
+    ) else {
+        return;
+    };
+    let Some((_haproxy, fronts)) = balancer(&site, "send-proxy") else {
+        return;
+    };
+    for (front, scheme) in fronts.into_iter().zip(["http", "http", "https"]) {
+        let said = curl(&program, &site, front, scheme);
+        let rest = format!(
+            "] \"GET /curl?a=b HTTP/1.1\" 200 {} \"https://example.org/from\" \"test/1\"",
+            said.len()
+        );
+        let fits = |line: &&String| line.ends_with(&rest);
+        let start = format!("{REAL_CLIENT} - - [");
+        eventually("the line is there", || {
+            let lines = site.proxy.log_lines();
+            lines
+                .iter()
+                .filter(fits)
+                .any(|line| line.starts_with(&start))
+        });
     }
 }
 
