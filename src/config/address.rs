@@ -9,7 +9,9 @@ use super::{Bind, LogTarget, ServerAddress};
 /// What [`bind`] takes.
 pub(super) const BIND: &str = "IP:PORT, [IPv6]:PORT or unix:/path";
 /// What [`server`] takes.
-pub(super) const SERVER: &str = "IP:PORT, [IPv6]:PORT, NAME:PORT or unix:/path";
+pub(super) const SERVER: &str = "IP:PORT, [IPv6]:PORT, NAME:PORT, srv:NAME or unix:/path";
+/// What [`nameserver`] takes.
+pub(super) const NAMESERVER: &str = "IP, IP:PORT or [IPv6]:PORT";
 /// What [`log_target`] takes.
 pub(super) const LOG_TARGET: &str =
     "stderr, journald, file:PATH, syslog:HOST:PORT[/facility] or syslog:unix:PATH";
@@ -37,6 +39,8 @@ const UNIX_PATH_LEN_MAX: usize = 107;
 const NAME_LEN_MAX: usize = 253;
 /// Longest label of a name, in bytes (RFC 1035 section 2.3.4).
 const LABEL_LEN_MAX: usize = 63;
+/// Where name servers listen unless said otherwise (RFC 1035 section 4.2).
+const DNS_PORT: u16 = 53;
 
 /// Parses an address to listen on.
 ///
@@ -72,6 +76,9 @@ pub(super) fn server(base: &Path, text: &str) -> Result<ServerAddress, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix_path(base, path).map(ServerAddress::Unix);
     }
+    if let Some(name) = text.strip_prefix("srv:") {
+        return srv(name);
+    }
     let (host, port) = host_and_port(text)?;
     if let Ok(addr) = text.parse::<SocketAddr>() {
         return Ok(ServerAddress::Inet(addr.ip(), addr.port()));
@@ -82,6 +89,28 @@ pub(super) fn server(base: &Path, text: &str) -> Result<ServerAddress, String> {
     Err(format!(
         "begins with {host:?}, which is neither an IP address nor a name"
     ))
+}
+
+/// The port comes from the records, so one in the text is a mistake.
+fn srv(name: &str) -> Result<ServerAddress, String> {
+    if name.contains(':') {
+        return Err("has a port, which SRV records say themselves".to_owned());
+    }
+    if !is_name(name) {
+        return Err(format!("goes on with {name:?}, which is no name"));
+    }
+    Ok(ServerAddress::Srv(name.to_owned()))
+}
+
+/// Parses the address of a name server; the port may be left out.
+///
+/// # Errors
+/// What is wrong, in words that follow the quoted text.
+pub(super) fn nameserver(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<IpAddr>() {
+        Ok(ip) => Ok(SocketAddr::new(ip, DNS_PORT)),
+        Err(_) => socket_address(text),
+    }
 }
 
 fn host_and_port(text: &str) -> Result<(&str, u16), String> {
@@ -164,6 +193,9 @@ fn syslog_receiver(text: &str) -> Result<LogTarget, String> {
         return Err(format!("ends with the unknown facility {unknown:?}"));
     }
     // The base is of no account: what begins with unix: never comes here.
+    if receiver.starts_with("srv:") {
+        return Err("names no receiver".to_owned());
+    }
     server(Path::new(""), receiver)?;
     let facility = facility.map(str::to_owned);
     Ok(LogTarget::SyslogUdp(receiver.to_owned(), facility))

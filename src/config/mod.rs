@@ -32,6 +32,7 @@ pub use crate::balance::Method as Balance;
 pub use behind::Behind;
 pub use errors::{Error, Errors, Position};
 pub use one_liner::OneLiner;
+pub(crate) use units::duration_text;
 
 /// Longest configuration file, in bytes; it also bounds every list in it.
 const FILE_LEN_MAX: u64 = 4 * 1024 * 1024;
@@ -115,6 +116,8 @@ pub struct Server {
     pub admin_socket: Option<PathBuf>,
     /// Address of metrics, health and dashboard.
     pub admin_http: Option<SocketAddr>,
+    /// Whom names of servers are asked of; empty = as the system does, with resolv.conf(5).
+    pub nameservers: Vec<SocketAddr>,
 }
 
 /// A number of threads.
@@ -472,6 +475,8 @@ pub struct Backend {
     pub when_down: WhenDown,
     /// Other servers that are tried when one cannot be connected to.
     pub retries: usize,
+    /// Over which time a server that came up gets up to its whole share; zero = at once.
+    pub slow_start: Duration,
     /// `[backend.timeouts]`.
     pub timeouts: BackendTimeouts,
     /// `[backend.health]`; none = off.
@@ -509,6 +514,8 @@ pub struct BackendTimeouts {
 pub struct Health {
     /// What is asked.
     pub kind: HealthKind,
+    /// Method of http checks.
+    pub method: HealthMethod,
     /// Request target of http and websocket checks.
     pub path: String,
     /// Host header of http and websocket checks; none = the server's address.
@@ -517,6 +524,8 @@ pub struct Health {
     pub expect: Vec<(u16, u16)>,
     /// Between two checks.
     pub interval: Duration,
+    /// Between two checks of a server that is on its way up or down.
+    pub fast_interval: Duration,
     /// For one check.
     pub timeout: Duration,
     /// Successes until a server is up.
@@ -534,6 +543,27 @@ pub enum HealthKind {
     Tcp,
     /// An upgrade answered with 101.
     Websocket,
+}
+
+/// `health.method`: those that leave everything as it is and that every server knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it all")]
+pub enum HealthMethod {
+    Get,
+    Head,
+    Options,
+}
+
+impl HealthMethod {
+    /// Returns the method as requests write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Options => "OPTIONS",
+        }
+    }
 }
 
 /// `[[backend.server]]`.
@@ -560,6 +590,8 @@ pub enum ServerAddress {
     Inet(IpAddr, u16),
     /// A name to be resolved, and a port.
     Name(String, u16),
+    /// A name whose SRV records say where the servers are (RFC 2782).
+    Srv(String),
     /// A unix stream socket.
     Unix(PathBuf),
 }

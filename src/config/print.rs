@@ -116,6 +116,13 @@ fn server(page: &mut Page, server: &Server) {
     if let Some(addr) = server.admin_http {
         page.quoted("admin_http", addr);
     }
+    if !server.nameservers.is_empty() {
+        let nameservers = server.nameservers.iter();
+        page.list(
+            "nameservers",
+            nameservers.map(|addr| quoted(&addr.to_string())),
+        );
+    }
 }
 
 fn threads(page: &mut Page, key: &str, threads: Threads) {
@@ -367,6 +374,7 @@ fn backend(page: &mut Page, backend: &Backend) {
         },
     );
     page.bare("retries", backend.retries);
+    page.duration("slow_start", backend.slow_start);
     page.header("[backend.timeouts]");
     page.duration("connect", backend.timeouts.connect);
     page.duration("queue", backend.timeouts.queue);
@@ -393,6 +401,9 @@ fn health(page: &mut Page, health: Option<&Health>) {
             HealthKind::Websocket => "websocket",
         },
     );
+    if health.kind == HealthKind::Http {
+        page.quoted("method", health.method.as_str());
+    }
     if health.kind != HealthKind::Tcp {
         page.quoted("path", &health.path);
         if let Some(host) = &health.host {
@@ -403,6 +414,7 @@ fn health(page: &mut Page, health: Option<&Health>) {
         page.quoted("expect", units::status_ranges_text(&health.expect));
     }
     page.duration("interval", health.interval);
+    page.duration("fast_interval", health.fast_interval);
     page.duration("timeout", health.timeout);
     page.bare("rise", health.rise);
     page.bare("fall", health.fall);
@@ -416,6 +428,7 @@ fn backend_server(page: &mut Page, server: &BackendServer) {
         match &server.address {
             ServerAddress::Inet(ip, port) => SocketAddr::new(*ip, *port).to_string(),
             ServerAddress::Name(name, port) => format!("{name}:{port}"),
+            ServerAddress::Srv(name) => format!("srv:{name}"),
             ServerAddress::Unix(path) => format!("unix:{}", path.display()),
         },
     );

@@ -68,7 +68,7 @@ fn in_range<T: PartialOrd + Copy>(
 }
 
 /// Writes a duration in the largest unit that fits it exactly; below a millisecond is cut off.
-pub(super) fn duration_text(value: Duration) -> String {
+pub(crate) fn duration_text(value: Duration) -> String {
     let millis = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
     if millis == 0 {
         return "0s".to_owned();

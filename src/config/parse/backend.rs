@@ -7,12 +7,12 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CONNECTIONS_MAX, POSITIVE, Unique, count, name};
+use super::{CONNECTIONS_MAX, OR_ZERO, POSITIVE, Unique, count, name};
 use crate::config::address::{self, SERVER};
 use crate::config::raw::{Place, Table, Value};
 use crate::config::{
-    Backend, BackendId, BackendServer, BackendTimeouts, Balance, Health, HealthKind, ServerAddress,
-    WhenDown,
+    Backend, BackendId, BackendServer, BackendTimeouts, Balance, Health, HealthKind, HealthMethod,
+    ServerAddress, WhenDown,
 };
 use crate::config::{raw, units};
 use crate::proto::proxy;
@@ -28,6 +28,13 @@ const SOURCES_MAX: usize = 256;
 const WEIGHT_MAX: u64 = 256;
 /// Checks in a row that a health state may ask for.
 const CHECKS_MAX: u64 = 1000;
+const METHODS: [(&str, HealthMethod); 3] = [
+    ("GET", HealthMethod::Get),
+    ("HEAD", HealthMethod::Head),
+    ("OPTIONS", HealthMethod::Options),
+];
+/// Between two checks of a server on its way up or down, unless they are always that close.
+const FAST_INTERVAL: Duration = Duration::from_secs(1);
 /// Names listed in the message about an unknown one.
 const NAMES_LISTED_MAX: usize = 10;
 
@@ -142,6 +149,7 @@ fn backend(mut table: Table<'_, '_>, name: Arc<str>) -> Backend {
         retries: retries
             .and_then(|number| usize::try_from(number).ok())
             .unwrap_or(RETRIES),
+        slow_start: (table.duration("slow_start", OR_ZERO)).unwrap_or(Duration::ZERO),
         timeouts: timeouts(table.table_or_empty("timeouts")),
         health: table.table("health").and_then(health),
         servers: servers(&mut table, &inherited),
@@ -206,11 +214,12 @@ fn health(mut table: Table<'_, '_>) -> Option<Health> {
     let kind = table
         .choice("kind", &kinds)
         .unwrap_or(Some(HealthKind::Tcp));
+    let method = table.take("method");
     let path = table.take("path");
     let host = table.take("host");
     let expect = table.take("expect");
     if kind == Some(HealthKind::Tcp) {
-        let misfits = [&path, &host, &expect];
+        let misfits = [&method, &path, &host, &expect];
         let wanted = "a check with kind = \"tcp\" only connects; kind = \"http\" or \"websocket\"";
         misfits
             .into_iter()
@@ -222,16 +231,28 @@ fn health(mut table: Table<'_, '_>) -> Option<Health> {
             .place
             .reject("a check with kind = \"websocket\" expects 101; kind = \"http\"");
     }
+    if let (Some(HealthKind::Websocket), Some(value)) = (kind, &method) {
+        value
+            .place
+            .reject("a check with kind = \"websocket\" is a GET; kind = \"http\"");
+    }
+    let interval = table
+        .duration("interval", POSITIVE)
+        .unwrap_or(Duration::from_secs(10));
     let health = Health {
         kind: kind.unwrap_or(HealthKind::Tcp),
+        method: method
+            .and_then(|value| value.choice(&METHODS))
+            .unwrap_or(HealthMethod::Get),
         path: path.and_then(check_path).unwrap_or_else(|| "/".to_owned()),
         host: host.and_then(check_host),
         expect: expect
             .and_then(expected)
             .unwrap_or_else(|| vec![(200, 399)]),
-        interval: table
-            .duration("interval", POSITIVE)
-            .unwrap_or(Duration::from_secs(10)),
+        interval,
+        fast_interval: table
+            .duration("fast_interval", POSITIVE)
+            .unwrap_or(FAST_INTERVAL.min(interval)),
         timeout: table
             .duration("timeout", POSITIVE)
             .unwrap_or(Duration::from_secs(2)),

@@ -6,9 +6,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Binds, CONNECTIONS_MAX, DURATION_MAX, OR_ZERO, POSITIVE, count};
-use crate::config::address::{self, FACILITIES, LOG_TARGET};
-use crate::config::raw::Table;
+use super::{Binds, CONNECTIONS_MAX, DURATION_MAX, OR_ZERO, POSITIVE, count, elements};
+use crate::config::address::{self, FACILITIES, LOG_TARGET, NAMESERVER};
+use crate::config::raw::{Table, Value};
 use crate::config::{AccessFormat, Bind, Log, LogLevel, LogTarget, Server, Threads};
 
 const DRAIN_TIMEOUT: Duration = Duration::from_mins(10);
@@ -19,6 +19,8 @@ const THREADS_MAX: u64 = 1024;
 const PROGRESS: RangeInclusive<Duration> = Duration::from_secs(1)..=DURATION_MAX;
 /// Longest name of a user, in bytes (useradd(8)).
 const USER_LEN_MAX: usize = 32;
+/// Name servers that are asked before a name counts as not resolved; resolv.conf(5) takes 3.
+const NAMESERVERS_MAX: usize = 8;
 
 /// Reads `[server]`.
 pub(super) fn server(mut table: Table<'_, '_>, taken: &mut Binds) -> Server {
@@ -39,6 +41,7 @@ pub(super) fn server(mut table: Table<'_, '_>, taken: &mut Binds) -> Server {
         pid_file: table.path("pid_file"),
         admin_socket: admin_socket(&mut table, taken),
         admin_http: admin_http(&mut table, taken),
+        nameservers: nameservers(&mut table),
     }
 }
 
@@ -84,6 +87,16 @@ fn admin_http(table: &mut Table<'_, '_>, taken: &mut Binds) -> Option<SocketAddr
     let addr = value.parse("IP:PORT or [IPv6]:PORT", address::socket_address)?;
     taken.claim(Bind::Inet(addr), &place);
     Some(addr)
+}
+
+fn nameservers(table: &mut Table<'_, '_>) -> Vec<SocketAddr> {
+    let values = elements(table, "nameservers", NAMESERVER);
+    if let Some(value) = values.get(NAMESERVERS_MAX) {
+        let too_many = format!("is one too many; at most {NAMESERVERS_MAX} name servers");
+        value.place.reject(too_many);
+    }
+    let read = |value: Value<'_, '_>| value.parse(NAMESERVER, address::nameserver);
+    values.into_iter().filter_map(read).collect()
 }
 
 /// Reads `[log]`.

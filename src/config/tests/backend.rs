@@ -62,7 +62,7 @@ fn rules_of_backends() {
             ),
             (
                 "retry = 2",
-                "backend[0].retry: unknown key; name, max_queue, retries, send_proxy, source, balance, keep_alive, when_down, timeouts, health, server",
+                "backend[0].retry: unknown key; name, max_queue, retries, send_proxy, source, balance, keep_alive, when_down, slow_start, timeouts, health, server",
             ),
         ],
     );
@@ -141,8 +141,21 @@ fn rules_of_health() {
                 "nothing",
             ),
             (
-                "kind = \"websocket\", path = \"/ws\", host = \"a\"",
+                "kind = \"websocket\", path = \"/ws\", host = \"a\", fast_interval = \"300ms\"",
                 "nothing",
+            ),
+            ("kind = \"http\", method = \"HEAD\"", "nothing"),
+            (
+                "kind = \"http\", method = \"POST\"",
+                "backend[0].health.method: \"POST\" is unknown; GET, HEAD or OPTIONS",
+            ),
+            (
+                "method = \"GET\"",
+                &format!("backend[0].health.method: {only_connects}"),
+            ),
+            (
+                "kind = \"websocket\", method = \"GET\"",
+                "backend[0].health.method: a check with kind = \"websocket\" is a GET; kind = \"http\"",
             ),
             ("kind = \"off\", path = \"/x\", expect = \"200\"", "nothing"),
             (
@@ -195,7 +208,7 @@ fn server(lines: &str) -> String {
     backend(&format!("server = [{{ {lines} }}]"))
 }
 
-const ADDRESS: &str = "IP:PORT, [IPv6]:PORT, NAME:PORT or unix:/path";
+const ADDRESS: &str = "IP:PORT, [IPv6]:PORT, NAME:PORT, srv:NAME or unix:/path";
 
 #[test]
 fn rules_of_server_addresses() {
@@ -206,6 +219,7 @@ fn rules_of_server_addresses() {
         "a_b.c-d.example.:1",
         "unix:/x",
         "xn--p1ai:80",
+        "srv:_ws._tcp.example.com",
     ] {
         assert_eq!(
             wrong(&server(&format!("address = \"{legal}\""))),
@@ -239,6 +253,12 @@ fn rules_of_server_addresses() {
             ":80",
             "begins with \"\", which is neither an IP address nor a name",
         ),
+        (
+            "srv:_ws._tcp.example.com:80",
+            "has a port, which SRV records say themselves",
+        ),
+        ("srv:a..b", "goes on with \"a..b\", which is no name"),
+        ("srv:", "goes on with \"\", which is no name"),
         ("a:http", "has the port \"http\", not one from 1 to 65535"),
     ] {
         let expected = format!("backend[0].server[0].address: {illegal:?} {expected}; {ADDRESS}");

@@ -200,6 +200,7 @@ fn what_print_prints() {
         max_queue = 1024
         when_down = "refuse"
         retries = 2
+        slow_start = "0s"
 
         [backend.timeouts]
         connect = "5s"

@@ -50,7 +50,7 @@ fn the_one_liner_names_its_options() {
         --trust: "10.0.0.0/99" is no range: prefix length '99' is not a number from 0 to 32; an address, a range such as 10.0.0.0/8, or unix:
         --tls-cert: "nowhere.pem" cannot be read: No such file or directory (os error 2); the path of a PEM file
         --tls-key: "nowhere.key" cannot be read: No such file or directory (os error 2); the path of a PEM file
-        --to: "localhost" has no port; IP:PORT, [IPv6]:PORT, NAME:PORT or unix:/path
+        --to: "localhost" has no port; IP:PORT, [IPv6]:PORT, NAME:PORT, srv:NAME or unix:/path
     "#]].assert_eq(&options.into_config().expect_err("illegal").to_string());
     let nobody = OneLiner {
         proxy_protocol: "optional".to_owned(),

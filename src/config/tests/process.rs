@@ -61,6 +61,27 @@ fn rules_of_server() {
                 "pid_file = \"a\\u0000\"",
                 "server.pid_file: \"a\\0\" holds a NUL; the path of a file",
             ),
+            (
+                "nameservers = [\"127.0.0.1\", \"127.0.0.1:5353\", \"::1\", \"[::1]:53\"]",
+                "nothing",
+            ),
+            (
+                "nameservers = \"dns.example\"",
+                "server.nameservers: \"dns.example\" has no port; IP, IP:PORT or [IPv6]:PORT",
+            ),
+            (
+                "nameservers = [\"127.0.0.1:0\"]",
+                "server.nameservers[0]: \"127.0.0.1:0\" has the port \"0\", not one from 1 to 65535; \
+             IP, IP:PORT or [IPv6]:PORT",
+            ),
+            (
+                "nameservers = []",
+                "server.nameservers: is empty; at least one: IP, IP:PORT or [IPv6]:PORT",
+            ),
+            (
+                "nameservers = [\"::1\",\"::2\",\"::3\",\"::4\",\"::5\",\"::6\",\"::7\",\"::8\",\"::9\"]",
+                "server.nameservers[8]: is one too many; at most 8 name servers",
+            ),
         ],
     );
 }
@@ -87,7 +108,7 @@ fn rules_of_admin_addresses_and_unknown_keys() {
             (
                 "\"a b\" = 1",
                 "server.\"a b\": unknown key; reception_threads, relay_threads, max_connections, \
-             drain_timeout, drain_window, share_port, user, group, pid_file, admin_socket, admin_http",
+             drain_timeout, drain_window, share_port, user, group, pid_file, admin_socket, admin_http, nameservers",
             ),
         ],
     );

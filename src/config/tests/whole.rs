@@ -23,7 +23,7 @@ fn positions_count_lines_and_characters_from_one() {
             "server = { user = \"é\", x = 1 }",
             "1:1: listener: missing; at least one [[listener]]\n\
              1:24: server.x: unknown key; reception_threads, relay_threads, max_connections, \
-             drain_timeout, drain_window, share_port, user, group, pid_file, admin_socket, admin_http",
+             drain_timeout, drain_window, share_port, user, group, pid_file, admin_socket, admin_http, nameservers",
         ),
     ];
     for (text, expected) in rows {
@@ -160,7 +160,7 @@ adress = "127.0.0.1:3000"
         /etc/longsplice.toml:18:11: listener[0].route[1].client[0]: "10.0.0.1/8" is no range: bits are set behind the prefix; the range is 10.0.0.0/8; an address, or a range such as 10.0.0.0/8
         /etc/longsplice.toml:18:25: listener[0].route[1].client[1]: is an integer; an address, or a range such as 10.0.0.0/8
         /etc/longsplice.toml:20:14: listener[0].timeouts.keep_alive: is an integer; a whole number and a unit such as "300ms", "10s", "5m" or "24h"
-        /etc/longsplice.toml:23:1: backend[0].server[0].address: missing; IP:PORT, [IPv6]:PORT, NAME:PORT or unix:/path
+        /etc/longsplice.toml:23:1: backend[0].server[0].address: missing; IP:PORT, [IPv6]:PORT, NAME:PORT, srv:NAME or unix:/path
         /etc/longsplice.toml:24:1: backend[0].server[0].adress: unknown key; did you mean address?
     "#]].assert_eq(&read(text).expect_err("illegal").to_string());
 }
