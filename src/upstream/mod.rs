@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::balance::Asking;
 use crate::config::Backend;
 
+pub mod check;
 mod lineup;
 mod member;
 mod queue;

@@ -1,0 +1,312 @@
+//! One health check of one server: connect, ask, judge the answer.
+//!
+//! Says what went wrong in words; what follows from it is the state machine's business
+//! (`balance::health`). At most [`READ_LEN_MAX`] bytes of an answer are read, within one time for
+//! all of it. The answer to http and websocket checks is read as strictly as those of requests.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Address;
+use crate::config::{Health, HealthKind, duration_text};
+use crate::proto::Progress;
+use crate::proto::http::framing::Framing;
+use crate::proto::http::head::{self, HeadLimits, Response};
+use crate::proto::http::refusal::BadResponse;
+use crate::proto::proxy::{self, Addresses, Header};
+use crate::proto::websocket;
+
+/// Most that is read of an answer, in bytes.
+const READ_LEN_MAX: usize = 16 * 1024;
+/// Limits of an answer's head; the request line is none of its.
+const LIMITS: HeadLimits = HeadLimits {
+    request_line: READ_LEN_MAX,
+    head: READ_LEN_MAX,
+    headers: 100,
+};
+/// How long a server that passed may take to end in good order. Its answer counts already; waiting
+/// for the rest only spares it a reset.
+const FAREWELL: Duration = Duration::from_millis(200);
+/// A full accept queue of a unix socket gives no readiness, so it is asked again after this time.
+const UNIX_BACKLOG_PAUSE: Duration = Duration::from_millis(10);
+
+/// Whom to check.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// Where it is.
+    pub address: &'a Address,
+    /// What Host says unless the check is configured with another one.
+    pub host: &'a str,
+    /// Which PROXY header it expects first.
+    pub send_proxy: Option<proxy::Version>,
+}
+
+/// Why a check was not passed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Nobody listens, or a firewall says so.
+    #[error("refused the connection")]
+    Refused,
+    /// The system cannot reach it.
+    #[error("cannot be reached: {0}")]
+    Unreachable(String),
+    /// No connection in time.
+    #[error("no connection within {0}")]
+    ConnectTimeout(String),
+    /// A connection, but no answer in time.
+    #[error("no answer within {0}")]
+    AnswerTimeout(String),
+    /// The end before the answer.
+    #[error("closed without an answer")]
+    Closed,
+    /// The end in the middle of the answer.
+    #[error("closed within its answer")]
+    ClosedWithin,
+    /// A reset before the answer was whole.
+    #[error("reset the connection")]
+    Reset,
+    /// A status that is not expected.
+    #[error("answered {0}")]
+    Status(u16),
+    /// The upgrade was refused.
+    #[error("answered {0} to the upgrade, not 101")]
+    NoUpgrade(u16),
+    /// A 101 that is not the answer to this upgrade.
+    #[error("answered 101 without a right Upgrade, Connection and Sec-WebSocket-Accept")]
+    WrongUpgrade,
+    /// No HTTP.
+    #[error("answered something malformed: {0}")]
+    Malformed(#[from] BadResponse),
+    /// This machine has not what a check takes: the server is not to blame, and nothing is known.
+    #[error("not checked: {0}")]
+    Ours(String),
+}
+
+/// Checks a server.
+///
+/// # Errors
+/// What went wrong.
+pub async fn check(target: Target<'_>, health: &Health) -> Result<(), Failure> {
+    let deadline = Instant::now() + health.timeout;
+    let late = || duration_text(health.timeout);
+    let connecting = async {
+        match target.address {
+            Address::Inet(addr) => TcpStream::connect(addr).await.map(Connection::Tcp),
+            Address::Unix(path) => connect_unix(path).await.map(Connection::Unix),
+        }
+    };
+    let connection = timeout_at(deadline, connecting)
+        .await
+        .map_err(|_| Failure::ConnectTimeout(late()))?
+        .map_err(not_connected)?;
+    let conversation = async {
+        match connection {
+            Connection::Tcp(stream) => converse(stream, target, health).await,
+            Connection::Unix(stream) => converse(stream, target, health).await,
+        }
+    };
+    let answered = timeout_at(deadline, conversation).await;
+    let farewell = answered.map_err(|_| Failure::AnswerTimeout(late()))??;
+    if let Some((stream, len)) = farewell {
+        let until = deadline.min(Instant::now() + FAREWELL);
+        // Passed already, whatever comes of it.
+        let _ = timeout_at(until, take_leave(stream, len)).await;
+    }
+    Ok(())
+}
+
+/// A connection that is open.
+enum Connection {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                sleep(UNIX_BACKLOG_PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn not_connected(error: io::Error) -> Failure {
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED | libc::ECONNRESET) => Failure::Refused,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL) => {
+            Failure::Ours(error.to_string())
+        }
+        _ => Failure::Unreachable(error.to_string()),
+    }
+}
+
+/// Something that both kinds of sockets are.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+impl Stream for TcpStream {}
+impl Stream for UnixStream {}
+
+/// A connection that still has to be ended politely, and how much of the answer is to come.
+type Farewell = Option<(Box<dyn Stream>, usize)>;
+
+async fn converse(
+    mut stream: impl Stream + 'static,
+    target: Target<'_>,
+    health: &Health,
+) -> Result<Farewell, Failure> {
+    let mut request = Vec::new();
+    if let Some(version) = target.send_proxy {
+        // Version 1 knows no LOCAL and writes UNKNOWN.
+        proxy::encode(version, &Header::from(Addresses::Local), &mut request);
+    }
+    let key = match health.kind {
+        HealthKind::Tcp => None,
+        HealthKind::Http => {
+            write_request(&mut request, target, health, None);
+            None
+        }
+        HealthKind::Websocket => {
+            let key = random_key()?;
+            write_request(&mut request, target, health, Some(&key));
+            Some(key)
+        }
+    };
+    stream.write_all(&request).await.map_err(broken)?;
+    if health.kind == HealthKind::Tcp {
+        // What a tcp check has sent is a PROXY header at most; the end says that it was all.
+        return Ok(None);
+    }
+    let rest = judge(&mut stream, health, key.as_deref()).await?;
+    if key.is_some() {
+        let closing = stream.write_all(&close_frame()?).await;
+        return Ok(closing
+            .is_ok()
+            .then(|| (Box::new(stream) as _, READ_LEN_MAX)));
+    }
+    Ok((rest > 0).then(|| (Box::new(stream) as _, rest)))
+}
+
+fn write_request(out: &mut Vec<u8>, target: Target<'_>, health: &Health, key: Option<&str>) {
+    let method = health.method.as_str();
+    let path = &health.path;
+    let host = health.host.as_deref().unwrap_or(target.host);
+    let upgrade = key.map_or_else(
+        || "Connection: close\r\n".to_owned(),
+        |key| {
+            let version = websocket::VERSION;
+            format!(
+                "Connection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: {version}\r\nSec-WebSocket-Key: {key}\r\n"
+            )
+        },
+    );
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: longsplice\r\n{upgrade}\r\n"
+    );
+    out.extend_from_slice(request.as_bytes());
+}
+
+fn random_key() -> Result<String, Failure> {
+    Ok(STANDARD.encode(random::<16>()?))
+}
+
+fn random<const LEN: usize>() -> Result<[u8; LEN], Failure> {
+    let mut bytes = [0; LEN];
+    rand::fill(&mut bytes).map_err(|_| Failure::Ours("no random bytes".to_owned()))?;
+    Ok(bytes)
+}
+
+/// Makes a Close frame with the code 1000 (RFC 6455 sections 5.2 and 5.5.1).
+fn close_frame() -> Result<[u8; 8], Failure> {
+    let [a, b, c, d] = random::<4>()?;
+    let [high, low] = 1000_u16.to_be_bytes();
+    Ok([0x88, 0x82, a, b, c, d, high ^ a, low ^ b])
+}
+
+/// Reads the answer's head, lets those before it (100, 103) pass, and returns how much of a body
+/// may follow, as far as it is worth reading.
+async fn judge(
+    stream: &mut impl Stream,
+    health: &Health,
+    key: Option<&str>,
+) -> Result<usize, Failure> {
+    let method = health.method.as_str();
+    let mut bytes = Vec::with_capacity(1024);
+    loop {
+        let mut used = 0;
+        while let Progress::Complete {
+            value: answer,
+            used: len,
+        } = head::parse_response(bytes.get(used..).unwrap_or(&[]), method, &LIMITS)?
+        {
+            used += len;
+            if answer.is_interim() {
+                continue;
+            }
+            verdict(&answer, health, key)?;
+            let body = match answer.framing {
+                Framing::None => 0,
+                Framing::Length(len) => usize::try_from(len).unwrap_or(usize::MAX),
+                Framing::Chunked | Framing::UntilClose => READ_LEN_MAX,
+            };
+            let room = READ_LEN_MAX.saturating_sub(used);
+            return Ok(body.saturating_sub(bytes.len() - used).min(room));
+        }
+        if bytes.len() >= READ_LEN_MAX {
+            return Err(BadResponse::HeadTooLong.into());
+        }
+        let began = !bytes.is_empty();
+        match stream.read_buf(&mut bytes).await {
+            Ok(0) if began => return Err(Failure::ClosedWithin),
+            Ok(0) => return Err(Failure::Closed),
+            Ok(_) => {}
+            Err(error) => return Err(broken(error)),
+        }
+    }
+}
+
+fn verdict(answer: &Response<'_>, health: &Health, key: Option<&str>) -> Result<(), Failure> {
+    let status = answer.status;
+    match key {
+        Some(key) if answer.accepts(key) => Ok(()),
+        Some(_) if status == 101 => Err(Failure::WrongUpgrade),
+        Some(_) => Err(Failure::NoUpgrade(status)),
+        None => {
+            let mut expected = health.expect.iter();
+            let expected = expected.any(|(low, high)| (*low..=*high).contains(&status));
+            expected.then_some(()).ok_or(Failure::Status(status))
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn broken(error: io::Error) -> Failure {
+    match error.raw_os_error() {
+        Some(libc::ECONNRESET | libc::EPIPE) => Failure::Reset,
+        _ => Failure::Unreachable(error.to_string()),
+    }
+}
+
+/// Reads and forgets `len` bytes, or until the server has ended.
+async fn take_leave(mut stream: Box<dyn Stream>, mut len: usize) {
+    let mut buffer = [0; 2048];
+    while len > 0 {
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(count) => len = len.saturating_sub(count),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
