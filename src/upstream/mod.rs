@@ -19,6 +19,7 @@ use crate::config::Backend;
 pub mod check;
 mod lineup;
 mod member;
+pub mod names;
 mod queue;
 #[cfg(test)]
 mod tests;
