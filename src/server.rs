@@ -41,7 +41,6 @@ mod pid_file;
 mod privileges;
 mod running;
 
-use backends::Unresolved;
 use certificates::Shown;
 use inherited::Inherited;
 use notify::Notifier;
@@ -61,8 +60,6 @@ enum StartError {
     Privileges(#[from] PrivilegeError),
     #[error(transparent)]
     PidFile(#[from] PidFileError),
-    #[error(transparent)]
-    Unresolved(#[from] Unresolved),
     #[error(transparent)]
     Log(#[from] LogError),
     #[error("listener {0}: {1}")]
@@ -126,15 +123,17 @@ async fn start(mut config: Config) -> Result<Running, StartError> {
     inherited.report_leftovers();
     account.become_it(&config.server)?;
     privileges::warn_of_unreadable(&config.listeners);
-    let upstreams = backends::open(std::mem::take(&mut config.backends))?;
+    let servers = std::mem::take(&mut config.backends);
+    let mut backends = backends::open(servers, &config.server.nameservers);
     // As whoever opens its file again, and not before.
     let log = log.begin()?;
     let counts = journal.counts();
     let kernel_tls = Arc::new(kernel_tls_for(&config.listeners));
     let relays = plan.start_relays(&kernel_tls, &journal)?;
     let (phase, phase_seen) = watch::channel(Phase::Running);
+    backends.settle().await;
     let shared = Arc::new(Shared {
-        upstreams,
+        upstreams: backends.upstreams.clone(),
         places: Arc::new(Semaphore::new(config.server.max_connections.get())),
         places_max: config.server.max_connections.get(),
     });
@@ -163,6 +162,7 @@ async fn start(mut config: Config) -> Result<Running, StartError> {
         counts,
         log,
         _watch: watch,
+        _backends: backends,
         _pid_file: pid_file,
         unix_paths,
     })

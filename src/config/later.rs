@@ -5,33 +5,24 @@ use toml::de::{DeTable, DeValue};
 
 use super::raw::child_path;
 
-/// When a key that is set has no effect.
-enum When {
-    /// Whatever it says.
-    Set,
-    /// Unless the table says `kind = "off"`.
-    On,
-}
-
 /// The keys, without indexes.
-const LATER: &[(&str, When)] = &[
-    ("server.drain_window", When::Set),
-    ("server.admin_socket", When::Set),
-    ("server.admin_http", When::Set),
-    ("backend.health", When::On),
+const LATER: &[&str] = &[
+    "server.drain_window",
+    "server.admin_socket",
+    "server.admin_http",
 ];
 
 /// Returns the paths of the keys that are set without effect, in the order of the list.
 pub(super) fn keys(root: &DeTable<'_>) -> Vec<String> {
     let mut found = Vec::new();
-    for (key, when) in LATER {
+    for key in LATER {
         let segments: Vec<&str> = key.split('.').collect();
-        walk(root, &segments, "", when, &mut found);
+        walk(root, &segments, "", &mut found);
     }
     found
 }
 
-fn walk(table: &DeTable<'_>, segments: &[&str], path: &str, when: &When, found: &mut Vec<String>) {
+fn walk(table: &DeTable<'_>, segments: &[&str], path: &str, found: &mut Vec<String>) {
     let Some((key, rest)) = segments.split_first() else {
         return;
     };
@@ -40,16 +31,12 @@ fn walk(table: &DeTable<'_>, segments: &[&str], path: &str, when: &When, found: 
     };
     let path = child_path(path, key);
     match value.get_ref() {
-        value if rest.is_empty() => {
-            if applies(when, value) {
-                found.push(path);
-            }
-        }
-        DeValue::Table(table) => walk(table, rest, &path, when, found),
+        _ if rest.is_empty() => found.push(path),
+        DeValue::Table(table) => walk(table, rest, &path, found),
         DeValue::Array(items) => {
             for (index, item) in items.iter().enumerate() {
                 if let Some(table) = item.get_ref().as_table() {
-                    walk(table, rest, &format!("{path}[{index}]"), when, found);
+                    walk(table, rest, &format!("{path}[{index}]"), found);
                 }
             }
         }
@@ -58,12 +45,5 @@ fn walk(table: &DeTable<'_>, segments: &[&str], path: &str, when: &When, found: 
         | DeValue::Float(_)
         | DeValue::Boolean(_)
         | DeValue::Datetime(_) => {}
-    }
-}
-
-fn applies(when: &When, value: &DeValue<'_>) -> bool {
-    match when {
-        When::Set => true,
-        When::On => value.get("kind").and_then(|kind| kind.get_ref().as_str()) != Some("off"),
     }
 }

@@ -1,58 +1,49 @@
-//! Backends at the start: who belongs to them.
+//! Backends: who looks after them, and what the start waits for.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::{Backend, BackendServer, ServerAddress};
-use crate::upstream::{Address, Member, Seat, Standing, Upstream};
+use tokio::time::{Instant, timeout_at};
 
-/// A name that has no address.
-#[derive(Debug, thiserror::Error)]
-#[error("backend '{backend}': server '{server}': {reason}")]
-pub(super) struct Unresolved {
-    backend: Arc<str>,
-    server: Arc<str>,
-    reason: String,
+use crate::config::Backend;
+use crate::upstream::{Supervisor, Upstream, supervise};
+
+/// How long the start waits for names and first checks, all of them together. What is not known by
+/// then is found out while connections are accepted.
+const SETTLE_TIME: Duration = Duration::from_secs(2);
+
+/// The backends, and those who look after them.
+pub(super) struct Backends {
+    /// In the order of the configuration.
+    pub(super) upstreams: Vec<Arc<Upstream>>,
+    supervisors: Vec<Supervisor>,
 }
 
-/// Prepares the backends; names are looked up now, once.
-///
-/// # Errors
-/// A name does not resolve.
-pub(super) fn open(backends: Vec<Backend>) -> Result<Vec<Arc<Upstream>>, Unresolved> {
-    backends.into_iter().map(open_one).collect()
-}
-
-fn open_one(backend: Backend) -> Result<Arc<Upstream>, Unresolved> {
-    let mut seats = Vec::with_capacity(backend.servers.len());
-    for server in &backend.servers {
-        let address = resolve(server).map_err(|reason| Unresolved {
-            backend: Arc::clone(&backend.name),
-            server: Arc::clone(&server.name),
-            reason,
-        })?;
-        let member = Member::new(Arc::clone(&server.name), server.clone(), address);
-        seats.push(Seat {
-            member: Arc::new(member),
-            standing: Standing::Up,
-            weight: server.weight,
-        });
+/// Prepares the backends; from now on they are looked after.
+pub(super) fn open(backends: Vec<Backend>, nameservers: &[SocketAddr]) -> Backends {
+    let mut upstreams = Vec::with_capacity(backends.len());
+    let mut supervisors = Vec::with_capacity(backends.len());
+    for backend in backends {
+        let backend = Arc::new(backend);
+        let upstream = Upstream::new(Arc::clone(&backend), Vec::new());
+        supervisors.push(supervise(Arc::clone(&upstream), backend, nameservers));
+        upstreams.push(upstream);
     }
-    Ok(Upstream::new(Arc::new(backend), seats))
+    Backends {
+        upstreams,
+        supervisors,
+    }
 }
 
-fn resolve(server: &BackendServer) -> Result<Address, String> {
-    match &server.address {
-        ServerAddress::Inet(ip, port) => Ok(Address::Inet(SocketAddr::new(*ip, *port))),
-        ServerAddress::Unix(path) => Ok(Address::Unix(path.clone())),
-        ServerAddress::Name(name, port) => {
-            let mut found = (name.as_str(), *port)
-                .to_socket_addrs()
-                .map_err(|error| format!("the name does not resolve: {error}"))?;
-            found
-                .next()
-                .map(Address::Inet)
-                .ok_or_else(|| "the name has no address".to_owned())
+impl Backends {
+    /// Waits until every backend may serve, or its servers have all been looked at, for some
+    /// seconds at most.
+    pub(super) async fn settle(&mut self) {
+        let deadline = Instant::now() + SETTLE_TIME;
+        for supervisor in &mut self.supervisors {
+            // Time is the same for all, so whoever is late delays nobody else's turn.
+            let _ = timeout_at(deadline, supervisor.settled()).await;
         }
     }
 }

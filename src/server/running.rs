@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::backends::Backends;
 use super::certificates::Watch;
 use super::notify::Notifier;
 use super::pid_file::PidFile;
@@ -42,6 +43,8 @@ pub(super) struct Running {
     pub(super) log: JoinHandle<()>,
     /// Ends with this value.
     pub(super) _watch: Option<Watch>,
+    /// Looked after for as long as this value lives.
+    pub(super) _backends: Backends,
     /// Removed with this value.
     pub(super) _pid_file: Option<PidFile>,
     /// Removed from the file system when they are dropped.

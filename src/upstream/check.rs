@@ -16,6 +16,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Address;
+use crate::balance::health::Reason;
 use crate::config::{Health, HealthKind, duration_text};
 use crate::proto::Progress;
 use crate::proto::http::framing::Framing;
@@ -88,6 +89,22 @@ pub enum Failure {
     /// This machine has not what a check takes: the server is not to blame, and nothing is known.
     #[error("not checked: {0}")]
     Ours(String),
+}
+
+impl Failure {
+    /// Returns what kind of failure it is; none when it says nothing about the server.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        Some(match self {
+            Self::Refused => Reason::Refused,
+            Self::Unreachable(_) => Reason::Unreachable,
+            Self::ConnectTimeout(_) | Self::AnswerTimeout(_) => Reason::TimedOut,
+            Self::Closed | Self::ClosedWithin | Self::Reset => Reason::Ended,
+            Self::Status(status) | Self::NoUpgrade(status) => Reason::Status(*status),
+            Self::WrongUpgrade | Self::Malformed(_) => Reason::BadAnswer,
+            Self::Ours(_) => return None,
+        })
+    }
 }
 
 /// Checks a server.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::record::Record;
 use crate::balance::Load;
 use crate::config::BackendServer;
 
@@ -49,6 +50,8 @@ pub struct Member {
     pub address: Address,
     /// What it is doing.
     pub traffic: Arc<Traffic>,
+    /// What checks have found out about it.
+    pub record: Arc<Record>,
 }
 
 impl Member {
@@ -60,6 +63,7 @@ impl Member {
             server,
             address,
             traffic: Arc::new(Traffic::new()),
+            record: Arc::default(),
         }
     }
 
@@ -162,10 +166,10 @@ impl Traffic {
         }
     }
 
-    /// Takes note of a connection that could not be opened; true = it has just become suspect.
+    /// Takes note of a connection that could not be opened; true = it may be suspect.
     #[must_use]
     pub fn note_refused(&self) -> bool {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        self.refused_in_a_row.fetch_add(1, Ordering::Relaxed) + 1 == SUSPECT_FAILURES
+        self.refused_in_a_row.fetch_add(1, Ordering::Relaxed) + 1 >= SUSPECT_FAILURES
     }
 }

@@ -21,11 +21,17 @@ mod lineup;
 mod member;
 pub mod names;
 mod queue;
+mod record;
+mod roster;
+mod supervisor;
 #[cfg(test)]
 mod tests;
 
 pub use lineup::{Lineup, Seat, Standing};
 pub use member::{Address, Member, MemberId, SUSPECT_FAILURES, Traffic};
+
+pub use record::Record;
+pub use supervisor::{Supervisor, supervise};
 
 use lineup::Choice;
 use queue::Queue;

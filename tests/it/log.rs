@@ -188,7 +188,7 @@ fn access_off_leaves_no_line() {
 #[test]
 fn keys_of_later_versions_are_named_in_one_warning() {
     let proxy = Plan::tcp(Origin::echo())
-        .backend_keys("health.kind = \"tcp\"\nhealth.rise = 7")
+        .process_keys("drain_window = \"1m\"")
         .start();
     let mut client = proxy.connect();
     client.send("x");
@@ -196,7 +196,7 @@ fn keys_of_later_versions_are_named_in_one_warning() {
     let lines = proxy.log_lines();
     let naming: Vec<_> = lines
         .iter()
-        .filter(|line| line.contains("health"))
+        .filter(|line| line.contains("drain_window"))
         .collect();
     assert_eq!(naming.len(), 1, "{lines:?}");
 }

@@ -26,14 +26,20 @@ mod bodies;
 mod browser;
 // check, doctor, demo, usage errors.
 mod command;
+// Real servers that die, stop, clog, refuse, and come back.
+mod faults;
 // X-Forwarded-*, X-Real-IP, and every other header line left alone.
 mod forwarding;
+// Checks of servers, and what follows from them.
+mod health;
 // Many requests on one connection, on both sides.
 mod keep_alive;
 // TLS whose records the kernel protects, where it can.
 mod ktls;
 // Access lines: what they say and when.
 mod log;
+// Names of servers that change, fail and recover.
+mod names;
 // Error pages, Strict-Transport-Security.
 mod pages;
 // The PROXY protocol in front of the client's bytes.

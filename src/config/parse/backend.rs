@@ -350,12 +350,6 @@ fn address(
     let place = value.place.clone();
     value.parse(SERVER, |text| {
         let address = address::server(place.base(), text)?;
-        if matches!(address, ServerAddress::Name(..)) && !text.starts_with("localhost:") {
-            place.warn(format!(
-                "{} is resolved once, at the start",
-                raw::shown(text)
-            ));
-        }
         match taken.claim(text.to_owned(), &place) {
             Some(before) => Err(format!("is {before} already")),
             None => Ok((text.to_owned(), address)),

@@ -101,7 +101,7 @@ fn keys_without_effect_are_named_when_set() {
         ),
         (
             "[[backend]]\nname = \"b\"\nbalance = \"maglev\"\nkeep_alive = true\nmax_queue = 1\nserver = [{ address = \"b:1\" }, { address = \"b:2\", max_connections = 1 }]\ntimeouts.queue = \"1s\"\nhealth = {}",
-            "backend[0].health",
+            "",
         ),
         (
             "[[listener]]\nbind = \"[::]:1\"\nroute = [{ backend = \"app\" }]\nmode = \"sni\"\ntimeouts = { keep_alive = \"1s\", tls_handshake = \"1s\" }",

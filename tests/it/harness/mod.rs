@@ -4,7 +4,9 @@
 //! lines and what /proc says of the process. Nothing here waits for a fixed time to let something
 //! happen: every wait names a condition and gives up after [`PATIENCE`].
 
+pub(crate) mod app;
 pub(crate) mod browser;
+pub(crate) mod dns;
 pub(crate) mod http;
 pub(crate) mod kernel;
 pub(crate) mod origin;
@@ -24,7 +26,7 @@ use std::time::{Duration, Instant};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Between two looks at a condition that nothing announces.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Waits until `holds`, and panics with `what` after [`PATIENCE`].
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {

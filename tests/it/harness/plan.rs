@@ -114,6 +114,18 @@ impl Plan {
         self
     }
 
+    /// Keys of `[backend.health]`.
+    pub(crate) fn health(mut self, keys: &str) -> Self {
+        self.backend_timeouts += &format!("\n[backend.health]\n{keys}\n");
+        self
+    }
+
+    /// Another server of the backend, as the configuration writes its address.
+    pub(crate) fn and_server(mut self, server: impl std::fmt::Display) -> Self {
+        self.server_keys += &format!("\n[[backend.server]]\naddress = \"{server}\"\n");
+        self
+    }
+
     /// Keys of `[[backend.server]]`.
     pub(crate) fn server_keys(mut self, keys: &str) -> Self {
         self.server_keys = keys.to_owned();

@@ -313,6 +313,21 @@ impl Proxy {
         self.stdout.wait(what, look)
     }
 
+    /// Waits for a diagnostic in which each of these texts stands.
+    pub(crate) fn wait_said(&self, parts: &[&str]) -> String {
+        self.stderr.wait(&parts.join(" and "), |line| {
+            let said = access_line(line).is_none() && parts.iter().all(|part| line.contains(part));
+            said.then(|| line.to_owned())
+        })
+    }
+
+    /// Returns how many diagnostics so far hold each of these texts.
+    pub(crate) fn count_said(&self, parts: &[&str]) -> usize {
+        let lines = self.stderr.snapshot();
+        let said = |line: &&String| parts.iter().all(|part| line.contains(part));
+        lines.iter().filter(said).count()
+    }
+
     /// Returns the access lines so far.
     pub(crate) fn access_lines(&self) -> Vec<Value> {
         self.stderr

@@ -1,0 +1,233 @@
+//! Looks after one backend on the control runtime: makes the checks, asks for the names, and
+//! publishes a new line-up at every change.
+//!
+//! What follows from what is the business of the [`Roster`]; here are the tasks and the clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{Instant, sleep_until};
+
+use super::check::{self, Failure, Target};
+use super::names::{Answer, Resolution};
+use super::roster::{Job, Roster};
+use super::{Address, Lineup, Member, MemberId, Upstream, random};
+use crate::config::{Backend, ServerAddress};
+
+/// Checks of one backend at one time: many servers must not make a storm.
+const CHECKS_MAX: usize = 32;
+/// Questions for names of one backend at one time.
+const QUESTIONS_MAX: usize = 32;
+/// Longest sleep when nothing is due.
+const IDLE: Duration = Duration::from_hours(1);
+
+/// What the tasks of a supervisor report.
+enum Report {
+    Checked(MemberId, Result<(), Failure>),
+    /// The question for the server at this place, with what is needed to ask again.
+    Resolved(usize, Resolution, Result<Answer, String>),
+}
+
+/// A question that waits for its time.
+struct Question {
+    server: usize,
+    at: Duration,
+    resolution: Resolution,
+}
+
+/// The task that looks after a backend; it ends with this value.
+#[derive(Debug)]
+pub struct Supervisor {
+    task: JoinHandle<()>,
+    settled: watch::Receiver<bool>,
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Supervisor {
+    /// Waits until the backend may serve, or everybody has been looked at once.
+    pub async fn settled(&mut self) {
+        // An end of the task settles it as well.
+        let _ = self.settled.wait_for(|settled| *settled).await;
+    }
+}
+
+/// Begins to look after a backend, on the [`tokio::task::LocalSet`] of this thread.
+///
+/// The line-up that is published at once has the servers whose addresses need no question.
+#[must_use]
+pub fn supervise(
+    upstream: Arc<Upstream>,
+    backend: Arc<Backend>,
+    nameservers: &[std::net::SocketAddr],
+) -> Supervisor {
+    let (reports, reported) = mpsc::unbounded_channel();
+    let (settle, settled) = watch::channel(false);
+    let questions = (backend.servers.iter().enumerate())
+        .filter_map(|(server, it)| {
+            let resolution = Resolution::new(&it.address, nameservers)?;
+            let at = Duration::ZERO;
+            Some(Question {
+                server,
+                at,
+                resolution,
+            })
+        })
+        .collect();
+    let mut work = Work {
+        roster: Roster::new(Arc::clone(&backend), Duration::ZERO, random),
+        upstream,
+        backend,
+        started: Instant::now(),
+        questions,
+        asking: 0,
+        checking: 0,
+        answered: 0,
+        reports,
+        settle,
+    };
+    work.publish();
+    let task = spawn_local(work.run(reported));
+    Supervisor { task, settled }
+}
+
+struct Work {
+    upstream: Arc<Upstream>,
+    backend: Arc<Backend>,
+    roster: Roster,
+    started: Instant,
+    questions: Vec<Question>,
+    asking: usize,
+    checking: usize,
+    /// Names that were asked for, answered or not.
+    answered: usize,
+    reports: mpsc::UnboundedSender<Report>,
+    settle: watch::Sender<bool>,
+}
+
+impl Work {
+    async fn run(mut self, mut reported: mpsc::UnboundedReceiver<Report>) {
+        loop {
+            self.start_checks();
+            self.ask();
+            let wake = self.started + self.next_due();
+            tokio::select! {
+                Some(report) = reported.recv() => self.take(report),
+                () = self.upstream.alarm.notified() => {}
+                () = sleep_until(wake) => {}
+            }
+            while let Ok(report) = reported.try_recv() {
+                self.take(report);
+            }
+            self.roster.look_around(self.now(), random);
+            self.publish();
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn publish(&mut self) {
+        let now = self.now();
+        if self.roster.is_changed(now) {
+            let seats = self.roster.seats(now);
+            self.upstream
+                .publish(Lineup::new(Arc::clone(&self.backend), seats));
+        }
+        if self.roster.is_settled(self.answered) {
+            self.settle.send_replace(true);
+        }
+    }
+
+    fn next_due(&self) -> Duration {
+        let now = self.now();
+        let room = self.checking < CHECKS_MAX;
+        let check = self.roster.next_due(now, room);
+        let room = self.asking < QUESTIONS_MAX;
+        let question = self.questions.iter().map(|question| question.at).min();
+        let due = check.into_iter().chain(question.filter(|_| room));
+        due.min().unwrap_or(now + IDLE)
+    }
+
+    fn start_checks(&mut self) {
+        let room = CHECKS_MAX.saturating_sub(self.checking);
+        for Job { member } in self.roster.due_checks(self.now(), room) {
+            self.checking += 1;
+            let (backend, reports) = (Arc::clone(&self.backend), self.reports.clone());
+            spawn_local(async move {
+                let result = check(&member, &backend).await;
+                // The supervisor may have ended.
+                let _ = reports.send(Report::Checked(member.id(), result));
+            });
+        }
+    }
+
+    fn ask(&mut self) {
+        let now = self.now();
+        while self.asking < QUESTIONS_MAX {
+            let due = self
+                .questions
+                .iter()
+                .position(|question| question.at <= now);
+            let Some(place) = due else {
+                return;
+            };
+            let Question {
+                server,
+                mut resolution,
+                ..
+            } = self.questions.swap_remove(place);
+            self.asking += 1;
+            let reports = self.reports.clone();
+            spawn_local(async move {
+                let result = resolution.ask().await;
+                let _ = reports.send(Report::Resolved(server, resolution, result));
+            });
+        }
+    }
+
+    fn take(&mut self, report: Report) {
+        let now = self.now();
+        match report {
+            Report::Checked(id, result) => {
+                self.checking = self.checking.saturating_sub(1);
+                self.roster.checked(id, result, now, random());
+            }
+            Report::Resolved(server, resolution, result) => {
+                self.asking = self.asking.saturating_sub(1);
+                self.answered += 1;
+                let pause = self.roster.resolved(server, result, now, random);
+                let at = now.saturating_add(pause);
+                self.questions.push(Question {
+                    server,
+                    at,
+                    resolution,
+                });
+            }
+        }
+    }
+}
+
+async fn check(member: &Member, backend: &Backend) -> Result<(), Failure> {
+    let Some(health) = &backend.health else {
+        return Ok(());
+    };
+    let host = match (&member.server.address, &member.address) {
+        (ServerAddress::Name(name, port), _) => format!("{name}:{port}"),
+        (_, Address::Inet(addr)) => addr.to_string(),
+        (_, Address::Unix(_)) => "localhost".to_owned(),
+    };
+    let target = Target {
+        address: &member.address,
+        host: &host,
+        send_proxy: member.server.send_proxy,
+    };
+    check::check(target, health).await
+}
