@@ -111,7 +111,7 @@ impl Shares {
     }
 
     /// Draws two different servers, each by weight among those left.
-    fn draw(&self, random: u64) -> [Option<usize>; 2] {
+    pub(super) fn draw(&self, random: u64) -> [Option<usize>; 2] {
         let total = self.ends.last().copied().unwrap_or(0);
         let Some(first) = self.at(below(random, total)) else {
             return [None, None];

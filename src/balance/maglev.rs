@@ -7,8 +7,12 @@
 //! A turn comes round by weight: the heaviest takes one each round, one of half the weight every other
 //! round; all take one in the first, so that nobody goes without.
 //!
-//! Per line-up, the table costs about 65,537 * ln(65,537) steps whatever the number of servers (see
-//! [`PLACES`]). What it gives: shares exact to a place, that is to one percent up to 655 servers.
+//! What it gives: of equal weights, shares that are exact to one place; of others, to two places and
+//! N / 65,537 of the share, that is one percent up to 655 servers. When one of N leaves, its 1 / N of
+//! the clients move, and of the others less than one percent.
+//!
+//! What it costs: about 65,537 * ln(65,537) steps per line-up whatever the number of servers, measured
+//! 1 to 3 ms from three servers to ten thousand.
 //!
 //! # Source
 //! Eisenbud et al.: Maglev: a fast and reliable software network load balancer, NSDI 2016, section 3.4.
@@ -101,6 +105,12 @@ impl Table {
         Self {
             servers: servers.into_iter().flatten().collect(),
         }
+    }
+
+    /// Returns the server of each place.
+    #[cfg(test)]
+    pub(super) fn servers(&self) -> &[u16] {
+        &self.servers
     }
 
     /// Chooses the server of the client's place, and waits for it; once it is tried, the next one of
