@@ -6,8 +6,11 @@
 //! direction may be left to a kernel on the way.
 //!
 //! Bytes are positions in a stream, so that order, loss and repetition show as a wrong number. A
-//! failing seed is printed; `LONGSPLICE_SIM_SEED=n cargo test --test sim` replays it with a trace.
+//! failing seed is printed; `LONGSPLICE_SIM_SEED=n cargo test --test sim tunnel` replays it with a trace.
+//!
+//! `churn` simulates something else: the servers of a backend, and the choice among them.
 
+mod churn;
 mod records;
 mod world;
 
