@@ -36,8 +36,8 @@ const FIRST_CHECK_WITHIN: Duration = Duration::from_millis(100);
 pub struct Checks {
     /// From one result to the next check, while nothing changes.
     pub interval: Duration,
-    /// The same while results speak against the standing, and to the first check after one that was
-    /// early: see [`Checks::fast`].
+    /// The same while results speak against the standing; an early check comes no sooner after a result
+    /// either. Usually [`Checks::fast`].
     pub fast_interval: Duration,
     /// For one check; whoever makes it looks after that.
     pub timeout: Duration,
