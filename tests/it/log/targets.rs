@@ -6,6 +6,7 @@ use std::net::UdpSocket;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -210,17 +211,20 @@ fn a_fifo_that_nobody_reads_holds_up_nobody_and_tells_what_was_dropped() {
     }
     ask(&proxy, "served-all-the-same");
     // A reader comes: what was dropped is told.
+    let (sender, told) = channel();
     let reader = fs::File::options().read(true).open(&fifo).unwrap();
-    let mut lines = BufReader::new(reader).lines();
-    let told = lines
-        .find_map(|line| {
-            let line = line.unwrap();
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(reader).lines().map_while(Result::ok);
+        let told = lines.find_map(|line| {
             let (before, _) = line.split_once(" lines were dropped")?;
             before.rsplit(' ').next()?.parse::<u64>().ok()
-        })
-        .unwrap();
+        });
+        // Kept open: it stops reading.
+        let _ = sender.send((told.unwrap(), lines));
+    });
+    let (told, _reader) = told.recv_timeout(PATIENCE).expect("nothing was told");
     assert!(told > 10_000, "{told}");
-    // It stops reading again, and the proxy stops all the same.
+    // Nobody reads again, and the proxy stops all the same.
     let began = Instant::now();
     for _ in 0..50 {
         client.send(&ahead);
