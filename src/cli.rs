@@ -94,6 +94,7 @@ const RUN_HELP: &str = "\
 Signals:
   SIGTERM, SIGINT   drain: accept nothing new, wait for tunnels (server.drain_timeout), exit 0;
                     a second one ends at once with exit 1
+  SIGUSR1           opens the log's file again
 
 Addresses:
   --listen  IP:PORT, [IPv6]:PORT or unix:/path
