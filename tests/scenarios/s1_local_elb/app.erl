@@ -1,18 +1,20 @@
 %% The application, on Cowboy: tells everyone what it was told about them, and echoes in WebSockets.
-%% Prints two ports: the one that demands a PROXY line, and the plain one.
+%% Usage: app.erl PORT PORT, of the listener that demands a PROXY line and of the plain one; 0 is any,
+%% and both are printed.
 -module(app).
 -mode(compile).
 -export([main/1, init/2, websocket_init/1, websocket_handle/2, websocket_info/2]).
 
-main(_) ->
+main([Told, Plain]) ->
     {ok, _} = application:ensure_all_started(cowboy),
-    io:format("~b~n~b~n", [listen(told, true), listen(plain, false)]),
+    Ports = [listen(told, Told, true), listen(plain, Plain, false)],
+    io:format("~b~n~b~n", Ports),
     timer:sleep(infinity).
 
-listen(Name, Proxy) ->
+listen(Name, Port, Proxy) ->
     Routes = cowboy_router:compile([{'_', [{'_', ?MODULE, []}]}]),
     Options = #{env => #{dispatch => Routes}, proxy_header => Proxy},
-    {ok, _} = cowboy:start_clear(Name, [{ip, {127, 0, 0, 1}}, {port, 0}], Options),
+    {ok, _} = cowboy:start_clear(Name, [{ip, {127, 0, 0, 1}}, {port, list_to_integer(Port)}], Options),
     ranch:get_port(Name).
 
 init(Request, _) ->

@@ -63,6 +63,11 @@ fn libraries(pattern: &str, start: &str) -> Option<PathBuf> {
 
 /// The application of this folder, on Cowboy; none = it is not installed.
 pub(super) fn cowboy() -> Option<Application> {
+    cowboy_on([0, 0])
+}
+
+/// The same on these ports, 0 for any.
+pub(super) fn cowboy_on(ports: [u16; 2]) -> Option<Application> {
     let mut command = program(
         "rabbitmq-server",
         "escript",
@@ -70,7 +75,9 @@ pub(super) fn cowboy() -> Option<Application> {
         "cowboy",
     )?;
     let dir = TempDir::new().unwrap();
-    let command = command.arg(file("scenarios/s1_local_elb/app.erl"));
+    let command = command
+        .arg(file("scenarios/s1_local_elb/app.erl"))
+        .args(ports.map(|port| port.to_string()));
     let running = Running::start(command.env("HOME", dir.path()));
     Some(Application {
         told: running.port(),

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use self::erlang::{Application, cowboy, ejabberd, rabbitmq};
 use crate::haproxy::Haproxy;
-use crate::harness::http::get;
+use crate::harness::http::{self, get};
 use crate::harness::parts::{Part, Running, file};
 use crate::harness::process::{Proxy, binary};
 use crate::harness::tls::{Identity, Secure};
@@ -35,14 +35,13 @@ fn doors() -> [SocketAddr; 2] {
 }
 
 struct Site {
-    app: Application,
     proxy: Proxy,
     identity: Identity,
     doors: [SocketAddr; 2],
 }
 
 /// Puts longsplice in front of an application, with more changes to its configuration.
-fn site(app: Application, more: &[(&str, String)]) -> Site {
+fn site(app: &Application, more: &[(&str, String)]) -> Site {
     let (identity, doors) = (Identity::new(&[HOST]), doors());
     let configuration = put(
         CONFIGURATION,
@@ -54,11 +53,26 @@ fn site(app: Application, more: &[(&str, String)]) -> Site {
             ("127.0.0.1:8180", format!("127.0.0.1:{}", app.plain)),
         ],
     );
-    Site {
+    let site = Site {
         proxy: Proxy::start(&put(&configuration, more)),
-        app,
         identity,
         doors,
+    };
+    // The first check of every backend must have gone well.
+    for host in [HOST, "ws.example.com"] {
+        eventually("the application is up", || site.status(host) != 503);
+    }
+    site
+}
+
+impl Site {
+    /// Asks for the root of a host; returns the status.
+    fn status(&self, host: &str) -> u16 {
+        let config = self.identity.client(&TLS13, None);
+        let mut client = Secure::begin(self.doors[0], &config, HOST, b"");
+        client.shake().unwrap();
+        client.send(get(host, "/", "Connection: close\r\n"));
+        http::status(&client.read_head())
     }
 }
 
@@ -134,7 +148,7 @@ fn cowboy_is_told_what_the_clients_socket_says() {
     let Some(app) = cowboy() else {
         return;
     };
-    let site = site(app, &[]);
+    let site = site(&app, &[]);
     check_told(&site.doors, &site.identity);
 }
 
@@ -164,7 +178,7 @@ fn upgrades_and_names_with_ws_get_the_line_and_nothing_else_does() {
     let Some(app) = cowboy() else {
         return;
     };
-    let site = site(app, &[]);
+    let site = site(&app, &[]);
     // Cowboy refuses a connection whose first line is not what its listener expects, so an answer
     // says that the right one was asked.
     for (host, told) in [
@@ -206,7 +220,7 @@ fn rabbitmq_knows_its_stomp_clients_over_websockets() {
         return;
     };
     let site = site(
-        app,
+        &app,
         &[(
             "websocket\", path = \"/\"",
             "websocket\", path = \"/ws\"".to_owned(),
@@ -250,7 +264,7 @@ fn ejabberd_knows_its_xmpp_clients_over_websockets() {
         return;
     };
     let site = site(
-        app,
+        &app,
         &[
             (
                 "websocket\", path = \"/\"",
@@ -272,9 +286,8 @@ fn ejabberd_knows_its_xmpp_clients_over_websockets() {
             client.port().try_into().unwrap(),
         );
         let accepted = format!("Accepted proxied connection {from} -> {door}");
-        site.app.wait_line(&accepted);
-        site.app
-            .wait_line(&format!("by anonymous backend from {}", from.ip()));
+        app.wait_line(&accepted);
+        app.wait_line(&format!("by anonymous backend from {}", from.ip()));
     }
 }
 

@@ -23,7 +23,7 @@ use crate::harness::parts::{Part, Running, file, finish, in_path};
 use crate::harness::peer::Peer;
 use crate::harness::process::Proxy;
 use crate::harness::tls::{Secure, client_believing};
-use crate::harness::{PATIENCE, eventually, free_addr};
+use crate::harness::{PATIENCE, eventually, free_addr, websocket};
 use crate::put;
 
 const CONFIGURATION: &str = include_str!("longsplice.toml");
@@ -149,16 +149,30 @@ fn site(apps: Applications, more: &[(&str, String)]) -> Site {
             ("interval = \"10s\"", "interval = \"100ms\"".to_owned()),
         ],
     );
-    Site {
+    let site = Site {
         proxy: Proxy::start(&put(&configuration, more)),
         apps,
         syslog,
         doors,
         certificates,
-    }
+    };
+    site.wait_ready();
+    site
 }
 
 impl Site {
+    /// Waits until the first check of every backend has gone well.
+    fn wait_ready(&self) {
+        let socket_io = websocket::request(MAPS, "/socket.io/?EIO=4&transport=websocket", "");
+        for request in [get(MAPS, "/", ""), get(COLTRANE, "/", ""), socket_io] {
+            eventually("a server is up", || {
+                let mut client = Peer::connect(self.doors.http);
+                client.send(&request);
+                http::status(&client.read_head()) != 503
+            });
+        }
+    }
+
     /// Asks over TLS.
     fn ask(&self, host: &str, target: &str) -> Answer {
         ask(self.doors.https, &self.certificates, host, target)
