@@ -11,7 +11,7 @@ use rustls::version::TLS13;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use self::erlang::{Application, cowboy, ejabberd, rabbitmq};
+use self::erlang::{Application, cowboy, cowboy_on, ejabberd, rabbitmq};
 use crate::haproxy::Haproxy;
 use crate::harness::http::{self, get};
 use crate::harness::parts::{Part, Running, file};
@@ -266,9 +266,10 @@ fn ejabberd_knows_its_xmpp_clients_over_websockets() {
     let site = site(
         &app,
         &[
+            // It closes connections that open with a PROXY line of nobody.
             (
-                "websocket\", path = \"/\"",
-                "websocket\", path = \"/websocket\"".to_owned(),
+                "kind = \"websocket\", path = \"/\"",
+                "kind = \"tcp\"".to_owned(),
             ),
             // It has nothing at its root.
             (
@@ -288,6 +289,29 @@ fn ejabberd_knows_its_xmpp_clients_over_websockets() {
         let accepted = format!("Accepted proxied connection {from} -> {door}");
         app.wait_line(&accepted);
         app.wait_line(&format!("by anonymous backend from {}", from.ip()));
+    }
+}
+
+#[test]
+fn an_application_that_is_gone_is_not_asked_and_one_that_comes_back_is() {
+    let Some(app) = cowboy() else {
+        return;
+    };
+    let ports = [app.told, app.plain];
+    let site = site(
+        &app,
+        &[(
+            "path = \"/\" }",
+            "path = \"/\", interval = \"100ms\" }".to_owned(),
+        )],
+    );
+    drop(app);
+    for host in [HOST, "ws.example.com"] {
+        eventually("no server is up", || site.status(host) == 503);
+    }
+    let _app = cowboy_on(ports);
+    for host in [HOST, "ws.example.com"] {
+        eventually("the application is back", || site.status(host) == 200);
     }
 }
 

@@ -404,6 +404,38 @@ fn nobody_waits_for_longer_than_allowed() {
 }
 
 #[test]
+fn a_failing_server_leaves_the_rotation_and_returns() {
+    let Some(apps) = Applications::start(1, 2) else {
+        return;
+    };
+    let site = site(apps, &[]);
+    // The number of the server that answered, or the status.
+    let asked = || {
+        let answer = site.ask(COLTRANE, "/");
+        match answer.status {
+            200 => facts(&answer)["name"].as_str().unwrap().to_owned(),
+            status => status.to_string(),
+        }
+    };
+    let becomes = |expected: &str| eventually(expected, || asked() == expected);
+    // Which of them serves this address is settled by the address.
+    let home = asked();
+    let (here, there) = if home == "0" { (0, 1) } else { (1, 0) };
+    site.apps.command(here, "/sick");
+    becomes(&there.to_string());
+    // Nothing of it is left: no answer of the sick one comes any more.
+    for _ in 0..20 {
+        assert_eq!(asked(), there.to_string());
+    }
+    site.apps.command(there, "/sick");
+    becomes("503");
+    site.apps.command(there, "/well");
+    becomes(&there.to_string());
+    site.apps.command(here, "/well");
+    becomes(&here.to_string());
+}
+
+#[test]
 fn syslog_gets_what_haproxys_readers_read() {
     let Some(apps) = Applications::start(1, 1) else {
         return;
