@@ -5,7 +5,7 @@
 //!
 //! Weights are small whole numbers, and a tenth of 1 is none. So while anybody ramps, all weights of
 //! the line-up are multiplied by ten, which changes no proportion. Only for line-ups whose weights add
-//! up to more than [`TOTAL_MAX`] / 10 the factor is smaller, down to 1; there a server of small weight
+//! up to more than `TOTAL_MAX` / 10 the factor is smaller, down to 1; there a server of small weight
 //! starts with 1 and has fewer steps.
 //!
 //! Every node has a ramp of its own: while one is going on, `maglev` on two nodes may differ in the
