@@ -38,6 +38,8 @@ mod keep_alive;
 mod ktls;
 // Access lines: what they say and when.
 mod log;
+// Several machines: a cut link, nodes that agree.
+mod machines;
 // Names of servers that change, fail and recover.
 mod names;
 // Error pages, Strict-Transport-Security.
