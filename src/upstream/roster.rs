@@ -29,6 +29,8 @@ pub(super) struct Roster {
     changed: bool,
     /// When seats change by themselves, because somebody starts slowly.
     ramp_due: Option<Duration>,
+    /// What is to be said once others act on it.
+    unsaid: Vec<Said>,
     /// Whether it was said that this machine cannot check.
     said_ours: bool,
 }
@@ -57,6 +59,14 @@ struct Watched {
     checking: bool,
     /// Connections that could not be opened, as far as they were taken into account.
     refused: u64,
+}
+
+/// A change of a member, for the log.
+#[derive(Debug)]
+struct Said {
+    server: Arc<str>,
+    change: Change,
+    why: String,
 }
 
 /// What is to be done when.
@@ -95,6 +105,7 @@ impl Roster {
             checks,
             changed: true,
             ramp_due: None,
+            unsaid: Vec::new(),
             said_ours: false,
         };
         let mut random = random;
@@ -112,9 +123,34 @@ impl Roster {
         roster
     }
 
+    /// Writes the changes of members into the log: after the line-up that has them is published, so
+    /// that whoever reads of a change can rely on it.
+    pub(super) fn say(&mut self) {
+        let backend = &self.backend.name;
+        for Said {
+            server,
+            change,
+            why,
+        } in self.unsaid.drain(..)
+        {
+            match change {
+                Change::Up => tracing::info!(%backend, %server, state = "up", why, "server is up"),
+                Change::Cleared => {
+                    tracing::info!(%backend, %server, state = "up", why, "server is no longer suspect");
+                }
+                Change::Down => {
+                    tracing::warn!(%backend, %server, state = "down", why, "server is down");
+                }
+                Change::Suspected => {
+                    tracing::warn!(%backend, %server, state = "suspect", why, "server is suspect");
+                }
+            }
+        }
+    }
+
     /// Tells whether the seats have changed since they were read last, or do so now.
     pub(super) fn is_changed(&self, now: Duration) -> bool {
-        self.changed || self.ramp_due.is_some_and(|due| due <= now)
+        self.changed || !self.unsaid.is_empty() || self.ramp_due.is_some_and(|due| due <= now)
     }
 
     /// Returns how everybody stands now.
@@ -210,12 +246,11 @@ impl Roster {
         if event != Event::CheckPassed {
             tracing::debug!(backend = %backend.name, server = %watched.member.name, why, "check failed");
         }
-        self.changed |= watched.on(event, &why, &backend, now, random);
+        self.unsaid.extend(watched.on(event, &why, now, random));
     }
 
     /// Takes into account which connections could be opened lately, and which suspicions are over.
     pub(super) fn look_around(&mut self, now: Duration, mut random: impl FnMut() -> u64) {
-        let backend = Arc::clone(&self.backend);
         for watched in self
             .posts
             .iter_mut()
@@ -226,7 +261,8 @@ impl Roster {
             {
                 watched.next = None;
                 let why = "it gets another chance";
-                self.changed |= watched.on(Event::SuspicionOver, why, &backend, now, random());
+                self.unsaid
+                    .extend(watched.on(Event::SuspicionOver, why, now, random()));
             }
             let traffic = &watched.member.traffic;
             let (refused, in_a_row) = (traffic.refused(), traffic.refused_in_a_row());
@@ -234,12 +270,14 @@ impl Roster {
             watched.refused = refused;
             if in_a_row == 0 && watched.health.standing() == health::Standing::Suspect {
                 let why = "a connection to it was opened";
-                self.changed |= watched.on(Event::ConnectWorked, why, &backend, now, random());
+                self.unsaid
+                    .extend(watched.on(Event::ConnectWorked, why, now, random()));
             }
             let signs = news.min(u64::from(in_a_row)).min(u64::from(SIGNS));
             for _ in 0..signs {
                 let why = "connections to it could not be opened";
-                self.changed |= watched.on(Event::ConnectFailed, why, &backend, now, random());
+                self.unsaid
+                    .extend(watched.on(Event::ConnectFailed, why, now, random()));
             }
         }
     }
@@ -403,34 +441,16 @@ impl Watched {
         }
     }
 
-    /// Lets the state machine know; returns whether it stands otherwise now, which is said.
-    fn on(
-        &mut self,
-        event: Event,
-        why: &str,
-        backend: &Backend,
-        now: Duration,
-        random: u64,
-    ) -> bool {
+    /// Lets the state machine know; returns how it stands otherwise now, if it does.
+    fn on(&mut self, event: Event, why: &str, now: Duration, random: u64) -> Option<Said> {
         let step = self.health.on(event, now, random);
         self.plan(step.next, now);
-        let Some(change) = step.change else {
-            return false;
-        };
+        let change = step.change?;
         self.member.record.note_change(self.standing(), why);
-        let (backend, server) = (&backend.name, &self.member.name);
-        match change {
-            Change::Up => tracing::info!(%backend, %server, state = "up", why, "server is up"),
-            Change::Cleared => {
-                tracing::info!(%backend, %server, state = "up", why, "server is no longer suspect");
-            }
-            Change::Down => {
-                tracing::warn!(%backend, %server, state = "down", why, "server is down");
-            }
-            Change::Suspected => {
-                tracing::warn!(%backend, %server, state = "suspect", why, "server is suspect");
-            }
-        }
-        true
+        Some(Said {
+            server: Arc::clone(&self.member.name),
+            change,
+            why: why.to_owned(),
+        })
     }
 }

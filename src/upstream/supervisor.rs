@@ -140,6 +140,7 @@ impl Work {
             let seats = self.roster.seats(now);
             self.upstream
                 .publish(Lineup::new(Arc::clone(&self.backend), seats));
+            self.roster.say();
         }
         if self.roster.is_settled(self.answered) {
             self.settle.send_replace(true);
