@@ -102,7 +102,7 @@ fn a_cut_link_is_seen_and_healed_and_its_tunnels_wait() {
         return;
     };
     let near = App::start("near");
-    let health = QUICK.replace("timeout = \"2s\"", "timeout = \"300ms\"");
+    let health = QUICK.replace("timeout = \"2s\"", "timeout = \"1s\"");
     let mut proxy = Plan::http(far)
         .backend_keys("balance = \"round_robin\"")
         .backend_timeouts("connect = \"300ms\"")
