@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::admin::diagnostics::say;
-use crate::{admin, config};
+use crate::{admin, config, server};
 
 /// Wrong usage, or a wrong configuration.
 const EXIT_USAGE: u8 = 2;
@@ -26,7 +26,8 @@ pub fn main() -> ExitCode {
     match CommandLine::parse().command {
         Command::Run(options) => run::run(options),
         Command::Check(options) => check::check(&options),
-        Command::Doctor { json } => admin::doctor::run(json),
+        Command::Doctor { sandbox: true, .. } => server::sandbox::trial(),
+        Command::Doctor { json, .. } => admin::doctor::run(json),
         Command::Demo { listen } => demo::demo(listen),
     }
 }
@@ -77,6 +78,9 @@ enum Command {
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
+        /// Confine this process like one that serves; exit 1 if that lets anything through.
+        #[arg(long, conflicts_with = "json")]
+        sandbox: bool,
     },
     /// Show a WebSocket through the proxy: no file, no root
     ///

@@ -40,6 +40,7 @@ mod notify;
 mod pid_file;
 mod privileges;
 mod running;
+pub mod sandbox;
 
 use certificates::Shown;
 use inherited::Inherited;
@@ -47,6 +48,7 @@ use notify::Notifier;
 use pid_file::{PidFile, PidFileError};
 use privileges::{Account, PrivilegeError};
 use running::Running;
+use sandbox::Sandbox;
 
 /// Descriptors beside connections: listeners, rings, pipes, logs.
 const SPARE_DESCRIPTORS: u64 = 256;
@@ -123,8 +125,11 @@ async fn start(mut config: Config) -> Result<Running, StartError> {
     inherited.report_leftovers();
     account.become_it(&config.server)?;
     privileges::warn_of_unreadable(&config.listeners);
+    let mut sandbox = Sandbox::of(&config);
     let servers = std::mem::take(&mut config.backends);
     let mut backends = backends::open(servers, &config.server.nameservers);
+    // Before the first thread, which those to come take it from.
+    sandbox.confine_files();
     // As whoever opens its file again, and not before.
     let log = log.begin()?;
     let counts = journal.counts();
@@ -141,6 +146,7 @@ async fn start(mut config: Config) -> Result<Running, StartError> {
     let receptions = plan.start_receptions(entrances, &relays, &shared, &journal, &phase_seen)?;
     let watch = certificates::watch(shown)
         .map_err(|error| StartError::System("certificate thread", error))?;
+    sandbox.confine_calls();
     for address in &addresses {
         tracing::info!(%address, "listening");
     }

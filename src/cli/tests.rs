@@ -168,6 +168,9 @@ fn help_of_doctor() {
                   --json
                       Print one JSON object
 
+                  --sandbox
+                      Confine this process like one that serves; exit 1 if that lets anything through
+
               -h, --help
                       Print help (see a summary with '-h')"#]],
     );
@@ -223,6 +226,8 @@ fn what_can_be_typed() {
         ("check", false),
         ("check f", false),
         ("doctor --json", true),
+        ("doctor --sandbox", true),
+        ("doctor --sandbox --json", false),
         ("demo", true),
         ("demo --listen 127.0.0.1:8443", true),
         ("demo --listen 8443", false),

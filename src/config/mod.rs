@@ -42,7 +42,9 @@ const FILE_LEN_MAX: u64 = 4 * 1024 * 1024;
 /// # Errors
 /// That the file cannot be read, or everything that is wrong in it.
 pub fn load(path: &Path) -> Result<Config, Errors> {
-    parse(&text_of(path)?, path)
+    let mut config = parse(&text_of(path)?, path)?;
+    config.source = std::path::absolute(path).ok();
+    Ok(config)
 }
 
 /// Parses a configuration; `file` is for messages, and relative paths start at its directory.
@@ -77,6 +79,8 @@ fn text_of(path: &Path) -> Result<String, Errors> {
 /// A whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// The file it was read from, if it was one.
+    pub source: Option<PathBuf>,
     /// `[server]`.
     pub server: Server,
     /// `[log]`.
@@ -110,6 +114,8 @@ pub struct Server {
     pub user: Option<String>,
     /// Group to become after binding.
     pub group: Option<String>,
+    /// Whether the process confines itself.
+    pub sandbox: Sandbox,
     /// File that holds the process id while running.
     pub pid_file: Option<PathBuf>,
     /// Unix socket of `longsplice ctl`.
@@ -118,6 +124,17 @@ pub struct Server {
     pub admin_http: Option<SocketAddr>,
     /// Whom names of servers are asked of; empty = as the system does, with resolv.conf(5).
     pub nameservers: Vec<SocketAddr>,
+}
+
+/// `server.sandbox`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sandbox {
+    /// Not at all.
+    Off,
+    /// As far as the kernel can.
+    On,
+    /// System calls that would be refused are done and logged by the kernel.
+    Log,
 }
 
 /// A number of threads.
@@ -388,6 +405,11 @@ impl ErrorPages {
     #[must_use]
     pub fn of(&self, status: u16) -> Option<&ErrorPage> {
         self.0.iter().find(|page| page.status == status)
+    }
+
+    /// Returns the files of all pages.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().map(|page| page.file.as_path())
     }
 }
 

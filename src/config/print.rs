@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{
     AccessFormat, Action, Backend, BackendServer, Bind, CertificateFiles, Config, ErrorPages,
     Health, HealthKind, Limits, Listener, Log, LogLevel, LogTarget, Mode, Offload, ProxyProtocol,
-    Route, Server, ServerAddress, TcpKeepalive, Threads, Tls, TlsVersion, WhenDown, units,
+    Route, Sandbox, Server, ServerAddress, TcpKeepalive, Threads, Tls, TlsVersion, WhenDown, units,
 };
 use crate::proto::addr::TrustedProxies;
 use crate::proto::proxy;
@@ -103,6 +103,11 @@ fn server(page: &mut Page, server: &Server) {
         if let Some(account) = account {
             page.quoted(key, account);
         }
+    }
+    match server.sandbox {
+        Sandbox::Off => page.bare("sandbox", false),
+        Sandbox::On => page.bare("sandbox", true),
+        Sandbox::Log => page.quoted("sandbox", "log"),
     }
     let paths = [
         ("pid_file", &server.pid_file),

@@ -62,6 +62,8 @@ mod responses;
 mod routing;
 // Several servers: who gets a connection, limits, the queue.
 mod servers;
+// What the process may still do once it serves.
+mod sandbox;
 // Whose process it is, what it may, its pid file.
 mod service;
 // TLS passed through unopened, routed by server name.

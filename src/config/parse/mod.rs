@@ -46,6 +46,7 @@ pub(super) fn config(text: &str, file: &Path) -> Result<(Config, Vec<Error>), Er
     let warnings = reading.warnings();
     reading.verdict()?;
     let config = Config {
+        source: None,
         server,
         log,
         listeners,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Binds, CONNECTIONS_MAX, DURATION_MAX, OR_ZERO, POSITIVE, count, elements};
 use crate::config::address::{self, FACILITIES, LOG_TARGET, NAMESERVER};
 use crate::config::raw::{Table, Value};
-use crate::config::{AccessFormat, Bind, Log, LogLevel, LogTarget, Server, Threads};
+use crate::config::{AccessFormat, Bind, Log, LogLevel, LogTarget, Sandbox, Server, Threads};
 
 const DRAIN_TIMEOUT: Duration = Duration::from_mins(10);
 const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
@@ -38,6 +38,7 @@ pub(super) fn server(mut table: Table<'_, '_>, taken: &mut Binds) -> Server {
         share_port: table.boolean("share_port").unwrap_or(false),
         user: account(&mut table, "user"),
         group: account(&mut table, "group"),
+        sandbox: sandbox(&mut table),
         pid_file: table.path("pid_file"),
         admin_socket: admin_socket(&mut table, taken),
         admin_http: admin_http(&mut table, taken),
@@ -55,6 +56,19 @@ fn threads(table: &mut Table<'_, '_>, key: &'static str) -> Threads {
     }
     let number = value.number(1..=THREADS_MAX).and_then(count);
     number.map_or(Threads::Auto, Threads::Count)
+}
+
+fn sandbox(table: &mut Table<'_, '_>) -> Sandbox {
+    let Some(value) = table.take("sandbox") else {
+        return Sandbox::On;
+    };
+    let read = if value.is_text() {
+        value.choice(&[("log", Sandbox::Log)])
+    } else {
+        let on = |on| if on { Sandbox::On } else { Sandbox::Off };
+        value.boolean().map(on)
+    };
+    read.unwrap_or(Sandbox::On)
 }
 
 fn account(table: &mut Table<'_, '_>, key: &'static str) -> Option<String> {

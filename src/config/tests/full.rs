@@ -163,6 +163,7 @@ fn what_print_prints() {
         max_connections = 65536
         drain_timeout = "10m"
         share_port = false
+        sandbox = true
 
         [log]
         level = "info"

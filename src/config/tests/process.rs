@@ -108,7 +108,7 @@ fn rules_of_admin_addresses_and_unknown_keys() {
             (
                 "\"a b\" = 1",
                 "server.\"a b\": unknown key; reception_threads, relay_threads, max_connections, \
-             drain_timeout, drain_window, share_port, user, group, pid_file, admin_socket, admin_http, nameservers",
+             drain_timeout, drain_window, share_port, user, group, sandbox, pid_file, admin_socket, admin_http, nameservers",
             ),
         ],
     );

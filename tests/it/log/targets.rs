@@ -134,7 +134,10 @@ fn a_file_that_cannot_be_opened_again_keeps_the_old_one_and_says_so() {
     let below = folder.path("below");
     fs::create_dir(&below).unwrap();
     let log = below.join("log");
-    let proxy = plan(&format!("file:{}", log.display()), "").start();
+    // The sandbox knows folders, not names: one that takes the place of another is not in it.
+    let proxy = plan(&format!("file:{}", log.display()), "")
+        .process_keys("sandbox = false")
+        .start();
     let moved = folder.path("moved");
     fs::rename(&below, &moved).unwrap();
     proxy.signal(Signal::SIGUSR1);
