@@ -3,6 +3,7 @@
 //! Exit codes: 0 fine, 1 could not run or died, 2 usage or configuration.
 
 mod check;
+mod ctl;
 mod demo;
 mod run;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub fn main() -> ExitCode {
         Command::Doctor { sandbox: true, .. } => server::sandbox::trial(),
         Command::Doctor { json, .. } => admin::doctor::run(json),
         Command::Demo { listen } => demo::demo(listen),
+        Command::Ctl(options) => ctl::ctl(&options),
     }
 }
 
@@ -82,6 +84,12 @@ enum Command {
         #[arg(long, conflicts_with = "json")]
         sandbox: bool,
     },
+    /// Look into a running longsplice, and tell it what to do
+    ///
+    /// Over its admin socket (server.admin_socket), as root, as its user, or as a member of
+    /// the socket's group.
+    #[command(verbatim_doc_comment)]
+    Ctl(CtlOptions),
     /// Show a WebSocket through the proxy: no file, no root
     ///
     /// Starts an embedded echo application and the proxy in front of it, with a
@@ -92,6 +100,104 @@ enum Command {
         #[arg(long, value_name = "IP:PORT")]
         listen: Option<SocketAddr>,
     },
+}
+
+const CTL_HELP: &str = "\
+Examples:
+  longsplice ctl tunnels --backend maps_ws --min-idle 1h
+  longsplice ctl drain maps_ws/127.0.0.1:3000
+  longsplice ctl status --json
+
+Exit codes:
+  0  done
+  1  not done: nobody answers, or what is said on standard error
+  2  usage";
+
+/// Options of `ctl`.
+#[derive(Debug, Args)]
+#[command(after_help = CTL_HELP, disable_help_subcommand = true)]
+struct CtlOptions {
+    /// The admin socket of the process (server.admin_socket).
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        default_value = "/run/longsplice/admin.sock"
+    )]
+    socket: PathBuf,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: CtlCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CtlCommand {
+    /// The process as a whole.
+    Status,
+    /// The listeners.
+    Listeners,
+    /// The backends and their servers.
+    Backends,
+    /// Open tunnels.
+    Tunnels(TunnelOptions),
+    /// End a tunnel.
+    Kill {
+        /// As `tunnels` shows it.
+        id: String,
+    },
+    /// Give a server nothing new; without one, let the process run empty and end.
+    Drain {
+        /// The server.
+        #[arg(value_name = "BACKEND/SERVER")]
+        server: Option<String>,
+    },
+    /// Take a server back.
+    Undrain {
+        /// The server.
+        #[arg(value_name = "BACKEND/SERVER")]
+        server: String,
+    },
+    /// Read the configuration file again, and apply it.
+    Reload,
+    /// Write diagnostics from this level up.
+    LogLevel {
+        /// From here up.
+        #[arg(value_parser = ["error", "warn", "info", "debug", "trace"])]
+        level: String,
+    },
+    /// The certificates that listeners show.
+    Certificates,
+}
+
+/// Options of `ctl tunnels`: every condition must hold.
+#[derive(Debug, Args)]
+struct TunnelOptions {
+    /// The client's address, or a range of them.
+    #[arg(long, value_name = "CIDR")]
+    client: Option<String>,
+    /// Name of the listener.
+    #[arg(long, value_name = "NAME")]
+    listener: Option<String>,
+    /// Name of the backend.
+    #[arg(long, value_name = "NAME")]
+    backend: Option<String>,
+    /// Name of the server.
+    #[arg(long, value_name = "NAME")]
+    server: Option<String>,
+    /// Open for at least this time, such as 10m.
+    #[arg(long, value_name = "TIME")]
+    min_age: Option<String>,
+    /// Silent for at least this time, such as 1h.
+    #[arg(long, value_name = "TIME")]
+    min_idle: Option<String>,
+    /// At least this many bytes, both ways together.
+    #[arg(long, value_name = "BYTES")]
+    min_bytes: Option<u64>,
+    /// No more than this many.
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<usize>,
 }
 
 const RUN_HELP: &str = "\

@@ -14,9 +14,10 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::LocalSet;
 
+use crate::admin::ctl::socket::{AdminSocket, SocketError};
 use crate::admin::diagnostics;
 use crate::admin::log::{self, LogError};
 use crate::admin::state::{Scene, Sources};
@@ -52,12 +53,16 @@ use sandbox::Sandbox;
 
 /// Descriptors beside connections: listeners, rings, pipes, logs.
 const SPARE_DESCRIPTORS: u64 = 256;
+/// Wishes of operators that may wait for main.
+const ERRANDS_MAX: usize = 16;
 
 /// Why the process cannot run.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    AdminSocket(#[from] SocketError),
     #[error(transparent)]
     Privileges(#[from] PrivilegeError),
     #[error(transparent)]
@@ -123,6 +128,11 @@ async fn start(mut config: Config) -> Result<Running, StartError> {
         shown,
     } = open_listeners(&config, plan.receptions, &mut inherited)?;
     inherited.report_leftovers();
+    let admin_socket = config.server.admin_socket.as_deref();
+    let mut admin_socket = admin_socket.map(AdminSocket::open).transpose()?;
+    if let Some(path) = config.server.admin_socket.as_deref() {
+        account.give(path)?;
+    }
     account.become_it(&config.server)?;
     privileges::warn_of_unreadable(&config.listeners);
     let mut sandbox = Sandbox::of(&config);
@@ -144,6 +154,10 @@ async fn start(mut config: Config) -> Result<Running, StartError> {
     });
     let sources = sources(&config, &shared, &relays, &counts);
     let receptions = plan.start_receptions(entrances, &relays, &shared, &journal, &phase_seen)?;
+    let (errand, errands) = mpsc::channel(ERRANDS_MAX);
+    if let Some(socket) = &mut admin_socket {
+        socket.serve(Arc::clone(&sources), errand);
+    }
     let watch = certificates::watch(shown)
         .map_err(|error| StartError::System("certificate thread", error))?;
     sandbox.confine_calls();
@@ -170,6 +184,8 @@ async fn start(mut config: Config) -> Result<Running, StartError> {
         _watch: watch,
         _backends: backends,
         _pid_file: pid_file,
+        _admin_socket: admin_socket,
+        errands,
         unix_paths,
     })
 }

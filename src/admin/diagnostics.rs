@@ -5,15 +5,21 @@
 //! after they are written directly to standard error.
 
 use std::io::{self, Write};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use tracing::{Level, Metadata};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Registry, reload};
 
 use super::log::preface;
 use crate::config::LogLevel;
 use crate::journal::{Entry, Journal};
+
+/// What is written at all.
+static FILTER: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
 /// Where lines go instead of standard error.
 static QUEUE: RwLock<Option<Journal>> = RwLock::new(None);
@@ -80,26 +86,39 @@ pub fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
+/// Writes diagnostics from `level` up from now on.
+pub fn set_level(level: LogLevel) {
+    if let Some(filter) = FILTER.get() {
+        // Fails only without a subscriber, which is there for good.
+        let _ = filter.reload(filter_of(level));
+    }
+}
+
+fn filter_of(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
 /// Begins to write diagnostics from `level` up; panics are reported there too.
 pub fn begin(level: LogLevel) {
-    let level = match level {
-        LogLevel::Error => Level::ERROR,
-        LogLevel::Warn => Level::WARN,
-        LogLevel::Info => Level::INFO,
-        LogLevel::Debug => Level::DEBUG,
-        LogLevel::Trace => Level::TRACE,
-    };
-    let subscriber = tracing_subscriber::fmt()
+    let (filter, handle) = reload::Layer::new(filter_of(level));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(Everything)
         .without_time()
         .with_level(false)
         .with_ansi(false)
         .with_target(false)
-        .with_max_level(level)
-        .log_internal_errors(false)
-        .finish();
+        .log_internal_errors(false);
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
     // A second start in one process (tests) keeps the first one's subscriber.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        let _ = FILTER.set(handle);
+    }
     std::panic::set_hook(Box::new(|panic| {
         let place = panic
             .location()

@@ -1,5 +1,6 @@
 //! What operators read: the log and its diagnostics, the doctor's report, the demo's page.
 
+pub mod ctl;
 pub mod demo;
 pub mod diagnostics;
 pub mod doctor;

@@ -17,7 +17,7 @@ use crate::config::{Bind, Listener, Mode};
 use crate::journal::{Cause, Counts, Path};
 use crate::relay;
 use crate::relay::inspect::{Glance, TunnelId};
-use crate::upstream::{Seat, Standing, Upstream};
+use crate::upstream::{Seat, Upstream};
 
 /// What is configured now; replaced as a whole by a reload.
 #[derive(Debug, Default)]
@@ -259,17 +259,6 @@ impl Sources {
     }
 }
 
-/// Returns the word for a standing.
-#[must_use]
-pub fn standing_word(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Up => "up",
-        Standing::Suspect => "suspect",
-        Standing::Down => "down",
-        Standing::Drained => "drained",
-    }
-}
-
 fn listener(listener: &Listener) -> ListenerState {
     let mode = match listener.mode {
         Mode::Http => "http",
@@ -304,7 +293,7 @@ fn server(seat: &Seat) -> ServerState {
     ServerState {
         name: member.name.to_string(),
         address: member.address.to_string(),
-        standing: standing_word(seat.standing).to_owned(),
+        standing: seat.standing.as_str().to_owned(),
         weight: member.server.weight,
         share: seat.weight,
         active: member.traffic.active(),

@@ -29,6 +29,7 @@ fn help_of_the_program() {
               run     Run in the foreground until SIGTERM or SIGINT
               check   Look for every mistake of a configuration file
               doctor  Show what this kernel and machine offer
+              ctl     Look into a running longsplice, and tell it what to do
               demo    Show a WebSocket through the proxy: no file, no root
 
             Options:
@@ -231,7 +232,10 @@ fn what_can_be_typed() {
         ("demo", true),
         ("demo --listen 127.0.0.1:8443", true),
         ("demo --listen 8443", false),
-        ("ctl status", false),
+        ("ctl status", true),
+        ("ctl --socket s tunnels --min-age 1h --json", true),
+        ("ctl dance", false),
+        ("ctl", false),
         ("", false),
     ];
     for (line, allowed) in rows {

@@ -47,6 +47,14 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
     Ok(config)
 }
 
+/// Reads a time such as "10s" as the configuration does.
+///
+/// # Errors
+/// What is wrong, in words that follow the quoted text.
+pub fn duration_of(text: &str) -> Result<Duration, String> {
+    units::duration(text, &(Duration::ZERO..=Duration::MAX))
+}
+
 /// Parses a configuration; `file` is for messages, and relative paths start at its directory.
 ///
 /// Certificates and error pages are read, nothing else outside `text`.

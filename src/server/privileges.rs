@@ -12,7 +12,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::prctl::{set_dumpable, set_no_new_privs};
 use nix::unistd::{
-    Gid, Group, Uid, User, geteuid, getresgid, getresuid, initgroups, seteuid, setgroups,
+    Gid, Group, Uid, User, chown, geteuid, getresgid, getresuid, initgroups, seteuid, setgroups,
     setresgid, setresuid,
 };
 
@@ -69,6 +69,15 @@ impl Account {
             user: Some((user.id, user.name)),
             group: Some(group),
         })
+    }
+
+    /// Makes it the owner of a file that was made before it became this account.
+    ///
+    /// # Errors
+    /// The process may not.
+    pub(super) fn give(&self, path: &Path) -> Result<(), PrivilegeError> {
+        let user = self.user.as_ref().map(|(uid, _)| *uid);
+        chown(path, user, self.group).map_err(system("chown"))
     }
 
     /// Becomes this account and gives up what is left. Call it when everything that takes a

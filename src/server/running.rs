@@ -7,13 +7,15 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::backends::Backends;
 use super::certificates::Watch;
 use super::notify::Notifier;
 use super::pid_file::PidFile;
+use crate::admin::ctl::Errand;
+use crate::admin::ctl::socket::AdminSocket;
 use crate::admin::diagnostics;
 use crate::admin::state::Sources;
 use crate::config::Server;
@@ -46,6 +48,10 @@ pub(super) struct Running {
     /// Looked after for as long as this value lives.
     pub(super) _backends: Backends,
     /// Removed with this value.
+    pub(super) _admin_socket: Option<AdminSocket>,
+    /// What operators want done.
+    pub(super) errands: mpsc::Receiver<Errand>,
+    /// Removed with this value.
     pub(super) _pid_file: Option<PidFile>,
     /// Removed from the file system when they are dropped.
     pub(super) unix_paths: Vec<UnixPath>,
@@ -53,18 +59,30 @@ pub(super) struct Running {
 
 impl Running {
     /// Answers signals until one of them, or the end of them, stops the process.
-    pub(super) async fn until_stopped(self) -> ExitCode {
+    pub(super) async fn until_stopped(mut self) -> ExitCode {
         self.notifier.feed_watchdog();
         self.notifier.ready("serving");
         loop {
-            match self.signals.next().await {
-                Ok(Received::Stop) => return self.drain().await,
-                Ok(Received::Reload) => {
-                    self.notifier.reloading();
-                    diagnostics::reopen();
-                    tracing::warn!("SIGHUP: reloading is not in this version yet; nothing changed");
-                    self.notifier.ready("serving");
+            let received = tokio::select! {
+                received = self.signals.next() => received,
+                Some(errand) = self.errands.recv() => {
+                    match errand {
+                        Errand::Reload(reply) => {
+                            let lines = self.reload();
+                            // Whoever asked may have gone.
+                            let _ = reply.send(lines);
+                        }
+                        Errand::Drain(reply) => {
+                            let _ = reply.send(());
+                            return self.drain().await;
+                        }
+                    }
+                    continue;
                 }
+            };
+            match received {
+                Ok(Received::Stop) => return self.drain().await,
+                Ok(Received::Reload) => drop(self.reload()),
                 Ok(Received::Reopen) => diagnostics::reopen(),
                 Err(error) => {
                     tracing::error!(%error, "cannot wait for signals; stopping");
@@ -72,6 +90,15 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// Opens the log again; says that this is all.
+    fn reload(&self) -> Result<Vec<String>, Vec<String>> {
+        self.notifier.reloading();
+        diagnostics::reopen();
+        tracing::warn!("SIGHUP: reloading is not in this version yet; nothing changed");
+        self.notifier.ready("serving");
+        Err(vec!["reloading is not in this version yet".to_owned()])
     }
 
     /// Accepts nothing more, waits for what is established, and ends what is left at the deadline.

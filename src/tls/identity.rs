@@ -59,6 +59,16 @@ pub fn read(cert: &Path, key: &Path) -> Result<Identity, Wrong> {
     identity(&cert_text, &key_text)
 }
 
+/// Reads what the first certificate of a PEM file says.
+///
+/// # Errors
+/// There is none, or it cannot be read.
+pub fn facts_of(cert: &Path) -> Result<Facts, Wrong> {
+    let certificates = certificates(&text_of(cert)?)?;
+    let facts = certificates.first().and_then(|der| x509::read(der));
+    facts.ok_or_else(|| wrong("holds no certificate that can be read"))
+}
+
 /// Reads a PEM file as it is now.
 ///
 /// # Errors

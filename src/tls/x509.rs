@@ -20,6 +20,14 @@ pub struct Facts {
     pub public_key: Vec<u8>,
 }
 
+impl Facts {
+    /// Returns the issuer as RFC 4514 writes it; empty when it cannot be read.
+    #[must_use]
+    pub fn issuer_text(&self) -> String {
+        name::text(&self.issuer).unwrap_or_default()
+    }
+}
+
 const BOOLEAN: u8 = 0x01;
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;

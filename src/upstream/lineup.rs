@@ -19,6 +19,19 @@ pub enum Standing {
     Drained,
 }
 
+impl Standing {
+    /// Returns the word of the log and of whoever shows it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Suspect => "suspect",
+            Self::Down => "down",
+            Self::Drained => "drained",
+        }
+    }
+}
+
 /// A member and how it stands.
 #[derive(Debug, Clone)]
 pub struct Seat {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::record::Record;
 use crate::balance::Load;
@@ -118,6 +118,7 @@ pub struct Traffic {
     connected: AtomicU64,
     refused: AtomicU64,
     refused_in_a_row: AtomicU32,
+    drained: AtomicBool,
 }
 
 impl Traffic {
@@ -129,6 +130,7 @@ impl Traffic {
             connected: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             refused_in_a_row: AtomicU32::new(0),
+            drained: AtomicBool::new(false),
         }
     }
 
@@ -155,6 +157,17 @@ impl Traffic {
     #[must_use]
     pub fn refused_in_a_row(&self) -> u32 {
         self.refused_in_a_row.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether an operator wants it to run empty.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::Relaxed)
+    }
+
+    /// Lets it run empty from the next line-up on, or takes it back.
+    pub fn set_drained(&self, drained: bool) {
+        self.drained.store(drained, Ordering::Relaxed);
     }
 
     /// Takes note of a connection that was opened.

@@ -59,6 +59,8 @@ struct Watched {
     checking: bool,
     /// Connections that could not be opened, as far as they were taken into account.
     refused: u64,
+    /// Whether an operator lets it run empty, as far as that was taken into account.
+    drained: bool,
 }
 
 /// A change of a member, for the log.
@@ -251,6 +253,7 @@ impl Roster {
 
     /// Takes into account which connections could be opened lately, and which suspicions are over.
     pub(super) fn look_around(&mut self, now: Duration, mut random: impl FnMut() -> u64) {
+        let backend = Arc::clone(&self.backend);
         for watched in self
             .posts
             .iter_mut()
@@ -264,6 +267,7 @@ impl Roster {
                 self.unsaid
                     .extend(watched.on(Event::SuspicionOver, why, now, random()));
             }
+            self.changed |= watched.obey(&backend);
             let traffic = &watched.member.traffic;
             let (refused, in_a_row) = (traffic.refused(), traffic.refused_in_a_row());
             let news = refused.saturating_sub(watched.refused);
@@ -402,6 +406,7 @@ impl Watched {
         let (health, step) = health::Health::new(checks, random);
         let mut watched = Self {
             refused: member.traffic.refused(),
+            drained: member.traffic.is_drained(),
             member,
             weight,
             health,
@@ -413,7 +418,25 @@ impl Watched {
         watched
     }
 
+    /// Does what an operator wants of it; tells whether that changed anything.
+    fn obey(&mut self, backend: &Backend) -> bool {
+        let drained = self.member.traffic.is_drained();
+        let changed = drained != self.drained;
+        self.drained = drained;
+        if changed {
+            let why = "an operator wants it so";
+            let standing = self.standing();
+            self.member.record.note_change(standing, why);
+            let state = standing.as_str();
+            tracing::info!(backend = %backend.name, server = %self.member.name, state, why, "server");
+        }
+        changed
+    }
+
     fn standing(&self) -> Standing {
+        if self.drained {
+            return Standing::Drained;
+        }
         match self.health.standing() {
             health::Standing::Up => Standing::Up,
             health::Standing::Suspect => Standing::Suspect,

@@ -64,6 +64,8 @@ mod routing;
 mod servers;
 // What the process may still do once it serves.
 mod sandbox;
+// A running process is asked, and told.
+mod ctl;
 // Whose process it is, what it may, its pid file.
 mod service;
 // TLS passed through unopened, routed by server name.

@@ -1,0 +1,367 @@
+//! The admin socket: who may ask, and what is answered.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::unistd::{Group, Uid, User};
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::UCred;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::spawn_local;
+use tokio::time::{sleep, timeout};
+
+use super::{CertificateState, Errand, Filter, REQUEST_LEN_MAX, Reply, Request, Tunnels, Wanted};
+use crate::admin::diagnostics;
+use crate::admin::log::timestamp;
+use crate::admin::state::Sources;
+use crate::config::LogLevel;
+use crate::tls::identity;
+use crate::upstream::{Member, Upstream};
+
+/// Mode of the socket.
+const MODE: u32 = 0o660;
+/// Connections served at one time.
+const CONNECTIONS_MAX: usize = 16;
+/// How long a client may take to ask, and to take its answer.
+const CLIENT_TIME: Duration = Duration::from_secs(10);
+/// How long accepting rests after an error.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const DAY_S: i64 = 24 * 60 * 60;
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+#[error("server.admin_socket {}: {source}", path.display())]
+pub struct SocketError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// The socket's place in the file system, removed with this value.
+#[derive(Debug)]
+pub struct AdminSocket {
+    path: PathBuf,
+    listener: Option<UnixListener>,
+    inode: u64,
+}
+
+impl AdminSocket {
+    /// Listens at `path`; a socket that nobody answers on any more is replaced.
+    ///
+    /// # Errors
+    /// Somebody answers there, or the place cannot be used.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn open(path: &Path) -> Result<Self, SocketError> {
+        let wrong = |source| SocketError {
+            path: path.to_owned(),
+            source,
+        };
+        remove_stale(path).map_err(wrong)?;
+        let listener = UnixListener::bind(path).map_err(wrong)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(wrong)?;
+        let inode = fs::metadata(path).map_err(wrong)?.ino();
+        Ok(Self {
+            path: path.to_owned(),
+            listener: Some(listener),
+            inode,
+        })
+    }
+
+    /// Answers whoever asks, on the [`tokio::task::LocalSet`] of this thread, for as long as it runs.
+    pub fn serve(&mut self, sources: Arc<Sources>, errands: mpsc::Sender<Errand>) {
+        if let Some(listener) = self.listener.take() {
+            let group = fs::metadata(&self.path).map_or(u32::MAX, |found| found.gid());
+            let desk = Rc::new(Desk {
+                sources,
+                errands,
+                group,
+                places: Semaphore::new(CONNECTIONS_MAX),
+            });
+            spawn_local(accept_all(listener, desk));
+        }
+    }
+}
+
+impl Drop for AdminSocket {
+    fn drop(&mut self) {
+        // A successor may have put its own there.
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match BlockingStream::connect(path) {
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another process answers there",
+        )),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        // Nothing there, or nothing that bind would not complain of.
+        Err(_) => Ok(()),
+    }
+}
+
+/// What answering takes.
+struct Desk {
+    sources: Arc<Sources>,
+    errands: mpsc::Sender<Errand>,
+    /// Whose members may ask.
+    group: u32,
+    places: Semaphore,
+}
+
+async fn accept_all(listener: UnixListener, desk: Rc<Desk>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let desk = Rc::clone(&desk);
+                spawn_local(async move { desk.serve(stream).await });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "admin socket");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Desk {
+    async fn serve(&self, mut stream: UnixStream) {
+        let (Ok(_place), Ok(peer)) = (self.places.try_acquire(), stream.peer_cred()) else {
+            return;
+        };
+        // What is not read would take the answer away with it.
+        let reply = match timeout(CLIENT_TIME, read_request(&mut stream)).await {
+            Ok(_) if !self.may_ask(&peer) => {
+                Reply::Failed("you are not in the group of the admin socket".to_owned())
+            }
+            Ok(Ok(request)) => self.answer(request, &peer).await,
+            Ok(Err(wrong)) => Reply::Failed(wrong),
+            Err(_) => return,
+        };
+        // Of our own types, which have nothing that JSON cannot say.
+        let mut line = serde_json::to_vec(&reply).unwrap_or_default();
+        line.push(b'\n');
+        // Whoever does not take it does not get it.
+        let _ = timeout(CLIENT_TIME, stream.write_all(&line)).await;
+    }
+
+    /// Tells whether a peer is listened to. Whoever could connect had the right to at that time; a
+    /// descriptor that was passed on does not carry it.
+    fn may_ask(&self, peer: &UCred) -> bool {
+        peer.uid() == 0
+            || peer.uid() == Uid::effective().as_raw()
+            || peer.gid() == self.group
+            || is_member(peer.uid(), self.group)
+    }
+
+    async fn answer(&self, request: Request, peer: &UCred) -> Reply {
+        if request.changes() {
+            let (uid, pid) = (peer.uid(), peer.pid());
+            let command = serde_json::to_string(&request).unwrap_or_default();
+            tracing::info!(uid, pid, command, "admin socket");
+        }
+        match self.conduct(request).await {
+            Ok(value) => Reply::Done(value),
+            Err(why) => Reply::Failed(why),
+        }
+    }
+
+    async fn conduct(&self, request: Request) -> Result<serde_json::Value, String> {
+        match request {
+            Request::Status => json(&self.sources.status()),
+            Request::Listeners => json(&self.sources.listeners()),
+            Request::Backends => json(&self.sources.backends()),
+            Request::Tunnels(wanted) => json(&self.tunnels(wanted).await?),
+            Request::Certificates => json(&self.certificates()),
+            Request::Kill { id } => self.kill(&id).await,
+            Request::Drain { server: None } => self.drain().await,
+            Request::Drain { server: Some(name) } => self.mark(&name, true),
+            Request::Undrain { server } => self.mark(&server, false),
+            Request::Reload => self.reload().await,
+            Request::LogLevel { level } => set_level(&level),
+        }
+    }
+
+    async fn tunnels(&self, wanted: Wanted) -> Result<Tunnels, String> {
+        let filter = Filter::new(wanted)?;
+        let limit = filter.limit();
+        let found = self.sources.tunnels(limit + 1, |it| filter.takes(it));
+        let mut tunnels = found.await;
+        let more = tunnels.len() > limit;
+        tunnels.truncate(limit);
+        Ok(Tunnels { tunnels, more })
+    }
+
+    async fn kill(&self, id: &str) -> Result<serde_json::Value, String> {
+        let unknown = || format!("no open tunnel has the id {id:?}");
+        let parsed = id.parse().map_err(|_| unknown())?;
+        if self.sources.kill(parsed).await {
+            json(&format!("{id} is ended"))
+        } else {
+            Err(unknown())
+        }
+    }
+
+    async fn drain(&self) -> Result<serde_json::Value, String> {
+        let (reply, replied) = oneshot::channel();
+        self.run(Errand::Drain(reply)).await?;
+        replied.await.map_err(|_| STOPPING.to_owned())?;
+        json(&"draining")
+    }
+
+    async fn reload(&self) -> Result<serde_json::Value, String> {
+        let (reply, replied) = oneshot::channel();
+        self.run(Errand::Reload(reply)).await?;
+        match replied.await {
+            Ok(Ok(lines)) => json(&lines.join("\n")),
+            Ok(Err(lines)) => Err(lines.join("\n")),
+            Err(_) => Err(STOPPING.to_owned()),
+        }
+    }
+
+    async fn run(&self, errand: Errand) -> Result<(), String> {
+        let sent = self.errands.send(errand).await;
+        sent.map_err(|_| STOPPING.to_owned())
+    }
+
+    /// Marks the servers that `name` (`BACKEND/SERVER`) means as drained, or not any more.
+    fn mark(&self, name: &str, drained: bool) -> Result<serde_json::Value, String> {
+        let scene = self.sources.scene();
+        let (upstream, members) = find(&scene.upstreams, name)?;
+        for member in &members {
+            member.traffic.set_drained(drained);
+        }
+        upstream.alarm.notify_one();
+        let state = if drained { "drained" } else { "taken back" };
+        json(&format!("{name} is {state}"))
+    }
+
+    fn certificates(&self) -> Vec<CertificateState> {
+        let scene = self.sources.scene();
+        let mut found = Vec::new();
+        for listener in &scene.listeners {
+            for files in listener.tls.iter().flat_map(|tls| &tls.certificates) {
+                found.push(certificate(&listener.name, &files.cert));
+            }
+        }
+        found
+    }
+}
+
+const STOPPING: &str = "the process is stopping";
+
+fn json(value: &impl Serialize) -> Result<serde_json::Value, String> {
+    serde_json::to_value(value).map_err(|error| error.to_string())
+}
+
+async fn read_request(stream: &mut UnixStream) -> Result<Request, String> {
+    let mut line = Vec::new();
+    let limited = stream.take(REQUEST_LEN_MAX as u64);
+    let read = BufReader::new(limited).read_until(b'\n', &mut line).await;
+    read.map_err(|error| error.to_string())?;
+    if !line.ends_with(b"\n") {
+        return Err(format!(
+            "the request is no line, or longer than {REQUEST_LEN_MAX} bytes"
+        ));
+    }
+    serde_json::from_slice(&line).map_err(|error| format!("the request is not understood: {error}"))
+}
+
+/// Tells whether a user is a member of a group beyond their own.
+fn is_member(uid: u32, gid: u32) -> bool {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    let group = Group::from_gid(gid.into()).ok().flatten();
+    match (user, group) {
+        (Some(user), Some(group)) => group.mem.contains(&user.name),
+        (None | Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// Finds the addresses of the server that `name` means: one of them, or the server as configured.
+fn find<'u>(
+    upstreams: &'u [Arc<Upstream>],
+    name: &str,
+) -> Result<(&'u Arc<Upstream>, Vec<Arc<Member>>), String> {
+    let backends = || listed(upstreams.iter().map(|it| it.name.to_string()));
+    let Some((backend, server)) = name.split_once('/') else {
+        return Err(format!(
+            "{name:?} is not BACKEND/SERVER; the backends are {}",
+            backends()
+        ));
+    };
+    let upstream = upstreams.iter().find(|it| &*it.name == backend);
+    let upstream = upstream
+        .ok_or_else(|| format!("there is no backend {backend:?}; there is {}", backends()))?;
+    let lineup = upstream.lineup();
+    let all = || lineup.seats.iter().map(|seat| &seat.member);
+    let meant = |member: &&Arc<Member>| {
+        &*member.name == server
+            || &*member.server.name == server
+            || member.address.to_string() == server
+    };
+    let members: Vec<Arc<Member>> = all().filter(meant).cloned().collect();
+    if members.is_empty() {
+        let names = listed(all().map(|member| format!("{backend}/{}", member.name)));
+        return Err(format!(
+            "{backend:?} has no server {server:?}; there is {names}"
+        ));
+    }
+    Ok((upstream, members))
+}
+
+fn listed(names: impl Iterator<Item = String>) -> String {
+    let names: Vec<String> = names.collect();
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+fn set_level(text: &str) -> Result<serde_json::Value, String> {
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    let found = levels.iter().find(|(name, _)| *name == text);
+    let (name, level) =
+        found.ok_or_else(|| format!("{text:?} is no level; error, warn, info, debug or trace"))?;
+    diagnostics::set_level(*level);
+    json(&format!("the level is {name}"))
+}
+
+fn certificate(listener: &str, file: &Path) -> CertificateState {
+    let facts = identity::facts_of(file).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let end = facts.not_after.and_then(|at| u64::try_from(at).ok());
+    CertificateState {
+        listener: listener.to_owned(),
+        file: file.display().to_string(),
+        names: facts.names.clone(),
+        issuer: facts.issuer_text(),
+        not_after: end.map_or_else(String::new, |at| {
+            timestamp(UNIX_EPOCH + Duration::from_secs(at))
+        }),
+        days_left: facts
+            .not_after
+            .map_or(0, |at| at.saturating_sub(now_s).div_euclid(DAY_S)),
+    }
+}
