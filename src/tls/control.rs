@@ -10,6 +10,7 @@
 
 use std::ops::Range;
 
+use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 
@@ -17,6 +18,7 @@ use super::record::kernel::SuiteCode;
 use super::record::{
     ContentType, Keys, OVERHEAD_LEN_MAX, Opener, PAYLOAD_LEN_MAX, RecordError, Sealer, Version,
 };
+use super::schedule::Schedule;
 
 /// Records without data in a row that a peer may send; each costs it more than it costs us, but not
 /// for ever.
@@ -33,6 +35,9 @@ pub const RECORDS_LEFT_TO_UPDATE: u64 = 1 << 17;
 const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
 /// The KeyUpdate we send: it asks for nothing.
 pub const OUR_KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
+/// With which a server of TLS 1.2 asks for another handshake; a client may pass over it (RFC 5246
+/// section 7.4.1.1).
+const HELLO_REQUEST: [u8; 4] = [0; 4];
 const WARNING: u8 = 1;
 const FATAL: u8 = 2;
 
@@ -145,10 +150,10 @@ pub struct Session {
     /// None = the kernel seals what is sent.
     sealer: Option<Sealer>,
     /// Only TLS 1.3 knows KeyUpdate, so only there it is kept.
-    kernel: Option<Box<KernelConnection<ServerConnectionData>>>,
+    schedule: Option<Box<Schedule>>,
     suite: SuiteCode,
-    /// Records one key may seal.
-    records_max: u64,
+    /// Whether we are the client.
+    is_client: bool,
     empty_records: u8,
     /// Counts [`CONTROL_COST`] for each.
     control_records: u8,
@@ -166,7 +171,8 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Makes a session of the keys in both directions; `kernel` is dropped unless TLS 1.3 needs it.
+    /// Makes a session with a client of the keys in both directions; `kernel` is dropped unless TLS 1.3
+    /// needs it.
     #[must_use]
     pub fn new(
         version: Version,
@@ -174,12 +180,29 @@ impl Session {
         send: Keys,
         kernel: KernelConnection<ServerConnectionData>,
     ) -> Self {
+        let schedule = (version == Version::Tls13).then(|| Schedule::Server(kernel));
+        Self::of(receive, send, schedule, false)
+    }
+
+    /// Makes a session with a server, whose client we are.
+    #[must_use]
+    pub fn of_client(
+        version: Version,
+        receive: Keys,
+        send: Keys,
+        kernel: KernelConnection<ClientConnectionData>,
+    ) -> Self {
+        let schedule = (version == Version::Tls13).then(|| Schedule::of_client(kernel));
+        Self::of(receive, send, schedule, true)
+    }
+
+    fn of(receive: Keys, send: Keys, schedule: Option<Schedule>, is_client: bool) -> Self {
         Self {
             suite: send.suite_code(),
-            records_max: send.records_max(),
             opener: Some(Opener::new(receive)),
             sealer: Some(Sealer::new(send)),
-            kernel: (version == Version::Tls13).then(|| Box::new(kernel)),
+            schedule: schedule.map(Box::new),
+            is_client,
             empty_records: 0,
             control_records: 0,
             owes_key_update: false,
@@ -195,7 +218,7 @@ impl Session {
     /// Tells whether its keys can change, which those of TLS 1.2 cannot.
     #[must_use]
     pub fn knows_key_update(&self) -> bool {
-        self.kernel.is_some()
+        self.schedule.is_some()
     }
 
     /// Drops whatever can be made again: an idle session is keys and numbers.
@@ -307,7 +330,7 @@ impl Session {
         }
         // TLS 1.3 has no warnings beside these two, whatever the level says.
         let warns =
-            *alert == Alert::UserCanceled as u8 || (*level == WARNING && self.kernel.is_none());
+            *alert == Alert::UserCanceled as u8 || (*level == WARNING && self.schedule.is_none());
         if !warns {
             return Err(Fault::PeerAlert(*alert));
         }
@@ -316,10 +339,26 @@ impl Session {
     }
 
     fn on_handshake(&mut self, payload: &[u8]) -> Result<Control, Fault> {
-        let Some(kernel) = &mut self.kernel else {
+        let Some(schedule) = &mut self.schedule else {
+            if self.is_client && payload == HELLO_REQUEST {
+                self.note_control()?;
+                return Ok(Control::Nothing);
+            }
             return Err(Fault::Renegotiation);
         };
-        let asks = payload.strip_prefix(&KEY_UPDATE);
+        let behind_tickets;
+        let update = match &mut **schedule {
+            Schedule::Server(_) => payload,
+            Schedule::Client(client) => {
+                behind_tickets = client.take_tickets(payload)?;
+                if behind_tickets.is_empty() {
+                    self.note_control()?;
+                    return Ok(Control::Nothing);
+                }
+                &behind_tickets
+            }
+        };
+        let asks = update.strip_prefix(&KEY_UPDATE);
         self.owes_key_update |= match asks {
             Some([0]) => false,
             Some([1]) => true,
@@ -330,8 +369,7 @@ impl Session {
                 ));
             }
         };
-        let (sequence, secrets) = kernel.update_rx_secret().map_err(|_| Fault::KeysUsedUp)?;
-        let keys = Keys::new(Version::Tls13, sequence, &secrets).ok_or(Fault::KeysUsedUp)?;
+        let keys = schedule.next_receiving_keys().ok_or(Fault::KeysUsedUp)?;
         self.note_control()?;
         Ok(Control::KeyUpdate(keys))
     }
@@ -368,14 +406,14 @@ impl Session {
 
     fn should_update(&self) -> bool {
         let left = self.sealer.as_ref().map(Sealer::records_left);
-        self.kernel.is_some() && left.is_some_and(|left| left <= RECORDS_LEFT_TO_UPDATE)
+        self.schedule.is_some() && left.is_some_and(|left| left <= RECORDS_LEFT_TO_UPDATE)
     }
 
     /// Tells whether the keys have to change before much more is sent, when the next record sealed
     /// with them, by the kernel, is number `next_record`.
     #[must_use]
     pub fn are_nearly_used_up(&self, next_record: u64) -> bool {
-        self.records_max.saturating_sub(next_record) <= RECORDS_LEFT_TO_UPDATE
+        self.suite.records_max().saturating_sub(next_record) <= RECORDS_LEFT_TO_UPDATE
     }
 
     /// Seals a KeyUpdate under the old keys and takes the new ones; for TLS 1.3 only.
@@ -394,10 +432,10 @@ impl Session {
     /// # Errors
     /// [`Fault::KeysUsedUp`], for TLS 1.2.
     pub fn next_sending_keys(&mut self) -> Result<Keys, Fault> {
-        let kernel = self.kernel.as_mut().ok_or(Fault::KeysUsedUp)?;
-        let (sequence, secrets) = kernel.update_tx_secret().map_err(|_| Fault::KeysUsedUp)?;
+        let schedule = self.schedule.as_mut().ok_or(Fault::KeysUsedUp)?;
+        let keys = schedule.next_sending_keys().ok_or(Fault::KeysUsedUp)?;
         self.owes_key_update = false;
-        Keys::new(Version::Tls13, sequence, &secrets).ok_or(Fault::KeysUsedUp)
+        Ok(keys)
     }
 
     /// Seals an alert; returns how many bytes of `out` it is.

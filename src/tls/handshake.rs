@@ -1,14 +1,16 @@
-//! The opening of a connection as a pure driver over rustls: bytes in, bytes out, until a
-//! [`Session`] is there.
+//! The opening of a connection, at either end of it, as a pure driver over rustls: bytes in, bytes out,
+//! until a [`Session`] is there.
 //!
-//! rustls is given whole records one by one, so whatever follows the client's last handshake record
+//! rustls is given whole records one by one, so whatever follows the peer's last handshake record
 //! is still ours when the keys leave rustls: it goes to [`super::control`] next, not into loss.
 
 use std::sync::Arc;
 
-use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::client::UnbufferedClientConnection;
+use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
-use rustls::{Error, ServerConfig};
+use rustls::{ClientConfig, CommonState, Error, ServerConfig};
+use rustls_pki_types::ServerName;
 
 use super::control::{Alert, Session};
 use super::record::{ContentType, Keys, RecordError, Version, whole_record};
@@ -39,9 +41,42 @@ pub enum Failure {
     UnknownKeys,
 }
 
+/// A connection of rustls, by which end of it we are.
+enum Connection {
+    Server(UnbufferedServerConnection),
+    Client(UnbufferedClientConnection),
+}
+
+impl Connection {
+    /// Lets rustls look at records; returns how many bytes it is done with, and what it said.
+    fn advance(
+        &mut self,
+        records: &mut [u8],
+        outbox: &mut Vec<u8>,
+    ) -> (usize, Result<Said, Error>) {
+        match self {
+            Self::Server(connection) => {
+                let UnbufferedStatus { discard, state } = connection.process_tls_records(records);
+                (discard, note(state, outbox))
+            }
+            Self::Client(connection) => {
+                let UnbufferedStatus { discard, state } = connection.process_tls_records(records);
+                (discard, note(state, outbox))
+            }
+        }
+    }
+
+    fn common(&self) -> &CommonState {
+        match self {
+            Self::Server(connection) => connection,
+            Self::Client(connection) => connection,
+        }
+    }
+}
+
 /// A handshake that goes on.
 pub struct Handshake {
-    connection: UnbufferedServerConnection,
+    connection: Connection,
     /// Received, and not seen by rustls.
     inbox: Vec<u8>,
     /// Whole records rustls wants to see again: fragments of a message that is not complete.
@@ -64,20 +99,41 @@ pub struct Established {
 }
 
 impl Handshake {
-    /// Begins; `received` is what came already.
+    /// Begins with a client; `received` is what came already.
     ///
     /// # Errors
     /// What rustls says about the configuration.
     pub fn new(config: Arc<ServerConfig>, received: Vec<u8>) -> Result<Self, Failure> {
+        let connection = UnbufferedServerConnection::new(config)?;
         Ok(Self {
-            connection: UnbufferedServerConnection::new(config)?,
             inbox: received,
-            given: Vec::new(),
             hello: Some(Vec::new()),
+            ..Self::over(Connection::Server(connection))
+        })
+    }
+
+    /// Begins with the server that is to prove that it is `name`; the first bytes are ours.
+    ///
+    /// # Errors
+    /// What rustls says about the configuration.
+    pub fn with_server(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<Self, Failure> {
+        let connection = UnbufferedClientConnection::new(config, name)?;
+        Ok(Self::over(Connection::Client(connection)))
+    }
+
+    fn over(connection: Connection) -> Self {
+        Self {
+            connection,
+            inbox: Vec::new(),
+            given: Vec::new(),
+            hello: None,
             server_name: None,
             outbox: Vec::new(),
             records: 0,
-        })
+        }
     }
 
     /// Where received bytes go, at the end.
@@ -146,13 +202,11 @@ impl Handshake {
     /// Lets rustls say all it has to say; true = the handshake is complete.
     fn settle(&mut self) -> Result<bool, Failure> {
         loop {
-            let UnbufferedStatus { discard, state } =
-                self.connection.process_tls_records(&mut self.given);
-            let said = note(state, &mut self.outbox);
-            self.given.drain(..discard.min(self.given.len()));
+            let (used, said) = self.connection.advance(&mut self.given, &mut self.outbox);
+            self.given.drain(..used.min(self.given.len()));
             match said {
                 Ok(Said::Something) => {}
-                Ok(Said::Nothing) => return Ok(!self.connection.is_handshaking()),
+                Ok(Said::Nothing) => return Ok(!self.connection.common().is_handshaking()),
                 Err(error) => return Err(self.refuse(error)),
             }
         }
@@ -160,13 +214,11 @@ impl Handshake {
 
     /// Collects the alert that goes with `error`.
     fn refuse(&mut self, error: Error) -> Failure {
-        while let UnbufferedStatus {
-            state: Ok(state), ..
-        } = self.connection.process_tls_records(&mut [])
+        // Asked once more than it has something to say, rustls would look for what is left of a flight
+        // in records that are gone.
+        while self.connection.common().wants_write()
+            && let (_, Ok(Said::Something)) = self.connection.advance(&mut [], &mut self.outbox)
         {
-            if !matches!(note(Ok(state), &mut self.outbox), Ok(Said::Something)) {
-                break;
-            }
         }
         Failure::Refused(error)
     }
@@ -187,16 +239,28 @@ impl Handshake {
             // Part of a message behind the last one: keys would change in the middle of it.
             return Err(Failure::Refused(Error::HandshakeNotComplete));
         }
-        let connection = self.connection;
-        let version = connection.protocol_version().and_then(Version::of);
+        let version = self.connection.common().protocol_version();
+        let version = version.and_then(Version::of);
         let version = version.ok_or(Failure::UnknownKeys)?;
-        let terms = Terms::of(&connection, version, self.server_name);
-        let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
         let keys = |(sequence, secrets)| {
             Keys::new(version, sequence, &secrets).ok_or(Failure::UnknownKeys)
         };
+        let (session, terms) = match self.connection {
+            Connection::Server(connection) => {
+                let terms = Terms::of(&connection, version, self.server_name);
+                let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
+                let (receive, send) = (keys(secrets.rx)?, keys(secrets.tx)?);
+                (Session::new(version, receive, send, kernel), terms)
+            }
+            Connection::Client(connection) => {
+                let terms = Terms::of_client(&connection, version);
+                let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
+                let (receive, send) = (keys(secrets.rx)?, keys(secrets.tx)?);
+                (Session::of_client(version, receive, send, kernel), terms)
+            }
+        };
         Ok(Established {
-            session: Session::new(version, keys(secrets.rx)?, keys(secrets.tx)?, kernel),
+            session,
             received: self.inbox,
             terms,
         })
@@ -209,8 +273,8 @@ enum Said {
 }
 
 /// Takes what rustls wants to send.
-fn note(
-    state: Result<ConnectionState<'_, '_, ServerConnectionData>, Error>,
+fn note<Data>(
+    state: Result<ConnectionState<'_, '_, Data>, Error>,
     outbox: &mut Vec<u8>,
 ) -> Result<Said, Error> {
     match state? {
@@ -231,7 +295,7 @@ fn note(
             Ok(Said::Something)
         }
         ConnectionState::PeerClosed | ConnectionState::Closed => Err(Error::General(
-            "the client closed during the handshake".into(),
+            "the peer closed during the handshake".into(),
         )),
         ConnectionState::BlockedHandshake
         | ConnectionState::WriteTraffic(_)

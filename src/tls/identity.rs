@@ -37,7 +37,7 @@ const DAY_S: i64 = 24 * 60 * 60;
 #[error("{0}")]
 pub struct Wrong(String);
 
-fn wrong(text: impl Into<String>) -> Wrong {
+pub(super) fn wrong(text: impl Into<String>) -> Wrong {
     Wrong(text.into())
 }
 
@@ -142,7 +142,7 @@ fn is_encrypted(text: &[u8]) -> bool {
     marks.into_iter().any(has)
 }
 
-fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Wrong> {
+pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Wrong> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
     read.map_err(|error| wrong(format!("is no PEM: {error}")))
 }
@@ -175,6 +175,11 @@ fn chain_from(leaf: usize, facts: &[Facts]) -> Vec<usize> {
 }
 
 impl Identity {
+    /// Returns the chain and its key.
+    pub(super) fn key(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.key)
+    }
+
     /// Returns the names it is good for, in lower case.
     #[must_use]
     pub fn names(&self) -> &[String] {

@@ -1,6 +1,6 @@
-//! TLS ended here: who we are ([`identity`]), how a connection opens ([`handshake`]), and how its
-//! records are protected afterwards ([`record`], [`control`]). No sockets, no clock but rustls's own
-//! for tickets and certificates.
+//! TLS ended here: who we are ([`identity`]), which servers we believe ([`servers`]), how a connection
+//! opens at either end ([`handshake`]), and how its records are protected afterwards ([`record`],
+//! [`control`]). No sockets, no clock but rustls's own for tickets and certificates.
 //!
 //! After the handshake nothing of rustls's connection is left but what a KeyUpdate needs; the rest is
 //! plain data ([`record::Keys`]), so that who protects the records can change later.
@@ -10,6 +10,8 @@ pub mod handshake;
 pub mod identity;
 pub mod name;
 pub mod record;
+mod schedule;
+pub mod servers;
 pub mod terms;
 #[cfg(test)]
 mod testing;

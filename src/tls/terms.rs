@@ -1,7 +1,6 @@
 //! What a handshake settled: what servers behind us may want to know of the client's TLS.
 
-use rustls::CipherSuite;
-use rustls::server::UnbufferedServerConnection;
+use rustls::{CipherSuite, CommonState};
 
 use super::record::Version;
 use super::{name, x509};
@@ -37,13 +36,9 @@ pub struct Subject {
 }
 
 impl Terms {
-    /// Reads them off a complete handshake for `server_name`.
+    /// Reads them off a complete handshake for `server_name`; certificates are those of a client.
     #[must_use]
-    pub fn of(
-        connection: &UnbufferedServerConnection,
-        version: Version,
-        server_name: Option<String>,
-    ) -> Self {
+    pub fn of(connection: &CommonState, version: Version, server_name: Option<String>) -> Self {
         let certificates = connection.peer_certificates();
         let client = certificates.and_then(<[_]>::first);
         let suite = connection.negotiated_cipher_suite();
@@ -57,6 +52,16 @@ impl Terms {
                 .and_then(|certificate| x509::read(certificate))
                 .and_then(|facts| facts.not_after),
             client: client.map(|certificate| Subject::of(certificate)),
+        }
+    }
+
+    /// Reads them off a complete handshake on which we are the client.
+    #[must_use]
+    pub fn of_client(connection: &CommonState, version: Version) -> Self {
+        Self {
+            client: None,
+            client_until_s: None,
+            ..Self::of(connection, version, None)
         }
     }
 

@@ -1,4 +1,5 @@
-//! What the tests of this module share: an identity made on the spot and a client that is rustls's.
+//! What the tests of this module share: an identity made on the spot, and a client and a server that
+//! are rustls's.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -6,12 +7,12 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConfig, SignatureScheme,
-    SupportedProtocolVersion,
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConfig, ServerConnection,
+    SignatureScheme, SupportedProtocolVersion,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::handshake::{Established, Handshake};
+use super::handshake::{Established, Failure, Handshake};
 use super::identity::{Offer, identity, server_config, tickets};
 
 pub(crate) fn offer() -> Offer {
@@ -101,6 +102,71 @@ impl Peer {
             if done {
                 return handshake.finish().unwrap();
             }
+        }
+    }
+}
+
+/// A server in memory, which is rustls's.
+pub(crate) struct ServerPeer {
+    pub(crate) connection: ServerConnection,
+    heard: Vec<u8>,
+}
+
+impl ServerPeer {
+    pub(crate) fn new(config: &Arc<ServerConfig>) -> Self {
+        Self {
+            connection: ServerConnection::new(Arc::clone(config)).unwrap(),
+            heard: Vec::new(),
+        }
+    }
+
+    pub(crate) fn take_bytes(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut bytes).unwrap();
+        }
+        bytes
+    }
+
+    pub(crate) fn give_bytes(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            self.connection.read_tls(&mut bytes).unwrap();
+            // What is wrong shows in what the server says and hears afterwards.
+            let _ = self.connection.process_new_packets();
+            let _ = self.connection.reader().read_to_end(&mut self.heard);
+        }
+    }
+
+    pub(crate) fn say(&mut self, text: &[u8]) {
+        self.connection.writer().write_all(text).unwrap();
+    }
+
+    pub(crate) fn hear(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.heard)
+    }
+
+    /// Runs a handshake to its end, in which its bytes come in pieces of `piece` bytes.
+    pub(crate) fn open(
+        &mut self,
+        config: &Arc<ClientConfig>,
+        name: &'static str,
+        piece: usize,
+    ) -> Result<Established, Failure> {
+        let name = ServerName::try_from(name).unwrap();
+        let mut handshake = Handshake::with_server(Arc::clone(config), name)?;
+        let mut waiting = Vec::new();
+        loop {
+            let done = handshake.advance();
+            self.give_bytes(&handshake.take_outbox());
+            waiting.extend(self.take_bytes());
+            if done? {
+                handshake.inbox().extend_from_slice(&waiting);
+                return handshake.finish();
+            }
+            assert!(!waiting.is_empty(), "nobody says anything");
+            let rest = waiting.split_off(piece.min(waiting.len()));
+            handshake.inbox().append(&mut waiting);
+            waiting = rest;
         }
     }
 }

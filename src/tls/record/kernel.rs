@@ -36,6 +36,18 @@ pub struct SuiteCode {
     pub cipher: u16,
 }
 
+impl SuiteCode {
+    /// Returns how many records one of its keys may seal.
+    #[must_use]
+    pub fn records_max(self) -> u64 {
+        if u32::from(self.cipher) == bindings::TLS_CIPHER_CHACHA20_POLY1305 {
+            Cipher::Chacha20Poly1305.records_max()
+        } else {
+            Cipher::Aes128Gcm.records_max()
+        }
+    }
+}
+
 impl Keys {
     /// Returns version and cipher as the kernel numbers them.
     #[must_use]

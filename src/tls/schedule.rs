@@ -1,0 +1,112 @@
+//! What is left of rustls after a handshake of TLS 1.3: the secrets that new keys are made of, and for
+//! a connection on which we are the client, the tickets with which the next one resumes.
+
+use rustls::client::ClientConnectionData;
+use rustls::kernel::KernelConnection;
+use rustls::server::ServerConnectionData;
+
+use super::control::Fault;
+use super::record::{Keys, RecordError, Version};
+
+/// A message's type and length (RFC 8446 section 4).
+const HEADER_LEN: usize = 4;
+const NEW_SESSION_TICKET: u8 = 4;
+/// Longest ticket message that is put together from its records; rustls takes none that is longer.
+const TICKET_LEN_MAX: usize = 1 << 16;
+
+/// The secrets of a connection, by which end of it we are.
+pub(super) enum Schedule {
+    /// We are the server.
+    Server(KernelConnection<ServerConnectionData>),
+    /// We are the client.
+    Client(Box<Client>),
+}
+
+/// What a client keeps.
+pub(super) struct Client {
+    kernel: KernelConnection<ClientConnectionData>,
+    /// A message whose rest is in records to come.
+    begun: Vec<u8>,
+}
+
+impl Schedule {
+    /// Keeps what a client needs.
+    pub(super) fn of_client(kernel: KernelConnection<ClientConnectionData>) -> Self {
+        Self::Client(Box::new(Client {
+            kernel,
+            begun: Vec::new(),
+        }))
+    }
+
+    /// Returns the keys of what is received behind a KeyUpdate.
+    pub(super) fn next_receiving_keys(&mut self) -> Option<Keys> {
+        let next = match self {
+            Self::Server(kernel) => kernel.update_rx_secret(),
+            Self::Client(client) => client.kernel.update_rx_secret(),
+        };
+        let (sequence, secrets) = next.ok()?;
+        Keys::new(Version::Tls13, sequence, &secrets)
+    }
+
+    /// Returns the keys of what is sent behind a KeyUpdate.
+    pub(super) fn next_sending_keys(&mut self) -> Option<Keys> {
+        let next = match self {
+            Self::Server(kernel) => kernel.update_tx_secret(),
+            Self::Client(client) => client.kernel.update_tx_secret(),
+        };
+        let (sequence, secrets) = next.ok()?;
+        Keys::new(Version::Tls13, sequence, &secrets)
+    }
+}
+
+impl Client {
+    /// Takes the tickets out of a record of handshake messages; what follows them is another message,
+    /// or empty.
+    ///
+    /// # Errors
+    /// A ticket is malformed or too long.
+    pub(super) fn take_tickets(&mut self, payload: &[u8]) -> Result<Vec<u8>, Fault> {
+        if payload.is_empty() {
+            return Err(RecordError::UnexpectedType.into());
+        }
+        let mut messages = std::mem::take(&mut self.begun);
+        messages.extend_from_slice(payload);
+        let mut at = 0;
+        loop {
+            let rest = messages.get(at..).unwrap_or_default();
+            match rest {
+                [NEW_SESSION_TICKET, a, b, c, body @ ..] => {
+                    let len = u32::from_be_bytes([0, *a, *b, *c]);
+                    let len = usize::try_from(len).unwrap_or(usize::MAX);
+                    if len > TICKET_LEN_MAX {
+                        return Err(Fault::Message("a ticket that is too long"));
+                    }
+                    let Some(ticket) = body.get(..len) else {
+                        self.begun = rest.to_vec();
+                        return Ok(Vec::new());
+                    };
+                    let stored = self.kernel.handle_new_session_ticket(ticket);
+                    stored.map_err(|_| Fault::Message("a ticket that cannot be read"))?;
+                    at += HEADER_LEN + len;
+                }
+                [] => return Ok(Vec::new()),
+                [NEW_SESSION_TICKET, ..] => {
+                    self.begun = rest.to_vec();
+                    return Ok(Vec::new());
+                }
+                _ => return Ok(rest.to_vec()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_choice_of_ends_costs_no_memory() {
+        let kernel = size_of::<KernelConnection<ServerConnectionData>>();
+        assert_eq!(size_of::<Schedule>(), kernel);
+    }
+}

@@ -1,0 +1,208 @@
+//! Towards servers: whose certificates are believed, what we show them, what rustls is told for a
+//! backend, and in whose words a handshake that came to nothing is written down.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::sign::SingleCertAndKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::handshake::Failure;
+use super::identity::{Identity, Wrong, certificates, text_of, wrong};
+
+/// Where Debian, and most after it, keep the certificates that the system believes.
+pub const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// What is asked of the servers of a backend, and shown to them.
+#[derive(Debug, Clone)]
+pub struct Demand {
+    /// Where their certificates must come from; none = they are not looked at.
+    pub roots: Option<Arc<RootCertStore>>,
+    /// What we show if they ask for a certificate.
+    pub identity: Option<Identity>,
+    /// Whether TLS 1.2 is refused.
+    pub only_tls13: bool,
+    /// Whether ALPN offers `http/1.1`, or is not spoken at all.
+    pub http: bool,
+}
+
+/// Reads the certificates that servers' certificates must come from. Those that no chain can end in
+/// are passed over: a system's collection holds a few.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn read_ca(path: &Path) -> Result<Arc<RootCertStore>, Wrong> {
+    ca(&text_of(path)?)
+}
+
+/// Reads the certificates that servers' certificates must come from, from a text.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn ca(text: &[u8]) -> Result<Arc<RootCertStore>, Wrong> {
+    let mut roots = RootCertStore::empty();
+    let found = certificates(text)?;
+    if found.is_empty() {
+        return Err(wrong("holds no certificate (BEGIN CERTIFICATE)"));
+    }
+    let (added, _) = roots.add_parsable_certificates(found);
+    if added == 0 {
+        return Err(wrong("holds no certificate that can be used"));
+    }
+    Ok(Arc::new(roots))
+}
+
+/// Turns a demand into what rustls takes; shared by all threads, with its sessions for resumption (of
+/// 256 servers at the most).
+///
+/// # Errors
+/// rustls refuses it.
+pub fn client_config(demand: &Demand) -> Result<Arc<ClientConfig>, Wrong> {
+    let provider: Arc<CryptoProvider> = Arc::new(default_provider());
+    let algorithms = provider.signature_verification_algorithms;
+    let versions: &[_] = if demand.only_tls13 {
+        &[&TLS13]
+    } else {
+        &[&TLS13, &TLS12]
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .map_err(|error| wrong(error.to_string()))?;
+    let builder = match &demand.roots {
+        Some(roots) => builder.with_root_certificates(Arc::clone(roots)),
+        None => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody(algorithms))),
+    };
+    let mut config = match &demand.identity {
+        Some(identity) => {
+            let shown = SingleCertAndKey::from(identity.key());
+            builder.with_client_cert_resolver(Arc::new(shown))
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.enable_secret_extraction = true;
+    if demand.http {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    }
+    Ok(Arc::new(config))
+}
+
+/// Says what came of a handshake with a server that came to nothing, and by whose fault.
+#[must_use]
+pub fn told(failure: &Failure) -> String {
+    let Failure::Refused(error) = failure else {
+        return match failure {
+            Failure::NotTls => "the server does not speak TLS".to_owned(),
+            Failure::Closed => "the server closed in the middle of the handshake".to_owned(),
+            Failure::Refused(_) | Failure::TooMany | Failure::UnknownKeys => failure.to_string(),
+        };
+    };
+    match error {
+        Error::InvalidCertificate(wrong) => told_of_certificate(wrong),
+        Error::AlertReceived(alert) => format!("the server refused with the alert {alert:?}"),
+        _ => error.to_string(),
+    }
+}
+
+fn told_of_certificate(wrong: &CertificateError) -> String {
+    match wrong {
+        CertificateError::UnknownIssuer => {
+            "the server's certificate comes from no issuer in ca".to_owned()
+        }
+        CertificateError::BadSignature => {
+            "the server's certificate is signed by somebody with the name of an issuer in ca"
+                .to_owned()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the server's certificate has expired".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "the server's certificate is not valid yet".to_owned()
+        }
+        CertificateError::NotValidForName => {
+            "the server's certificate is for another name".to_owned()
+        }
+        CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        } => format!(
+            "the server's certificate is not for {}, but for {}",
+            expected.to_str(),
+            listed(presented)
+        ),
+        other => format!("the server's certificate cannot be believed: {other}"),
+    }
+}
+
+/// Names that a certificate was found to be for, as many as a line of the log has room for.
+fn listed(presented: &[String]) -> String {
+    const SHOWN_MAX: usize = 5;
+    if presented.is_empty() {
+        return "nobody (no subject alternative name)".to_owned();
+    }
+    // They come as `DnsName("example.com")` and the like.
+    let name = |shown: &'_ String| {
+        let inner = shown
+            .split_once('(')
+            .map_or(shown.as_str(), |(_, inner)| inner);
+        inner.trim_matches(['(', ')', '"']).to_owned()
+    };
+    let mut names: Vec<String> = presented.iter().map(name).collect();
+    if names.len() > SHOWN_MAX {
+        names.truncate(SHOWN_MAX);
+        names.push("others".to_owned());
+    }
+    names.join(", ")
+}
+
+/// Believes every certificate; that its key is the server's own is still proven.
+#[derive(Debug)]
+struct Anybody(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, signed, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, signed, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests;

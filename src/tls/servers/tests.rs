@@ -1,0 +1,369 @@
+//! Handshakes and sessions with rustls's own server.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
+
+use super::*;
+use crate::tls::control::{Content, Fault, Session, sealed_len_max};
+use crate::tls::handshake::Established;
+use crate::tls::identity::{Offer, identity, server_config, tickets};
+use crate::tls::record::{
+    ContentType, Keys, OVERHEAD_LEN_MAX, RecordError, Sealer, Version, whole_record,
+};
+use crate::tls::testing::{ServerPeer, server};
+
+/// A certificate authority and what it signs.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        Self(CertifiedIssuer::self_signed(params, key).unwrap())
+    }
+
+    fn roots(&self) -> Arc<RootCertStore> {
+        ca(self.0.pem().as_bytes()).unwrap()
+    }
+
+    fn signed(&self, name: &str, until_year: i32) -> Identity {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = date_time_ymd(until_year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let cert = params.signed_by(&key, &self.0).unwrap();
+        identity(cert.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap()
+    }
+
+    fn server(&self, name: &str, only_tls13: bool) -> Arc<rustls::ServerConfig> {
+        server(offer_of(self.signed(name, 2100), only_tls13))
+    }
+}
+
+fn offer_of(identity: Identity, only_tls13: bool) -> Offer {
+    Offer {
+        identities: vec![identity],
+        client_ca: None,
+        only_tls13,
+        http: true,
+    }
+}
+
+fn demand(roots: Option<Arc<RootCertStore>>) -> Demand {
+    Demand {
+        roots,
+        identity: None,
+        only_tls13: false,
+        http: true,
+    }
+}
+
+/// A server of one version only.
+fn only(version: &'static rustls::SupportedProtocolVersion) -> Arc<rustls::ServerConfig> {
+    let provider = Arc::new(default_provider());
+    let key = Authority::new("one").signed("localhost", 2100).key();
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+    config.ticketer = tickets().unwrap();
+    Arc::new(config)
+}
+
+fn anybody() -> Arc<ClientConfig> {
+    client_config(&demand(None)).unwrap()
+}
+
+/// Opens every record in `bytes`; returns the data, and what the last one was.
+fn read(session: &mut Session, bytes: &mut [u8]) -> (Vec<u8>, Result<Content, Fault>) {
+    let (mut data, mut last) = (Vec::new(), Ok(Content::Nothing));
+    let mut rest = bytes;
+    while let Some(len) = whole_record(rest).unwrap() {
+        let (record, tail) = rest.split_at_mut(len);
+        last = session.open(record);
+        match &last {
+            Ok(Content::Data(place)) => data.extend_from_slice(&record[place.clone()]),
+            Ok(Content::Nothing) => {}
+            Ok(Content::CloseNotify) | Err(_) => break,
+        }
+        rest = tail;
+    }
+    (data, last)
+}
+
+fn seal(session: &mut Session, data: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; sealed_len_max(data.len())];
+    let len = session.seal(data, &mut out).unwrap();
+    out.truncate(len);
+    out
+}
+
+#[test]
+fn pieces_of_any_size_make_a_session_that_speaks_both_ways() {
+    for version in [&TLS12, &TLS13] {
+        let (config, ours) = (only(version), anybody());
+        for piece in [1, 2, 5, 77, 300, 100_000] {
+            let mut peer = ServerPeer::new(&config);
+            let Established {
+                mut session,
+                mut received,
+                terms,
+            } = peer.open(&ours, "localhost", piece).unwrap();
+            assert!(terms.client.is_none() && terms.server_name.is_none());
+            // Tickets, of which TLS 1.3 sends some behind the handshake.
+            let (data, last) = read(&mut session, &mut received);
+            assert_eq!((&*data, last), (&b""[..], Ok(Content::Nothing)));
+            peer.say(b"to the client");
+            let (data, _) = read(&mut session, &mut peer.take_bytes());
+            assert_eq!(data, b"to the client");
+            peer.give_bytes(&seal(&mut session, b"to the server"));
+            assert_eq!(peer.hear(), b"to the server");
+            peer.connection.send_close_notify();
+            let (_, last) = read(&mut session, &mut peer.take_bytes());
+            assert_eq!(last, Ok(Content::CloseNotify));
+        }
+    }
+}
+
+#[test]
+fn the_next_handshake_resumes() {
+    for version in [&TLS12, &TLS13] {
+        let (config, ours) = (only(version), anybody());
+        for expected in [false, true, true] {
+            let mut peer = ServerPeer::new(&config);
+            let mut established = peer.open(&ours, "localhost", 1000).unwrap();
+            assert_eq!(established.terms.resumed, expected, "{version:?}");
+            let (_, last) = read(&mut established.session, &mut established.received);
+            assert_eq!(last, Ok(Content::Nothing));
+        }
+    }
+}
+
+#[test]
+fn key_updates_go_both_ways() {
+    let mut peer = ServerPeer::new(&only(&TLS13));
+    let opened = peer.open(&anybody(), "localhost", 1000).unwrap();
+    let (mut session, mut received) = (opened.session, opened.received);
+    read(&mut session, &mut received).1.unwrap();
+    for round in 0..5 {
+        peer.say(b"before");
+        peer.connection.refresh_traffic_keys().unwrap();
+        peer.say(b"after");
+        let (data, last) = read(&mut session, &mut peer.take_bytes());
+        assert_eq!(data, b"beforeafter", "{last:?}");
+        assert!(session.owes_key_update(), "round {round}");
+        peer.give_bytes(&seal(&mut session, b"new keys"));
+        assert_eq!(peer.hear(), b"new keys");
+    }
+}
+
+#[test]
+fn a_server_that_cannot_be_believed_is_told_so_and_so_are_we() {
+    let authority = Authority::new("one");
+    let other = Authority::new("other");
+    let expired = server(offer_of(authority.signed("localhost", 2020), false));
+    let good = || authority.server("localhost", false);
+    let rows = [
+        (good(), authority.roots(), "localhost", None),
+        (
+            good(),
+            other.roots(),
+            "localhost",
+            Some("the server's certificate comes from no issuer in ca"),
+        ),
+        (
+            good(),
+            Authority::new("one").roots(),
+            "localhost",
+            Some("the server's certificate is signed by somebody with the name of an issuer in ca"),
+        ),
+        (
+            good(),
+            authority.roots(),
+            "example.com",
+            Some("the server's certificate is not for example.com, but for localhost"),
+        ),
+        (
+            good(),
+            authority.roots(),
+            "127.0.0.1",
+            Some("the server's certificate is not for 127.0.0.1, but for localhost"),
+        ),
+        (
+            expired,
+            authority.roots(),
+            "localhost",
+            Some("the server's certificate has expired"),
+        ),
+        (
+            authority.server("127.0.0.1", true),
+            authority.roots(),
+            "127.0.0.1",
+            None,
+        ),
+    ];
+    for (config, roots, name, expected) in rows {
+        let ours = client_config(&demand(Some(roots))).unwrap();
+        let mut peer = ServerPeer::new(&config);
+        let came = peer.open(&ours, name, 1000);
+        assert_eq!(
+            came.err().map(|failure| told(&failure)).as_deref(),
+            expected
+        );
+        if expected.is_some() {
+            let alerted = peer.connection.process_new_packets();
+            assert!(alerted.is_err(), "no alert: {alerted:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_tls_and_what_refuses_is_told() {
+    let rows: [(&[u8], &str); 3] = [
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            "the server does not speak TLS",
+        ),
+        (
+            &[21, 3, 3, 0, 2, 2, 40],
+            "the server refused with the alert HandshakeFailure",
+        ),
+        (b"SSH-2.0-x\r\n", "the server does not speak TLS"),
+    ];
+    for (answer, expected) in rows {
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut handshake =
+            super::super::handshake::Handshake::with_server(anybody(), name).unwrap();
+        assert_eq!(handshake.advance(), Ok(false));
+        assert_eq!(handshake.take_outbox().first(), Some(&22));
+        handshake.inbox().extend_from_slice(answer);
+        let failure = handshake.advance().unwrap_err();
+        assert_eq!(told(&failure), expected);
+    }
+    assert_eq!(
+        told(&Failure::Closed),
+        "the server closed in the middle of the handshake"
+    );
+}
+
+#[test]
+fn a_server_that_asks_gets_our_certificate() {
+    let authority = Authority::new("one");
+    let mut offer = offer_of(authority.signed("localhost", 2100), false);
+    offer.client_ca = Some(authority.roots());
+    let config = server_config(offer, tickets().unwrap()).unwrap();
+    let mut demand = demand(Some(authority.roots()));
+    for identity in [None, Some(authority.signed("us", 2100))] {
+        let shown = identity.is_some();
+        demand.identity = identity;
+        let mut peer = ServerPeer::new(&config);
+        let opened = peer.open(&client_config(&demand).unwrap(), "localhost", 1000);
+        // TLS 1.3 tells of it behind our end of the handshake.
+        let mut opened = opened.unwrap();
+        let (_, last) = read(&mut opened.session, &mut opened.received);
+        assert_eq!(last.is_ok(), shown, "{last:?}");
+        assert_eq!(peer.connection.peer_certificates().is_some(), shown);
+    }
+}
+
+#[test]
+fn what_is_no_collection_of_certificates_is_refused() {
+    let text = |wrong: Result<_, Wrong>| wrong.map(drop).unwrap_err().to_string();
+    assert_eq!(text(ca(b"")), "holds no certificate (BEGIN CERTIFICATE)");
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    assert_eq!(
+        text(ca(broken.as_bytes())),
+        "holds no certificate that can be used"
+    );
+}
+
+/// A session with a server that says whatever is sealed for it.
+fn mirrored(version: &'static rustls::SupportedProtocolVersion) -> (Sealer, Session) {
+    let mut config = Arc::unwrap_or_clone(only(version));
+    config.enable_secret_extraction = true;
+    config.send_tls13_tickets = 0;
+    let mut peer = ServerPeer::new(&Arc::new(config));
+    let opened = peer.open(&anybody(), "localhost", 1000).unwrap();
+    let secrets = peer.connection.dangerous_extract_secrets().unwrap();
+    let version = Version::of(version.version).unwrap();
+    let keys = Keys::new(version, secrets.tx.0, &secrets.tx.1).unwrap();
+    (Sealer::new(keys), opened.session)
+}
+
+fn take(sealer: &mut Sealer, session: &mut Session, payload: &[u8]) -> Result<Content, Fault> {
+    let mut record = vec![0; payload.len() + OVERHEAD_LEN_MAX];
+    let len = sealer
+        .seal(ContentType::Handshake, payload, &mut record)
+        .unwrap();
+    session.open(&mut record[..len])
+}
+
+/// A NewSessionTicket (RFC 8446 section 4.6.1) with a ticket of `len` bytes.
+fn ticket(len: u16) -> Vec<u8> {
+    let mut body = vec![0, 0, 14, 16, 1, 2, 3, 4, 1, 9];
+    body.extend(len.to_be_bytes());
+    body.resize(body.len() + usize::from(len), b't');
+    body.extend([0, 0]);
+    let [_, head @ ..] = u32::try_from(body.len()).unwrap().to_be_bytes();
+    [&[4], &head[..], &body].concat()
+}
+
+#[test]
+fn tickets_are_taken_in_whatever_records_they_come() {
+    let one = ticket(100);
+    let nothing = Ok(Content::Nothing);
+    for at in 1..one.len() {
+        let (mut sealer, mut session) = mirrored(&TLS13);
+        let (head, tail) = one.split_at(at);
+        assert_eq!(take(&mut sealer, &mut session, head), nothing, "{at}");
+        assert_eq!(take(&mut sealer, &mut session, tail), nothing, "{at}");
+        let two = [&*one, &*one].concat();
+        assert_eq!(take(&mut sealer, &mut session, &two), nothing);
+        let update = [&*one, &[24, 0, 0, 1, 1]].concat();
+        assert_eq!(take(&mut sealer, &mut session, &update), nothing);
+        assert!(session.owes_key_update());
+    }
+}
+
+#[test]
+fn messages_that_no_server_may_send_end_the_session() {
+    let unexpected = || Err(Fault::Record(RecordError::UnexpectedType));
+    let nothing = || Ok(Content::Nothing);
+    let update = [24, 0, 0, 1, 0];
+    let unknown = "a KeyUpdate that asks for something unknown";
+    let rows: [(_, Vec<u8>, Result<Content, Fault>); 10] = [
+        (&TLS13, update.to_vec(), nothing()),
+        (&TLS13, vec![], unexpected()),
+        (&TLS13, vec![24, 0, 0, 1, 2], Err(Fault::Message(unknown))),
+        (
+            &TLS13,
+            [&update[..], &ticket(1)].concat(),
+            Err(Fault::Message(unknown)),
+        ),
+        (&TLS13, vec![13, 0, 0, 0], unexpected()),
+        (&TLS13, vec![0, 0, 0, 0], unexpected()),
+        (
+            &TLS13,
+            vec![4, 0, 0, 1, 0],
+            Err(Fault::Message("a ticket that cannot be read")),
+        ),
+        (
+            &TLS13,
+            vec![4, 1, 0, 1],
+            Err(Fault::Message("a ticket that is too long")),
+        ),
+        (&TLS12, vec![0, 0, 0, 0], nothing()),
+        (&TLS12, ticket(1), Err(Fault::Renegotiation)),
+    ];
+    for (version, payload, expected) in rows {
+        let (mut sealer, mut session) = mirrored(version);
+        let came = take(&mut sealer, &mut session, &payload);
+        assert_eq!(came, expected, "{payload:?}");
+    }
+    let (mut sealer, mut session) = mirrored(&TLS13);
+    let floods = (0..100).any(|_| take(&mut sealer, &mut session, &ticket(1)) == Err(Fault::Flood));
+    assert!(floods, "tickets for ever");
+}
