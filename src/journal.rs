@@ -75,6 +75,8 @@ causes! {
     ServerClosed, "server-closed", Server;
     /// The client's TLS connection ended without close_notify: whether it had said all is unknown.
     ClientTruncated, "client-truncated", Client;
+    /// The server's TLS connection ended without close_notify: whether it had said all is unknown.
+    ServerTruncated, "server-truncated", Server;
     /// The client's connection was reset.
     ClientReset, "client-reset", Client;
     /// The server's connection was reset.
@@ -105,7 +107,9 @@ causes! {
     TlsHandshakeTimeout, "tls-handshake-timeout", Client;
     /// A TLS record of the client is wrong, or too many of them carry nothing.
     TlsBadRecord, "tls-bad-record", Client;
-    /// The client's TLS keys change, and the kernel that has ours cannot change them.
+    /// A TLS record of the server is wrong, or too many of them carry nothing.
+    ServerTlsBadRecord, "server-tls-bad-record", Server;
+    /// A peer's TLS keys change, and the kernel that has ours cannot change them.
     TlsKeyUpdateUnsupported, "tls-key-update-unsupported", Proxy;
     /// The TLS keys have sealed as many records as they may, and cannot be changed.
     TlsRecordLimit, "tls-record-limit", Proxy;
@@ -149,6 +153,10 @@ causes! {
     ConnectTimeout, "connect-timeout", Server;
     /// The server cannot be reached, or the system refused to try.
     ConnectFailed, "connect-failed", Server;
+    /// The TLS handshake with the server came to nothing: its certificate, its versions, or no TLS.
+    ServerTlsFailed, "server-tls-failed", Server;
+    /// The TLS handshake with the server was not complete within `connect`.
+    ServerTlsTimeout, "server-tls-timeout", Server;
     /// The server closed or reset before its answer was complete.
     ResponseIncomplete, "response-incomplete", Server;
     /// The server's answer was not there within `response`.
@@ -197,7 +205,8 @@ pub struct Path {
     pub records: bool,
     /// From some point on as TLS records opened or sealed by the kernel.
     pub kernel: bool,
-    /// Whether the kernel has the records, or why not; none = the client speaks no TLS.
+    /// Whether the kernel has the records, or why not: those of the client, or else of the server; none =
+    /// neither speaks TLS.
     pub offload: Option<Offloaded>,
 }
 

@@ -40,12 +40,9 @@ pub(super) struct Arrival {
 
 impl Arrival {
     /// Returns what relay is to do with the records of its tunnel.
-    pub(super) fn offload_wish(&self) -> OffloadWish {
-        match self.listener.tls.as_ref().map(|tls| tls.offload) {
-            Some(Offload::Adaptive) => OffloadWish::Adaptive,
-            Some(Offload::Always) => OffloadWish::Always,
-            Some(Offload::Never) | None => OffloadWish::Never,
-        }
+    fn offload_wish(&self) -> OffloadWish {
+        let tls = self.listener.tls.as_ref();
+        tls.map_or(OffloadWish::Never, |tls| wish_of(tls.offload))
     }
 
     /// Returns what the log says of the connection when `client` is who speaks.
@@ -63,6 +60,15 @@ impl Arrival {
             timing: None,
             request: None,
         })
+    }
+}
+
+/// Returns what relay is told of an `offload`.
+pub(super) fn wish_of(offload: Offload) -> OffloadWish {
+    match offload {
+        Offload::Adaptive => OffloadWish::Adaptive,
+        Offload::Always => OffloadWish::Always,
+        Offload::Never => OffloadWish::Never,
     }
 }
 
@@ -115,7 +121,9 @@ async fn open(mut arrival: Arrival, local: Rc<Local>) {
         let deadline = Instant::now() + arrival.listener.timeouts.tls_handshake;
         let received = std::mem::take(&mut inbox);
         let tls = Arc::clone(&tls.borrow());
-        if let Err(refusal) = handshake::run(&mut arrival.socket, &tls, received, deadline).await {
+        let wish = arrival.offload_wish();
+        let shaking = handshake::run(&mut arrival.socket, &tls, received, wish, deadline);
+        if let Err(refusal) = shaking.await {
             let subject = arrival.subject(origin.speaker);
             let has_alert = refusal.cause == Cause::TlsHandshakeFailed;
             refuse(&arrival, subject, refusal, None, &local);

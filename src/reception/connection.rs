@@ -21,6 +21,7 @@ use crate::config::Limits;
 use crate::journal::{Cause, Entry};
 use crate::proto::Progress;
 use crate::proto::http::head::{HeadLimits, parse_request};
+use crate::relay::tunnel::End as Leg;
 use crate::relay::{Lease, Start};
 
 /// Serves a connection until it ends or becomes a tunnel.
@@ -57,17 +58,18 @@ fn head_limits(limits: &Limits) -> HeadLimits {
 }
 
 async fn hand_over(tunnel: Tunnel, arrival: Arrival, local: &Rc<Local>) {
-    let wish = arrival.offload_wish();
-    let (client, protection, mut opened) = arrival.socket.into_parts(wish).await;
-    let mut to_server = tunnel.to_server;
-    to_server.append(&mut opened);
     let upgraded = tunnel.upgraded;
+    let (client, of_client, mut from_client) = arrival.socket.into_parts(Leg::Client).await;
+    let (server, of_server, mut from_server) = upgraded.server.into_parts(Leg::Server).await;
+    let (mut to_server, mut to_client) = (tunnel.to_server, upgraded.to_client);
+    to_server.append(&mut from_client);
+    to_client.append(&mut from_server);
     local.hand_over(Start {
         client,
-        server: upgraded.server.into_fd().await,
-        protection,
+        server,
+        protections: [of_client, of_server],
         to_server,
-        to_client: upgraded.to_client,
+        to_client,
         timeouts: upgraded.timeouts,
         subject: tunnel.subject,
         lease: Lease(Box::new((upgraded.place, arrival.place))),

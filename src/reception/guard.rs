@@ -4,6 +4,7 @@ use std::io;
 
 use crate::journal::Cause;
 use crate::relay::offload::OffloadWish;
+use crate::relay::tunnel::End;
 use crate::relay::{self, Protection};
 use crate::tls::control::{Alert, Content, Fault, Session, sealed_len_max};
 use crate::tls::record::whole_record;
@@ -11,7 +12,9 @@ use crate::tls::record::whole_record;
 /// Returns the cause that an error of a client's socket stands for.
 pub(super) fn cause_of(error: &io::Error) -> Cause {
     let fault: Option<&Fault> = error.get_ref().and_then(|inner| inner.downcast_ref());
-    fault.map_or(Cause::ClientReset, |fault| relay::cause_of(*fault))
+    fault.map_or(Cause::ClientReset, |fault| {
+        relay::cause_of(*fault, End::Client)
+    })
 }
 
 /// What a socket that speaks TLS holds.
@@ -120,9 +123,9 @@ impl Guard {
     }
 
     /// Takes it apart for relay: the session, and data that was opened already.
-    pub(super) fn into_parts(mut self, wish: OffloadWish) -> (Protection, Vec<u8>) {
+    pub(super) fn into_parts(mut self, end: End, wish: OffloadWish) -> (Protection, Vec<u8>) {
         self.session.rest();
-        let protection = Protection::new(self.session, self.received, self.ended, wish);
+        let protection = Protection::new(end, self.session, self.received, self.ended, wish);
         (protection, self.opened)
     }
 }

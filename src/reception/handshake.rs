@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::refusal::Refusal;
 use super::socket::Socket;
 use crate::journal::Cause;
+use crate::relay::offload::OffloadWish;
 use crate::tls::control::{Alert, sealed_len_max};
 use crate::tls::handshake::{Established, Failure, Handshake};
 
@@ -24,13 +25,14 @@ pub(super) async fn run(
     socket: &mut Socket,
     config: &Arc<ServerConfig>,
     received: Vec<u8>,
+    wish: OffloadWish,
     deadline: Instant,
 ) -> Result<(), Refusal> {
     let mut silent = received.is_empty();
     let carried = carry(socket, config, received, &mut silent);
     let refusal = match timeout_at(deadline, carried).await {
         Ok(Ok(established)) => {
-            socket.protect(established);
+            socket.protect(established, wish);
             return Ok(());
         }
         Ok(Err(refusal)) => refusal,

@@ -17,6 +17,7 @@ use super::socket::{Half, Socket};
 use super::thread::Local;
 use crate::config::{Action, Mode};
 use crate::journal::{Cause, Connections, Entry, Subject, Timing};
+use crate::relay::tunnel::End;
 use crate::relay::{Lease, Start, Timeouts};
 use crate::upstream::Place;
 
@@ -64,15 +65,15 @@ pub(super) async fn serve(
             if !local.journal.has_stories() {
                 subject.timing = None;
             }
-            let wish = arrival.offload_wish();
-            let (client, protection, mut opened) = arrival.socket.into_parts(wish).await;
-            inbox.append(&mut opened);
+            let (client, of_client, mut from_client) = arrival.socket.into_parts(End::Client).await;
+            let (server, of_server, to_client) = server.into_parts(End::Server).await;
+            inbox.append(&mut from_client);
             local.hand_over(Start {
                 client,
-                server: server.into_fd().await,
-                protection,
+                server,
+                protections: [of_client, of_server],
                 to_server: inbox,
-                to_client: Vec::new(),
+                to_client,
                 timeouts,
                 subject,
                 lease: Lease(Box::new((place, arrival.place))),

@@ -82,14 +82,17 @@ impl Refusal {
             | Cause::ConnectFailed
             | Cause::BadResponse
             | Cause::ResponseIncomplete
+            | Cause::ServerTlsFailed
+            | Cause::ServerTlsBadRecord
             | Cause::ServerReset => Some(502),
             Cause::NoServer | Cause::QueueFull | Cause::QueueTimeout | Cause::OutOfResources => {
                 Some(503)
             }
-            Cause::ConnectTimeout | Cause::ResponseTimeout => Some(504),
+            Cause::ConnectTimeout | Cause::ServerTlsTimeout | Cause::ResponseTimeout => Some(504),
             Cause::ClientClosed
             | Cause::ServerClosed
             | Cause::ClientTruncated
+            | Cause::ServerTruncated
             | Cause::TlsHandshakeFailed
             | Cause::TlsHandshakeTimeout
             | Cause::TlsBadRecord

@@ -15,6 +15,7 @@ use super::guard::Guard;
 use crate::proto::addr::PeerAddr;
 use crate::relay::Protection;
 use crate::relay::offload::OffloadWish;
+use crate::relay::tunnel::End;
 use crate::sys::stream::{self, HangUp};
 use crate::tls::control::Alert;
 use crate::tls::handshake::Established;
@@ -59,6 +60,8 @@ pub(super) enum Half {
 /// A TLS connection.
 struct Tls {
     terms: Terms,
+    /// What relay is to do with its records.
+    wish: OffloadWish,
     /// Never borrowed across a wait.
     guard: RefCell<Guard>,
 }
@@ -74,11 +77,13 @@ impl Socket {
         }
     }
 
-    /// From now on everything goes through the session of a handshake.
-    pub(super) fn protect(&mut self, established: Established) {
+    /// From now on everything goes through the session of a handshake; `wish` is what relay is to do
+    /// with its records.
+    pub(super) fn protect(&mut self, established: Established, wish: OffloadWish) {
         let guard = Guard::new(established.session, established.received);
         self.tls = Some(Box::new(Tls {
             terms: established.terms,
+            wish,
             guard: RefCell::new(guard),
         }));
     }
@@ -385,16 +390,16 @@ impl Socket {
         self.readiness.release().await
     }
 
-    /// Gives the descriptor away with its session, if it speaks TLS, and the data that was received
-    /// and not taken; `wish` is what relay is to do with its records.
+    /// Gives the descriptor of the tunnel's `end` away with its session, if it speaks TLS, and the data
+    /// that was received and not taken.
     pub(super) async fn into_parts(
         mut self,
-        wish: OffloadWish,
+        end: End,
     ) -> (OwnedFd, Option<Box<Protection>>, Vec<u8>) {
         match self.tls.take() {
             None => (self.into_fd().await, None, Vec::new()),
             Some(tls) => {
-                let (protection, opened) = tls.guard.into_inner().into_parts(wish);
+                let (protection, opened) = tls.guard.into_inner().into_parts(end, tls.wish);
                 (self.into_fd().await, Some(Box::new(protection)), opened)
             }
         }

@@ -278,22 +278,22 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// A client whose records the kernel opens is not broken because one of them is: that shows when
-    /// what came before it has been read.
+    /// An end whose records the kernel opens is not broken because one of them is: that shows when what
+    /// came before it has been read.
     fn reconsider(&mut self, index: u32, end: End, ready: Readiness) -> Readiness {
-        if end == End::Server || !ready.has(Readiness::BROKEN) {
+        if !ready.has(Readiness::BROKEN) {
             return ready;
         }
         let Some((slot, cold)) = self.table.both_mut(index) else {
             return ready;
         };
-        if !slot.tunnel.is_opened_by_kernel(Flow::ToServer) {
+        if !slot.tunnel.is_opened_by_kernel(Flow::from(end)) {
             return ready;
         }
-        let (Some(client), Some(protection)) = (slot.fd(End::Client), cold.protection()) else {
+        let (Some(peer), Some(protection)) = (slot.fd(end), cold.protection(end)) else {
             return ready;
         };
-        if protection.note_error(ktls::take_error(client)) {
+        if protection.note_error(ktls::take_error(peer)) {
             Readiness::READABLE | Readiness::STICKY | Readiness::WRITABLE
         } else {
             ready
@@ -329,8 +329,10 @@ impl<'a> Engine<'a> {
             slot.queued = true;
             self.yielded.push_back(index);
         }
-        if slot.tunnel.makes_records()
-            && let Some(protection) = cold.protection()
+        if Flow::BOTH
+            .into_iter()
+            .any(|flow| slot.tunnel.makes_records(flow))
+            && let Some(protection) = cold.protections()
             && protection.becomes_warm()
         {
             let due = self.now.wrapping_add(WARM_TICKS);
@@ -382,12 +384,19 @@ impl<'a> Engine<'a> {
     }
 
     fn adopt(&mut self, mut start: Start) {
-        let early_to_client = start.to_client.len();
-        if let Some(protection) = &mut start.protection
-            && early_to_client > 0
-        {
-            // A seal that fails leaves nothing to send; the next one fails too and ends the tunnel.
-            start.to_client = protection.seal_early(&start.to_client).unwrap_or_default();
+        let payload = [start.to_server.len() as u64, start.to_client.len() as u64];
+        let [of_client, of_server] = &mut start.protections;
+        let sealed = [
+            (of_server, &mut start.to_server),
+            (of_client, &mut start.to_client),
+        ];
+        for (protection, early) in sealed {
+            if let Some(protection) = protection
+                && !early.is_empty()
+            {
+                // A seal that fails leaves nothing to send; the next one fails too and ends the tunnel.
+                *early = protection.seal_early(early).unwrap_or_default();
+            }
         }
         let (Ok(held_to_server), Ok(held_to_client)) = (
             u32::try_from(start.to_server.len()),
@@ -396,14 +405,16 @@ impl<'a> Engine<'a> {
             self.released += 1;
             return end_unseen(&self.shared.journal, start, Cause::InternalError);
         };
-        let protected = start.protection.is_some();
-        let tunnel = match &mut start.protection {
-            Some(protection) => {
-                let plan = protection.plan(&self.shared.kernel_tls);
-                let payload = early_to_client as u64;
-                Tunnel::open_protected(held_to_server, held_to_client, payload, plan)
-            }
-            None => Tunnel::open(held_to_server, held_to_client),
+        let kernel = &self.shared.kernel_tls;
+        let plans = start
+            .protections
+            .each_mut()
+            .map(|protection| Some(protection.as_mut()?.plan(kernel)));
+        let protected = plans.iter().any(Option::is_some);
+        let tunnel = if protected {
+            Tunnel::open_protected([held_to_server, held_to_client], payload, plans)
+        } else {
+            Tunnel::open(held_to_server, held_to_client)
         };
         let admission = Admission {
             client: start.client,
@@ -423,8 +434,13 @@ impl<'a> Engine<'a> {
             if held_to_client > 0 {
                 cold.keep(Flow::ToClient, start.to_client.into_boxed_slice());
             }
-            if let Some(protection) = start.protection {
-                cold.protect(protection);
+            match start.protections {
+                [None, None] => {}
+                [Some(mut client), Some(server)] => {
+                    client.join(server);
+                    cold.protect(client);
+                }
+                [Some(only), None] | [None, Some(only)] => cold.protect(only),
             }
             let deadline = deadline(self.now, cold.idle);
             self.wheel.set(index, deadline);
@@ -484,7 +500,7 @@ impl<'a> Engine<'a> {
             if slot.generation() != generation {
                 continue;
             }
-            let Some(protection) = cold.protection() else {
+            let Some(protection) = cold.protections() else {
                 continue;
             };
             let due = slot.last_active.wrapping_add(WARM_TICKS);
@@ -614,13 +630,15 @@ impl<'a> Engine<'a> {
             cause: Cause::InternalError,
             reset: None,
         });
-        let cut = slot.tunnel.held(Flow::ToClient) > 0;
-        if close.reset != Some(End::Client)
-            && let (Some(fd), Some(protection)) = (slot.fd(End::Client), cold.protection())
-        {
-            let we_close = close.cause.side() == Side::Proxy;
-            if protection.say_farewell(fd, we_close, cut, &mut self.gear.buffer) {
-                say_farewell(fd, &mut self.gear.buffer);
+        for flow in Flow::BOTH {
+            let (end, cut) = (flow.target(), slot.tunnel.held(flow) > 0);
+            if close.reset != Some(end)
+                && let (Some(fd), Some(protection)) = (slot.fd(end), cold.protection(end))
+            {
+                let we_close = close.cause.side() == Side::Proxy;
+                if protection.say_farewell(fd, we_close, cut, &mut self.gear.buffer) {
+                    say_farewell(fd, &mut self.gear.buffer);
+                }
             }
         }
         if let Some(fd) = close.reset.and_then(|end| slot.fd(end)) {
@@ -641,7 +659,7 @@ impl<'a> Engine<'a> {
             self.gear.pipes.close_all();
         }
         let [path_in, path_out] = Flow::BOTH.map(|flow| Path {
-            offload: cold.protection().map(|it| it.offloaded(&tunnel, flow)),
+            offload: cold.protections().map(|it| it.offloaded(&tunnel, flow)),
             ..tunnel.path(flow)
         });
         if let Some(subject) = cold.subject {

@@ -51,8 +51,8 @@ pub struct Start {
     pub client: OwnedFd,
     /// The server's connection.
     pub server: OwnedFd,
-    /// Present = the client speaks TLS, and this is its session.
-    pub protection: Option<Box<Protection>>,
+    /// Present = the client, or the server, speaks TLS, and this is its session.
+    pub protections: [Option<Box<Protection>>; 2],
     /// Bytes already received from the client that the server has not got; they go first.
     pub to_server: Vec<u8>,
     /// Bytes already received from the server that the client has not got; they go first.
@@ -92,7 +92,7 @@ pub struct Relay {
 }
 
 /// Starts the thread `relay-INDEX`, pinned to `cpu` if one is named, and waits until its poller
-/// stands. `kernel_tls` is what tunnels whose clients speak TLS may leave to the kernel.
+/// stands. `kernel_tls` is what tunnels over TLS may leave to the kernel.
 ///
 /// A `cpu` this process may not run on is no error: the thread then runs where it likes.
 ///

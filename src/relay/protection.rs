@@ -1,13 +1,13 @@
-//! The TLS leg of a tunnel: records of the client opened into the shared buffer, the server's bytes
-//! sealed into it, or either of it left to the kernel. Idle, it is raw keys, numbers, and the part of a
-//! record that has come so far.
+//! A TLS leg of a tunnel, the client's or the server's: records of that peer opened into the shared
+//! buffer, bytes for it sealed into it, or either of it left to the kernel. Idle, it is raw keys,
+//! numbers, and the part of a record that has come so far.
 
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 
 use super::offload::{KernelTls, OffloadWish, name_of};
-use super::tunnel::{BUFFER_BYTES, Flow, Guard, Offload, Outcome, Tunnel};
+use super::tunnel::{BUFFER_BYTES, End, Flow, Guard, Offload, Outcome, Tunnel};
 use crate::journal::{Cause, Offloaded};
 use crate::sys::ktls::{self, Direction};
 use crate::sys::stream;
@@ -16,8 +16,11 @@ use crate::tls::control::{
 };
 use crate::tls::record::{ContentType, HEADER_LEN, PAYLOAD_LEN_MAX, RecordError, record_len};
 
-/// Bytes of a server that are sealed at once, so that their records fit into the shared buffer.
-const PLAIN_BYTES: usize = BUFFER_BYTES as usize - 512;
+/// Bytes that are sealed at once, so that their records fit into the shared buffer.
+pub(super) const PLAIN_BYTES: usize = BUFFER_BYTES as usize - 512;
+
+// What an idle tunnel over TLS holds; eight bytes more are sixteen to the allocator.
+const _: () = assert!(size_of::<Protection>() <= 216, "a protection grows");
 
 const _: () = assert!(
     PLAIN_BYTES.div_ceil(1 << 14) * 29 + 34 <= 512,
@@ -27,7 +30,7 @@ const _: () = assert!(
 /// How often our last word is tried.
 const FAREWELL_TRIES: usize = 3;
 
-/// How the client's records came to their end.
+/// How the peer's records came to their end.
 #[derive(Debug, Clone, Copy)]
 enum Over {
     Closed,
@@ -45,25 +48,35 @@ pub struct Protection {
     /// What is received is to be left to the kernel: from now on not a byte more than the record that
     /// has begun.
     leaving: bool,
-    /// What is planned for what comes from the client and what goes to it.
+    /// What is planned for what comes from the peer and what goes to it.
     plan: [Offload; 2],
     /// Whether the kernel changes keys.
     rekeys: bool,
     /// Whether ciphers may be made.
     warm: bool,
     /// Bytes the tunnel had received when the kernel last met something else than data.
-    bytes_in_seen: u64,
+    bytes_seen: u64,
     /// Number of the record the kernel opens next, as last looked at.
     next_to_open: u64,
-    /// The client waits for keys that the kernel did not take: nothing can be sealed any more.
+    /// The peer waits for keys that the kernel did not take: nothing can be sealed any more.
     mute: bool,
+    /// Which peer it is.
+    end: End,
+    /// That of the other end, if both are protected: here, so that an end alone costs nothing for it.
+    beside: Option<Box<Self>>,
 }
 
 impl Protection {
-    /// Takes a session over with the records that were received already; `ended` = close_notify was
-    /// among those that were opened.
+    /// Takes the session of `end` over with the records that were received already; `ended` =
+    /// close_notify was among those that were opened.
     #[must_use]
-    pub fn new(session: Session, received: Vec<u8>, ended: bool, wish: OffloadWish) -> Self {
+    pub fn new(
+        end: End,
+        session: Session,
+        received: Vec<u8>,
+        ended: bool,
+        wish: OffloadWish,
+    ) -> Self {
         Self {
             session,
             received: received.into_boxed_slice(),
@@ -73,13 +86,29 @@ impl Protection {
             plan: [Offload::Never; 2],
             rekeys: false,
             warm: false,
-            bytes_in_seen: 0,
+            bytes_seen: 0,
             next_to_open: 0,
             mute: false,
+            end,
+            beside: None,
         }
     }
 
-    /// Returns what is planned with the kernel, for what comes from the client and what goes to it.
+    /// Puts the protection of the other end beside this one.
+    pub(super) fn join(&mut self, other: Box<Self>) {
+        self.beside = Some(other);
+    }
+
+    /// Returns the protection of `end`: this one, or the one beside it.
+    pub(super) fn of(&mut self, end: End) -> Option<&mut Self> {
+        if self.end == end {
+            Some(self)
+        } else {
+            self.beside.as_deref_mut()
+        }
+    }
+
+    /// Returns what is planned with the kernel, for what comes from the peer and what goes to it.
     pub(super) fn plan(&mut self, kernel: &KernelTls) -> [Offload; 2] {
         self.rekeys = kernel.rekeys;
         let suite = self.session.suite_code();
@@ -90,14 +119,22 @@ impl Protection {
 
     /// Tells for the log whether the kernel has the records of a flow, or why not.
     pub(super) fn offloaded(&self, tunnel: &Tunnel, flow: Flow) -> Offloaded {
-        match (tunnel.guard(flow), self.plan[flow as usize]) {
+        let [receiving, sending] = self.plan;
+        let plan = if flow.source() == self.end {
+            receiving
+        } else {
+            sending
+        };
+        match (tunnel.guard(flow, self.end), plan) {
             (Guard::Kernel | Guard::Rekeying, _) => Offloaded::Kernel,
             (Guard::Leaving, _) => Offloaded::NotYet,
             (Guard::Nobody | Guard::Records, Offload::Never) => match self.wish {
                 OffloadWish::Never => Offloaded::Never,
                 OffloadWish::Adaptive | OffloadWish::Always => Offloaded::NotOffered,
             },
-            (Guard::Nobody | Guard::Records, Offload::WhenBulky) if tunnel.may_offload(flow) => {
+            (Guard::Nobody | Guard::Records, Offload::WhenBulky)
+                if tunnel.may_offload(flow, self.end) =>
+            {
                 Offloaded::NotBulky
             }
             (Guard::Nobody | Guard::Records, Offload::WhenBulky | Offload::AtOnce) => {
@@ -111,29 +148,35 @@ impl Protection {
         name_of(self.session.suite_code())
     }
 
-    /// Drops whatever can be made again.
+    /// Drops whatever can be made again, at both ends.
     pub(super) fn rest(&mut self) {
         self.warm = false;
         self.session.rest();
+        if let Some(beside) = &mut self.beside {
+            beside.rest();
+        }
     }
 
-    /// Takes note that it holds what it can make again; true = it did not before.
+    /// Takes note that it, or the one beside it, holds what it can make again; true = neither did
+    /// before.
     pub(super) fn becomes_warm(&mut self) -> bool {
         !self.warm && {
-            self.warm = self.session.has_ciphers();
+            let beside = self.beside.as_ref();
+            self.warm = self.session.has_ciphers()
+                || beside.is_some_and(|beside| beside.session.has_ciphers());
             self.warm
         }
     }
 
-    /// Tells whether the client waits for a KeyUpdate that only the kernel can seal.
+    /// Tells whether the peer waits for a KeyUpdate that only the kernel can seal.
     pub(super) fn owes_kernel_update(&self) -> bool {
         self.session.owes_key_update() && self.session.sending_keys().is_none()
     }
 
-    /// Receives records from the client and opens the whole ones into the front of `buffer`.
-    pub(super) fn receive(&mut self, client: BorrowedFd<'_>, buffer: &mut [u8]) -> Outcome {
+    /// Receives records from the peer and opens the whole ones into the front of `buffer`.
+    pub(super) fn receive(&mut self, peer: BorrowedFd<'_>, buffer: &mut [u8]) -> Outcome {
         if let Some(over) = self.over {
-            return outcome_of(over);
+            return self.outcome_of(over);
         }
         let before = self.received.len();
         let Some((old, room)) = buffer.split_at_mut_checked(before) else {
@@ -147,7 +190,7 @@ impl Protection {
             room.len()
         };
         let room = room.get_mut(..room_len).unwrap_or_default();
-        let (more, full) = match receive_into(client, room) {
+        let (more, full) = match receive_into(peer, room) {
             Ok(0) if missing > 0 && room_len > 0 => return Outcome::Truncated,
             // The end is found again once what came before it has gone.
             Ok(0) => (0, true),
@@ -161,7 +204,7 @@ impl Protection {
         let rest = bytes.get(used..).unwrap_or_default();
         self.received = rest.into();
         match (u32::try_from(opened), self.over) {
-            (Ok(0), Some(over)) => outcome_of(over),
+            (Ok(0), Some(over)) => self.outcome_of(over),
             (Ok(len), over) => Outcome::Records {
                 payload: len,
                 len,
@@ -200,28 +243,11 @@ impl Protection {
         (opened, used)
     }
 
-    /// Receives from the server into `plain` and seals that into the front of `buffer`.
-    pub(super) fn receive_to_seal(
-        &mut self,
-        server: BorrowedFd<'_>,
-        plain: &mut Vec<u8>,
-        buffer: &mut [u8],
-    ) -> Outcome {
-        plain.resize(PLAIN_BYTES, 0);
-        let len = match stream::receive(server, plain) {
-            Ok(0) => return Outcome::Ended,
-            Ok(len) => len,
-            Err(Errno::EAGAIN) => return Outcome::WouldBlock,
-            Err(_) => return Outcome::Failed,
-        };
-        let data = plain.get(..len).unwrap_or_default();
+    /// Seals `data` into the front of `buffer`; `full` = its source may have more.
+    pub(super) fn seal(&mut self, data: &[u8], full: bool, buffer: &mut [u8]) -> Outcome {
         match self.session.seal(data, buffer) {
-            Ok(sealed) => match (u32::try_from(len), u32::try_from(sealed)) {
-                (Ok(payload), Ok(sealed)) => Outcome::Records {
-                    payload,
-                    len: sealed,
-                    full: len == PLAIN_BYTES,
-                },
+            Ok(sealed) => match (u32::try_from(data.len()), u32::try_from(sealed)) {
+                (Ok(payload), Ok(len)) => Outcome::Records { payload, len, full },
                 _ => Outcome::Failed,
             },
             Err(fault) => self.fail(fault),
@@ -230,15 +256,16 @@ impl Protection {
 
     /// Leaves a flow to the kernel; [`Outcome::WouldBlock`] = not yet, [`Outcome::Unsupported`] = it
     /// stays here.
-    pub(super) fn offload(&mut self, flow: Flow, client: BorrowedFd<'_>) -> Outcome {
-        let given = match flow {
-            Flow::ToServer => self.give_receiving(client),
-            Flow::ToClient => self.give_sending(client),
+    pub(super) fn offload(&mut self, flow: Flow, peer: BorrowedFd<'_>) -> Outcome {
+        let given = if flow.source() == self.end {
+            self.give_receiving(peer)
+        } else {
+            self.give_sending(peer)
         };
         given.unwrap_or(Outcome::Unsupported)
     }
 
-    fn give_receiving(&mut self, client: BorrowedFd<'_>) -> Result<Outcome, Errno> {
+    fn give_receiving(&mut self, peer: BorrowedFd<'_>) -> Result<Outcome, Errno> {
         if self.over.is_some() {
             return Ok(Outcome::Unsupported);
         }
@@ -250,13 +277,13 @@ impl Protection {
         let keys = self.session.receiving_keys().ok_or(Errno::EALREADY)?;
         self.next_to_open = keys.next_record();
         // One side may have ended: ENOTCONN, and the flow stays here.
-        ktls::attach(client)?;
-        ktls::set_keys(client, Direction::Rx, keys.for_receiving().as_ref())?;
+        ktls::attach(peer)?;
+        ktls::set_keys(peer, Direction::Rx, keys.for_receiving().as_ref())?;
         self.session.leave_receiving();
         Ok(Outcome::Done)
     }
 
-    fn give_sending(&mut self, client: BorrowedFd<'_>) -> Result<Outcome, Errno> {
+    fn give_sending(&mut self, peer: BorrowedFd<'_>) -> Result<Outcome, Errno> {
         if self.session.owes_key_update() {
             return Ok(Outcome::WouldBlock);
         }
@@ -264,25 +291,25 @@ impl Protection {
         if self.session.are_nearly_used_up(keys.next_record()) {
             return Ok(Outcome::Unsupported);
         }
-        ktls::attach(client)?;
-        ktls::set_keys(client, Direction::Tx, keys.for_sending().as_ref())?;
+        ktls::attach(peer)?;
+        ktls::set_keys(peer, Direction::Tx, keys.for_sending().as_ref())?;
         self.session.leave_sending();
         Ok(Outcome::Done)
     }
 
-    /// Makes sense of what a receive or a splice from the kernel's TLS gave that is no data; `bytes_in`
+    /// Makes sense of what a receive or a splice from the kernel's TLS gave that is no data; `bytes_received`
     /// is what the tunnel has received so far.
     pub(super) fn judge(
         &mut self,
-        client: BorrowedFd<'_>,
+        peer: BorrowedFd<'_>,
         received: Result<usize, Errno>,
-        bytes_in: u64,
+        bytes_received: u64,
     ) -> Outcome {
         if let Some(over) = self.over {
-            return outcome_of(over);
+            return self.outcome_of(over);
         }
         match received {
-            Ok(0) => self.on_zero(client, bytes_in),
+            Ok(0) => self.on_zero(peer, bytes_received),
             Ok(len) => u32::try_from(len).map_or(Outcome::Failed, Outcome::Moved),
             Err(Errno::EAGAIN) => Outcome::WouldBlock,
             Err(Errno::EIO | Errno::EINVAL) => Outcome::Control,
@@ -292,11 +319,11 @@ impl Protection {
 
     /// Zero is the end, or records without data: the kernel's number tells. (A look with MSG_PEEK would
     /// have it open all of those that wait, and keep them.)
-    fn on_zero(&mut self, client: BorrowedFd<'_>, bytes_in: u64) -> Outcome {
-        let Ok(next) = ktls::next_record(client, Direction::Rx) else {
+    fn on_zero(&mut self, peer: BorrowedFd<'_>, bytes_received: u64) -> Outcome {
+        let Ok(next) = ktls::next_record(peer, Direction::Rx) else {
             return Outcome::Failed;
         };
-        let data_came = self.note_data_until(bytes_in);
+        let data_came = self.note_data_until(bytes_received);
         let opened = next.wrapping_sub(self.next_to_open);
         self.next_to_open = next;
         if opened == 0 {
@@ -323,14 +350,14 @@ impl Protection {
         true
     }
 
-    /// Takes the record that is no data; `bytes_in` as for [`Protection::judge`].
+    /// Takes the record that is no data; `bytes_received` as for [`Protection::judge`].
     pub(super) fn take_control(
         &mut self,
-        client: BorrowedFd<'_>,
+        peer: BorrowedFd<'_>,
         buffer: &mut [u8],
-        bytes_in: u64,
+        bytes_received: u64,
     ) -> Outcome {
-        let record = match ktls::receive_control(client, buffer) {
+        let record = match ktls::receive_control(peer, buffer) {
             Ok(record) => record,
             // There was a record at which the kernel stopped, and now there is none: it was no record.
             Err(Errno::EAGAIN | Errno::EINVAL) => {
@@ -338,12 +365,12 @@ impl Protection {
             }
             Err(errno) => return self.fail_by(errno),
         };
-        self.note_data_until(bytes_in);
+        self.note_data_until(bytes_received);
         let payload = buffer.get(..record.len).unwrap_or_default();
         match self.session.take_in(record.kind, payload) {
             Ok(Control::Nothing) => {
                 // Whatever was opened up to here is accounted for.
-                if let Ok(next) = ktls::next_record(client, Direction::Rx) {
+                if let Ok(next) = ktls::next_record(peer, Direction::Rx) {
                     self.next_to_open = next;
                 }
                 Outcome::Done
@@ -354,7 +381,7 @@ impl Protection {
             }
             Ok(Control::KeyUpdate(keys)) => {
                 let keys = keys.for_receiving();
-                match ktls::set_keys(client, Direction::Rx, keys.as_ref()) {
+                match ktls::set_keys(peer, Direction::Rx, keys.as_ref()) {
                     Ok(()) => {
                         self.next_to_open = 0;
                         Outcome::Done
@@ -367,9 +394,9 @@ impl Protection {
     }
 
     /// Takes note of the data that came since the last time; returns whether there was any.
-    fn note_data_until(&mut self, bytes_in: u64) -> bool {
-        let since = bytes_in.saturating_sub(self.bytes_in_seen);
-        self.bytes_in_seen = bytes_in;
+    fn note_data_until(&mut self, bytes_received: u64) -> bool {
+        let since = bytes_received.saturating_sub(self.bytes_seen);
+        self.bytes_seen = bytes_received;
         if since > 0 {
             let record = u64::try_from(PAYLOAD_LEN_MAX).unwrap_or(u64::MAX);
             self.session.note_data(since.div_ceil(record));
@@ -377,12 +404,12 @@ impl Protection {
         since > 0
     }
 
-    /// Changes the keys with which the kernel seals, if the client asked for it or they are nearly
+    /// Changes the keys with which the kernel seals, if the peer asked for it or they are nearly
     /// used up.
-    pub(super) fn rekey(&mut self, client: BorrowedFd<'_>) -> Outcome {
+    pub(super) fn rekey(&mut self, peer: BorrowedFd<'_>) -> Outcome {
         let asked = self.session.owes_key_update();
         if !asked {
-            match ktls::next_record(client, Direction::Tx) {
+            match ktls::next_record(peer, Direction::Tx) {
                 Ok(next) if !self.session.are_nearly_used_up(next) => return Outcome::Done,
                 Ok(_) => {}
                 Err(_) => return self.fail(Fault::KeysUsedUp),
@@ -396,7 +423,7 @@ impl Protection {
             };
             return self.fail(fault);
         }
-        match ktls::send_control(client, ContentType::Handshake as u8, &OUR_KEY_UPDATE) {
+        match ktls::send_control(peer, ContentType::Handshake as u8, &OUR_KEY_UPDATE) {
             Ok(()) => {}
             Err(Errno::EAGAIN) => return Outcome::WouldBlock,
             Err(_) => return Outcome::Failed,
@@ -405,7 +432,7 @@ impl Protection {
             Ok(keys) => keys.for_sending(),
             Err(fault) => return self.fail(fault),
         };
-        match ktls::set_keys(client, Direction::Tx, keys.as_ref()) {
+        match ktls::set_keys(peer, Direction::Tx, keys.as_ref()) {
             Ok(()) => Outcome::Done,
             Err(_) => {
                 self.mute = true;
@@ -430,7 +457,15 @@ impl Protection {
     fn fail(&mut self, fault: Fault) -> Outcome {
         let over = Over::Wrong(fault);
         self.over = Some(over);
-        outcome_of(over)
+        self.outcome_of(over)
+    }
+
+    fn outcome_of(&self, over: Over) -> Outcome {
+        match over {
+            Over::Closed => Outcome::Ended,
+            Over::Wrong(Fault::PeerAlert(_)) => Outcome::Failed,
+            Over::Wrong(fault) => Outcome::Refused(cause_of(fault, self.end)),
+        }
     }
 
     /// Seals what came before the tunnel opened.
@@ -442,7 +477,7 @@ impl Protection {
     }
 
     /// Seals close_notify into the front of `buffer`, or has the kernel send it.
-    pub(super) fn notify(&mut self, client: BorrowedFd<'_>, buffer: &mut [u8]) -> Outcome {
+    pub(super) fn notify(&mut self, peer: BorrowedFd<'_>, buffer: &mut [u8]) -> Outcome {
         if self.session.sending_keys().is_some() {
             let sealed = self.session.seal_alert(Alert::CloseNotify, buffer);
             let len = sealed.ok().and_then(|len| u32::try_from(len).ok());
@@ -450,10 +485,10 @@ impl Protection {
         }
         // What the kernel has sealed and could not queue would be lost behind the FIN that comes next:
         // with room for a whole record and more, nothing of it is left when the alert has gone.
-        if !ktls::has_room(client) {
+        if !ktls::has_room(peer) {
             return Outcome::WouldBlock;
         }
-        match send_alert(client, Alert::CloseNotify) {
+        match send_alert(peer, Alert::CloseNotify) {
             Ok(()) => Outcome::Done,
             Err(Errno::EAGAIN) => Outcome::WouldBlock,
             Err(_) => Outcome::Failed,
@@ -464,7 +499,7 @@ impl Protection {
     /// a record of ours is still to be sent, so that there is no room for another.
     pub(super) fn say_farewell(
         &mut self,
-        client: BorrowedFd<'_>,
+        peer: BorrowedFd<'_>,
         we_close: bool,
         cut: bool,
         buffer: &mut [u8],
@@ -477,41 +512,37 @@ impl Protection {
             return false;
         };
         if self.session.sending_keys().is_none() {
-            return self.send_past_errors(client, || send_alert(client, alert));
+            return self.send_past_errors(peer, || send_alert(peer, alert));
         }
         let sealed = self.session.seal_alert(alert, buffer).unwrap_or(0);
         let farewell = buffer.get(..sealed).unwrap_or_default();
         !cut && sealed > 0
-            && self.send_past_errors(client, || stream::transmit(client, farewell).map(drop))
+            && self.send_past_errors(peer, || stream::transmit(peer, farewell).map(drop))
     }
 
     /// Sends although the kernel may have met an error in what it received, which it tells to whoever
     /// calls next, and meets again when more comes.
-    fn send_past_errors(
-        &self,
-        client: BorrowedFd<'_>,
-        send: impl Fn() -> Result<(), Errno>,
-    ) -> bool {
+    fn send_past_errors(&self, peer: BorrowedFd<'_>, send: impl Fn() -> Result<(), Errno>) -> bool {
         let opened_by_kernel = self.session.receiving_keys().is_none();
         (0..FAREWELL_TRIES).any(|_| {
             if opened_by_kernel {
-                ktls::take_error(client);
+                ktls::take_error(peer);
             }
             send().is_ok()
         })
     }
 }
 
-fn send_alert(client: BorrowedFd<'_>, alert: Alert) -> Result<(), Errno> {
-    ktls::send_control(client, ContentType::Alert as u8, &alert.payload())
+fn send_alert(peer: BorrowedFd<'_>, alert: Alert) -> Result<(), Errno> {
+    ktls::send_control(peer, ContentType::Alert as u8, &alert.payload())
 }
 
 /// Receives unless there is no room, which is no end.
-fn receive_into(client: BorrowedFd<'_>, room: &mut [u8]) -> Result<usize, Errno> {
+fn receive_into(peer: BorrowedFd<'_>, room: &mut [u8]) -> Result<usize, Errno> {
     if room.is_empty() {
         return Ok(0);
     }
-    stream::receive(client, room)
+    stream::receive(peer, room)
 }
 
 /// Returns how many bytes the record that `bytes` begin with still lacks, or its header; none when it is
@@ -524,24 +555,22 @@ fn missing_of(bytes: &[u8]) -> usize {
     }
 }
 
-/// Returns the cause that a fault stands for.
+/// Returns the cause that a fault of the records at `end` stands for.
 #[must_use]
-pub fn cause_of(fault: Fault) -> Cause {
-    match fault {
-        // The client has given up on the connection, which is what a reset says.
-        Fault::PeerAlert(_) => Cause::ClientReset,
-        Fault::KeysUsedUp => Cause::TlsRecordLimit,
-        Fault::NoKeyUpdate => Cause::TlsKeyUpdateUnsupported,
-        Fault::Record(_) | Fault::Message(_) | Fault::Renegotiation | Fault::Flood => {
-            Cause::TlsBadRecord
-        }
-    }
-}
-
-fn outcome_of(over: Over) -> Outcome {
-    match over {
-        Over::Closed => Outcome::Ended,
-        Over::Wrong(Fault::PeerAlert(_)) => Outcome::Failed,
-        Over::Wrong(fault) => Outcome::Refused(cause_of(fault)),
+pub fn cause_of(fault: Fault, end: End) -> Cause {
+    match (fault, end) {
+        // The peer has given up on the connection, which is what a reset says.
+        (Fault::PeerAlert(_), End::Client) => Cause::ClientReset,
+        (Fault::PeerAlert(_), End::Server) => Cause::ServerReset,
+        (Fault::KeysUsedUp, _) => Cause::TlsRecordLimit,
+        (Fault::NoKeyUpdate, _) => Cause::TlsKeyUpdateUnsupported,
+        (
+            Fault::Record(_) | Fault::Message(_) | Fault::Renegotiation | Fault::Flood,
+            End::Client,
+        ) => Cause::TlsBadRecord,
+        (
+            Fault::Record(_) | Fault::Message(_) | Fault::Renegotiation | Fault::Flood,
+            End::Server,
+        ) => Cause::ServerTlsBadRecord,
     }
 }

@@ -6,8 +6,9 @@ use std::os::fd::BorrowedFd;
 use nix::errno::Errno;
 
 use super::pipes::Pipes;
+use super::protection::PLAIN_BYTES;
 use super::table::{Cold, Slot};
-use super::tunnel::{Action, Close, End, Flow, Guard, Outcome};
+use super::tunnel::{Action, Close, Flow, Outcome};
 use crate::sys::stream;
 
 /// How a pump came to its end.
@@ -22,7 +23,7 @@ pub(super) enum Stop {
 #[derive(Debug)]
 pub(super) struct Gear {
     pub(super) buffer: Box<[u8]>,
-    /// Bytes of a server before they are sealed; made when first needed.
+    /// Bytes before they are sealed; made when first needed.
     pub(super) plain: Vec<u8>,
     pub(super) pipes: Pipes,
 }
@@ -42,7 +43,7 @@ pub(super) fn run(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow,
             | Action::SpliceIn
             | Action::SpliceOut { .. }
             | Action::TakeControl
-            | Action::Offload
+            | Action::Offload(_)
             | Action::Rekey
             | Action::Notify
             | Action::ShutdownWrite => {
@@ -94,28 +95,19 @@ fn perform(
     super::tests::panic_if_asked(cold);
     match action {
         Action::Receive => receive(slot, cold, gear, flow),
-        Action::TakeControl => match (slot.fd(End::Client), cold.protection()) {
-            (Some(client), Some(protection)) => {
-                let bytes_in = slot.tunnel.bytes_in();
-                let outcome = protection.take_control(client, &mut gear.buffer, bytes_in);
-                if protection.owes_kernel_update() {
-                    slot.tunnel.ask_for_new_keys();
-                }
-                outcome
-            }
-            (_, _) => Outcome::Failed,
-        },
-        Action::Offload => match (slot.fd(End::Client), cold.protection()) {
-            (Some(client), Some(protection)) => protection.offload(flow, client),
+        Action::TakeControl => take_control(slot, cold, gear, flow),
+        Action::Offload(end) => match (slot.fd(end), cold.protection(end)) {
+            (Some(fd), Some(protection)) => protection.offload(flow, fd),
             (_, _) => Outcome::Failed,
         },
         Action::Rekey => cold
-            .protection()
+            .protection(flow.target())
             .map_or(Outcome::Failed, |protection| protection.rekey(target)),
-        Action::Notify => match cold.protection() {
-            Some(protection) => protection.notify(target, &mut gear.buffer),
-            None => Outcome::Failed,
-        },
+        Action::Notify => cold
+            .protection(flow.target())
+            .map_or(Outcome::Failed, |protection| {
+                protection.notify(target, &mut gear.buffer)
+            }),
         Action::Send { from, len } => send(target, part(&gear.buffer, from, len)),
         Action::Hold { from, len } => {
             cold.keep(flow, part(&gear.buffer, from, len).into());
@@ -130,7 +122,7 @@ fn perform(
         }
         Action::SpliceIn => match pipe {
             Some(pipe) if slot.tunnel.is_opened_by_kernel(flow) => {
-                judge(slot, cold, pipe.fill_from(source))
+                judge(slot, cold, flow, pipe.fill_from(source))
             }
             Some(pipe) => from_source(pipe.fill_from(source)),
             None => Outcome::NoPipe,
@@ -149,43 +141,94 @@ fn perform(
 
 /// Receives into the buffer what is to be sent from there, opened or sealed where we protect it.
 fn receive(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -> Outcome {
-    let Some(source) = slot.fd(flow.source()) else {
-        return Outcome::Failed;
+    if !slot.tunnel.makes_records(flow) {
+        return receive_plain(slot, cold, &mut gear.buffer, flow);
+    }
+    if !slot.tunnel.seals_records(flow) {
+        return open(slot, cold, &mut gear.buffer, flow);
+    }
+    gear.plain.resize(PLAIN_BYTES, 0);
+    let outcome = if slot.tunnel.opens_records(flow) {
+        open(slot, cold, &mut gear.plain, flow)
+    } else {
+        receive_plain(slot, cold, &mut gear.plain, flow)
     };
-    if slot.tunnel.is_opened_by_kernel(flow) {
-        return judge(slot, cold, stream::receive(source, &mut gear.buffer));
-    }
-    match slot.tunnel.guard(flow) {
-        Guard::Nobody | Guard::Kernel | Guard::Rekeying => {
-            return from_source(stream::receive(source, &mut gear.buffer));
-        }
-        Guard::Records | Guard::Leaving => {}
-    }
-    let Some(protection) = cold.protection() else {
+    let (len, full) = match outcome {
+        Outcome::Moved(len) => (len, len as usize == PLAIN_BYTES),
+        Outcome::Records {
+            len: len @ 1..,
+            full,
+            ..
+        } => (len, full),
+        Outcome::Records { .. }
+        | Outcome::Control
+        | Outcome::Empty
+        | Outcome::Ended
+        | Outcome::Truncated
+        | Outcome::Refused(_)
+        | Outcome::WouldBlock
+        | Outcome::NoPipe
+        | Outcome::Unsupported
+        | Outcome::Failed
+        | Outcome::Done => return outcome,
+    };
+    let data = part(&gear.plain, 0, len);
+    match cold.protection(flow.target()) {
+        Some(protection) => protection.seal(data, full, &mut gear.buffer),
         // Never the bytes themselves where records are due.
-        return Outcome::Failed;
-    };
-    match flow {
-        Flow::ToServer => {
-            let outcome = protection.receive(source, &mut gear.buffer);
-            if protection.owes_kernel_update() {
-                slot.tunnel.ask_for_new_keys();
-            }
-            outcome
-        }
-        Flow::ToClient => protection.receive_to_seal(source, &mut gear.plain, &mut gear.buffer),
+        None => Outcome::Failed,
     }
 }
 
+/// Receives what is plain, or what the kernel makes plain.
+fn receive_plain(slot: &Slot, cold: &mut Cold, room: &mut [u8], flow: Flow) -> Outcome {
+    let Some(source) = slot.fd(flow.source()) else {
+        return Outcome::Failed;
+    };
+    let received = stream::receive(source, room);
+    if slot.tunnel.is_opened_by_kernel(flow) {
+        judge(slot, cold, flow, received)
+    } else {
+        from_source(received)
+    }
+}
+
+/// Receives records and opens them.
+fn open(slot: &mut Slot, cold: &mut Cold, room: &mut [u8], flow: Flow) -> Outcome {
+    let end = flow.source();
+    let (Some(source), Some(protection)) = (slot.fd(end), cold.protection(end)) else {
+        return Outcome::Failed;
+    };
+    let outcome = protection.receive(source, room);
+    if protection.owes_kernel_update() {
+        slot.tunnel.ask_for_new_keys(end);
+    }
+    outcome
+}
+
+fn take_control(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -> Outcome {
+    let end = flow.source();
+    let (Some(source), Some(protection)) = (slot.fd(end), cold.protection(end)) else {
+        return Outcome::Failed;
+    };
+    let received = slot.tunnel.received(flow);
+    let outcome = protection.take_control(source, &mut gear.buffer, received);
+    if protection.owes_kernel_update() {
+        slot.tunnel.ask_for_new_keys(end);
+    }
+    outcome
+}
+
 /// Makes sense of what the kernel's TLS gave.
-fn judge(slot: &Slot, cold: &mut Cold, received: Result<usize, Errno>) -> Outcome {
+fn judge(slot: &Slot, cold: &mut Cold, flow: Flow, received: Result<usize, Errno>) -> Outcome {
     // Bytes are the rule, and need nothing that is not at hand.
     if let Ok(1..) = received {
         return moved(received);
     }
-    match (slot.fd(End::Client), cold.protection()) {
-        (Some(client), Some(protection)) => {
-            protection.judge(client, received, slot.tunnel.bytes_in())
+    let end = flow.source();
+    match (slot.fd(end), cold.protection(end)) {
+        (Some(source), Some(protection)) => {
+            protection.judge(source, received, slot.tunnel.received(flow))
         }
         (_, _) => Outcome::Failed,
     }

@@ -95,7 +95,7 @@ pub(super) struct Cold {
 struct Rare {
     /// Bytes a target did not take, to the server and to the client.
     kept: [Option<Box<[u8]>>; 2],
-    /// Of tunnels whose client speaks TLS.
+    /// Of tunnels over TLS: that of the client, with that of the server beside it, or that of either.
     protection: Option<Box<Protection>>,
 }
 
@@ -138,13 +138,18 @@ impl Cold {
         }
     }
 
-    /// Protects the client's end of the tunnel.
+    /// Protects an end of the tunnel, or both.
     pub(super) fn protect(&mut self, protection: Box<Protection>) {
         self.rare.get_or_insert_default().protection = Some(protection);
     }
 
-    /// Returns the protection of the client's end, if it has one.
-    pub(super) fn protection(&mut self) -> Option<&mut Protection> {
+    /// Returns the protection of `end`, if it has one.
+    pub(super) fn protection(&mut self, end: End) -> Option<&mut Protection> {
+        self.protections()?.of(end)
+    }
+
+    /// Returns the first protection, which knows that beside it.
+    pub(super) fn protections(&mut self) -> Option<&mut Protection> {
         self.rare.as_mut()?.protection.as_deref_mut()
     }
 }

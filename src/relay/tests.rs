@@ -89,7 +89,7 @@ impl Bench {
         self.handle.adopt(Start {
             client: client.into(),
             server: server.into(),
-            protection: None,
+            protections: [None, None],
             to_server: plan.to_server.to_vec(),
             to_client: plan.to_client.to_vec(),
             timeouts: Timeouts {

@@ -15,9 +15,11 @@
 use crate::journal::{Cause, Path};
 use crate::sys::poll::Readiness;
 
+mod guards;
 mod outcomes;
 mod vocabulary;
 
+use guards::Guards;
 pub use vocabulary::{Action, Close, End, Flow, Guard, Offload, Outcome};
 
 /// Bytes one receive can bring; a receive that fills it all is "full".
@@ -74,12 +76,10 @@ const BROKEN: u16 = 1 << 10;
 
 /// Some bytes went as records that we opened or sealed.
 const RECORDS: u16 = 1 << 11;
-/// The kernel may have this flow when it turns bulky.
-const MAY_OFFLOAD: u16 = 1 << 12;
-/// The target's close_notify is sealed.
-const NOTIFIED: u16 = 1 << 13;
+/// The target's close_notify is sealed, or it is to get none.
+const NOTIFIED: u16 = 1 << 12;
 /// The source ended without close_notify.
-const TRUNCATED: u16 = 1 << 14;
+const TRUNCATED: u16 = 1 << 13;
 
 /// The state of one flow, eight bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -106,20 +106,33 @@ impl Lane {
     }
 }
 
+/// How a tunnel stands, in one byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Sound,
+    ClientBroken,
+    ServerBroken,
+    /// Both, the client first.
+    ThenServerBroken,
+    /// Both, the server first.
+    ThenClientBroken,
+    Closed,
+}
+
 /// An established tunnel.
 #[derive(Debug)]
 pub struct Tunnel {
     bytes_in: u64,
     bytes_out: u64,
     lanes: [Lane; 2],
-    guards: [Guard; 2],
-    /// Records at the most that the kernel has sealed since its number was last looked at.
-    unseen_records: u16,
+    guards: Guards,
+    /// Records at the most that the kernel has sealed since its number was last looked at, by flow.
+    unseen_records: [u16; 2],
     first_ended: Option<End>,
-    first_broken: Option<End>,
-    both_broken: bool,
-    closed: bool,
+    standing: Standing,
 }
+
+const _: () = assert!(size_of::<Tunnel>() == 40, "more than half of a slot");
 
 impl Tunnel {
     /// Opens a tunnel that holds so many bytes which came early.
@@ -134,48 +147,53 @@ impl Tunnel {
             bytes_in: u64::from(held_to_server),
             bytes_out: 0,
             lanes: [lane(held_to_server), lane(held_to_client)],
-            guards: [Guard::Nobody; 2],
-            unseen_records: 0,
+            guards: Guards::default(),
+            unseen_records: [0; 2],
             first_ended: None,
-            first_broken: None,
-            both_broken: false,
-            closed: false,
+            standing: Standing::Sound,
         }
     }
 
-    /// Opens a tunnel whose client speaks TLS: `sealed_to_client` bytes are held for it, in which
-    /// there are `payload` bytes. `offload` is for what comes from the client and what goes to it.
+    /// Opens a tunnel of which an end or both speak TLS: `held` bytes are held for the server and the
+    /// client, sealed where they must be, in which there are `payload` bytes. `offload` says, for the
+    /// client and the server if they speak TLS, when the kernel gets what comes from them and what
+    /// goes to them.
     #[must_use]
     pub fn open_protected(
-        held_to_server: u32,
-        sealed_to_client: u32,
-        payload: u64,
-        offload: [Offload; 2],
+        held: [u32; 2],
+        payload: [u64; 2],
+        offload: [Option<[Offload; 2]>; 2],
     ) -> Self {
-        let mut tunnel = Self::open(held_to_server, sealed_to_client);
-        tunnel.bytes_out = payload;
-        for (flow, offload) in Flow::BOTH.into_iter().zip(offload) {
-            let lane = tunnel.lane_mut(flow);
-            lane.clear(COPIED);
-            if lane.held > 0 {
-                lane.set(RECORDS);
+        let [held_to_server, held_to_client] = held;
+        let mut tunnel = Self::open(held_to_server, held_to_client);
+        [tunnel.bytes_in, tunnel.bytes_out] = payload;
+        for (end, plan) in [End::Client, End::Server].into_iter().zip(offload) {
+            let Some(plan) = plan else { continue };
+            let flows = [Flow::from(end), Flow::from(end.other())];
+            for (flow, offload) in flows.into_iter().zip(plan) {
+                if offload == Offload::WhenBulky {
+                    tunnel.guards.let_offload(flow, end);
+                }
+                let guard = match offload {
+                    Offload::Never | Offload::WhenBulky => Guard::Records,
+                    Offload::AtOnce => Guard::Leaving,
+                };
+                tunnel.guards.set(flow, end, guard);
+                let lane = tunnel.lane_mut(flow);
+                lane.clear(COPIED);
+                if lane.held > 0 {
+                    lane.set(RECORDS);
+                }
             }
-            if offload == Offload::WhenBulky {
-                lane.set(MAY_OFFLOAD);
-            }
-            *tunnel.guard_mut(flow) = match offload {
-                Offload::Never | Offload::WhenBulky => Guard::Records,
-                Offload::AtOnce => Guard::Leaving,
-            };
+            // Records may have come with the handshake; no edge will tell of them.
+            tunnel.lane_mut(Flow::from(end)).set(READABLE);
         }
-        // Records may have come with the handshake; no edge will tell of them.
-        tunnel.lane_mut(Flow::ToServer).set(READABLE);
         tunnel
     }
 
     /// Takes note of what a poller saw at `end`; a close if that ends the tunnel.
     pub fn on_ready(&mut self, end: End, ready: Readiness) -> Option<Close> {
-        if self.closed {
+        if self.is_closed() {
             return None;
         }
         if ready.has(Readiness::WRITABLE) {
@@ -202,7 +220,7 @@ impl Tunnel {
     #[must_use]
     pub fn can_run(&self, flow: Flow) -> bool {
         let lane = self.lane(flow);
-        if self.closed || self.is_broken(flow.target()) {
+        if self.is_closed() || self.is_broken(flow.target()) {
             return false;
         }
         if lane.held > 0 {
@@ -211,7 +229,7 @@ impl Tunnel {
         if lane.has(ENDED) {
             return !lane.has(SHUT | BLOCKED) && !self.is_broken(flow.source());
         }
-        if self.guard(flow) == Guard::Rekeying {
+        if self.guard(flow, flow.target()) == Guard::Rekeying {
             return !lane.has(BLOCKED);
         }
         lane.has(READABLE)
@@ -247,7 +265,7 @@ impl Tunnel {
                 self.on_drain(pump, outcome, len)
             }
             Action::TakeControl => self.on_control(pump, outcome),
-            Action::Offload => self.on_offload(pump, outcome),
+            Action::Offload(end) => self.on_offload(pump, outcome, end),
             Action::Rekey => self.on_rekey(pump, outcome),
             Action::Notify => self.on_notify(pump, outcome),
             Action::ShutdownWrite => {
@@ -296,38 +314,47 @@ impl Tunnel {
     /// Tells whether the tunnel has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.closed
+        self.standing == Standing::Closed
     }
 
-    /// Returns who protects the bytes of `flow` on the client's side.
+    /// Returns who protects the bytes of `flow` at `end`.
     #[must_use]
-    pub fn guard(&self, flow: Flow) -> Guard {
-        let [to_server, to_client] = self.guards;
-        match flow {
-            Flow::ToServer => to_server,
-            Flow::ToClient => to_client,
-        }
+    pub fn guard(&self, flow: Flow, end: End) -> Guard {
+        self.guards.of(flow, end)
     }
 
     /// Tells whether what a receive of `flow` gives comes from records that the kernel opens.
     #[must_use]
     pub fn is_opened_by_kernel(&self, flow: Flow) -> bool {
-        flow == Flow::ToServer && self.guard(flow) == Guard::Kernel
+        self.guard(flow, flow.source()) == Guard::Kernel
     }
 
-    /// Tells whether we open or seal records of either flow.
+    /// Tells whether we open records of `flow`.
     #[must_use]
-    pub fn makes_records(&self) -> bool {
-        let by_us = |guard: &Guard| matches!(guard, Guard::Records | Guard::Leaving);
-        self.guards.iter().any(by_us)
+    pub fn opens_records(&self, flow: Flow) -> bool {
+        let guard = self.guard(flow, flow.source());
+        matches!(guard, Guard::Records | Guard::Leaving)
     }
 
-    /// Takes note that the client waits for new keys before it gets more from the kernel; nothing when
-    /// it gets its records from us.
-    pub fn ask_for_new_keys(&mut self) {
-        let guard = self.guard_mut(Flow::ToClient);
-        if *guard == Guard::Kernel {
-            *guard = Guard::Rekeying;
+    /// Tells whether we seal records of `flow`.
+    #[must_use]
+    pub fn seals_records(&self, flow: Flow) -> bool {
+        let guard = self.guard(flow, flow.target());
+        matches!(guard, Guard::Records | Guard::Leaving)
+    }
+
+    /// Tells whether we open or seal records of `flow`.
+    #[must_use]
+    pub fn makes_records(&self, flow: Flow) -> bool {
+        self.guards.makes_records(flow)
+    }
+
+    /// Takes note that `end` waits for new keys before it gets more from the kernel; nothing when it
+    /// gets its records from us.
+    pub fn ask_for_new_keys(&mut self, end: End) {
+        let flow = Flow::from(end.other());
+        if self.guard(flow, end) == Guard::Kernel {
+            self.guards.set(flow, end, Guard::Rekeying);
         }
     }
 
@@ -349,6 +376,15 @@ impl Tunnel {
         self.bytes_out
     }
 
+    /// Returns how many bytes have come for `flow` into the tunnel, while nothing of it is held.
+    #[must_use]
+    pub fn received(&self, flow: Flow) -> u64 {
+        match flow {
+            Flow::ToServer => self.bytes_in,
+            Flow::ToClient => self.bytes_out,
+        }
+    }
+
     /// Returns how the bytes of `flow` went.
     #[must_use]
     pub fn path(&self, flow: Flow) -> Path {
@@ -357,43 +393,53 @@ impl Tunnel {
             copied: lane.has(COPIED),
             spliced: lane.has(SPLICED),
             records: lane.has(RECORDS),
-            kernel: matches!(self.guard(flow), Guard::Kernel | Guard::Rekeying),
+            kernel: [End::Client, End::Server]
+                .into_iter()
+                .any(|end| matches!(self.guard(flow, end), Guard::Kernel | Guard::Rekeying)),
             offload: None,
         }
     }
 
-    /// Tells whether `flow` would be left to the kernel if it turned bulky.
+    /// Tells whether `flow` would be left to the kernel at `end` if it turned bulky.
     #[must_use]
-    pub fn may_offload(&self, flow: Flow) -> bool {
-        self.lane(flow).has(MAY_OFFLOAD)
+    pub fn may_offload(&self, flow: Flow, end: End) -> bool {
+        self.guards.may_offload(flow, end)
     }
 
     /// Decides what comes next from the state alone.
     fn proceed(&mut self, pump: &mut Pump) -> Action {
         let lane = *self.lane(pump.flow);
-        let guard = self.guard(pump.flow);
-        let owes_notice = pump.flow == Flow::ToClient && guard != Guard::Nobody;
+        let sealing = self.guard(pump.flow, pump.flow.target());
         pump.doing = if !self.can_run(pump.flow) {
             return self.finish();
-        } else if guard == Guard::Rekeying && (lane.held > 0 || !lane.has(ENDED)) {
+        } else if sealing == Guard::Rekeying && (lane.held > 0 || !lane.has(ENDED)) {
             // Before any more data; the end needs no new keys.
             Action::Rekey
         } else if lane.held > 0 && lane.has(IN_PIPE) {
             Action::SpliceOut { len: lane.held }
         } else if lane.held > 0 {
             Action::SendHeld { len: lane.held }
-        } else if lane.has(ENDED) && owes_notice && !lane.has(NOTIFIED) {
+        } else if lane.has(ENDED) && sealing != Guard::Nobody && !lane.has(NOTIFIED) {
             Action::Notify
         } else if lane.has(ENDED) {
             Action::ShutdownWrite
         } else if pump.reads_left == 0 {
             Action::Yield
-        } else if guard == Guard::Leaving {
-            Action::Offload
+        } else if let Some(end) = self.leaving(pump.flow) {
+            Action::Offload(end)
         } else {
             return self.read(pump);
         };
         pump.doing
+    }
+
+    /// Returns the end at which `flow` is to be left to the kernel next.
+    fn leaving(&self, flow: Flow) -> Option<End> {
+        if !self.makes_records(flow) {
+            return None;
+        }
+        let leaves = |end: &End| self.guard(flow, *end) == Guard::Leaving;
+        [flow.source(), flow.target()].into_iter().find(leaves)
     }
 
     fn read(&mut self, pump: &mut Pump) -> Action {
@@ -420,15 +466,23 @@ impl Tunnel {
     }
 
     fn is_broken(&self, end: End) -> bool {
-        self.both_broken || self.first_broken == Some(end)
+        match self.standing {
+            Standing::Sound | Standing::Closed => false,
+            Standing::ClientBroken => end == End::Client,
+            Standing::ServerBroken => end == End::Server,
+            Standing::ThenServerBroken | Standing::ThenClientBroken => true,
+        }
     }
 
     /// Nothing goes to `end` any more; what it still has for us is read and delivered.
     fn mark_broken(&mut self, end: End) {
-        match self.first_broken {
-            None => self.first_broken = Some(end),
-            Some(first) => self.both_broken |= first != end,
-        }
+        self.standing = match (self.standing, end) {
+            (Standing::Sound, End::Client) => Standing::ClientBroken,
+            (Standing::Sound, End::Server) => Standing::ServerBroken,
+            (Standing::ClientBroken, End::Server) => Standing::ThenServerBroken,
+            (Standing::ServerBroken, End::Client) => Standing::ThenClientBroken,
+            (known, End::Client | End::Server) => known,
+        };
         // Sending may have taken the error away from receiving, and with it the edge.
         self.lane_mut(Flow::from(end)).set(READABLE | STICKY);
     }
@@ -436,18 +490,26 @@ impl Tunnel {
     /// Closes the tunnel if nothing can happen in it any more.
     fn close_if_over(&mut self) -> Option<Close> {
         if self.lanes.iter().all(|lane| lane.has(SHUT)) {
-            let truncated = self.lane(Flow::ToServer).has(TRUNCATED);
-            let cause = match self.first_ended {
-                Some(End::Client) | None if truncated => Cause::ClientTruncated,
-                Some(End::Client) | None => Cause::ClientClosed,
-                Some(End::Server) => Cause::ServerClosed,
+            let first = self.first_ended.unwrap_or(End::Client);
+            let truncated = self.lane(Flow::from(first)).has(TRUNCATED);
+            let cause = match (first, truncated) {
+                (End::Client, false) => Cause::ClientClosed,
+                (End::Client, true) => Cause::ClientTruncated,
+                (End::Server, false) => Cause::ServerClosed,
+                (End::Server, true) => Cause::ServerTruncated,
             };
             return self.close(cause, None);
         }
-        let broken = self.first_broken?;
+        let (broken, both) = match self.standing {
+            Standing::Sound | Standing::Closed => return None,
+            Standing::ClientBroken => (End::Client, false),
+            Standing::ServerBroken => (End::Server, false),
+            Standing::ThenServerBroken => (End::Client, true),
+            Standing::ThenClientBroken => (End::Server, true),
+        };
         let lane = self.lane(Flow::from(broken));
         let delivered = lane.held == 0 && lane.has(ENDED);
-        if !delivered && !lane.has(BLOCKED) && !self.both_broken {
+        if !delivered && !lane.has(BLOCKED) && !both {
             return None;
         }
         let cause = match broken {
@@ -457,19 +519,11 @@ impl Tunnel {
         self.close(cause, Some(broken.other()))
     }
 
-    fn guard_mut(&mut self, flow: Flow) -> &mut Guard {
-        let [to_server, to_client] = &mut self.guards;
-        match flow {
-            Flow::ToServer => to_server,
-            Flow::ToClient => to_client,
-        }
-    }
-
     fn close(&mut self, cause: Cause, reset: Option<End>) -> Option<Close> {
-        if self.closed {
+        if self.is_closed() {
             return None;
         }
-        self.closed = true;
+        self.standing = Standing::Closed;
         Some(Close { cause, reset })
     }
 

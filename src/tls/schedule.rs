@@ -15,6 +15,10 @@ const NEW_SESSION_TICKET: u8 = 4;
 const TICKET_LEN_MAX: usize = 1 << 16;
 
 /// The secrets of a connection, by which end of it we are.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is boxed whole, and most connections are those of clients"
+)]
 pub(super) enum Schedule {
     /// We are the server.
     Server(KernelConnection<ServerConnectionData>),

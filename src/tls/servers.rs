@@ -99,6 +99,10 @@ pub fn client_config(demand: &Demand) -> Result<Arc<ClientConfig>, Wrong> {
 
 /// Says what came of a handshake with a server that came to nothing, and by whose fault.
 #[must_use]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "rustls's list is long, and open"
+)]
 pub fn told(failure: &Failure) -> String {
     let Failure::Refused(error) = failure else {
         return match failure {
@@ -114,6 +118,10 @@ pub fn told(failure: &Failure) -> String {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "rustls's list is long, and open"
+)]
 fn told_of_certificate(wrong: &CertificateError) -> String {
     match wrong {
         CertificateError::UnknownIssuer => {

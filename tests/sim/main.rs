@@ -1,9 +1,10 @@
 //! The tunnel's state machine in a simulated world: two peers, their connections with the rules of
 //! edge-triggered readiness, and a loop that does what the machine says, all driven by one seed.
 //!
-//! In half of the worlds the client speaks TLS (`records`): its bytes come in records that are opened
-//! whole, those to it are sealed and become more, and its end is a close_notify or a truncation. Either
-//! direction may be left to a kernel on the way.
+//! In half of the worlds the client speaks TLS (`records`), in a third of them, of either kind, the
+//! server does: the bytes of such an end come in records that are opened whole, those to it are sealed
+//! and become more, and its end is a close_notify or a truncation. Either direction may be left to a
+//! kernel at either end on the way.
 //!
 //! Bytes are positions in a stream, so that order, loss and repetition show as a wrong number. A
 //! failing seed is printed; `LONGSPLICE_SIM_SEED=n cargo test --test sim tunnel` replays it with a trace.
@@ -18,7 +19,7 @@ use longsplice::journal::Cause;
 use longsplice::relay::tunnel::{Action, BUFFER_BYTES, Close, End, Flow, Outcome, Tunnel};
 use longsplice::sys::poll::Readiness;
 
-use records::{OVERHEAD, Records};
+use records::{OVERHEAD, Records, bad_record};
 use world::{Plan, Random, Wire};
 
 /// Seeds of one test run; a few seconds unoptimised.
@@ -56,6 +57,10 @@ fn every_seed_keeps_the_tunnel_honest() {
         seen.truncated,
         seen.refused,
         seen.protected_and_closed,
+        seen.truncated_by_server,
+        seen.refused_by_server,
+        seen.both_protected_and_closed,
+        seen.both_in_kernel,
         seen.opened_by_kernel,
         seen.sealed_by_kernel,
         seen.aligned,
@@ -88,6 +93,10 @@ struct Seen {
     truncated: u64,
     refused: u64,
     protected_and_closed: u64,
+    truncated_by_server: u64,
+    refused_by_server: u64,
+    both_protected_and_closed: u64,
+    both_in_kernel: u64,
     opened_by_kernel: u64,
     sealed_by_kernel: u64,
     aligned: u64,
@@ -113,8 +122,8 @@ struct Hands {
 }
 
 struct Sim {
-    /// Present = the client speaks TLS.
-    records: Option<Records>,
+    /// Of the client and the server; present = that end speaks TLS.
+    records: [Option<Records>; 2],
     random: Random,
     plan: Plan,
     trace: bool,
@@ -126,6 +135,8 @@ struct Sim {
     /// The end whose FIN the loop received first.
     first_end: Option<End>,
     imposed: Option<Cause>,
+    /// What the tunnel must have counted as sent to the client.
+    counted_out: u64,
     blocked: bool,
     yields: bool,
 }
@@ -142,18 +153,27 @@ impl Sim {
                 0
             }
         });
+        let speaks_tls = [random.one_in(2), random.one_in(3)];
         let mut kept = early;
-        let records = random.one_in(2).then(|| {
-            if early[1] > 0 {
-                kept[1] += OVERHEAD;
+        for flow in Flow::BOTH {
+            if speaks_tls[flow.target() as usize] && early[flow as usize] > 0 {
+                kept[flow as usize] += OVERHEAD;
             }
-            Records::new(&mut random, u64::from(early[0]), u64::from(kept[1]))
+        }
+        let records = ENDS.map(|end| {
+            let first = early[Flow::from(end) as usize];
+            let sealed = kept[Flow::from(end.other()) as usize];
+            speaks_tls[end as usize]
+                .then(|| Records::new(&mut random, u64::from(first), u64::from(sealed)))
         });
-        let tunnel = match records {
-            None => Tunnel::open(kept[0], kept[1]),
-            Some(ref records) => {
-                Tunnel::open_protected(kept[0], kept[1], u64::from(early[1]), records.offload)
-            }
+        let plans = records
+            .each_ref()
+            .map(|records| Some(records.as_ref()?.offload));
+        let protected = speaks_tls.contains(&true);
+        let tunnel = if protected {
+            Tunnel::open_protected(kept, early.map(u64::from), plans)
+        } else {
+            Tunnel::open(kept[0], kept[1])
         };
         let mut sim = Self {
             records,
@@ -167,6 +187,7 @@ impl Sim {
             close: None,
             first_end: None,
             imposed: None,
+            counted_out: if protected { u64::from(early[1]) } else { 0 },
             blocked: false,
             yields: false,
         };
@@ -226,15 +247,24 @@ impl Sim {
         seen.reset += u64::from(close.reset.is_some());
         seen.truncated += u64::from(close.cause == Cause::ClientTruncated);
         seen.refused += u64::from(close.cause == Cause::TlsBadRecord);
-        seen.protected_and_closed +=
-            u64::from(self.records.is_some() && close.cause == Cause::ServerClosed);
-        if let Some(records) = &self.records {
+        seen.truncated_by_server += u64::from(close.cause == Cause::ServerTruncated);
+        seen.refused_by_server += u64::from(close.cause == Cause::ServerTlsBadRecord);
+        let well = matches!(close.cause, Cause::ServerClosed | Cause::ClientClosed);
+        let protected = self.records.iter().flatten().count();
+        seen.protected_and_closed += u64::from(protected == 1 && well);
+        seen.both_protected_and_closed += u64::from(protected == 2 && well);
+        for records in self.records.iter().flatten() {
             seen.opened_by_kernel += u64::from(records.opened_by_kernel > 0);
             seen.sealed_by_kernel += u64::from(records.sealed_by_kernel > 0);
             seen.aligned += u64::from(records.aligned);
             seen.control_taken += u64::from(records.control_taken);
             seen.rekeyed += u64::from(records.rekeyed);
         }
+        seen.both_in_kernel += u64::from(Flow::BOTH.into_iter().any(|flow| {
+            let of = |end: End| self.records[end as usize].as_ref();
+            of(flow.source()).is_some_and(|records| records.opened_by_kernel > 0)
+                && of(flow.target()).is_some_and(|records| records.sealed_by_kernel > 0)
+        }));
         seen.timed_out += u64::from(self.imposed.is_some());
         seen.spliced += u64::from(
             Flow::BOTH
@@ -371,7 +401,7 @@ impl Sim {
                 | Action::SendHeld { .. }
                 | Action::SpliceOut { .. }
                 | Action::TakeControl
-                | Action::Offload
+                | Action::Offload(_)
                 | Action::Rekey
                 | Action::Notify
                 | Action::ShutdownWrite => {}
@@ -381,7 +411,7 @@ impl Sim {
             self.log(|_| format!("    {outcome:?}"));
             let sends = !matches!(
                 action,
-                Action::Receive | Action::SpliceIn | Action::TakeControl | Action::Offload
+                Action::Receive | Action::SpliceIn | Action::TakeControl | Action::Offload(_)
             );
             action = self.tunnel.on(&mut pump, outcome);
             assert!(
@@ -410,22 +440,14 @@ impl Sim {
                     (0, 0, 0),
                     "reads while it holds"
                 );
-                let outcome = match &self.records {
-                    Some(records) if !records.is_in_kernel(flow) => {
-                        return self.receive_records(flow);
-                    }
-                    Some(_) => self.receive_through_kernel(flow, BUFFER_BYTES, true),
-                    None => self.receive(flow, BUFFER_BYTES, true),
-                };
-                self.hands[flow as usize].fresh = self.span_of(flow, outcome);
+                if self.makes_records(flow) {
+                    return self.receive_records(flow);
+                }
+                let outcome = self.receive_through(flow, BUFFER_BYTES, true);
+                self.hands[flow as usize].fresh = self.span_of(flow, moved(outcome));
                 outcome
             }
             Action::SpliceIn => {
-                let by_us = |records: &Records| !records.is_in_kernel(flow);
-                assert!(
-                    !self.records.as_ref().is_some_and(by_us),
-                    "splices what has to be opened or sealed"
-                );
                 assert_eq!(
                     (held, hands.kept.len, hands.pipe.len),
                     (0, 0, 0),
@@ -435,14 +457,15 @@ impl Sim {
                     return Outcome::NoPipe;
                 }
                 hands.has_pipe = true;
+                assert!(
+                    !self.makes_records(flow),
+                    "splices what has to be opened or sealed"
+                );
                 if self.plan.unsupported[flow as usize] {
                     return Outcome::Unsupported;
                 }
-                let outcome = match self.records {
-                    Some(_) => self.receive_through_kernel(flow, 256 * 1024, false),
-                    None => self.receive(flow, 256 * 1024, false),
-                };
-                self.hands[flow as usize].pipe = self.span_of(flow, outcome);
+                let outcome = self.receive_through(flow, 256 * 1024, false);
+                self.hands[flow as usize].pipe = self.span_of(flow, moved(outcome));
                 outcome
             }
             Action::Send { from, len } => {
@@ -478,7 +501,7 @@ impl Sim {
                 outcome
             }
             Action::TakeControl => self.take_control(flow),
-            Action::Offload => self.offload(flow),
+            Action::Offload(end) => self.offload(flow, end),
             Action::Rekey => self.rekey(flow),
             Action::Notify => self.notify(flow),
             Action::ShutdownWrite => self.shut_down(flow),
@@ -496,40 +519,45 @@ impl Sim {
         outcome
     }
 
-    /// Returns what the last receive of a flow brought.
-    fn span_of(&self, flow: Flow, outcome: Outcome) -> Span {
-        let len = moved(outcome);
-        let end = match &self.records {
-            // Behind the records that were sealed by us.
-            Some(records) if flow == Flow::ToClient => records.sealed,
-            Some(_) | None => self.wires[flow.source() as usize].received,
+    /// Returns the last `len` bytes made for the target of a flow.
+    fn span_of(&self, flow: Flow, len: u32) -> Span {
+        let end = match self.records_of(flow.target()) {
+            Some(records) => records.sealed,
+            None => self.position(flow),
         };
         let from = end - u64::from(len);
         Span { from, len }
     }
 
     fn send(&mut self, flow: Flow, span: Span) -> Outcome {
-        if let Some(records) = &self.records {
-            let owed = flow == Flow::ToClient && records.is_in_kernel(flow) && records.owes_keys;
-            assert!(!owed, "data before the new keys");
-        }
+        let owed = self
+            .records_of(flow.target())
+            .is_some_and(Records::keeps_back);
+        assert!(!owed, "data before the new keys");
         let wire = &mut self.wires[flow.target() as usize];
         assert_eq!(span.from, wire.sent, "bytes out of order, lost or repeated");
         assert!(span.len > 0, "sends nothing");
         assert!(!wire.shut, "sends after the end");
         let outcome = wire.send(&mut self.random, &self.plan, span.len);
         self.blocked |= outcome == Outcome::WouldBlock;
+        if flow == Flow::ToClient && !self.makes_records(flow) {
+            self.counted_out += u64::from(moved(outcome));
+        }
         outcome
     }
 
     fn shut_down(&mut self, flow: Flow) -> Outcome {
         let source = &self.wires[flow.source() as usize];
         assert!(source.fin, "an end nobody sent");
-        let notified = self.records.as_ref().is_none_or(|records| records.notified);
-        assert!(
-            notified || flow == Flow::ToServer,
-            "ended without close_notify"
-        );
+        let truncated = self
+            .records_of(flow.source())
+            .is_some_and(|records| records.truncated);
+        if let Some(records) = self.records_of(flow.target()) {
+            assert_eq!(
+                records.notified, !truncated,
+                "the target is told something else"
+            );
+        }
         let all = self.due(flow);
         let target = &mut self.wires[flow.target() as usize];
         assert!(!target.shut, "ended twice");
@@ -547,20 +575,20 @@ impl Sim {
         assert!(self.tunnel.is_closed());
         self.close = Some(close);
         let [client, server] = &self.wires;
-        match &self.records {
-            None => {
-                assert_eq!(self.tunnel.bytes_in(), client.received, "bytes_in");
-                assert_eq!(self.tunnel.bytes_out(), client.sent, "bytes_out");
-            }
-            Some(records) => {
-                assert_eq!(self.tunnel.bytes_in(), records.opened, "bytes_in");
-                let out = records.bytes_out(server.received, client.sent);
-                assert_eq!(self.tunnel.bytes_out(), out, "bytes_out");
-            }
-        }
-        if let Some(cause) = self.records.as_ref().and_then(|records| records.refused) {
-            let bad = cause == Cause::TlsBadRecord;
-            let reset = bad.then_some(End::Server);
+        assert_eq!(
+            self.tunnel.bytes_in(),
+            self.position(Flow::ToServer),
+            "bytes_in"
+        );
+        assert_eq!(self.tunnel.bytes_out(), self.counted_out, "bytes_out");
+        let refused = self
+            .records
+            .iter()
+            .flatten()
+            .find_map(|records| records.refused);
+        if let Some(cause) = refused {
+            let source = ENDS.into_iter().find(|end| bad_record(*end) == cause);
+            let reset = source.map(End::other);
             return assert_eq!(close, Close { cause, reset });
         }
         if let Some(cause) = self.imposed {
@@ -572,14 +600,16 @@ impl Sim {
                 assert!(client.shut && server.shut, "closed with one side open");
                 let due = (self.due(Flow::ToClient), self.due(Flow::ToServer));
                 assert_eq!((client.sent, server.sent), due);
+                assert_eq!(self.counted_out, self.position(Flow::ToClient), "all of it");
+                let first = self.first_end.unwrap_or(End::Client);
                 let truncates = self
-                    .records
-                    .as_ref()
-                    .is_some_and(|records| records.truncates);
-                let cause = match self.first_end {
-                    Some(End::Client) if truncates => Cause::ClientTruncated,
-                    Some(End::Server) => Cause::ServerClosed,
-                    Some(End::Client) | None => Cause::ClientClosed,
+                    .records_of(first)
+                    .is_some_and(|records| records.truncated);
+                let cause = match (first, truncates) {
+                    (End::Client, true) => Cause::ClientTruncated,
+                    (End::Client, false) => Cause::ClientClosed,
+                    (End::Server, true) => Cause::ServerTruncated,
+                    (End::Server, false) => Cause::ServerClosed,
                 };
                 assert_eq!(close.cause, cause);
             }
@@ -600,15 +630,14 @@ impl Sim {
         assert!(source.reset, "reset for nothing");
         let flow = Flow::from(broken);
         let whole = self.whole(flow, source.arrived);
-        let delivered = match &self.records {
-            Some(records) if flow == Flow::ToClient => {
-                source.received == source.arrived && target.sent == records.sealed
-            }
-            Some(_) | None => target.sent == whole,
+        let sealing = self.records_of(flow.target());
+        let delivered = match sealing {
+            Some(records) => self.position(flow) == whole && target.sent == records.sealed,
+            None => target.sent == whole,
         };
-        // A client that takes no new keys takes nothing else either.
-        let keys_wait = |records: &Records| flow == Flow::ToClient && records.keys_wait;
-        let blocked = self.tunnel.held(flow) > 0 || self.records.as_ref().is_some_and(keys_wait);
+        // A peer that takes no new keys takes nothing else either.
+        let keys_wait = sealing.is_some_and(|records| records.keys_wait);
+        let blocked = self.tunnel.held(flow) > 0 || keys_wait;
         assert!(
             delivered || blocked || target.reset,
             "bytes before the reset were dropped"

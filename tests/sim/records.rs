@@ -1,4 +1,4 @@
-//! The client's TLS in the simulated world: records opened and sealed by us, or by a kernel that keeps
+//! The TLS of an end in the simulated world: records opened and sealed by us, or by a kernel that keeps
 //! the promises of kernel TLS and not one more.
 //!
 //! Such a kernel shows whole records only. A receive may stop in front of a record that is no data
@@ -9,21 +9,23 @@ use longsplice::journal::Cause;
 use longsplice::relay::tunnel::{BUFFER_BYTES, End, Flow, Offload, Outcome};
 
 use crate::world::{Random, Wire};
-use crate::{Sim, Span, moved};
+use crate::{Sim, moved};
 
 /// Bytes that sealing adds, once for each receive.
 pub(crate) const OVERHEAD: u32 = 22;
 
-/// The TLS of the client's end.
+/// The TLS of one end.
 #[derive(Debug)]
 pub(crate) struct Records {
-    /// When either flow is to be left to the kernel.
+    /// When what comes from the peer and what goes to it is to be left to the kernel.
     pub(crate) offload: [Offload; 2],
-    /// Length of the client's records, and where the first one begins.
+    /// Length of the peer's records, and where the first one begins.
     len: u32,
     first: u64,
-    /// The client ends without close_notify.
+    /// The peer ends without close_notify.
     pub(crate) truncates: bool,
+    /// It was found to have done so, or to have been broken off.
+    pub(crate) truncated: bool,
     /// Receives in 1000 that bring a bad record.
     bad: u32,
     /// A record that is no data lies in front of each nth one; 0 = nowhere.
@@ -32,22 +34,21 @@ pub(crate) struct Records {
     refuses: u32,
     /// KeyUpdates in 100 that the kernel cannot make.
     cannot_rekey: u32,
-    /// Position up to which the client's records were opened.
+    /// Position up to which the peer's records were opened.
     pub(crate) opened: u64,
-    /// Bytes that were sealed for the client.
+    /// Bytes that were sealed for the peer.
     pub(crate) sealed: u64,
     pub(crate) notified: bool,
     pub(crate) refused: Option<Cause>,
-    /// The client waits for new keys.
+    /// The peer waits for new keys.
     pub(crate) owes_keys: bool,
     /// They found no room.
     pub(crate) keys_wait: bool,
-    in_kernel: [bool; 2],
+    opened_in_kernel: bool,
+    sealed_in_kernel: bool,
     leaving: bool,
     /// Position of the last record that is no data and was taken.
     taken_at: Option<u64>,
-    /// Bytes received from the server, and sealed, when sealing was left to the kernel.
-    at_switch: (u64, u64),
     /// For the count of what happened.
     pub(crate) opened_by_kernel: u64,
     pub(crate) sealed_by_kernel: u64,
@@ -73,13 +74,14 @@ impl Records {
         let mut offload = [0, 1].map(|_| plans[random.below(4) as usize]);
         if len == 1 {
             // A splice for each byte would take for ever.
-            offload[Flow::ToServer as usize] = Offload::Never;
+            offload[0] = Offload::Never;
         }
         Self {
             offload,
             len,
             first,
             truncates: random.one_in(3),
+            truncated: false,
             bad: if random.one_in(4) { 20 } else { 0 },
             control_every,
             refuses: [0, 0, 100][random.below(3) as usize],
@@ -90,10 +92,10 @@ impl Records {
             refused: None,
             owes_keys: false,
             keys_wait: false,
-            in_kernel: [false; 2],
+            opened_in_kernel: false,
+            sealed_in_kernel: false,
             leaving: false,
             taken_at: None,
-            at_switch: (0, 0),
             opened_by_kernel: 0,
             sealed_by_kernel: 0,
             aligned: false,
@@ -102,17 +104,9 @@ impl Records {
         }
     }
 
-    pub(crate) fn is_in_kernel(&self, flow: Flow) -> bool {
-        self.in_kernel[flow as usize]
-    }
-
-    /// Returns what the tunnel must have counted as sent to the client.
-    pub(crate) fn bytes_out(&self, received: u64, sent: u64) -> u64 {
-        if !self.is_in_kernel(Flow::ToClient) {
-            return received;
-        }
-        let (payload, sealed) = self.at_switch;
-        payload + (sent - sealed)
+    /// Tells whether data for the peer has to wait for new keys.
+    pub(crate) fn keeps_back(&self) -> bool {
+        self.sealed_in_kernel && self.owes_keys
     }
 
     /// Returns where the record ends that `position` is in, or begins.
@@ -136,190 +130,256 @@ impl Records {
     }
 }
 
+pub(crate) fn bad_record(end: End) -> Cause {
+    match end {
+        End::Client => Cause::TlsBadRecord,
+        End::Server => Cause::ServerTlsBadRecord,
+    }
+}
+
 impl Sim {
-    /// A receive that we open or seal.
+    pub(crate) fn records_of(&self, end: End) -> Option<&Records> {
+        self.records[end as usize].as_ref()
+    }
+
+    fn records_mut(&mut self, end: End) -> &mut Records {
+        self.records[end as usize]
+            .as_mut()
+            .expect("this end speaks TLS")
+    }
+
+    fn opens(&self, flow: Flow) -> bool {
+        let records = self.records_of(flow.source());
+        records.is_some_and(|records| !records.opened_in_kernel)
+    }
+
+    fn seals(&self, flow: Flow) -> bool {
+        let records = self.records_of(flow.target());
+        records.is_some_and(|records| !records.sealed_in_kernel)
+    }
+
+    /// Tells whether we open or seal records of `flow`.
+    pub(crate) fn makes_records(&self, flow: Flow) -> bool {
+        self.opens(flow) || self.seals(flow)
+    }
+
+    /// Returns how far the bytes of a flow have come, as its source counts them.
+    pub(crate) fn position(&self, flow: Flow) -> u64 {
+        match self.records_of(flow.source()) {
+            Some(records) => records.opened,
+            None => self.wires[flow.source() as usize].received,
+        }
+    }
+
+    /// A receive that we open or seal, or both.
     pub(crate) fn receive_records(&mut self, flow: Flow) -> Outcome {
-        let client = &self.wires[End::Client as usize];
-        let Some(records) = &mut self.records else {
-            unreachable!("asked for")
-        };
-        let mut room = BUFFER_BYTES;
-        let mut whole_at_once = false;
-        if flow == Flow::ToServer {
-            let unopened = client.received - records.opened;
-            room -= u32::try_from(unopened).expect("less than a record");
-            if records.leaving {
-                let end = records.record_end(records.opened);
-                let missing = u32::try_from(end - client.received).expect("less than a record");
-                room = room.min(missing);
-                records.aligned = true;
-                whole_at_once = true;
-            }
-        }
-        let outcome = self.receive(flow, room, true);
-        let (received, position) = (moved(outcome), self.whole_of(flow));
-        let Some(records) = &mut self.records else {
-            unreachable!("asked for")
-        };
-        let hands = &mut self.hands[flow as usize];
-        if flow == Flow::ToServer && received > 0 && self.random.below(1000) < records.bad {
-            records.refused = Some(Cause::TlsBadRecord);
-            return Outcome::Refused(Cause::TlsBadRecord);
-        }
-        match (flow, outcome) {
-            (Flow::ToServer, Outcome::Moved(_)) => {
-                let len = u32::try_from(position - records.opened).expect("one buffer");
-                hands.fresh = Span {
-                    from: records.opened,
-                    len,
-                };
-                records.opened = position;
-                if records.is_in_kernel(Flow::ToClient) && self.random.one_in(50) {
-                    records.owes_keys = true;
-                    self.tunnel.ask_for_new_keys();
-                }
+        let outcome = if self.opens(flow) {
+            self.open_records(flow)
+        } else {
+            let outcome = self.receive_unopened(flow, BUFFER_BYTES, true);
+            if let Outcome::Moved(len) = outcome {
                 Outcome::Records {
                     payload: len,
                     len,
-                    full: received == room || whole_at_once,
+                    full: len == BUFFER_BYTES,
                 }
-            }
-            (Flow::ToClient, Outcome::Moved(payload)) => {
-                let len = payload + OVERHEAD;
-                hands.fresh = Span {
-                    from: records.sealed,
-                    len,
-                };
-                records.sealed += u64::from(len);
-                Outcome::Records {
-                    payload,
-                    len,
-                    full: received == room,
-                }
-            }
-            (Flow::ToServer, Outcome::Ended) if records.truncates => Outcome::Truncated,
-            (Flow::ToServer | Flow::ToClient, outcome) => outcome,
-        }
-    }
-
-    /// A receive or a splice of a flow that was left to the kernel.
-    pub(crate) fn receive_through_kernel(
-        &mut self,
-        flow: Flow,
-        room: u32,
-        copies: bool,
-    ) -> Outcome {
-        match flow {
-            Flow::ToServer => self.receive_from_kernel(room, copies),
-            Flow::ToClient => {
-                let outcome = self.receive(flow, room, copies);
-                let records = self.records.as_mut().expect("the client speaks TLS");
-                records.sealed += u64::from(moved(outcome));
-                records.sealed_by_kernel += u64::from(moved(outcome));
+            } else {
                 outcome
             }
+        };
+        let Outcome::Records { payload, full, .. } = outcome else {
+            return outcome;
+        };
+        if flow == Flow::ToClient {
+            self.counted_out += u64::from(payload);
+        }
+        if !self.seals(flow) || payload == 0 {
+            self.note_sealed_by_kernel(flow, payload);
+            self.hands[flow as usize].fresh = self.span_of(flow, payload);
+            return outcome;
+        }
+        let len = payload + OVERHEAD;
+        self.records_mut(flow.target()).sealed += u64::from(len);
+        self.hands[flow as usize].fresh = self.span_of(flow, len);
+        Outcome::Records { payload, len, full }
+    }
+
+    /// A receive whose records we open.
+    fn open_records(&mut self, flow: Flow) -> Outcome {
+        let end = flow.source();
+        let received = self.wires[end as usize].received;
+        let records = self.records_mut(end);
+        let unopened = received - records.opened;
+        let mut room = BUFFER_BYTES - u32::try_from(unopened).expect("less than a record");
+        let whole_at_once = records.leaving;
+        if records.leaving {
+            let missing = records.record_end(records.opened) - received;
+            room = room.min(u32::try_from(missing).expect("less than a record"));
+            records.aligned = true;
+        }
+        let outcome = self.receive(flow, room, true);
+        let (received, position) = (moved(outcome), self.whole_of(flow));
+        let bad = self.records_mut(end).bad;
+        if received > 0 && self.random.below(1000) < bad {
+            return self.refuse(end);
+        }
+        let records = self.records_mut(end);
+        if matches!(outcome, Outcome::Moved(_)) {
+            let len = u32::try_from(position - records.opened).expect("one buffer");
+            records.opened = position;
+            if records.sealed_in_kernel && self.random.one_in(50) {
+                self.ask_for_keys(end);
+            }
+            return Outcome::Records {
+                payload: len,
+                len,
+                full: received == room || whole_at_once,
+            };
+        }
+        if outcome == Outcome::Ended && records.truncates {
+            records.truncated = true;
+            return Outcome::Truncated;
+        }
+        outcome
+    }
+
+    fn refuse(&mut self, end: End) -> Outcome {
+        let cause = bad_record(end);
+        self.records_mut(end).refused = Some(cause);
+        Outcome::Refused(cause)
+    }
+
+    fn ask_for_keys(&mut self, end: End) {
+        self.records_mut(end).owes_keys = true;
+        self.tunnel.ask_for_new_keys(end);
+    }
+
+    /// A receive or a splice of a flow of which we neither open nor seal records.
+    pub(crate) fn receive_through(&mut self, flow: Flow, room: u32, copies: bool) -> Outcome {
+        let outcome = self.receive_unopened(flow, room, copies);
+        self.note_sealed_by_kernel(flow, moved(outcome));
+        outcome
+    }
+
+    fn note_sealed_by_kernel(&mut self, flow: Flow, len: u32) {
+        if let Some(records) = &mut self.records[flow.target() as usize] {
+            records.sealed += u64::from(len);
+            records.sealed_by_kernel += u64::from(len);
         }
     }
 
-    fn receive_from_kernel(&mut self, room: u32, copies: bool) -> Outcome {
-        let arrived = self.wires[End::Client as usize].arrived;
-        let whole = self.whole(Flow::ToServer, arrived);
-        let Some(records) = &mut self.records else {
-            unreachable!("asked for")
-        };
-        let wire = &mut self.wires[End::Client as usize];
-        let position = wire.received;
-        if self.random.below(1000) < records.bad {
-            records.refused = Some(Cause::TlsBadRecord);
-            return Outcome::Refused(Cause::TlsBadRecord);
+    /// A receive or a splice of what is plain, or opened by the kernel.
+    fn receive_unopened(&mut self, flow: Flow, room: u32, copies: bool) -> Outcome {
+        match self.records_of(flow.source()) {
+            Some(_) => self.receive_from_kernel(flow, room, copies),
+            None => self.receive(flow, room, copies),
         }
-        let control = records.next_control(position);
+    }
+
+    fn receive_from_kernel(&mut self, flow: Flow, room: u32, copies: bool) -> Outcome {
+        let end = flow.source();
+        let whole = self.whole(flow, self.wires[end as usize].arrived);
+        let position = self.wires[end as usize].received;
+        let bad = self.records_mut(end).bad;
+        if self.random.below(1000) < bad {
+            return self.refuse(end);
+        }
+        let control = self.records_mut(end).next_control(position);
         // It comes in the same segment as the record behind it.
         if control == position && whole > position {
             if self.random.one_in(10) {
-                records.taken_at = Some(position);
+                self.records_mut(end).taken_at = Some(position);
                 return Outcome::Empty;
             }
             return Outcome::Control;
         }
-        let record_end = records.record_end(position);
-        let end = whole.min(control);
-        let end = if copies { end } else { end.min(record_end) };
-        let most = u32::try_from((end - position).min(u64::from(room))).expect("bounded");
+        let records = self.records_mut(end);
+        let (record_end, truncates) = (records.record_end(position), records.truncates);
+        let stop = whole.min(control);
+        let stop = if copies { stop } else { stop.min(record_end) };
+        let most = u32::try_from((stop - position).min(u64::from(room))).expect("bounded");
+        let wire = &mut self.wires[end as usize];
         let ended = wire.fin && most == 0;
-        if ended && !records.truncates && wire.has_said_all(position) {
+        if ended && !truncates && wire.has_said_all(position) {
             return Outcome::Control;
         }
         let outcome = wire.receive_most(&mut self.random, &self.plan, most);
-        records.opened = wire.received;
+        let (received, reset) = (wire.received, wire.reset);
+        let records = self.records_mut(end);
+        records.opened = received;
         records.opened_by_kernel += u64::from(moved(outcome));
         if outcome == Outcome::Ended {
-            if !wire.reset {
-                self.first_end.get_or_insert(End::Client);
+            if !reset {
+                self.first_end.get_or_insert(end);
             }
+            self.records_mut(end).truncated = true;
             return Outcome::Truncated;
         }
         outcome
     }
 
     pub(crate) fn take_control(&mut self, flow: Flow) -> Outcome {
-        assert_eq!(flow, Flow::ToServer);
-        let wire = &self.wires[End::Client as usize];
-        let records = self.records.as_mut().expect("the client speaks TLS");
-        assert!(records.is_in_kernel(flow), "takes what the kernel has not");
+        let end = flow.source();
+        let wire = &self.wires[end as usize];
+        let (position, over, reset) = (wire.received, wire.fin, wire.reset);
+        let over = over && wire.has_said_all(position);
+        let records = self.records_mut(end);
+        assert!(records.opened_in_kernel, "takes what the kernel has not");
         records.control_taken = true;
-        let position = wire.received;
-        if wire.fin && wire.has_said_all(position) {
-            if !wire.reset {
-                self.first_end.get_or_insert(End::Client);
+        if over {
+            if !reset {
+                self.first_end.get_or_insert(end);
             }
             return Outcome::Ended;
         }
         records.taken_at = Some(position);
-        if records.is_in_kernel(Flow::ToClient) && self.random.one_in(2) {
-            records.owes_keys = true;
-            self.tunnel.ask_for_new_keys();
+        if records.sealed_in_kernel && self.random.one_in(2) {
+            self.ask_for_keys(end);
         }
         Outcome::Done
     }
 
-    pub(crate) fn offload(&mut self, flow: Flow) -> Outcome {
-        let (client, server) = (&self.wires[0], &self.wires[1]);
+    pub(crate) fn offload(&mut self, flow: Flow, end: End) -> Outcome {
         assert_eq!(self.tunnel.held(flow), 0, "leaves a record half sent");
-        let records = self.records.as_mut().expect("the client speaks TLS");
-        assert!(!records.is_in_kernel(flow), "left to the kernel twice");
-        if self.random.chance(records.refuses) || client.fin || client.shut {
+        let wire = &self.wires[end as usize];
+        let (received, sent) = (wire.received, wire.sent);
+        let ended = wire.fin || wire.shut;
+        let refuses = self.records_mut(end).refuses;
+        if self.random.chance(refuses) || ended {
             return Outcome::Unsupported;
         }
-        match flow {
-            Flow::ToServer => {
-                records.leaving = client.received != records.opened;
-                if records.leaving {
-                    return Outcome::WouldBlock;
-                }
+        let patience = self.random.one_in(5);
+        let records = self.records_mut(end);
+        if end == flow.source() {
+            assert!(!records.opened_in_kernel, "left to the kernel twice");
+            records.leaving = received != records.opened;
+            if records.leaving {
+                return Outcome::WouldBlock;
             }
-            Flow::ToClient => {
-                assert_eq!(client.sent, records.sealed, "records on their way");
-                if self.random.one_in(5) {
-                    return Outcome::WouldBlock;
-                }
-                records.at_switch = (server.received, records.sealed);
+            records.opened_in_kernel = true;
+        } else {
+            assert!(!records.sealed_in_kernel, "left to the kernel twice");
+            assert_eq!(sent, records.sealed, "records on their way");
+            if patience {
+                return Outcome::WouldBlock;
             }
+            records.sealed_in_kernel = true;
         }
-        records.in_kernel[flow as usize] = true;
         Outcome::Done
     }
 
     pub(crate) fn rekey(&mut self, flow: Flow) -> Outcome {
-        assert_eq!(flow, Flow::ToClient);
-        let records = self.records.as_mut().expect("the client speaks TLS");
-        assert!(records.is_in_kernel(flow), "no keys of the kernel's");
-        if records.owes_keys && self.random.chance(records.cannot_rekey) {
+        let end = flow.target();
+        let records = self.records_mut(end);
+        assert!(records.sealed_in_kernel, "no keys of the kernel's");
+        let (owes, cannot) = (records.owes_keys, records.cannot_rekey);
+        if owes && self.random.chance(cannot) {
             let cause = Cause::TlsKeyUpdateUnsupported;
-            records.refused = Some(cause);
+            self.records_mut(end).refused = Some(cause);
             return Outcome::Refused(cause);
         }
-        let hindered = hindered(&mut self.random, &mut self.wires[End::Client as usize]);
+        let hindered = hindered(&mut self.random, &mut self.wires[end as usize]);
+        let records = self.records_mut(end);
         records.keys_wait = hindered == Some(Outcome::WouldBlock);
         if let Some(outcome) = hindered {
             return outcome;
@@ -330,27 +390,21 @@ impl Sim {
     }
 
     pub(crate) fn notify(&mut self, flow: Flow) -> Outcome {
-        assert_eq!(flow, Flow::ToClient);
-        assert!(self.wires[End::Server as usize].fin, "an end nobody sent");
-        let records = self.records.as_mut().expect("the client speaks TLS");
+        assert!(self.wires[flow.source() as usize].fin, "an end nobody sent");
+        let end = flow.target();
+        let sent = self.wires[end as usize].sent;
+        let records = self.records_mut(end);
         assert!(!records.notified, "notified twice");
-        if records.is_in_kernel(flow) {
-            let client = &mut self.wires[End::Client as usize];
-            assert_eq!(client.sent, records.sealed, "an end before the last byte");
-            if let Some(outcome) = hindered(&mut self.random, client) {
-                // A broken connection has nobody to be told.
-                records.notified = outcome == Outcome::Failed;
-                return outcome;
-            }
-            records.notified = true;
-            return Outcome::Done;
+        if records.sealed_in_kernel {
+            assert_eq!(sent, records.sealed, "an end before the last byte");
+            let hindered = hindered(&mut self.random, &mut self.wires[end as usize]);
+            // A broken connection has nobody to be told.
+            self.records_mut(end).notified = hindered != Some(Outcome::WouldBlock);
+            return hindered.unwrap_or(Outcome::Done);
         }
         records.notified = true;
-        self.hands[flow as usize].fresh = Span {
-            from: records.sealed,
-            len: OVERHEAD + 2,
-        };
         records.sealed += u64::from(OVERHEAD + 2);
+        self.hands[flow as usize].fresh = self.span_of(flow, OVERHEAD + 2);
         Outcome::Moved(OVERHEAD + 2)
     }
 
@@ -362,8 +416,8 @@ impl Sim {
 
     pub(crate) fn whole(&self, flow: Flow, position: u64) -> u64 {
         let wire = &self.wires[flow.source() as usize];
-        match &self.records {
-            Some(records) if flow == Flow::ToServer && !wire.has_said_all(position) => {
+        match self.records_of(flow.source()) {
+            Some(records) if !wire.has_said_all(position) => {
                 let behind = position - records.first;
                 position - behind % u64::from(records.len)
             }
@@ -373,27 +427,24 @@ impl Sim {
 
     /// Returns how many bytes the target of a flow gets when everything that arrived is passed on.
     pub(crate) fn due(&self, flow: Flow) -> u64 {
-        let source = &self.wires[flow.source() as usize];
-        match &self.records {
-            Some(records) if flow == Flow::ToClient => {
-                assert_eq!(
-                    source.received, source.arrived,
-                    "slept on bytes to be sealed"
-                );
+        let all = self.whole(flow, self.wires[flow.source() as usize].arrived);
+        match self.records_of(flow.target()) {
+            Some(records) => {
+                assert_eq!(self.position(flow), all, "slept on bytes to be sealed");
                 records.sealed
             }
-            Some(_) | None => self.whole(flow, source.arrived),
+            None => all,
         }
     }
 }
 
 /// A record of the kernel's own that does not get out: the connection is broken, or full.
-fn hindered(random: &mut Random, client: &mut Wire) -> Option<Outcome> {
-    if client.reset {
+fn hindered(random: &mut Random, wire: &mut Wire) -> Option<Outcome> {
+    if wire.reset {
         return Some(Outcome::Failed);
     }
-    if client.has_no_room() || random.one_in(5) {
-        client.ask_for_room();
+    if wire.has_no_room() || random.one_in(5) {
+        wire.ask_for_room();
         return Some(Outcome::WouldBlock);
     }
     None

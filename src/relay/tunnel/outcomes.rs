@@ -1,8 +1,8 @@
 //! What comes of each action: how a tunnel's state goes on after a receive, a send, a change of hands.
 
 use super::{
-    Action, BROKEN, BUFFER_BYTES, COPIED, ENDED, Flow, Guard, IN_PIPE, MAY_OFFLOAD, NO_SPLICE,
-    NOTIFIED, Outcome, Pump, READABLE, RECORDS, SPLICE, SPLICED, STICKY, TRUNCATED, Tunnel,
+    Action, BROKEN, BUFFER_BYTES, COPIED, ENDED, End, Flow, Guard, IN_PIPE, NO_SPLICE, NOTIFIED,
+    Outcome, Pump, READABLE, RECORDS, SPLICE, SPLICED, STICKY, TRUNCATED, Tunnel,
 };
 use crate::journal::Side;
 
@@ -82,9 +82,8 @@ impl Tunnel {
         } else if payload > 0 {
             lane.full_reads = lane.full_reads.saturating_sub(1);
         }
-        if lane.full_reads >= BULKY_TO_OFFLOAD && lane.has(MAY_OFFLOAD) {
-            lane.clear(MAY_OFFLOAD);
-            *self.guard_mut(pump.flow) = Guard::Leaving;
+        if lane.full_reads >= BULKY_TO_OFFLOAD {
+            self.guards.leave(pump.flow);
         }
         if len == 0 {
             return self.proceed(pump);
@@ -94,27 +93,31 @@ impl Tunnel {
         pump.doing
     }
 
-    /// The keys of a flow were offered to the kernel; "would block" = in the middle of a record.
-    pub(super) fn on_offload(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
+    /// The keys of a flow at an end were offered to the kernel; "would block" = in the middle of a
+    /// record.
+    pub(super) fn on_offload(&mut self, pump: &mut Pump, outcome: Outcome, end: End) -> Action {
         match outcome {
             Outcome::Done => {
-                *self.guard_mut(pump.flow) = Guard::Kernel;
+                self.guards.set(pump.flow, end, Guard::Kernel);
+                let by_us = self.makes_records(pump.flow);
+                let by_kernel = self.is_opened_by_kernel(pump.flow);
                 let lane = self.lane_mut(pump.flow);
-                if lane.full_reads >= BULKY_TO_OFFLOAD {
+                // A splice takes one record, a receive passes over any number of empty ones before it
+                // returns.
+                if !by_us && (by_kernel || lane.full_reads >= BULKY_TO_OFFLOAD) {
                     lane.set(SPLICE);
                 }
                 lane.full_reads = 0;
-                if pump.flow == Flow::ToServer {
-                    // A splice takes one record, a receive passes over any number of empty ones before
-                    // it returns. One that is no data ends either early, and what the kernel holds of a
-                    // record gives no further edge.
-                    lane.set(SPLICE | STICKY | READABLE);
+                if end == pump.flow.source() {
+                    // A record that is no data ends either early, and what the kernel holds of a record
+                    // gives no further edge.
+                    lane.set(STICKY | READABLE);
                 }
                 self.proceed(pump)
             }
             Outcome::WouldBlock => self.read(pump),
             Outcome::Unsupported => {
-                *self.guard_mut(pump.flow) = Guard::Records;
+                self.guards.set(pump.flow, end, Guard::Records);
                 self.proceed(pump)
             }
             Outcome::Moved(_)
@@ -151,8 +154,9 @@ impl Tunnel {
     pub(super) fn on_rekey(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
         match outcome {
             Outcome::Done => {
-                self.unseen_records = 0;
-                *self.guard_mut(pump.flow) = Guard::Kernel;
+                let end = pump.flow.target();
+                *self.unseen_records_mut(pump.flow) = 0;
+                self.guards.set(pump.flow, end, Guard::Kernel);
                 self.proceed(pump)
             }
             Outcome::WouldBlock => {
@@ -234,7 +238,8 @@ impl Tunnel {
                 let reported = lane.has(BROKEN);
                 lane.set(ENDED);
                 if outcome == Outcome::Truncated {
-                    lane.set(TRUNCATED);
+                    // The target is to know no more than we do: it gets a bare end as well.
+                    lane.set(TRUNCATED | NOTIFIED);
                 }
                 lane.clear(READABLE);
                 if reported {
@@ -264,7 +269,7 @@ impl Tunnel {
             }
             Outcome::Refused(cause) => {
                 // The target must not take what it got for the whole.
-                let reset = (cause.side() == Side::Client).then_some(source.other());
+                let reset = (cause.side() != Side::Proxy).then_some(source.other());
                 return self.close(cause, reset).map_or(Action::Wait, Action::Close);
             }
             Outcome::Failed | Outcome::Moved(_) | Outcome::Records { .. } | Outcome::Done => {
@@ -350,27 +355,33 @@ impl Tunnel {
 
     fn count_sent(&mut self, pump: &mut Pump, len: u32) {
         pump.moved = true;
-        if pump.flow == Flow::ToServer {
-            return;
+        let flow = pump.flow;
+        match self.guard(flow, flow.target()) {
+            Guard::Nobody | Guard::Records | Guard::Leaving => {}
+            Guard::Kernel | Guard::Rekeying => self.count_unseen_records(flow, len),
         }
-        match self.guard(Flow::ToClient) {
-            // Sealed bytes were counted as what they carry.
-            Guard::Records | Guard::Leaving => {}
-            Guard::Nobody => self.bytes_out += u64::from(len),
-            Guard::Kernel | Guard::Rekeying => {
-                self.bytes_out += u64::from(len);
-                self.count_unseen_records(len);
-            }
+        // Records were counted as what they carry when they came.
+        if flow == Flow::ToClient && !self.makes_records(flow) {
+            self.bytes_out += u64::from(len);
         }
     }
 
     /// Has the kernel's number looked at before it may have sealed too many records.
-    fn count_unseen_records(&mut self, len: u32) {
+    fn count_unseen_records(&mut self, flow: Flow, len: u32) {
         let records = len / RECORD_BYTES + SCATTERED_RECORDS;
         let records = u16::try_from(records).unwrap_or(u16::MAX);
-        self.unseen_records = self.unseen_records.saturating_add(records);
-        if self.unseen_records > UNSEEN_RECORDS_MAX {
-            self.ask_for_new_keys();
+        let unseen = self.unseen_records_mut(flow);
+        *unseen = unseen.saturating_add(records);
+        if *unseen > UNSEEN_RECORDS_MAX {
+            self.ask_for_new_keys(flow.target());
+        }
+    }
+
+    fn unseen_records_mut(&mut self, flow: Flow) -> &mut u16 {
+        let [to_server, to_client] = &mut self.unseen_records;
+        match flow {
+            Flow::ToServer => to_server,
+            Flow::ToClient => to_client,
         }
     }
 }

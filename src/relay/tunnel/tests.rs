@@ -164,7 +164,7 @@ const SMALL: Outcome = Outcome::Records {
 };
 
 fn protected(offload: Offload) -> Tunnel {
-    Tunnel::open_protected(0, 0, 0, [offload; 2])
+    Tunnel::open_protected([0; 2], [0; 2], [Some([offload; 2]), None])
 }
 
 fn moving(outcome: Outcome, len: u32) -> [(Action, Outcome); 2] {
@@ -176,13 +176,13 @@ fn sixteen_bulky_receives_leave_a_flow_to_the_kernel() {
     let mut tunnel = protected(Offload::WhenBulky);
     let mut rows = [moving(BULKY, BULKY_LEN); 16].concat();
     check(&mut tunnel, &rows, Yield);
-    rows = vec![(Action::Offload, WouldBlock)];
+    rows = vec![(Action::Offload(End::Client), WouldBlock)];
     rows.extend(moving(BULKY, BULKY_LEN));
-    rows.push((Action::Offload, Done));
+    rows.push((Action::Offload(End::Client), Done));
     rows.push((SpliceIn, WouldBlock));
     check(&mut tunnel, &rows, Wait);
-    assert_eq!(tunnel.guard(Flow::ToServer), Guard::Kernel);
-    assert_eq!(tunnel.guard(Flow::ToClient), Guard::Records);
+    assert_eq!(tunnel.guard(Flow::ToServer, End::Client), Guard::Kernel);
+    assert_eq!(tunnel.guard(Flow::ToClient, End::Client), Guard::Records);
     let path = tunnel.path(Flow::ToServer);
     assert!(path.records && path.kernel);
 }
@@ -202,24 +202,27 @@ fn small_messages_stay_with_us() {
             check(&mut tunnel, &rows, Wait);
         }
     }
-    assert_eq!(tunnel.guard(Flow::ToServer), Guard::Records);
+    assert_eq!(tunnel.guard(Flow::ToServer, End::Client), Guard::Records);
 }
 
 #[test]
 fn a_kernel_that_refuses_is_not_asked_again() {
     let mut tunnel = protected(Offload::AtOnce);
-    let rows = [(Action::Offload, Unsupported), (Receive, WouldBlock)];
+    let rows = [
+        (Action::Offload(End::Client), Unsupported),
+        (Receive, WouldBlock),
+    ];
     check(&mut tunnel, &rows, Wait);
     tunnel.on_ready(End::Client, Readiness::READABLE);
     check(&mut tunnel, &[moving(SMALL, 100)].concat(), Wait);
-    assert_eq!(tunnel.guard(Flow::ToServer), Guard::Records);
+    assert_eq!(tunnel.guard(Flow::ToServer, End::Client), Guard::Records);
 }
 
 #[test]
 fn the_kernel_is_read_until_it_has_nothing() {
     let mut tunnel = protected(Offload::AtOnce);
     let rows = [
-        (Action::Offload, Done),
+        (Action::Offload(End::Client), Done),
         (SpliceIn, Moved(9)),
         (SpliceOut { len: 9 }, Moved(9)),
         (SpliceIn, Outcome::Control),
@@ -242,12 +245,12 @@ fn new_keys_go_out_before_more_data() {
     let mut tunnel = protected(Offload::AtOnce);
     tunnel.on_ready(End::Server, Readiness::READABLE);
     let (mut pump, action) = tunnel.begin(Flow::ToClient);
-    assert_eq!(action, Action::Offload);
+    assert_eq!(action, Action::Offload(End::Client));
     assert_eq!(tunnel.on(&mut pump, Done), Receive);
     assert_eq!(tunnel.on(&mut pump, Moved(9)), Send { from: 0, len: 9 });
     assert_eq!(tunnel.on(&mut pump, WouldBlock), Hold { from: 0, len: 9 });
     assert_eq!(tunnel.on(&mut pump, Done), Wait);
-    tunnel.ask_for_new_keys();
+    tunnel.ask_for_new_keys(End::Client);
     tunnel.on_ready(End::Client, Readiness::WRITABLE);
     let (mut pump, action) = tunnel.begin(Flow::ToClient);
     assert_eq!(action, Action::Rekey);
@@ -257,7 +260,7 @@ fn new_keys_go_out_before_more_data() {
     assert_eq!(action, Action::Rekey);
     assert_eq!(tunnel.on(&mut pump, Done), SendHeld { len: 9 });
     let cause = Cause::TlsKeyUpdateUnsupported;
-    tunnel.ask_for_new_keys();
+    tunnel.ask_for_new_keys(End::Client);
     let (mut pump, action) = tunnel.begin(Flow::ToClient);
     assert_eq!(action, Action::Rekey);
     let close = Close { cause, reset: None };
@@ -288,4 +291,118 @@ fn the_kernels_number_is_looked_at_before_its_keys_are_used_up() {
     }
     // One small send counts as nine records, and a look is due at 32 768.
     assert_eq!(looks, 40_000 * 8 / 32_768);
+}
+
+/// A tunnel of which both ends speak TLS; what comes from the client is to be left to the kernel, at
+/// either end.
+fn protected_twice(offload: Offload) -> Tunnel {
+    let [rx, tx] = [[offload, Offload::Never], [Offload::Never, offload]];
+    Tunnel::open_protected([0; 2], [0; 2], [Some(rx), Some(tx)])
+}
+
+#[test]
+fn both_ends_of_a_bulky_flow_are_left_to_the_kernel_one_after_the_other() {
+    let mut tunnel = protected_twice(Offload::WhenBulky);
+    check(&mut tunnel, &[moving(BULKY, BULKY_LEN); 16].concat(), Yield);
+    let mut rows = vec![(Action::Offload(End::Client), Done)];
+    rows.push((Action::Offload(End::Server), WouldBlock));
+    // Opened by the kernel and sealed by us: nothing to splice.
+    rows.extend(moving(SMALL, 100));
+    rows.push((Action::Offload(End::Server), Done));
+    rows.extend([(SpliceIn, Moved(9)), (SpliceOut { len: 9 }, Moved(9))]);
+    rows.push((SpliceIn, WouldBlock));
+    check(&mut tunnel, &rows, Wait);
+    for end in [End::Client, End::Server] {
+        assert_eq!(tunnel.guard(Flow::ToServer, end), Guard::Kernel);
+        assert_eq!(tunnel.guard(Flow::ToClient, end), Guard::Records);
+    }
+    assert_eq!(tunnel.bytes_in(), 16 * u64::from(BULKY_LEN) + 109);
+}
+
+#[test]
+fn a_kernel_that_refuses_one_end_still_gets_the_other() {
+    let mut tunnel = protected_twice(Offload::AtOnce);
+    let mut rows = vec![(Action::Offload(End::Client), Unsupported)];
+    rows.push((Action::Offload(End::Server), Done));
+    rows.extend(moving(SMALL, 100));
+    check(&mut tunnel, &rows, Wait);
+    assert_eq!(tunnel.guard(Flow::ToServer, End::Client), Guard::Records);
+    assert_eq!(tunnel.guard(Flow::ToServer, End::Server), Guard::Kernel);
+}
+
+#[test]
+fn what_a_protected_server_says_is_counted_once() {
+    let protected = Some([Offload::Never; 2]);
+    let mut tunnel = Tunnel::open_protected([30, 5], [8, 5], [None, protected]);
+    tunnel.on_ready(End::Client, Readiness::WRITABLE);
+    let (mut pump, action) = tunnel.begin(Flow::ToClient);
+    assert_eq!(action, SendHeld { len: 5 });
+    assert_eq!(tunnel.on(&mut pump, Moved(5)), Receive);
+    assert_eq!(tunnel.on(&mut pump, SMALL), Send { from: 0, len: 100 });
+    assert_eq!(tunnel.on(&mut pump, Moved(100)), Wait);
+    assert_eq!((tunnel.bytes_in(), tunnel.bytes_out()), (8, 105));
+    let path = tunnel.path(Flow::ToClient);
+    assert!(path.records && !path.copied);
+}
+
+#[test]
+fn an_end_without_close_notify_is_passed_on_without_one() {
+    let protected = Some([Offload::Never; 2]);
+    for (first, cause) in [
+        (Outcome::Truncated, Cause::ServerTruncated),
+        (Ended, Cause::ServerClosed),
+    ] {
+        let mut tunnel = Tunnel::open_protected([0; 2], [0; 2], [protected, protected]);
+        for (flow, outcome) in [(Flow::ToClient, first), (Flow::ToServer, Ended)] {
+            let (mut pump, action) = tunnel.begin(flow);
+            assert_eq!(action, Receive);
+            let mut action = tunnel.on(&mut pump, outcome);
+            if outcome == Ended {
+                assert_eq!(action, Action::Notify);
+                assert_eq!(tunnel.on(&mut pump, Moved(24)), Send { from: 0, len: 24 });
+                action = tunnel.on(&mut pump, Moved(24));
+            }
+            assert_eq!(action, ShutdownWrite);
+            let last = tunnel.on(&mut pump, Done);
+            if flow == Flow::ToServer {
+                assert_eq!(last, Action::Close(Close { cause, reset: None }));
+            }
+        }
+    }
+}
+
+#[test]
+fn new_keys_for_a_server_go_out_before_more_data() {
+    let protected = Some([Offload::Never, Offload::AtOnce]);
+    let mut tunnel = Tunnel::open_protected([0; 2], [0; 2], [None, protected]);
+    tunnel.on_ready(End::Client, Readiness::READABLE);
+    let send = Send { from: 0, len: 9 };
+    let rows = [
+        (Action::Offload(End::Server), Done),
+        (Receive, Moved(9)),
+        (send, Moved(9)),
+    ];
+    check(&mut tunnel, &rows, Wait);
+    tunnel.ask_for_new_keys(End::Client);
+    assert_eq!(tunnel.guard(Flow::ToServer, End::Server), Guard::Kernel);
+    tunnel.ask_for_new_keys(End::Server);
+    tunnel.on_ready(End::Client, Readiness::READABLE);
+    let rows = [(Action::Rekey, Done), (Receive, Moved(9)), (send, Moved(9))];
+    check(&mut tunnel, &rows, Wait);
+}
+
+#[test]
+fn a_bad_record_of_either_end_resets_the_other() {
+    let protected = Some([Offload::Never; 2]);
+    for (flow, cause) in [
+        (Flow::ToServer, Cause::TlsBadRecord),
+        (Flow::ToClient, Cause::ServerTlsBadRecord),
+    ] {
+        let mut tunnel = Tunnel::open_protected([0; 2], [0; 2], [protected, protected]);
+        let (mut pump, action) = tunnel.begin(flow);
+        assert_eq!(action, Receive);
+        let reset = Some(flow.target());
+        let close = Action::Close(Close { cause, reset });
+        assert_eq!(tunnel.on(&mut pump, Outcome::Refused(cause)), close);
+    }
 }

@@ -93,8 +93,8 @@ pub enum Action {
     },
     /// Take the record that is no data from a source whose records the kernel opens.
     TakeControl,
-    /// Leave the records of this flow to the kernel.
-    Offload,
+    /// Leave the records of this flow at this end to the kernel.
+    Offload(End),
     /// Change the keys with which the kernel seals, if it is time.
     Rekey,
     /// Seal close_notify for the target into the shared buffer, or let the kernel send it.
@@ -155,10 +155,10 @@ pub enum Outcome {
     Done,
 }
 
-/// Who protects the bytes of one flow on the client's side.
+/// Who protects the bytes of one flow at one end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guard {
-    /// Nobody: they are plain there too.
+    /// Nobody: they are plain there.
     Nobody,
     /// We open or seal their records.
     Records,
@@ -170,7 +170,7 @@ pub enum Guard {
     Rekeying,
 }
 
-/// When the records of a flow are left to the kernel.
+/// When the records of a flow at an end are left to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offload {
     /// Never: it is not wanted, or this kernel cannot.
