@@ -21,7 +21,7 @@ use crate::admin::ctl::socket::{AdminSocket, SocketError};
 use crate::admin::diagnostics;
 use crate::admin::log::{self, LogError};
 use crate::admin::state::{Scene, Sources};
-use crate::config::{Bind, Config, Listener, Offload, Server, Threads};
+use crate::config::{Bind, Config, Offload, Server, Threads};
 use crate::journal::{Counts, Journal};
 use crate::reception::driver::Driver;
 use crate::reception::listen::{ListenError, UnixPath, adopt, listen};
@@ -135,6 +135,7 @@ async fn start(mut config: Config) -> Result<Running, StartError> {
     }
     account.become_it(&config.server)?;
     privileges::warn_of_unreadable(&config.listeners);
+    let kernel_tls = Arc::new(kernel_tls_for(&config));
     let mut sandbox = Sandbox::of(&config);
     let servers = std::mem::take(&mut config.backends);
     let mut backends = backends::open(servers, &config.server.nameservers);
@@ -143,7 +144,6 @@ async fn start(mut config: Config) -> Result<Running, StartError> {
     // As whoever opens its file again, and not before.
     let log = log.begin()?;
     let counts = journal.counts();
-    let kernel_tls = Arc::new(kernel_tls_for(&config.listeners));
     let relays = plan.start_relays(&kernel_tls, &journal)?;
     let (phase, phase_seen) = watch::channel(Phase::Running);
     backends.settle().await;
@@ -243,13 +243,18 @@ fn raise_descriptor_limit(max_connections: usize) {
     }
 }
 
-/// Finds out what the kernel's TLS does, if any listener wants to know, and says so.
-fn kernel_tls_for(listeners: &[Listener]) -> KernelTls {
-    let wants = |listener: &Listener| {
+/// Finds out what the kernel's TLS does, if any listener or backend wants to know, and says so.
+fn kernel_tls_for(config: &Config) -> KernelTls {
+    let of_clients = config.listeners.iter().map(|listener| {
         let tls = listener.tls.as_ref();
-        tls.is_some_and(|tls| tls.offload != Offload::Never)
-    };
-    if !listeners.iter().any(wants) {
+        tls.map(|tls| tls.offload)
+    });
+    let of_servers = config.backends.iter().map(|backend| {
+        let tls = backend.tls.as_ref();
+        tls.map(|tls| tls.offload)
+    });
+    let mut wishes = of_clients.chain(of_servers).flatten();
+    if wishes.all(|wish| wish == Offload::Never) {
         return KernelTls::default();
     }
     match probe::ktls() {

@@ -23,6 +23,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+
 use crate::proto::addr::{Cidr, TrustedProxies};
 use crate::proto::http::Scheme;
 use crate::proto::http::pattern::{HostPattern, PathPrefix};
@@ -513,6 +516,38 @@ pub struct Backend {
     pub health: Option<Health>,
     /// `[[backend.server]]`, at least one.
     pub servers: Vec<BackendServer>,
+    /// `[backend.tls]`, or its defaults; none = no server is spoken to over TLS.
+    pub tls: Option<BackendTls>,
+}
+
+/// `[backend.tls]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendTls {
+    /// Where the servers' certificates must come from.
+    pub ca: PathBuf,
+    /// The name they must be for, and the one in the ClientHello; none = as the server's address says.
+    pub server_name: Option<String>,
+    /// Whether the certificates are looked at.
+    pub verify: bool,
+    /// Lowest version spoken.
+    pub min_version: TlsVersion,
+    /// What servers are shown that ask for a certificate.
+    pub certificate: Option<CertificateFiles>,
+    /// Who encrypts after the handshake.
+    pub offload: Offload,
+}
+
+/// How one server is spoken to over TLS.
+#[derive(Debug, Clone)]
+pub struct ServerTls {
+    /// The name it must prove.
+    pub name: ServerName<'static>,
+    /// What rustls is told for requests: ALPN offers HTTP/1.1.
+    pub http: Arc<ClientConfig>,
+    /// What rustls is told for bytes.
+    pub tcp: Arc<ClientConfig>,
+    /// Who encrypts after the handshake.
+    pub offload: Offload,
 }
 
 /// `backend.when_down`.
@@ -611,6 +646,8 @@ pub struct BackendServer {
     pub send_proxy: Option<proxy::Version>,
     /// Addresses of ours that connections to it come from, in turn; empty = the system chooses.
     pub source: Vec<IpAddr>,
+    /// How it is spoken to over TLS; none = in the clear.
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 /// Where a server is.

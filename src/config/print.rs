@@ -7,9 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    AccessFormat, Action, Backend, BackendServer, Bind, CertificateFiles, Config, ErrorPages,
-    Health, HealthKind, Limits, Listener, Log, LogLevel, LogTarget, Mode, Offload, ProxyProtocol,
-    Route, Sandbox, Server, ServerAddress, TcpKeepalive, Threads, Tls, TlsVersion, WhenDown, units,
+    AccessFormat, Action, Backend, BackendServer, BackendTls, Bind, CertificateFiles, Config,
+    ErrorPages, Health, HealthKind, Limits, Listener, Log, LogLevel, LogTarget, Mode, Offload,
+    ProxyProtocol, Route, Sandbox, Server, ServerAddress, TcpKeepalive, Threads, Tls, TlsVersion,
+    WhenDown, units,
 };
 use crate::proto::addr::TrustedProxies;
 use crate::proto::proxy;
@@ -242,21 +243,8 @@ fn tls(page: &mut Page, tls: &Tls) {
         page.bare("client_ca", quoted_path(client_ca));
     }
     page.bare("client_subject", tls.client_subject);
-    page.quoted(
-        "min_version",
-        match tls.min_version {
-            TlsVersion::V1_2 => "1.2",
-            TlsVersion::V1_3 => "1.3",
-        },
-    );
-    page.quoted(
-        "offload",
-        match tls.offload {
-            Offload::Adaptive => "adaptive",
-            Offload::Always => "always",
-            Offload::Never => "never",
-        },
-    );
+    min_version(page, tls.min_version);
+    offload(page, tls.offload);
     if let Some(hsts) = &tls.hsts {
         let parts = [
             ("max_age", Some(quoted(&units::duration_text(hsts.max_age)))),
@@ -268,6 +256,27 @@ fn tls(page: &mut Page, tls: &Tls) {
         ];
         page.bare("hsts", inline_table(&parts));
     }
+}
+
+fn min_version(page: &mut Page, version: TlsVersion) {
+    page.quoted(
+        "min_version",
+        match version {
+            TlsVersion::V1_2 => "1.2",
+            TlsVersion::V1_3 => "1.3",
+        },
+    );
+}
+
+fn offload(page: &mut Page, offload: Offload) {
+    page.quoted(
+        "offload",
+        match offload {
+            Offload::Adaptive => "adaptive",
+            Offload::Always => "always",
+            Offload::Never => "never",
+        },
+    );
 }
 
 fn certificate(files: &CertificateFiles) -> String {
@@ -387,9 +396,32 @@ fn backend(page: &mut Page, backend: &Backend) {
     page.duration("tunnel_idle", backend.timeouts.tunnel_idle);
     page.duration("half_close", backend.timeouts.half_close);
     health(page, backend.health.as_ref());
+    if let Some(tls) = &backend.tls {
+        backend_tls(page, tls);
+    }
     for each in &backend.servers {
         backend_server(page, each);
+        if backend.tls.is_some() {
+            page.bare("tls", each.tls.is_some());
+        }
     }
+}
+
+fn backend_tls(page: &mut Page, tls: &BackendTls) {
+    page.header("[backend.tls]");
+    page.bare("verify", tls.verify);
+    if tls.verify {
+        page.bare("ca", quoted_path(&tls.ca));
+    }
+    if let Some(name) = &tls.server_name {
+        page.quoted("server_name", name);
+    }
+    min_version(page, tls.min_version);
+    if let Some(files) = &tls.certificate {
+        page.bare("cert", quoted_path(&files.cert));
+        page.bare("key", quoted_path(&files.key));
+    }
+    offload(page, tls.offload);
 }
 
 fn health(page: &mut Page, health: Option<&Health>) {

@@ -13,12 +13,14 @@ use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::{Domain, SockAddr, Type};
 use tokio::time::{Instant, sleep};
 
+use super::arrival::Arrival;
 use super::driver::{Driver, Interest, until};
+use super::handshake;
 use super::listen::{NOTSENT_LEN_BYTES, RECEIVE_LEN_BYTES};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::socket::{Half, Socket};
-use crate::config::{BackendId, BackendServer, BackendTimeouts};
+use crate::config::{BackendId, BackendServer, BackendTimeouts, Mode};
 use crate::journal::{Cause, Timing};
 use crate::proto::addr::PeerAddr;
 use crate::proto::proxy::{self, Addresses, Header, Ssl, Tlvs};
@@ -60,6 +62,7 @@ pub(super) struct Search<'a> {
     /// The backend as it was when the search began.
     pub(super) lineup: Arc<Lineup>,
     client: &'a Socket,
+    mode: Mode,
     half: Half,
     client_ip: Option<IpAddr>,
     tried: Vec<MemberId>,
@@ -72,12 +75,12 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Begins a search for a request of `speaker` that came on `client`, for which its end means what
+    /// Begins a search for a request of `speaker` that came on `arrival`, for which its end means what
     /// `half` says.
     #[must_use]
     pub(super) fn new(
         upstream: &'a Arc<Upstream>,
-        client: &'a Socket,
+        arrival: &'a Arrival,
         half: Half,
         speaker: PeerAddr,
         timing: &'a Cell<Timing>,
@@ -85,7 +88,8 @@ impl<'a> Search<'a> {
         Self {
             upstream,
             lineup: upstream.lineup(),
-            client,
+            client: &arrival.socket,
+            mode: arrival.listener.mode,
             half,
             client_ip: speaker.ip(),
             tried: Vec::new(),
@@ -126,6 +130,7 @@ impl<'a> Search<'a> {
     }
 
     /// Connects to the server that `place` is at; none = it cannot be reached, but another may be.
+    /// `preface` is what it gets first, and empty afterwards if it has gone: before a TLS handshake.
     ///
     /// # Errors
     /// It cannot be reached, and no other server is to be tried.
@@ -133,11 +138,15 @@ impl<'a> Search<'a> {
         &mut self,
         place: &Place,
         driver: Driver,
+        preface: &mut Vec<u8>,
     ) -> Result<Option<Socket>, Refusal> {
         let member = place.member();
-        let timeouts = &self.lineup.backend.timeouts;
         let began = Instant::now();
-        let opened = until(began + timeouts.connect, open(member, driver)).await;
+        let deadline = began + self.lineup.backend.timeouts.connect;
+        let mut opened = until(deadline, open(member, driver)).await;
+        if let Ok(Ok(socket)) = opened {
+            opened = Ok(self.secure(member, socket, preface, deadline).await);
+        }
         self.spent += began.elapsed();
         let refusal = match opened {
             Ok(Ok(socket)) => {
@@ -170,6 +179,33 @@ impl<'a> Search<'a> {
         });
         self.refusal = Some(refusal);
         Ok(None)
+    }
+
+    /// Opens TLS on a connection to a server that speaks it.
+    async fn secure(
+        &self,
+        member: &Member,
+        mut socket: Socket,
+        preface: &mut Vec<u8>,
+        deadline: Instant,
+    ) -> Result<Socket, Refusal> {
+        let Some(tls) = &member.server.tls else {
+            return Ok(socket);
+        };
+        let securing = async {
+            let sent = socket.send_all(preface).await;
+            sent.map_err(Refusal::server_gone)?;
+            handshake::with_server(&mut socket, tls, self.mode == Mode::Http).await
+        };
+        match until(deadline, securing).await {
+            Ok(secured) => secured?,
+            Err(_) => {
+                let detail = "the server's end of the handshake did not come";
+                return Err(Refusal::new(Cause::ServerTlsTimeout, detail));
+            }
+        }
+        preface.clear();
+        Ok(socket)
     }
 }
 

@@ -267,7 +267,7 @@ impl<'a> Exchange<'a> {
         self.transfer.upload().begin()?;
         let mut search = Search::new(
             upstream,
-            &client.arrival.socket,
+            client.arrival,
             Half::Leaves,
             self.facts.client,
             self.timing,
@@ -301,9 +301,6 @@ impl<'a> Exchange<'a> {
                     Err(refusal) => return Err(refusal),
                 }
             }
-            let Some(server) = search.connect(&place, client.local.driver).await? else {
-                continue;
-            };
             let mut preface = Vec::with_capacity(HEAD_LEN_BYTES);
             introduce(
                 &member.server,
@@ -312,6 +309,10 @@ impl<'a> Exchange<'a> {
                 &client.arrival.socket,
                 &mut preface,
             );
+            let connecting = search.connect(&place, client.local.driver, &mut preface);
+            let Some(server) = connecting.await? else {
+                continue;
+            };
             let outcome = self.ask(&search.lineup, &member, &server, preface).await?;
             return Ok(self.settle(outcome, &search.lineup, place, server, kept, destination));
         }
@@ -348,6 +349,8 @@ impl<'a> Exchange<'a> {
             Outcome::Complete { server_stays } => {
                 if server_stays && self.server_hop(lineup) == Hop::KeepAlive {
                     kept.keep(destination, server);
+                } else {
+                    server.notify();
                 }
                 Ended::Answered(Cause::Served)
             }

@@ -9,12 +9,14 @@ use crate::relay::{self, Protection};
 use crate::tls::control::{Alert, Content, Fault, Session, sealed_len_max};
 use crate::tls::record::whole_record;
 
-/// Returns the cause that an error of a client's socket stands for.
-pub(super) fn cause_of(error: &io::Error) -> Cause {
+/// Returns the cause that an error of the socket at `end` stands for.
+pub(super) fn cause_of(error: &io::Error, end: End) -> Cause {
     let fault: Option<&Fault> = error.get_ref().and_then(|inner| inner.downcast_ref());
-    fault.map_or(Cause::ClientReset, |fault| {
-        relay::cause_of(*fault, End::Client)
-    })
+    match (fault, end) {
+        (Some(fault), _) => relay::cause_of(*fault, end),
+        (None, End::Client) => Cause::ClientReset,
+        (None, End::Server) => Cause::ServerReset,
+    }
 }
 
 /// What a socket that speaks TLS holds.
@@ -46,7 +48,7 @@ impl Guard {
         &mut self.received
     }
 
-    /// Moves data into `buf`; none = more must be received first, 0 = the client has ended.
+    /// Moves data into `buf`; none = more must be received first, 0 = the peer has ended.
     ///
     /// # Errors
     /// A record is wrong; the alert is in the outbox.
@@ -71,6 +73,28 @@ impl Guard {
         }
         self.opened.drain(..len);
         Ok(Some(len))
+    }
+
+    /// Opens what is whole; tells whether it brought nothing: no data, no end, nothing wrong.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        while self.opened.is_empty() && !self.ended {
+            match self.open_one() {
+                Ok(true) => {}
+                Ok(false) => return true,
+                Err(_) => self.ended = true,
+            }
+        }
+        false
+    }
+
+    /// Tells whether part of a record has come.
+    pub(super) fn holds_part(&self) -> bool {
+        !self.received.is_empty()
+    }
+
+    /// Tells whether the peer said close_notify.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Opens the next record; false = it is not whole.

@@ -1,18 +1,22 @@
-//! The TLS handshake of an arriving connection: bytes carried between the socket and
-//! [`crate::tls::handshake`], within `tls_handshake`.
+//! TLS handshakes: bytes carried between a socket and [`crate::tls::handshake`]. Of an arriving
+//! connection, within `tls_handshake`; with a server, within what is left of `connect`.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::ServerConfig;
 use tokio::time::{Instant, timeout_at};
 
+use super::arrival::wish_of;
 use super::refusal::Refusal;
 use super::socket::Socket;
+use crate::config::ServerTls;
 use crate::journal::Cause;
 use crate::relay::offload::OffloadWish;
 use crate::tls::control::{Alert, sealed_len_max};
 use crate::tls::handshake::{Established, Failure, Handshake};
+use crate::tls::servers::told;
 
 /// Bytes asked for at once; whatever follows the handshake is kept.
 const READ_LEN_BYTES: usize = 4096;
@@ -67,6 +71,41 @@ async fn carry(
             Ok(0) => return Err(failed(Failure::Closed)),
             Ok(_) => *silent = false,
             Err(error) => return Err(Refusal::new(Cause::ClientReset, error.to_string())),
+        }
+    }
+}
+
+/// Runs the handshake with a server. Afterwards the socket speaks TLS.
+///
+/// # Errors
+/// The refusal, with whose fault it is; the server has its alert.
+pub(super) async fn with_server(
+    socket: &mut Socket,
+    tls: &ServerTls,
+    http: bool,
+) -> Result<(), Refusal> {
+    let refused = |failure: &Failure| Refusal::new(Cause::ServerTlsFailed, told(failure));
+    let lost = |error: &io::Error| {
+        let detail = format!("the server broke the handshake off: {error}");
+        Refusal::new(Cause::ServerTlsFailed, detail)
+    };
+    let config = Arc::clone(if http { &tls.http } else { &tls.tcp });
+    let handshake = Handshake::with_server(config, tls.name.clone());
+    let mut handshake = handshake.map_err(|failure| refused(&failure))?;
+    loop {
+        let complete = handshake.advance();
+        let answer = handshake.take_outbox();
+        let sent = socket.send_all(&answer).await;
+        let complete = complete.map_err(|failure| refused(&failure))?;
+        sent.map_err(|error| lost(&error))?;
+        if complete {
+            let established = handshake.finish().map_err(|failure| refused(&failure))?;
+            socket.protect(established, wish_of(tls.offload));
+            return Ok(());
+        }
+        let read = socket.recv_onto(handshake.inbox(), READ_LEN_BYTES).await;
+        if read.map_err(|error| lost(&error))? == 0 {
+            return Err(refused(&Failure::Closed));
         }
     }
 }

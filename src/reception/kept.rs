@@ -52,7 +52,8 @@ impl Kept {
     /// Keeps a connection whose last answer is complete.
     pub(super) fn keep(&mut self, destination: Destination, socket: Socket) {
         if self.idle.len() >= KEPT_MAX {
-            self.idle.remove(0);
+            let (_, oldest) = self.idle.remove(0);
+            oldest.notify();
         }
         self.idle.push((destination, socket));
     }
@@ -64,6 +65,14 @@ impl Kept {
             Poll::<()>::Pending
         })
         .await;
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        for (_, socket) in &self.idle {
+            socket.notify();
+        }
     }
 }
 

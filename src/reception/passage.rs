@@ -139,23 +139,25 @@ async fn open(
         true => Half::LeavesIfSilent,
         false => Half::Stays,
     };
-    let mut search = Search::new(upstream, &arrival.socket, half, origin.speaker, timing);
+    let mut search = Search::new(upstream, arrival, half, origin.speaker, timing);
+    let mut preface = Vec::new();
     let (place, server) = loop {
         let place = search.place().await?;
-        if let Some(server) = search.connect(&place, local.driver).await? {
+        preface.clear();
+        introduce(
+            &place.member().server,
+            origin.speaker,
+            origin,
+            &arrival.socket,
+            &mut preface,
+        );
+        let connecting = search.connect(&place, local.driver, &mut preface);
+        if let Some(server) = connecting.await? {
             break (place, server);
         }
     };
     let member = place.member();
     subject.server = Some(Arc::clone(&member.name));
-    let mut preface = Vec::new();
-    introduce(
-        &member.server,
-        origin.speaker,
-        origin,
-        &arrival.socket,
-        &mut preface,
-    );
     server
         .send_all(&preface)
         .await

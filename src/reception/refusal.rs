@@ -8,6 +8,7 @@ use crate::config::Listener;
 use crate::journal::Cause;
 use crate::proto::http::answer::{self, Content, Own};
 use crate::proto::http::refusal::{self as http, RefusalKind};
+use crate::relay::tunnel::End;
 use crate::upstream::Member;
 
 /// An end that we decide on before a tunnel or an answer exists.
@@ -49,14 +50,14 @@ impl Refusal {
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub(super) fn client_gone(error: io::Error) -> Self {
-        Self::new(cause_of(&error), error.to_string())
+        Self::new(cause_of(&error, End::Client), error.to_string())
     }
 
     /// Says that the server's connection broke.
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub(super) fn server_gone(error: io::Error) -> Self {
-        Self::new(Cause::ServerReset, error.to_string())
+        Self::new(cause_of(&error, End::Server), error.to_string())
     }
 
     /// Names the server that was tried.

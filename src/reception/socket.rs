@@ -117,12 +117,7 @@ impl Socket {
                     return Err(error);
                 }
             }
-            let records = guard.received();
-            let from = records.len();
-            records.resize(from + RECORDS_LEN_BYTES, 0);
-            let received = self.recv_bytes_now(records.get_mut(from..).unwrap_or_default());
-            let len = *received.as_ref().unwrap_or(&None);
-            records.truncate(from + len.unwrap_or(0));
+            let received = self.recv_records_now(guard);
             match received {
                 Ok(Some(1..)) => {}
                 Ok(Some(0) | None) | Err(_) => {
@@ -131,6 +126,17 @@ impl Socket {
                 }
             }
         }
+    }
+
+    /// Receives records, or parts of them, into `guard`; as [`Socket::recv_bytes_now`].
+    fn recv_records_now(&self, guard: &mut Guard) -> io::Result<Option<usize>> {
+        let records = guard.received();
+        let from = records.len();
+        records.resize(from + RECORDS_LEN_BYTES, 0);
+        let received = self.recv_bytes_now(records.get_mut(from..).unwrap_or_default());
+        let len = *received.as_ref().unwrap_or(&None);
+        records.truncate(from + len.unwrap_or(0));
+        received
     }
 
     fn recv_bytes_now(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
@@ -203,11 +209,34 @@ impl Socket {
         }
     }
 
-    /// Tells whether nothing has come, not even an end, since all was received.
+    /// Tells whether nothing has come, not even an end, since all was received. Over TLS, records that
+    /// carry no data (tickets, new keys) are nothing; part of one may be anything.
     #[must_use]
     pub(super) fn is_quiet(&self) -> bool {
+        if let Some(guard) = self.guard() {
+            let guard = &mut *guard.borrow_mut();
+            while guard.is_quiet() {
+                match self.recv_records_now(guard) {
+                    Ok(Some(1..)) => {}
+                    Ok(None) => {
+                        guard.rest();
+                        return !guard.holds_part();
+                    }
+                    Ok(Some(0)) | Err(_) => return false,
+                }
+            }
+            return false;
+        }
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
         recv(self.readiness.as_fd().as_raw_fd(), &mut [0], flags) == Err(nix::Error::EAGAIN)
+    }
+
+    /// Tells, of a connection whose end was received, whether it came without close_notify where TLS is
+    /// spoken: then nobody knows whether the other end had said all.
+    #[must_use]
+    pub(super) fn is_truncated(&self) -> bool {
+        self.guard()
+            .is_some_and(|guard| !guard.borrow().has_ended())
     }
 
     /// Sends all of `data`.
@@ -339,7 +368,7 @@ impl Socket {
         if let Some(guard) = self.guard() {
             let guard = &mut *guard.borrow_mut();
             guard.seal_alert(Alert::CloseNotify);
-            // What does not fit now is lost; the client then sees an end without close_notify.
+            // What does not fit now is lost; the peer then sees an end without close_notify.
             let _ = self.send_outbox_now(guard);
         }
     }

@@ -201,11 +201,10 @@ pub fn spawn(setup: Setup) -> io::Result<JoinHandle<()>> {
 fn settle(setup: &Setup) {
     let pinned = setup.core.map_or(Ok(()), pin_to);
     let does_tls = |entrance: &Entrance| entrance.tls.is_some();
-    let nice = if setup.entrances.iter().any(does_tls) {
-        set_nice(NICE)
-    } else {
-        Ok(())
-    };
+    let speaks_tls = |upstream: &Arc<Upstream>| upstream.lineup().backend.tls.is_some();
+    let shakes_hands =
+        setup.entrances.iter().any(does_tls) || setup.shared.upstreams.iter().any(speaks_tls);
+    let nice = if shakes_hands { set_nice(NICE) } else { Ok(()) };
     if let Err(error) = pinned.and(nice) {
         tracing::debug!(%error, "a reception thread runs where and as the system likes");
     }

@@ -377,6 +377,13 @@ impl<'a> Transfer<'a> {
             consume_budget().await;
             let received = self.recv_body(server, &mut buffer, silence).await?;
             if received == 0 && body.may_end() {
+                if server.is_truncated() {
+                    // Such a body has no other end than close_notify (RFC 9112 section 9.8).
+                    return Err(Refusal::new(
+                        Cause::ServerTruncated,
+                        "the server closed without close_notify behind a body of unknown length",
+                    ));
+                }
                 break;
             }
             if received == 0 {

@@ -68,6 +68,8 @@ mod sandbox;
 mod ctl;
 // Whose process it is, what it may, its pid file.
 mod service;
+// TLS to servers.
+mod server_tls;
 // TLS passed through unopened, routed by server name.
 mod sni;
 // What is refused and never repaired, requests and responses.

@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::server_tls::Common;
 use super::{CONNECTIONS_MAX, OR_ZERO, POSITIVE, Unique, count, name};
 use crate::config::address::{self, SERVER};
 use crate::config::raw::{Place, Table, Value};
@@ -133,6 +134,7 @@ fn backend(mut table: Table<'_, '_>, name: Arc<str>) -> Backend {
     let inherited = Inherited {
         send_proxy: send_proxy(&mut table).flatten(),
         source: source(&mut table).unwrap_or_default(),
+        tls: Common::read(&mut table),
     };
     Backend {
         name,
@@ -153,11 +155,13 @@ fn backend(mut table: Table<'_, '_>, name: Arc<str>) -> Backend {
         timeouts: timeouts(table.table_or_empty("timeouts")),
         health: table.table("health").and_then(health),
         servers: servers(&mut table, &inherited),
+        tls: inherited.tls.into_settings(),
     }
 }
 
 /// What a backend says for all its servers.
 struct Inherited {
+    tls: Common,
     send_proxy: Option<proxy::Version>,
     source: Vec<IpAddr>,
 }
@@ -331,6 +335,7 @@ fn server(
         ));
     }
     BackendServer {
+        tls: inherited.tls.of_server(&mut table, &address),
         name: name.into(),
         address,
         weight: weight

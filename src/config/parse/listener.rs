@@ -190,12 +190,6 @@ fn tls(table: &mut Table<'_, '_>, mode: Mode) -> Option<Tls> {
             "mode = \"sni\" passes TLS through unopened; no [listener.tls], or another mode",
         );
     }
-    let versions = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
-    let offloads = [
-        ("adaptive", Offload::Adaptive),
-        ("always", Offload::Always),
-        ("never", Offload::Never),
-    ];
     let certificates = tls.require("certificates", CERTIFICATE);
     let certificates = certificates.map_or_else(Vec::new, |value| value.one_or_more(CERTIFICATE));
     let verifies = tls.has("client_ca");
@@ -203,14 +197,26 @@ fn tls(table: &mut Table<'_, '_>, mode: Mode) -> Option<Tls> {
         certificates: certificates.into_iter().filter_map(certificate).collect(),
         client_ca: tls.take("client_ca").and_then(client_ca),
         client_subject: client_subject(&mut tls, mode, verifies),
-        min_version: tls
-            .choice("min_version", &versions)
-            .unwrap_or(TlsVersion::V1_2),
-        offload: tls
-            .choice("offload", &offloads)
-            .unwrap_or(Offload::Adaptive),
+        min_version: tls_version(&mut tls).unwrap_or(TlsVersion::V1_2),
+        offload: offload(&mut tls).unwrap_or(Offload::Adaptive),
         hsts: hsts(&mut tls, mode),
     })
+}
+
+/// Reads `min_version`.
+pub(super) fn tls_version(tls: &mut Table<'_, '_>) -> Option<TlsVersion> {
+    let versions = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
+    tls.choice("min_version", &versions)
+}
+
+/// Reads `offload`.
+pub(super) fn offload(tls: &mut Table<'_, '_>) -> Option<Offload> {
+    let offloads = [
+        ("adaptive", Offload::Adaptive),
+        ("always", Offload::Always),
+        ("never", Offload::Never),
+    ];
+    tls.choice("offload", &offloads)
 }
 
 fn client_subject(tls: &mut Table<'_, '_>, mode: Mode, verifies: bool) -> bool {
@@ -275,7 +281,8 @@ fn certificate_files(value: Value<'_, '_>) -> Option<CertificateFiles> {
     Some(CertificateFiles { cert, key })
 }
 
-fn readable_file(value: Value<'_, '_>) -> Option<PathBuf> {
+/// Returns the path of the readable PEM file a value names.
+pub(super) fn readable_file(value: Value<'_, '_>) -> Option<PathBuf> {
     value.file("the path of a PEM file")
 }
 

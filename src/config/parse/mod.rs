@@ -9,6 +9,7 @@ mod listener;
 mod pages;
 mod process;
 mod route;
+mod server_tls;
 
 use std::collections::HashMap;
 use std::hash::Hash;

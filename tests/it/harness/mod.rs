@@ -16,6 +16,7 @@ pub(crate) mod plan;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod tls;
+pub(crate) mod tls_server;
 pub(crate) mod websocket;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

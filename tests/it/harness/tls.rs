@@ -43,6 +43,13 @@ impl Identity {
         Self::of(params)
     }
 
+    /// Makes one that is over.
+    pub(crate) fn expired(names: &[&str]) -> Self {
+        let mut params = params(names);
+        params.not_after = date_time_ymd(2020, 1, 1);
+        Self::of(params)
+    }
+
     /// Makes one of a client whose common name is `name`.
     pub(crate) fn named(name: &str) -> Self {
         let mut params = params(&["client"]);

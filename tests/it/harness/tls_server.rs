@@ -1,0 +1,200 @@
+//! Servers that speak TLS and do what a test says.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{
+    CipherSuite, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion,
+};
+
+use super::PATIENCE;
+use super::tls::Identity;
+
+/// Makes the configuration of a server that shows `identity` and speaks these versions; `suite` = the
+/// only one.
+pub(crate) fn server_config(
+    identity: &Identity,
+    versions: &[&'static SupportedProtocolVersion],
+    suite: Option<CipherSuite>,
+) -> ServerConfig {
+    let mut provider: CryptoProvider = default_provider();
+    if let Some(suite) = suite {
+        provider
+            .cipher_suites
+            .retain(|known| known.suite() == suite);
+    }
+    let key = PrivateKeyDer::from_pem_slice(identity.pem().1.as_bytes()).unwrap();
+    ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![identity.certificate()], key)
+        .unwrap()
+}
+
+/// Makes the configuration of a server that demands the certificate of `client`.
+pub(crate) fn demanding(
+    identity: &Identity,
+    version: &'static SupportedProtocolVersion,
+    client: &Identity,
+) -> ServerConfig {
+    let provider = Arc::new(default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(client.certificate()).unwrap();
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let key = PrivateKeyDer::from_pem_slice(identity.pem().1.as_bytes()).unwrap();
+    ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(vec![identity.certificate()], key)
+        .unwrap()
+}
+
+/// A listening socket behind which TLS is spoken.
+pub(crate) struct TlsOrigin {
+    listener: TcpListener,
+    config: Arc<ServerConfig>,
+}
+
+impl TlsOrigin {
+    /// Listens on a free port of 127.0.0.1.
+    pub(crate) fn bind(config: ServerConfig) -> Self {
+        Self {
+            listener: TcpListener::bind("127.0.0.1:0").unwrap(),
+            config: Arc::new(config),
+        }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    /// Takes the next connection and what is sent on it in the clear: `preface` bytes.
+    pub(crate) fn accept_behind(&self, preface: usize) -> (Vec<u8>, Served) {
+        let (mut tcp, _) = self.listener.accept().unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        tcp.set_write_timeout(Some(PATIENCE)).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        let mut said = vec![0; preface];
+        tcp.read_exact(&mut said).unwrap();
+        let tls = ServerConnection::new(Arc::clone(&self.config)).unwrap();
+        let mut served = Served { tls, tcp };
+        while served.tls.is_handshaking() {
+            served.tls.complete_io(&mut served.tcp).unwrap();
+        }
+        (said, served)
+    }
+
+    /// Takes the next connection and makes the handshake.
+    pub(crate) fn accept(&self) -> Served {
+        self.accept_behind(0).1
+    }
+
+    /// Takes the next connection, whose handshake comes to nothing.
+    pub(crate) fn accept_refused(&self) -> rustls::Error {
+        let (mut tcp, _) = self.listener.accept().unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut tls = ServerConnection::new(Arc::clone(&self.config)).unwrap();
+        loop {
+            if let Err(error) = tls.complete_io(&mut tcp) {
+                let inner = error.into_inner().expect("an error of TLS");
+                return *inner.downcast().expect("an error of rustls");
+            }
+        }
+    }
+
+    /// Sends back what comes on every connection until close_notify, and answers that; changes keys
+    /// now and then where the version can.
+    pub(crate) fn echo(config: ServerConfig) -> SocketAddr {
+        let origin = Self::bind(config);
+        let addr = origin.addr();
+        thread::spawn(move || {
+            loop {
+                let mut served = origin.accept();
+                thread::spawn(move || served.echo());
+            }
+        });
+        addr
+    }
+}
+
+/// A server's end of a TLS connection.
+pub(crate) struct Served {
+    pub(crate) tls: ServerConnection,
+    pub(crate) tcp: TcpStream,
+}
+
+impl Served {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
+        stream.write_all(bytes.as_ref()).unwrap();
+        stream.flush().unwrap();
+    }
+
+    pub(crate) fn expect(&mut self, bytes: impl AsRef<[u8]>) {
+        let mut got = vec![0; bytes.as_ref().len()];
+        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
+        stream.read_exact(&mut got).unwrap();
+        assert!(got == bytes.as_ref(), "other bytes came");
+    }
+
+    /// Reads up to the end; an error unless it is a close_notify.
+    pub(crate) fn read_to_end(&mut self) -> std::io::Result<Vec<u8>> {
+        let mut got = Vec::new();
+        rustls::Stream::new(&mut self.tls, &mut self.tcp).read_to_end(&mut got)?;
+        Ok(got)
+    }
+
+    pub(crate) fn read_head(&mut self) -> String {
+        let mut head = Vec::new();
+        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    /// Says close_notify and goes on listening.
+    pub(crate) fn notify(&mut self) {
+        self.tls.send_close_notify();
+        self.tls.write_tls(&mut self.tcp).unwrap();
+    }
+
+    /// Ends without close_notify.
+    pub(crate) fn truncate(&self) {
+        self.tcp.shutdown(Shutdown::Write).unwrap();
+    }
+
+    fn echo(&mut self) {
+        let mut buffer = vec![0; 65_536];
+        for turn in 1_u32.. {
+            let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
+            match stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(len) => {
+                    if stream.write_all(&buffer[..len]).is_err() {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
+            if turn.is_multiple_of(16) {
+                // An error with TLS 1.2, which cannot.
+                let _ = self.tls.refresh_traffic_keys();
+            }
+        }
+        self.notify();
+        let _ = self.tcp.shutdown(Shutdown::Write);
+    }
+}
