@@ -73,11 +73,11 @@ impl Common {
         if !server.boolean("tls").unwrap_or(self.by_default) {
             return None;
         }
-        let name = self.name_of(address, &place);
+        let name = self.name_of(address, &place)?;
         let configs = self.configs.get_or_init(|| self.configs(&place));
         let [http, tcp] = configs.as_ref()?;
         Some(Arc::new(ServerTls {
-            name: name?,
+            name,
             http: Arc::clone(http),
             tcp: Arc::clone(tcp),
             offload: self.settings.offload,
@@ -95,7 +95,12 @@ impl Common {
         }
         match address {
             ServerAddress::Inet(ip, _) => Some(ServerName::IpAddress((*ip).into())),
-            ServerAddress::Name(name, _) => {
+            ServerAddress::Name(name, _) | ServerAddress::Srv(name) => {
+                // What stands in front of the domain of an SRV record names a service (RFC 2782).
+                let name = name
+                    .split_inclusive('.')
+                    .skip_while(|label| label.starts_with('_'))
+                    .collect::<String>();
                 let found = ServerName::try_from(name.clone()).ok();
                 // An address that could not be read has been spoken of already.
                 if found.is_none() && !name.is_empty() {

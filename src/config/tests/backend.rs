@@ -62,7 +62,7 @@ fn rules_of_backends() {
             ),
             (
                 "retry = 2",
-                "backend[0].retry: unknown key; name, max_queue, retries, send_proxy, source, balance, keep_alive, when_down, slow_start, timeouts, health, server",
+                "backend[0].retry: unknown key; name, max_queue, retries, send_proxy, source, tls, balance, keep_alive, when_down, slow_start, timeouts, health, server",
             ),
         ],
     );
@@ -288,8 +288,8 @@ fn rules_of_backend_servers() {
                 "backend[0].server[0].max_connections: 0 is out of range; a whole number from 1 to 16777216",
             ),
             (
-                "address = \"a:1\", tls = true",
-                "backend[0].server[0].tls: unknown key; address, weight, max_connections, source, send_proxy",
+                "address = \"a:1\", colour = true",
+                "backend[0].server[0].colour: unknown key; address, weight, max_connections, source, tls, send_proxy",
             ),
             (
                 "weight = 1",
@@ -303,4 +303,89 @@ fn rules_of_backend_servers() {
             ),
         ],
     );
+}
+
+#[test]
+fn rules_of_tls_to_servers() {
+    let with = |lines: &str| backend(lines);
+    let server = "server = [{ address = \"a:1\" }]";
+    let unix = "server = [{ address = \"unix:/s\", tls = true }]";
+    let row = |keys: &str, server: &str| format!("{keys}\n{server}");
+    check(
+        with,
+        &[
+            (&row("tls.verify = false", server), "nothing"),
+            (
+                &row("tls.verify = false\ntls.server_name = \"::1\"", unix),
+                "nothing",
+            ),
+            (
+                &row(
+                    "tls.verify = false",
+                    "server = [{ address = \"a_b.c:1\", tls = false }]",
+                ),
+                "nothing",
+            ),
+            (
+                &row("", unix),
+                "backend[0].server[0]: a unix socket has no name that its certificate could be for; \
+                 server_name in [backend.tls]",
+            ),
+            (
+                &row("tls.ca = \"/nowhere\"", server),
+                "backend[0].tls.ca: \"/nowhere\" cannot be read: No such file or directory (os error 2); \
+                 the path of a PEM file",
+            ),
+            (
+                &row("tls.ca = \"/etc/passwd\"", server),
+                "backend[0].server[0]: tls: holds no certificate (BEGIN CERTIFICATE); \
+                 ca in [backend.tls], the path of a PEM file",
+            ),
+            (
+                &row("tls.server_name = \"a b\"\ntls.verify = false", server),
+                "backend[0].tls.server_name: \"a b\" is neither; a host name or an IP address",
+            ),
+            (
+                &row("tls.key = \"/etc/passwd\"\ntls.verify = false", server),
+                "backend[0].tls.cert: missing; the path of a PEM file",
+            ),
+            (
+                &row("tls.cert = \"/etc/passwd\"\ntls.verify = false", server),
+                "backend[0].tls: cert: holds no certificate (BEGIN CERTIFICATE)",
+            ),
+            (
+                &row("tls = true", server),
+                "backend[0].tls: is a boolean; a table",
+            ),
+            (
+                &row("tls.min_version = \"1.1\"\ntls.verify = false", server),
+                "backend[0].tls.min_version: \"1.1\" is unknown; 1.2 or 1.3",
+            ),
+            (
+                &row("tls.certificate = \"x\"\ntls.verify = false", server),
+                "backend[0].tls.certificate: unknown key; server_name, verify, ca, cert, key, min_version, offload",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn tls_to_servers_is_printed_as_it_is_in_effect() {
+    let keys = "tls = { verify = false, server_name = \"x\", min_version = \"1.3\" }\n\
+                server = [{ address = \"127.0.0.1:1\" }, { address = \"127.0.0.1:2\", tls = false }]";
+    let config = super::read(&backend(keys)).unwrap();
+    assert!(
+        config
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("not verified"))
+    );
+    let printed = config.to_string();
+    let section = "[backend.tls]\nverify = false\nserver_name = \"x\"\nmin_version = \"1.3\"\n\
+                   offload = \"adaptive\"\n";
+    assert!(printed.contains(section), "{printed}");
+    let again = super::read(&printed).unwrap();
+    assert_eq!(again.to_string(), printed);
+    let speaks = |index: usize| again.backends[0].servers[index].tls.is_some();
+    assert_eq!((speaks(0), speaks(1)), (true, false));
 }
