@@ -196,7 +196,10 @@ impl<'a> Told<'a> {
             Cause::ClientClosed | Cause::ServerClosed | Cause::Served => ['-', '-'],
             Cause::ClientTruncated | Cause::ClientReset | Cause::TlsBadRecord => ['C', reached],
             Cause::RequestIncomplete | Cause::TlsHandshakeFailed | Cause::Probe => ['C', 'R'],
-            Cause::ServerReset | Cause::ResponseIncomplete => ['S', reached],
+            Cause::ServerReset
+            | Cause::ServerTruncated
+            | Cause::ServerTlsBadRecord
+            | Cause::ResponseIncomplete => ['S', reached],
             Cause::TunnelIdle
             | Cause::HalfCloseIdle
             | Cause::ClientStalled
@@ -218,10 +221,13 @@ impl<'a> Told<'a> {
             | Cause::NoRoute => ['P', 'R'],
             Cause::TlsKeyUpdateUnsupported | Cause::TlsRecordLimit => ['P', 'D'],
             Cause::Redirected | Cause::Responded => ['L', 'R'],
-            Cause::NoServer | Cause::ConnectRefused | Cause::ConnectFailed => ['S', 'C'],
+            Cause::NoServer
+            | Cause::ConnectRefused
+            | Cause::ConnectFailed
+            | Cause::ServerTlsFailed => ['S', 'C'],
             Cause::QueueFull => ['S', 'Q'],
             Cause::QueueTimeout => ['s', 'Q'],
-            Cause::ConnectTimeout => ['s', 'C'],
+            Cause::ConnectTimeout | Cause::ServerTlsTimeout => ['s', 'C'],
             Cause::ResponseTimeout => ['s', reached],
             Cause::BadResponse => ['P', 'H'],
             Cause::OutOfResources => ['R', reached],

@@ -6,7 +6,7 @@ use super::{Engine, TICK_MS};
 use crate::journal::{Cause, Path};
 use crate::relay::inspect::{Ask, Glance, Page, SLICE_LEN, TunnelId};
 use crate::relay::table::{Cold, Slot};
-use crate::relay::tunnel::Flow;
+use crate::relay::tunnel::{End, Flow};
 
 impl Engine<'_> {
     /// Answers one question. Whoever asked may be gone, which is no matter.
@@ -60,10 +60,11 @@ fn glance(thread: usize, index: u32, slot: &Slot, cold: &mut Cold, now: u32) -> 
     }
     let tunnel = &slot.tunnel;
     let [path_in, path_out] = Flow::BOTH.map(|flow| Path {
-        offload: cold.protection().map(|it| it.offloaded(tunnel, flow)),
+        offload: cold.protections().map(|it| it.offloaded(tunnel, flow)),
         ..tunnel.path(flow)
     });
-    let tls = cold.protection().map(|protection| protection.suite_name());
+    let of_client = cold.protection(End::Client);
+    let tls = of_client.map(|protection| protection.suite_name());
     let subject = cold.subject.as_ref()?;
     let idle = now.wrapping_sub(slot.last_active);
     Some(Glance {
