@@ -13,8 +13,10 @@ use tracing::Level;
 
 use crate::proto::addr::PeerAddr;
 
+pub mod tally;
 mod timing;
 
+use tally::{Count, Tally, Way};
 pub use timing::{Connections, Timing};
 
 /// Entries that may wait for the writer; at about 400 bytes each this is 26 MB at the worst.
@@ -228,6 +230,16 @@ pub enum Offloaded {
 }
 
 impl Offloaded {
+    /// Every one of them.
+    pub const ALL: [Self; 6] = [
+        Self::Kernel,
+        Self::Never,
+        Self::NotOffered,
+        Self::NotBulky,
+        Self::NotYet,
+        Self::Refused,
+    ];
+
     /// Returns the word of the log.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -385,6 +397,7 @@ pub struct Wishes {
 /// How often each cause was seen since the start.
 #[derive(Debug)]
 pub struct Counts {
+    tally: Tally,
     by_cause: Vec<AtomicU64>,
     dropped: AtomicU64,
     /// Entries in the queue.
@@ -402,6 +415,18 @@ impl Counts {
             .map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
+    /// Returns where things are counted by name.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Returns how many entries wait for the writer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Returns how many entries found the queue full and were not written.
     #[must_use]
     pub fn dropped(&self) -> u64 {
@@ -417,6 +442,7 @@ pub fn journal() -> (Journal, Entries) {
     let (queue, entries) = channel();
     let by_cause = Cause::ALL.iter().map(|_| AtomicU64::new(0)).collect();
     let shared = Arc::new(Counts {
+        tally: Tally::new(),
         by_cause,
         dropped: AtomicU64::new(0),
         waiting: AtomicUsize::new(0),
@@ -540,13 +566,50 @@ impl Journal {
     /// Hands an entry to the writer and counts its cause; never waits.
     pub fn write(&self, entry: Entry) {
         match &entry {
-            Entry::Open { .. }
-            | Entry::Progress { .. }
-            | Entry::Diagnostic { .. }
-            | Entry::Reopen => {}
-            Entry::Close { cause, .. }
-            | Entry::Request { cause, .. }
-            | Entry::Refused { cause, .. } => self.count(*cause),
+            Entry::Progress { .. } | Entry::Diagnostic { .. } | Entry::Reopen => {}
+            Entry::Open { subject, .. } => self.tally().of(subject, |row| {
+                row.add(Count::Opened, 1);
+                subject
+                    .timing
+                    .iter()
+                    .for_each(|timing| row.took_all(timing));
+            }),
+            Entry::Close {
+                subject,
+                cause,
+                path_in,
+                path_out,
+                ..
+            } => {
+                self.count(*cause);
+                self.tally().of(subject, |row| {
+                    row.add(Count::Ended(*cause), 1);
+                    for (way, path) in [(Way::In, path_in), (Way::Out, path_out)] {
+                        let offload = path.offload.map(|state| Count::Offload(way, state));
+                        offload.iter().for_each(|count| row.add(*count, 1));
+                    }
+                });
+            }
+            Entry::Request {
+                subject,
+                cause,
+                bytes_in,
+                bytes_out,
+                ..
+            } => {
+                let timing = subject.timing.as_deref().copied().unwrap_or_default();
+                self.count_request(subject, &timing, *cause, (*bytes_in, *bytes_out));
+            }
+            Entry::Refused { subject, cause, .. } => {
+                self.count(*cause);
+                self.tally().of(subject, |row| {
+                    row.add(Count::Refused(*cause), 1);
+                    subject
+                        .timing
+                        .iter()
+                        .for_each(|timing| row.took_all(timing));
+                });
+            }
         }
         let shared = &self.shared;
         let has_room = shared.waiting.fetch_add(1, Ordering::Relaxed) < QUEUE_LEN_MAX;
@@ -556,8 +619,38 @@ impl Journal {
         }
     }
 
-    /// Counts an end that leaves no line (a probe).
-    pub fn count(&self, cause: Cause) {
+    /// Counts an end at a listener that leaves no line (a probe).
+    pub fn count_silently(&self, listener: &Arc<str>, cause: Cause) {
+        self.count(cause);
+        self.tally()
+            .at(listener, |row| row.add(Count::Refused(cause), 1));
+    }
+
+    /// Counts a request that was answered, with the bytes of its bodies; [`Journal::write`] does it
+    /// for those that get a line.
+    pub fn count_request(
+        &self,
+        subject: &Subject,
+        timing: &Timing,
+        cause: Cause,
+        (bytes_in, bytes_out): (u64, u64),
+    ) {
+        self.count(cause);
+        self.tally().of(subject, |row| {
+            row.add(Count::Requests(cause), 1);
+            row.add(Count::BodyBytes(Way::In), bytes_in);
+            row.add(Count::BodyBytes(Way::Out), bytes_out);
+            row.took_all(timing);
+        });
+    }
+
+    /// Returns where things are counted by name.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.shared.tally
+    }
+
+    fn count(&self, cause: Cause) {
         if let Some(count) = self.shared.by_cause.get(cause as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }

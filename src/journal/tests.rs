@@ -46,8 +46,8 @@ fn readme_lists_every_cause_with_its_side() {
 #[test]
 fn causes_are_counted_apart() {
     let (journal, _entries) = journal();
-    journal.count(Cause::Probe);
-    journal.count(Cause::Probe);
+    journal.count_silently(&"edge".into(), Cause::Probe);
+    journal.count_silently(&"edge".into(), Cause::Probe);
     let counts = journal.counts();
     assert_eq!(counts.of(Cause::Probe), 2);
     assert_eq!(counts.of(Cause::Served), 0);

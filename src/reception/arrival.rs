@@ -13,7 +13,8 @@ use super::socket::Socket;
 use super::thread::{Local, Phase, TlsNow};
 use super::{connection, passage};
 use super::{handshake, proxy_header};
-use crate::config::{Listener, Mode, Offload};
+use crate::config::{Listener, Mode, Offload, ProxyProtocol};
+use crate::journal::tally::Stage;
 use crate::journal::{Cause, Entry, RequestFacts, Subject};
 use crate::proto::addr::PeerAddr;
 use crate::relay::offload::OffloadWish;
@@ -117,7 +118,14 @@ async fn open(mut arrival: Arrival, local: Rc<Local>) {
             );
         }
     };
+    let tally = local.journal.tally();
+    let listener = Arc::clone(&arrival.listener);
+    if listener.proxy_protocol != ProxyProtocol::Off {
+        let took = arrival.accepted.elapsed();
+        tally.at(&listener.name, |row| row.took(Stage::ProxyHeader, took));
+    }
     if let Some(tls) = arrival.tls.take() {
+        let began = Instant::now();
         let deadline = Instant::now() + arrival.listener.timeouts.tls_handshake;
         let received = std::mem::take(&mut inbox);
         let tls = Arc::clone(&tls.borrow());
@@ -133,6 +141,13 @@ async fn open(mut arrival: Arrival, local: Rc<Local>) {
                 arrival.socket.close_gently().await;
             }
             return;
+        }
+        if let Some(terms) = arrival.socket.terms() {
+            let cipher = terms.cipher.unwrap_or("unknown");
+            tally.at(&listener.name, |row| {
+                row.took(Stage::TlsHandshake, began.elapsed());
+                row.shook_hands(terms.version_name(), cipher, terms.resumed);
+            });
         }
     }
     match arrival.listener.mode {
@@ -152,7 +167,7 @@ pub(super) fn refuse(
     if refusal.cause == Cause::Probe || refusal.quiet {
         let (listener, peer) = (&arrival.listener.name, arrival.peer);
         tracing::debug!(%listener, %peer, cause = refusal.cause.as_str(), "not worth a line");
-        return local.journal.count(refusal.cause);
+        return local.journal.count_silently(listener, refusal.cause);
     }
     let status = match arrival.listener.mode {
         Mode::Http => refusal.status(),

@@ -132,7 +132,7 @@ async fn await_request(client: Client<'_>, inbox: &mut Vec<u8>, kept: &mut Kept)
             let (listener, peer) = (&client.arrival.listener.name, client.arrival.peer);
             let cause = Cause::KeepAliveTimeout;
             tracing::debug!(%listener, %peer, cause = cause.as_str(), "not worth a line");
-            client.local.journal.count(cause);
+            client.local.journal.count_silently(listener, cause);
             false
         }
     }

@@ -383,14 +383,19 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Returns what the parts of the request took.
+    fn took(&self) -> Timing {
+        let answered = self.transfer.answered_at();
+        let took = self.asked.zip(answered);
+        Timing {
+            response: took.map(|(asked, at)| at.duration_since(asked)),
+            ..self.timing.get()
+        }
+    }
+
     /// Returns what the log says of the request, with what it took.
     fn told(&self) -> Box<Subject> {
-        let mut timing = self.timing.get();
-        let answered = self.transfer.answered_at();
-        timing.response = self
-            .asked
-            .zip(answered)
-            .map(|(asked, at)| at.duration_since(asked));
+        let mut timing = self.took();
         timing.connections.process = self.client.local.shared.connections();
         Box::new(Subject {
             timing: Some(Box::new(timing)),
@@ -424,10 +429,11 @@ impl<'a> Exchange<'a> {
 
     fn write_request(&self, cause: Cause) {
         let journal = &self.client.local.journal;
-        if !journal.has_lines() {
-            return journal.count(cause);
-        }
         let (bytes_in, bytes_out) = self.transfer.bytes();
+        if !journal.has_lines() {
+            let bytes = (bytes_in, bytes_out);
+            return journal.count_request(&self.subject, &self.took(), cause, bytes);
+        }
         journal.write(Entry::Request {
             subject: self.told(),
             request: request_facts(self.request, self.transfer.status()),

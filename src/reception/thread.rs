@@ -18,6 +18,7 @@ use super::arrival::{self, Arrival};
 use super::driver::{Driver, Interest, Readiness};
 use super::socket::Socket;
 use crate::config::Listener;
+use crate::journal::tally::Count;
 use crate::journal::{Journal, peer_of};
 use crate::relay;
 use crate::sys::thread::{pin_to, set_nice};
@@ -358,6 +359,8 @@ fn exhausted(error: &io::Error) -> bool {
 fn accept_one(door: &Door, place: OwnedSemaphorePermit, local: &Rc<Local>) -> io::Result<()> {
     let socket = SockRef::from(&door.readiness);
     let (client, addr) = socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
+    let tally = local.journal.tally();
+    tally.at(&door.listener.name, |row| row.add(Count::Accepted, 1));
     let arrival = Arrival {
         socket: Socket::new(client.into(), local.driver),
         peer: peer_of(addr.as_socket()),

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::pipes::Pipes;
 use super::poller::{Poller, PollerChoice, PollerInUse};
 use super::progress::Rounds;
 use super::pump::{self, Gear, Stop};
+use super::stats::Means;
 use super::table::{Admission, Slot, Stage, Table, Token};
 use super::timer::{Wheel, is_past};
 use super::tunnel::{BUFFER_BYTES, Close, End, Flow, Tunnel};
@@ -139,6 +141,7 @@ impl<'a> Engine<'a> {
                 buffer: vec![0; BUFFER_BYTES as usize].into_boxed_slice(),
                 plain: Vec::new(),
                 pipes: Pipes::default(),
+                stats: Arc::clone(&shared.stats),
             },
             now,
             notices: Vec::with_capacity(4096),
@@ -416,6 +419,14 @@ impl<'a> Engine<'a> {
         } else {
             Tunnel::open(held_to_server, held_to_client)
         };
+        let means = if protected {
+            Means::UserRecords
+        } else {
+            Means::Copy
+        };
+        let stats = &self.gear.stats;
+        stats.note(Flow::ToServer, means, u64::from(held_to_server));
+        stats.note(Flow::ToClient, means, early_to_client as u64);
         let admission = Admission {
             client: start.client,
             server: start.server,
@@ -654,6 +665,7 @@ impl<'a> Engine<'a> {
         let Some((tunnel, mut cold)) = self.table.remove(index) else {
             return;
         };
+        cold.count(&tunnel, self.shared.journal.tally());
         self.released += 1;
         if self.table.len() == 0 {
             self.gear.pipes.close_all();

@@ -13,11 +13,13 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 
 use super::{Handle, Inbox};
-use crate::journal::{Cause, Path};
+use crate::journal::{Cause, Offloaded, Path};
 use crate::proto::addr::PeerAddr;
 
 /// Slots that one question looks at: some tens of microseconds.
 pub(super) const SLICE_LEN: u32 = 256;
+/// Tunnels of a slice that are named for what they move.
+pub(super) const BUSIEST_LEN: usize = 10;
 
 const THREAD_BITS: u32 = 10;
 const SLOT_BITS: u32 = 24;
@@ -105,11 +107,29 @@ pub struct Page {
     pub next: Option<u32>,
 }
 
+/// What a thread found in one slice of its slots while it counted by name what open tunnels moved.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// Where to go on; none = that was all.
+    pub next: Option<u32>,
+    /// The tunnels that moved most since the last time, and how many bytes.
+    pub busiest: Vec<(u64, Glance)>,
+    /// Open tunnels by whether the kernel has their records, in and out, in the order of
+    /// [`Offloaded::ALL`]; those without TLS are in none.
+    pub offload: [[usize; Offloaded::ALL.len()]; 2],
+    /// Pipes of the thread, and how many of them hold bytes.
+    pub pipes: (usize, usize),
+    /// Waits that found the ring's queue of completions overflowed.
+    pub overflows: u64,
+}
+
 /// A question to the thread.
 #[derive(Debug)]
 pub(super) enum Ask {
     /// What is open from this slot on?
     Inspect(u32, oneshot::Sender<Page>),
+    /// Count what open tunnels moved, from this slot on.
+    Settle(u32, oneshot::Sender<Settled>),
     /// End this one; was it there?
     End(TunnelId, Cause, oneshot::Sender<bool>),
 }
@@ -121,6 +141,13 @@ impl Handle {
     #[must_use]
     pub fn inspect(&self, from: u32) -> oneshot::Receiver<Page> {
         self.ask(|answer| Ask::Inspect(from, answer))
+    }
+
+    /// Counts by name what a slice of the open tunnels has moved since it was last counted, beginning
+    /// with `from`: zero, or what the last answer said. What ends is counted without being asked for.
+    #[must_use]
+    pub fn settle(&self, from: u32) -> oneshot::Receiver<Settled> {
+        self.ask(|answer| Ask::Settle(from, answer))
     }
 
     /// Ends one tunnel with `cause`; the answer tells whether it was open.

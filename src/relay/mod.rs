@@ -22,7 +22,9 @@ use std::time::Duration;
 
 use inspect::Ask;
 use offload::KernelTls;
+use stats::Stats;
 
+use crate::journal::tally::{Count, Way};
 use crate::journal::{Cause, Entry, Journal, Path, Subject};
 use crate::sys::event::Bell;
 
@@ -34,6 +36,7 @@ pub mod poller;
 mod progress;
 mod protection;
 mod pump;
+pub mod stats;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -108,6 +111,7 @@ pub fn spawn(
 ) -> io::Result<Relay> {
     let shared = Arc::new(Shared {
         index,
+        stats: Arc::default(),
         inbox: Mutex::default(),
         pushed: AtomicBool::new(false),
         alive: AtomicUsize::new(0),
@@ -198,6 +202,12 @@ impl Handle {
         self.shared.bell.ring();
     }
 
+    /// Returns what the thread counts.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.shared.stats
+    }
+
     /// Returns how many tunnels were handed over and have not ended.
     #[must_use]
     pub fn alive(&self) -> usize {
@@ -208,6 +218,7 @@ impl Handle {
 /// What the thread and its handles have in common.
 #[derive(Debug)]
 struct Shared {
+    stats: Arc<Stats>,
     /// Number of the thread.
     index: usize,
     inbox: Mutex<Inbox>,
@@ -240,6 +251,10 @@ struct Inbox {
 
 /// Ends a tunnel of which no byte was moved.
 fn end_unseen(journal: &Journal, start: Start, cause: Cause) {
+    journal.tally().of(&start.subject, |row| {
+        let bytes = start.to_server.len() as u64;
+        row.add(Count::TunnelBytes(Way::In), bytes);
+    });
     let lasted = start.subject.started.elapsed().unwrap_or_default();
     journal.write(Entry::Close {
         subject: start.subject,

@@ -51,6 +51,12 @@ impl Pipes {
         }
     }
 
+    /// Returns how many pipes there are, and how many of them are lent.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let open = self.all.len() - self.vacant.len();
+        (open, open - self.idle.len())
+    }
+
     /// Closes every pipe; to be called when nobody has one.
     pub(super) fn close_all(&mut self) {
         *self = Self::default();
@@ -74,11 +80,14 @@ mod tests {
         let mut pipes = Pipes::default();
         let ids: Vec<_> = std::iter::from_fn(|| pipes.lend()).collect();
         assert_eq!(ids.len(), usize::from(PIPES_MAX));
+        assert_eq!(pipes.count(), (64, 64));
         pipes.take_back(ids[3], 0);
+        assert_eq!(pipes.count(), (64, 63));
         assert_eq!(pipes.lend(), Some(ids[3]));
         assert_eq!(pipes.lend(), None);
         pipes.take_back(ids[5], 1);
         assert!(pipes.pipe(ids[5]).is_none());
+        assert_eq!(pipes.count(), (63, 63));
         assert_eq!(pipes.lend(), Some(ids[5]));
         assert!(pipes.pipe(ids[5]).is_some());
         assert_eq!(pipes.lend(), None);

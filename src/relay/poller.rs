@@ -94,6 +94,14 @@ impl Poller {
         }
     }
 
+    /// Returns how often notices had to wait in the kernel because the ring was full.
+    pub(super) fn overflows(&self) -> u64 {
+        match self {
+            Self::IoUring(ring) => ring.overflows(),
+            Self::Epoll(_) => 0,
+        }
+    }
+
     /// Waits for notices, no longer than `timeout` (none = for ever).
     pub(super) fn wait(
         &mut self,

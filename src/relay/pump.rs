@@ -2,11 +2,13 @@
 //! log line, and no allocation but for bytes a blocked target did not take.
 
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 
 use super::pipes::Pipes;
 use super::protection::PLAIN_BYTES;
+use super::stats::Stats;
 use super::table::{Cold, Slot};
 use super::tunnel::{Action, Close, Flow, Outcome};
 use crate::sys::stream;
@@ -26,6 +28,7 @@ pub(super) struct Gear {
     /// Bytes before they are sealed; made when first needed.
     pub(super) plain: Vec<u8>,
     pub(super) pipes: Pipes,
+    pub(super) stats: Arc<Stats>,
 }
 
 /// Moves bytes of one flow until it has to stop; notes activity at `now`.
@@ -48,6 +51,7 @@ pub(super) fn run(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow,
             | Action::Notify
             | Action::ShutdownWrite => {
                 let outcome = perform(action, slot, cold, gear, flow);
+                gear.stats.note_outcome(&slot.tunnel, flow, action, outcome);
                 action = slot.tunnel.on(&mut pump, outcome);
             }
         }
@@ -86,6 +90,9 @@ fn perform(
 ) -> Outcome {
     if action == Action::SpliceIn && pipe_of(slot, flow).is_none() {
         *pipe_of(slot, flow) = gear.pipes.lend();
+        if pipe_of(slot, flow).is_none() {
+            gear.stats.note_no_pipe();
+        }
     }
     let pipe = pipe_of(slot, flow).and_then(|id| gear.pipes.pipe(id));
     let (Some(source), Some(target)) = (slot.fd(flow.source()), slot.fd(flow.target())) else {

@@ -9,6 +9,7 @@ use super::pipes::PipeId;
 use super::tunnel::{Close, End, Flow, Tunnel};
 use super::{Lease, Protection, Timeouts};
 use crate::journal::Subject;
+use crate::journal::tally::{Count, Tally, Way};
 
 /// Slots that are made at once.
 const CHUNK_LEN: u32 = 1024;
@@ -89,6 +90,8 @@ pub(super) struct Cold {
     /// In ticks.
     pub(super) half_close: u32,
     pub(super) close: Option<Close>,
+    /// Bytes from the client and to it that have been counted by name.
+    counted: [u64; 2],
 }
 
 #[derive(Debug, Default)]
@@ -100,6 +103,22 @@ struct Rare {
 }
 
 impl Cold {
+    /// Counts by name what `tunnel` has moved since it was last counted; returns how much that is.
+    pub(super) fn count(&mut self, tunnel: &Tunnel, tally: &Tally) -> u64 {
+        let moved = [tunnel.bytes_in(), tunnel.bytes_out()];
+        let counted = std::mem::replace(&mut self.counted, moved);
+        let [more_in, more_out] = [0, 1].map(|way| moved[way] - counted[way]);
+        if let Some(subject) = &self.subject
+            && more_in + more_out > 0
+        {
+            tally.of(subject, |row| {
+                row.add(Count::TunnelBytes(Way::In), more_in);
+                row.add(Count::TunnelBytes(Way::Out), more_out);
+            });
+        }
+        more_in + more_out
+    }
+
     /// Keeps bytes that could not be sent.
     pub(super) fn keep(&mut self, flow: Flow, bytes: Box<[u8]>) {
         let [to_server, to_client] = &mut self.rare.get_or_insert_default().kept;

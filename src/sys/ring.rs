@@ -31,6 +31,7 @@ const ENTER_GETEVENTS: u32 = 1;
 /// A ring that belongs to the thread that made it.
 pub struct Ring {
     ring: IoUring,
+    overflows: u64,
 }
 
 impl std::fmt::Debug for Ring {
@@ -68,7 +69,7 @@ impl Ring {
         if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
             return Err(io::Error::from_raw_os_error(libc::ENOSYS));
         }
-        Ok(Self { ring })
+        Ok(Self { ring, overflows: 0 })
     }
 
     /// Arms a poll of `fd` that reports every edge under `token` until it is cancelled.
@@ -106,6 +107,9 @@ impl Ring {
     /// What io_uring_enter(2) says, except that the time is over, a signal came or memory is short
     /// for the moment.
     pub fn wait(&mut self, notices: &mut Vec<Notice>, timeout: Option<Duration>) -> io::Result<()> {
+        if self.ring.submission().cq_overflow() {
+            self.overflows += 1;
+        }
         let entered = match timeout {
             None => self.ring.submit_and_wait(1),
             Some(Duration::ZERO) => self.enter_without_wait(),
@@ -123,6 +127,13 @@ impl Ring {
         let completions = self.ring.completion();
         notices.extend(completions.filter_map(|done| notice(&done)));
         Ok(())
+    }
+
+    /// Returns how many waits found that the queue of completions had overflowed; nothing is lost by
+    /// it, the kernel keeps what did not fit.
+    #[must_use]
+    pub fn overflows(&self) -> u64 {
+        self.overflows
     }
 
     /// Submits and lets the kernel post what is pending, which a deferred ring does only when asked.
@@ -261,5 +272,6 @@ mod tests {
             }
         }
         assert!(ended > 0, "no poll ever met a full queue");
+        assert!(ring.overflows() > 0);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Engine, TICK_MS};
 use crate::journal::{Cause, Path};
-use crate::relay::inspect::{Ask, Glance, Page, SLICE_LEN, TunnelId};
+use crate::relay::inspect::{Ask, BUSIEST_LEN, Glance, Page, SLICE_LEN, Settled, TunnelId};
 use crate::relay::table::{Cold, Slot};
 use crate::relay::tunnel::{End, Flow};
 
@@ -14,6 +14,9 @@ impl Engine<'_> {
         match ask {
             Ask::Inspect(from, answer) => {
                 let _ = answer.send(self.inspect(from));
+            }
+            Ask::Settle(from, answer) => {
+                let _ = answer.send(self.settle(from));
             }
             Ask::End(id, cause, answer) => {
                 let _ = answer.send(self.end_one(id, cause));
@@ -32,6 +35,46 @@ impl Engine<'_> {
             tunnels: tunnels.collect(),
             next,
         }
+    }
+
+    fn settle(&mut self, from: u32) -> Settled {
+        let (slice, next) = self.slice(from);
+        let mut settled = Settled {
+            next,
+            pipes: self.gear.pipes.count(),
+            overflows: self.poller.overflows(),
+            ..Settled::default()
+        };
+        let tally = self.shared.journal.tally();
+        let mut moved: Vec<(u64, u32)> = Vec::with_capacity(slice.len());
+        for index in slice {
+            let Some((slot, cold)) = self.table.both_mut(index) else {
+                continue;
+            };
+            if !slot.is_running() {
+                continue;
+            }
+            let more = cold.count(&slot.tunnel, tally);
+            if more > 0 {
+                moved.push((more, index));
+            }
+            for flow in Flow::BOTH {
+                let state = cold.protection().map(|it| it.offloaded(&slot.tunnel, flow));
+                let ways = &mut settled.offload[flow as usize];
+                if let Some(count) = state.and_then(|state| ways.get_mut(state as usize)) {
+                    *count += 1;
+                }
+            }
+        }
+        moved.sort_unstable_by(|one, other| other.cmp(one));
+        moved.truncate(BUSIEST_LEN);
+        let (thread, now) = (self.shared.index, self.now);
+        let busiest = moved.into_iter().filter_map(|(more, index)| {
+            let (slot, cold) = self.table.both_mut(index)?;
+            Some((more, glance(thread, index, slot, cold, now)?))
+        });
+        settled.busiest = busiest.collect();
+        settled
     }
 
     /// Returns the slots to look at from `from` on, and where the next look begins.
