@@ -19,7 +19,9 @@ use tokio::task::LocalSet;
 
 use crate::admin::ctl::socket::{AdminSocket, SocketError};
 use crate::admin::diagnostics;
+use crate::admin::http::{self, BindError, Site};
 use crate::admin::log::{self, LogError};
+use crate::admin::sample::Sampler;
 use crate::admin::state::{Scene, Sources};
 use crate::config::{Bind, Config, Offload, Server, Threads};
 use crate::journal::{Counts, Journal};
@@ -63,6 +65,8 @@ enum StartError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     AdminSocket(#[from] SocketError),
+    #[error(transparent)]
+    AdminHttp(#[from] BindError),
     #[error(transparent)]
     Privileges(#[from] PrivilegeError),
     #[error(transparent)]
@@ -133,6 +137,7 @@ async fn start(mut config: Config) -> Result<Running, StartError> {
     if let Some(path) = config.server.admin_socket.as_deref() {
         account.give(path)?;
     }
+    let admin_http = config.server.admin_http.map(http::bind).transpose()?;
     account.become_it(&config.server)?;
     privileges::warn_of_unreadable(&config.listeners);
     let kernel_tls = Arc::new(kernel_tls_for(&config));
@@ -153,6 +158,12 @@ async fn start(mut config: Config) -> Result<Running, StartError> {
         places_max: config.server.max_connections.get(),
     });
     let sources = sources(&config, &shared, &relays, &counts);
+    let admin = admin_http.map(|listener| {
+        let sampler = Sampler::new(Arc::clone(&sources));
+        http::serve(listener, Site { sampler })
+    });
+    let admin = admin.transpose();
+    let admin = admin.map_err(|error| StartError::System("server.admin_http", error))?;
     let receptions = plan.start_receptions(entrances, &relays, &shared, &journal, &phase_seen)?;
     let (errand, errands) = mpsc::channel(ERRANDS_MAX);
     if let Some(socket) = &mut admin_socket {
@@ -179,6 +190,7 @@ async fn start(mut config: Config) -> Result<Running, StartError> {
         receptions,
         relays,
         sources,
+        _admin: admin,
         counts,
         log,
         _watch: watch,

@@ -4,5 +4,8 @@ pub mod ctl;
 pub mod demo;
 pub mod diagnostics;
 pub mod doctor;
+pub mod http;
 pub mod log;
+pub mod metrics;
+pub mod sample;
 pub mod state;

@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 use super::raw::child_path;
 
 /// The keys, without indexes.
-const LATER: &[&str] = &["server.drain_window", "server.admin_http"];
+const LATER: &[&str] = &["server.drain_window"];
 
 /// Returns the paths of the keys that are set without effect, in the order of the list.
 pub(super) fn keys(root: &DeTable<'_>) -> Vec<String> {

@@ -425,8 +425,9 @@ impl<'a> Engine<'a> {
             Means::Copy
         };
         let stats = &self.gear.stats;
-        stats.note(Flow::ToServer, means, u64::from(held_to_server));
-        stats.note(Flow::ToClient, means, early_to_client as u64);
+        for (flow, bytes) in Flow::BOTH.into_iter().zip(payload) {
+            stats.note(flow, means, bytes);
+        }
         let admission = Admission {
             client: start.client,
             server: start.server,

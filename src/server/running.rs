@@ -41,6 +41,8 @@ pub(super) struct Running {
     pub(super) relays: Vec<Relay>,
     /// Where operators look.
     pub(super) sources: Arc<Sources>,
+    /// Serves `admin_http`, to the end.
+    pub(super) _admin: Option<tokio::task::JoinHandle<()>>,
     pub(super) counts: Arc<Counts>,
     pub(super) log: JoinHandle<()>,
     /// Ends with this value.

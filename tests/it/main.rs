@@ -42,6 +42,8 @@ mod log;
 mod machines;
 // Names of servers that change, fail and recover.
 mod names;
+// Metrics, health, readiness.
+mod metrics;
 // Error pages, Strict-Transport-Security.
 mod pages;
 // The PROXY protocol in front of the client's bytes.

@@ -59,7 +59,9 @@ impl Engine<'_> {
                 moved.push((more, index));
             }
             for flow in Flow::BOTH {
-                let state = cold.protection().map(|it| it.offloaded(&slot.tunnel, flow));
+                let state = cold
+                    .protections()
+                    .map(|it| it.offloaded(&slot.tunnel, flow));
                 let ways = &mut settled.offload[flow as usize];
                 if let Some(count) = state.and_then(|state| ways.get_mut(state as usize)) {
                     *count += 1;

@@ -17,7 +17,7 @@ use super::PATIENCE;
 pub(crate) enum Part {
     /// Node with `ws`, `socket.io` and `socket.io-client`.
     Node,
-    /// Python with `websockets`.
+    /// Python with the packages of `tests/real/requirements.txt`.
     Websockets,
     /// Plain Python.
     Python,
