@@ -380,7 +380,7 @@ pub enum Entry {
 pub struct Journal {
     queue: Sender<Entry>,
     shared: Arc<Counts>,
-    wishes: Wishes,
+    wishes: Arc<PresentWishes>,
 }
 
 /// What the writer makes of entries, so that nobody prepares what is not written.
@@ -392,6 +392,31 @@ pub struct Wishes {
     pub stories: bool,
     /// How often a tunnel that goes on gets a line; none = never.
     pub progress: Option<Duration>,
+}
+
+/// The wishes of this moment, shared by every sending end; a reload changes them.
+#[derive(Debug)]
+pub struct PresentWishes {
+    lines: AtomicBool,
+    stories: AtomicBool,
+    /// In milliseconds; 0 = never.
+    progress_ms: AtomicU64,
+}
+
+impl PresentWishes {
+    /// Says what the writer makes of entries from now on.
+    pub fn set(&self, wishes: Wishes) {
+        let Wishes {
+            lines,
+            stories,
+            progress,
+        } = wishes;
+        let ms = progress.map_or(0, |pause| pause.as_millis().max(1));
+        let ms = u64::try_from(ms).unwrap_or(u64::MAX);
+        self.lines.store(lines, Ordering::Relaxed);
+        self.stories.store(stories, Ordering::Relaxed);
+        self.progress_ms.store(ms, Ordering::Relaxed);
+    }
 }
 
 /// How often each cause was seen since the start.
@@ -455,11 +480,11 @@ pub fn journal() -> (Journal, Entries) {
     let journal = Journal {
         queue,
         shared,
-        wishes: Wishes {
-            lines: true,
-            stories: false,
-            progress: None,
-        },
+        wishes: Arc::new(PresentWishes {
+            lines: AtomicBool::new(true),
+            stories: AtomicBool::new(false),
+            progress_ms: AtomicU64::new(0),
+        }),
     };
     (journal, entries)
 }
@@ -526,30 +551,30 @@ pub enum Waited {
 }
 
 impl Journal {
-    /// Says what the writer makes of entries.
+    /// Returns where the writer's wishes are changed.
     #[must_use]
-    pub fn with_wishes(mut self, wishes: Wishes) -> Self {
-        self.wishes = wishes;
-        self
+    pub fn wishes(&self) -> Arc<PresentWishes> {
+        Arc::clone(&self.wishes)
     }
 
     /// Tells whether entries become access lines; where they do not, those that are many are better
     /// counted than made.
     #[must_use]
     pub fn has_lines(&self) -> bool {
-        self.wishes.lines
+        self.wishes.lines.load(Ordering::Relaxed)
     }
 
     /// Tells whether the line of a tunnel's end tells the request that opened it.
     #[must_use]
     pub fn has_stories(&self) -> bool {
-        self.wishes.stories
+        self.wishes.stories.load(Ordering::Relaxed)
     }
 
     /// Returns how often a tunnel that goes on gets a line; none = never.
     #[must_use]
     pub fn progress(&self) -> Option<Duration> {
-        self.wishes.progress
+        let ms = self.wishes.progress_ms.load(Ordering::Relaxed);
+        (ms > 0).then(|| Duration::from_millis(ms))
     }
 
     /// Asks the writer to open its file again, behind everything that was written until now.

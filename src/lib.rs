@@ -15,7 +15,7 @@
 //! | [`upstream`] | backends at run time: members, line-up, places, queue |
 //! | [`admin`] | what operators read: log, doctor, demo page, state of the process |
 //! | [`reception`] | opening of connections: PROXY header, request head, route, connect |
-//! | [`server`] | start, signals, drain |
+//! | [`server`] | start, signals, reload, drain |
 //! | [`cli`] | the command line |
 
 pub mod admin;

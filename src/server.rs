@@ -1,8 +1,9 @@
-//! The process: start, signals, drain.
+//! The process: start, signals, reload, drain.
 //!
 //! Everything that can be wrong is found before the first connection is accepted. After that main
 //! only waits for signals; the data threads never wait for main.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 use crate::admin::ctl::socket::{AdminSocket, SocketError};
@@ -23,11 +24,11 @@ use crate::admin::http::{self, BindError, Site};
 use crate::admin::log::{self, LogError};
 use crate::admin::sample::Sampler;
 use crate::admin::state::{Scene, Sources};
-use crate::config::{Bind, Config, Offload, Server, Threads};
+use crate::config::{Config, Server, Threads};
 use crate::journal::{Counts, Journal};
 use crate::reception::driver::Driver;
-use crate::reception::listen::{ListenError, UnixPath, adopt, listen};
-use crate::reception::thread::{self as reception, Entrance, Phase, Setup, Shared};
+use crate::reception::listen::ListenError;
+use crate::reception::thread::{self as reception, Phase, Setup, Shared};
 use crate::relay::offload::KernelTls;
 use crate::relay::poller::{PollerChoice, PollerKind};
 use crate::relay::{self, Relay};
@@ -35,20 +36,29 @@ use crate::sys::probe;
 use crate::sys::signals::Signals;
 use crate::sys::thread::cores;
 use crate::tls::identity::Wrong;
+use crate::upstream::Upstream;
 
 mod backends;
 mod certificates;
+mod changes;
 mod inherited;
+mod listeners;
 mod notify;
 mod pid_file;
+mod places;
 mod privileges;
+mod reload;
 mod running;
 pub mod sandbox;
 
-use certificates::Shown;
+use backends::Backends;
+use certificates::Watch;
+use changes::wants_kernel_tls;
 use inherited::Inherited;
+use listeners::{Listeners, Opening, Orders};
 use notify::Notifier;
 use pid_file::{PidFile, PidFileError};
+use places::Places;
 use privileges::{Account, PrivilegeError};
 use running::Running;
 use sandbox::Sandbox;
@@ -77,6 +87,14 @@ enum StartError {
     Identity(Arc<str>, Wrong),
     #[error("{0}: {1}")]
     System(&'static str, #[source] io::Error),
+    #[error("{}", lines(.0))]
+    Several(Vec<Self>),
+}
+
+/// Puts each error on a line of its own.
+fn lines(errors: &[StartError]) -> String {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    lines.join("\nlongsplice: ")
 }
 
 /// Runs until a stop signal and returns the exit code: 0 after a drain, 1 when it could not run.
@@ -91,10 +109,13 @@ pub fn run_announced(config: Config, announce: impl FnOnce(&[SocketAddr])) -> Ex
     let ended = control_runtime().and_then(|runtime| {
         let life = async {
             let running = start(config).await?;
-            announce(&running.addresses);
+            announce(&running.listeners.addresses());
             Ok(running.until_stopped().await)
         };
-        LocalSet::new().block_on(&runtime, life)
+        let ended = LocalSet::new().block_on(&runtime, life);
+        // A name that is still being looked up is not worth waiting for.
+        runtime.shutdown_background();
+        ended
     });
     ended.unwrap_or_else(|error| {
         diagnostics::queue_in(None);
@@ -112,80 +133,62 @@ fn control_runtime() -> Result<Runtime, StartError> {
         .map_err(|error| StartError::System("epoll", error))
 }
 
-async fn start(mut config: Config) -> Result<Running, StartError> {
+async fn start(config: Config) -> Result<Running, StartError> {
     let mut inherited = Inherited::take_all();
     let notifier = Notifier::from_environment();
     let signals = Signals::take().map_err(|error| StartError::System("signals", error))?;
     let (journal, log) = log::prepare(&config.log);
     diagnostics::queue_in(Some(journal.clone()));
-    speak_of(&config);
+    say_all(&warnings_of(&config));
     raise_descriptor_limit(config.server.max_connections.get());
     let account = Account::of(&config.server)?;
     let pid_file = config.server.pid_file.as_deref();
     let pid_file = pid_file.map(PidFile::claim).transpose()?;
     let cores = cores().map_err(|error| StartError::System("sched_getaffinity", error))?;
     let plan = Plan::new(&config.server, &cores);
-    let Opened {
-        entrances,
-        addresses,
-        unix_paths,
-        shown,
-    } = open_listeners(&config, plan.receptions, &mut inherited)?;
+    let opening = Opening::prepare(&config, &HashSet::new(), plan.receptions, &mut inherited);
+    let opening = opening.map_err(StartError::Several)?;
     inherited.report_leftovers();
-    let admin_socket = config.server.admin_socket.as_deref();
-    let mut admin_socket = admin_socket.map(AdminSocket::open).transpose()?;
-    if let Some(path) = config.server.admin_socket.as_deref() {
-        account.give(path)?;
-    }
+    let mut admin_socket = open_admin_socket(&config, &account)?;
     let admin_http = config.server.admin_http.map(http::bind).transpose()?;
     account.become_it(&config.server)?;
     privileges::warn_of_unreadable(&config.listeners);
     let kernel_tls = Arc::new(kernel_tls_for(&config));
     let mut sandbox = Sandbox::of(&config);
-    let servers = std::mem::take(&mut config.backends);
-    let mut backends = backends::open(servers, &config.server.nameservers);
+    let mut backends = Backends::begin(&config.backends, &config.server.nameservers);
     // Before the first thread, which those to come take it from.
     sandbox.confine_files();
     // As whoever opens its file again, and not before.
-    let log = log.begin()?;
+    let (log, log_settings) = log.begin()?;
     let counts = journal.counts();
     let relays = plan.start_relays(&kernel_tls, &journal)?;
     let (phase, phase_seen) = watch::channel(Phase::Running);
     backends.settle().await;
-    let shared = Arc::new(Shared {
-        upstreams: backends.upstreams.clone(),
-        places: Arc::new(Semaphore::new(config.server.max_connections.get())),
-        places_max: config.server.max_connections.get(),
-    });
-    let sources = sources(&config, &shared, &relays, &counts);
-    let admin = admin_http.map(|listener| {
-        let sampler = Sampler::new(Arc::clone(&sources));
-        http::serve(listener, Site { sampler })
-    });
-    let admin = admin.transpose();
-    let admin = admin.map_err(|error| StartError::System("server.admin_http", error))?;
-    let receptions = plan.start_receptions(entrances, &relays, &shared, &journal, &phase_seen)?;
+    let upstreams = backends.upstreams();
+    let places = Places::new(config.server.max_connections.get());
+    let shared = Arc::new(shared_of(&places));
+    let sources = sources(&config, &upstreams, &shared, &relays, &counts);
+    let admin = serve_admin_http(admin_http, &sources)?;
     let (errand, errands) = mpsc::channel(ERRANDS_MAX);
     if let Some(socket) = &mut admin_socket {
         socket.serve(Arc::clone(&sources), errand);
     }
-    let watch = certificates::watch(shown)
-        .map_err(|error| StartError::System("certificate thread", error))?;
+    let (mut listeners, orders) = Listeners::new(plan.receptions);
+    let shown = listeners.apply(&config.listeners, &upstreams, opening);
+    let receptions = plan.start_receptions(orders, &relays, &shared, &journal, &phase_seen)?;
+    let mut watch = Watch::default();
+    let watching = watch.replace(shown);
+    watching.map_err(|error| StartError::System("certificate thread", error))?;
     sandbox.confine_calls();
-    for address in &addresses {
-        tracing::info!(%address, "listening");
-    }
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        reception_threads = plan.receptions,
-        relay_threads = plan.relays,
-        "ready"
-    );
+    plan.say_ready(&listeners);
     Ok(Running {
-        addresses,
+        config,
         signals,
         notifier,
-        server: config.server,
+        listeners,
+        places,
+        watch,
+        log_settings,
         phase,
         receptions,
         relays,
@@ -193,18 +196,55 @@ async fn start(mut config: Config) -> Result<Running, StartError> {
         _admin: admin,
         counts,
         log,
-        _watch: watch,
-        _backends: backends,
+        backends,
+        sandbox,
         _pid_file: pid_file,
         _admin_socket: admin_socket,
         errands,
-        unix_paths,
     })
+}
+
+fn open_admin_socket(
+    config: &Config,
+    account: &Account,
+) -> Result<Option<AdminSocket>, StartError> {
+    let Some(path) = config.server.admin_socket.as_deref() else {
+        return Ok(None);
+    };
+    let socket = AdminSocket::open(path)?;
+    account.give(path)?;
+    Ok(Some(socket))
+}
+
+fn shared_of(places: &Places) -> Shared {
+    Shared {
+        places: places.semaphore(),
+        places_max: places.count(),
+    }
+}
+
+fn serve_admin_http(
+    listener: Option<std::net::TcpListener>,
+    sources: &Arc<Sources>,
+) -> Result<Option<tokio::task::JoinHandle<()>>, StartError> {
+    let admin = listener.map(|listener| {
+        let sampler = Sampler::new(Arc::clone(sources));
+        http::serve(listener, Site { sampler })
+    });
+    let admin = admin.transpose();
+    admin.map_err(|error| StartError::System("server.admin_http", error))
+}
+
+fn say_all(warnings: &[String]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
 }
 
 /// Says where the state of the process is read.
 fn sources(
     config: &Config,
+    upstreams: &[Arc<Upstream>],
     shared: &Shared,
     relays: &[Relay],
     counts: &Arc<Counts>,
@@ -212,26 +252,31 @@ fn sources(
     Arc::new(Sources {
         started: SystemTime::now(),
         relays: relays.iter().map(Relay::handle).collect(),
-        scene: ArcSwap::from_pointee(Scene {
-            listeners: config.listeners.iter().cloned().map(Arc::new).collect(),
-            upstreams: shared.upstreams.clone(),
-        }),
+        scene: ArcSwap::from_pointee(scene(config, upstreams)),
         places: Arc::clone(&shared.places),
-        max_connections: config.server.max_connections.get(),
+        max_connections: Arc::clone(&shared.places_max),
         counts: Arc::clone(counts),
         draining: AtomicBool::new(false),
     })
 }
 
-/// Says at the start what an operator should know about the configuration.
-fn speak_of(config: &Config) {
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
+fn scene(config: &Config, upstreams: &[Arc<Upstream>]) -> Scene {
+    Scene {
+        listeners: config.listeners.iter().cloned().map(Arc::new).collect(),
+        upstreams: upstreams.to_vec(),
     }
+}
+
+/// Says what an operator should know about a configuration.
+fn warnings_of(config: &Config) -> Vec<String> {
+    let mut warnings = config.warnings.clone();
     if !config.without_effect.is_empty() {
         let keys = config.without_effect.join(", ");
-        tracing::warn!(keys, "these settings have no effect in this version yet");
+        warnings.push(format!(
+            "these settings have no effect in this version yet: {keys}"
+        ));
     }
+    warnings
 }
 
 /// Raises the limit of open files as far as it goes and compares it with what may be needed.
@@ -257,16 +302,7 @@ fn raise_descriptor_limit(max_connections: usize) {
 
 /// Finds out what the kernel's TLS does, if any listener or backend wants to know, and says so.
 fn kernel_tls_for(config: &Config) -> KernelTls {
-    let of_clients = config.listeners.iter().map(|listener| {
-        let tls = listener.tls.as_ref();
-        tls.map(|tls| tls.offload)
-    });
-    let of_servers = config.backends.iter().map(|backend| {
-        let tls = backend.tls.as_ref();
-        tls.map(|tls| tls.offload)
-    });
-    let mut wishes = of_clients.chain(of_servers).flatten();
-    if wishes.all(|wish| wish == Offload::Never) {
+    if !wants_kernel_tls(config) {
         return KernelTls::default();
     }
     match probe::ktls() {
@@ -284,63 +320,6 @@ fn kernel_tls_for(config: &Config) -> KernelTls {
             KernelTls::default()
         }
     }
-}
-
-/// Sockets by reception thread.
-type EntrancesByThread = Vec<Vec<Entrance>>;
-
-/// What listening begins with.
-struct Opened {
-    entrances: EntrancesByThread,
-    addresses: Vec<SocketAddr>,
-    unix_paths: Vec<UnixPath>,
-    shown: Vec<Shown>,
-}
-
-fn open_listeners(
-    config: &Config,
-    threads: usize,
-    inherited: &mut Inherited,
-) -> Result<Opened, StartError> {
-    let mut opened = Opened {
-        entrances: (0..threads).map(|_| Vec::new()).collect(),
-        addresses: Vec::new(),
-        unix_paths: Vec::new(),
-        shown: Vec::new(),
-    };
-    for listener in &config.listeners {
-        let wrong = |wrong| StartError::Identity(Arc::clone(&listener.name), wrong);
-        let shown = Shown::of(listener).map_err(wrong)?;
-        let tls = shown.as_ref().map(Shown::now);
-        opened.shown.extend(shown);
-        let listener = Arc::new(listener.clone());
-        for bind in &listener.bind {
-            let (handed, keepalive) = (inherited.take(bind), listener.tcp_keepalive);
-            let sockets = if handed.is_empty() {
-                listen(bind, keepalive, config.server.share_port, threads)?
-            } else {
-                adopt(bind, &handed, keepalive, threads)?
-            };
-            // A path that systemd made stays.
-            if let Bind::Unix(path) = bind
-                && handed.is_empty()
-            {
-                opened.unix_paths.push(UnixPath::of(path));
-            }
-            let local = sockets.first().and_then(|socket| socket.local_addr().ok());
-            let address = local.and_then(|addr| addr.as_socket());
-            opened.addresses.extend(address);
-            for (mine, socket) in opened.entrances.iter_mut().zip(sockets) {
-                mine.push(Entrance {
-                    listener: Arc::clone(&listener),
-                    tls: tls.clone(),
-                    is_shared: !handed.is_empty(),
-                    socket,
-                });
-            }
-        }
-    }
-    Ok(opened)
 }
 
 /// How many threads, and on which cores.
@@ -365,6 +344,18 @@ impl<'a> Plan<'a> {
             relays,
             pinned: paired.then_some(cores),
         }
+    }
+
+    fn say_ready(&self, listeners: &Listeners) {
+        for address in listeners.addresses() {
+            tracing::info!(%address, "listening");
+        }
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            reception_threads = self.receptions,
+            relay_threads = self.relays,
+            "ready"
+        );
     }
 
     fn core(&self, index: usize) -> Option<usize> {
@@ -397,16 +388,14 @@ impl<'a> Plan<'a> {
 
     fn start_receptions(
         &self,
-        entrances: EntrancesByThread,
+        orders: Vec<Orders>,
         relays: &[Relay],
         shared: &Arc<Shared>,
         journal: &Journal,
         phase: &watch::Receiver<Phase>,
     ) -> Result<Vec<JoinHandle<()>>, StartError> {
         let mut threads = Vec::with_capacity(self.receptions);
-        for ((index, entrances), relay) in
-            entrances.into_iter().enumerate().zip(relays.iter().cycle())
-        {
+        for ((index, orders), relay) in orders.into_iter().enumerate().zip(relays.iter().cycle()) {
             let driver = match relay.poller().kind {
                 PollerKind::IoUring => Driver::Ring,
                 PollerKind::Epoll => Driver::Epoll,
@@ -415,7 +404,7 @@ impl<'a> Plan<'a> {
                 index,
                 core: self.core(index),
                 driver,
-                entrances,
+                orders,
                 relay: relay.handle(),
                 shared: Arc::clone(shared),
                 journal: journal.clone(),

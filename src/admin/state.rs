@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -40,7 +40,7 @@ pub struct Sources {
     /// What is left of `max_connections`.
     pub places: Arc<Semaphore>,
     /// `max_connections`.
-    pub max_connections: usize,
+    pub max_connections: Arc<AtomicUsize>,
     /// How often each cause was seen.
     pub counts: Arc<Counts>,
     /// Set when the process accepts nothing more.
@@ -183,6 +183,7 @@ impl Sources {
             .map(|cause| (cause, self.counts.of(*cause)));
         let causes = seen.filter(|(_, count)| *count > 0);
         let tunnels_by_thread: Vec<usize> = self.relays.iter().map(relay::Handle::alive).collect();
+        let max_connections = self.max_connections.load(Ordering::Relaxed);
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -194,10 +195,8 @@ impl Sources {
             .to_owned(),
             started_ms: since_1970_ms(self.started),
             uptime_ms: millis(self.started.elapsed().unwrap_or_default()),
-            connections: self
-                .max_connections
-                .saturating_sub(self.places.available_permits()),
-            max_connections: self.max_connections,
+            connections: max_connections.saturating_sub(self.places.available_permits()),
+            max_connections,
             tunnels: tunnels_by_thread.iter().sum(),
             tunnels_by_thread,
             causes: causes

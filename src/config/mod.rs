@@ -88,7 +88,7 @@ fn text_of(path: &Path) -> Result<String, Errors> {
 }
 
 /// A whole configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The file it was read from, if it was one.
     pub source: Option<PathBuf>,
@@ -228,7 +228,7 @@ pub enum LogTarget {
 }
 
 /// `[[listener]]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     /// Name in logs and metrics.
     pub name: Arc<str>,
@@ -438,7 +438,7 @@ pub struct ErrorPage {
 }
 
 /// `[[listener.route]]`: every condition given must hold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Host patterns, any of them; empty = no condition.
     pub host: Vec<HostPattern>,
@@ -457,7 +457,7 @@ pub struct Route {
 }
 
 /// What a route does.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Forward to a backend.
     Backend(BackendId),
@@ -494,7 +494,7 @@ pub struct Respond {
 }
 
 /// `[[backend]]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backend {
     /// Name in routes, logs and metrics.
     pub name: Arc<str>,
@@ -549,6 +549,18 @@ pub struct ServerTls {
     /// Who encrypts after the handshake.
     pub offload: Offload,
 }
+
+impl PartialEq for ServerTls {
+    /// Tells whether it is the same one: certificates that were read again may be others.
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.offload == other.offload
+            && Arc::ptr_eq(&self.http, &other.http)
+            && Arc::ptr_eq(&self.tcp, &other.tcp)
+    }
+}
+
+impl Eq for ServerTls {}
 
 /// `backend.when_down`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -632,7 +644,7 @@ impl HealthMethod {
 }
 
 /// `[[backend.server]]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendServer {
     /// Where it is, as written: the name in logs and metrics.
     pub name: Arc<str>,

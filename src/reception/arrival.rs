@@ -8,9 +8,10 @@ use std::time::SystemTime;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::door::{Door, Snapshot};
 use super::refusal::Refusal;
 use super::socket::Socket;
-use super::thread::{Local, Phase, TlsNow};
+use super::thread::{Local, Phase};
 use super::{connection, passage};
 use super::{handshake, proxy_header};
 use crate::config::{Listener, Mode, Offload, ProxyProtocol};
@@ -25,10 +26,10 @@ pub(super) struct Arrival {
     pub(super) socket: Socket,
     /// Its address.
     pub(super) peer: PeerAddr,
-    /// Whose it is.
-    pub(super) listener: Arc<Listener>,
-    /// Present = the client speaks TLS, which ends here.
-    pub(super) tls: Option<TlsNow>,
+    /// What happens to it, as it was when it was accepted or its present request began.
+    pub(super) snapshot: Arc<Snapshot>,
+    /// Where it came in.
+    pub(super) door: Rc<Door>,
     /// When it was accepted, for time-outs.
     pub(super) accepted: Instant,
     /// When it was accepted, for the log.
@@ -40,9 +41,24 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
+    /// Returns whose it is.
+    pub(super) fn listener(&self) -> &Listener {
+        &self.snapshot.listener
+    }
+
+    /// Takes over what a reload has changed; true = there was something.
+    pub(super) fn renew(&mut self) -> bool {
+        self.door.renew(&mut self.snapshot)
+    }
+
+    /// Tells whether it gets no further request.
+    pub(super) fn is_last(&self) -> bool {
+        self.door.is_behind(&self.snapshot)
+    }
+
     /// Returns what relay is to do with the records of its tunnel.
     fn offload_wish(&self) -> OffloadWish {
-        let tls = self.listener.tls.as_ref();
+        let tls = self.listener().tls.as_ref();
         tls.map_or(OffloadWish::Never, |tls| wish_of(tls.offload))
     }
 
@@ -50,14 +66,14 @@ impl Arrival {
     #[must_use]
     pub(super) fn subject(&self, client: PeerAddr) -> Box<Subject> {
         Box::new(Subject {
-            listener: Arc::clone(&self.listener.name),
+            listener: Arc::clone(&self.listener().name),
             peer: self.peer,
             client,
             backend: None,
             server: None,
             started: self.started,
-            over_tls: self.listener.tls.is_some(),
-            is_http: self.listener.mode == Mode::Http,
+            over_tls: self.listener().tls.is_some(),
+            is_http: self.listener().mode == Mode::Http,
             timing: None,
             request: None,
         })
@@ -98,11 +114,11 @@ pub(super) async fn serve(arrival: Arrival, local: Rc<Local>) {
 
 async fn open(mut arrival: Arrival, local: Rc<Local>) {
     let mut inbox = Vec::new();
-    let deadline = arrival.accepted + arrival.listener.timeouts.proxy_header;
+    let deadline = arrival.accepted + arrival.listener().timeouts.proxy_header;
     let read = proxy_header::read(
         &arrival.socket,
         &mut inbox,
-        &arrival.listener,
+        arrival.listener(),
         arrival.peer,
         deadline,
     );
@@ -119,16 +135,16 @@ async fn open(mut arrival: Arrival, local: Rc<Local>) {
         }
     };
     let tally = local.journal.tally();
-    let listener = Arc::clone(&arrival.listener);
+    let listener = Arc::clone(&arrival.snapshot.listener);
     if listener.proxy_protocol != ProxyProtocol::Off {
         let took = arrival.accepted.elapsed();
         tally.at(&listener.name, |row| row.took(Stage::ProxyHeader, took));
     }
-    if let Some(tls) = arrival.tls.take() {
+    let tls = arrival.snapshot.tls.as_ref();
+    if let Some(tls) = tls.map(|tls| Arc::clone(&tls.borrow())) {
         let began = Instant::now();
-        let deadline = Instant::now() + arrival.listener.timeouts.tls_handshake;
+        let deadline = Instant::now() + listener.timeouts.tls_handshake;
         let received = std::mem::take(&mut inbox);
-        let tls = Arc::clone(&tls.borrow());
         let wish = arrival.offload_wish();
         let shaking = handshake::run(&mut arrival.socket, &tls, received, wish, deadline);
         if let Err(refusal) = shaking.await {
@@ -150,7 +166,7 @@ async fn open(mut arrival: Arrival, local: Rc<Local>) {
             });
         }
     }
-    match arrival.listener.mode {
+    match arrival.listener().mode {
         Mode::Http => connection::serve(arrival, origin, inbox, local).await,
         Mode::Tcp | Mode::Sni => passage::serve(arrival, origin, inbox, local).await,
     }
@@ -165,11 +181,11 @@ pub(super) fn refuse(
     local: &Local,
 ) {
     if refusal.cause == Cause::Probe || refusal.quiet {
-        let (listener, peer) = (&arrival.listener.name, arrival.peer);
+        let (listener, peer) = (&arrival.listener().name, arrival.peer);
         tracing::debug!(%listener, %peer, cause = refusal.cause.as_str(), "not worth a line");
         return local.journal.count_silently(listener, refusal.cause);
     }
-    let status = match arrival.listener.mode {
+    let status = match arrival.listener().mode {
         Mode::Http => refusal.status(),
         Mode::Tcp | Mode::Sni => None,
     };

@@ -89,7 +89,7 @@ impl<'a> Search<'a> {
             upstream,
             lineup: upstream.lineup(),
             client: &arrival.socket,
-            mode: arrival.listener.mode,
+            mode: arrival.listener().mode,
             half,
             client_ip: speaker.ip(),
             tried: Vec::new(),

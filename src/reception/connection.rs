@@ -25,16 +25,8 @@ use crate::relay::tunnel::End as Leg;
 use crate::relay::{Lease, Start};
 
 /// Serves a connection until it ends or becomes a tunnel.
-pub(super) async fn serve(arrival: Arrival, origin: Origin, inbox: Vec<u8>, local: Rc<Local>) {
-    let limits = head_limits(&arrival.listener.limits);
-    let client = Client {
-        arrival: &arrival,
-        origin: &origin,
-        local: &local,
-        limits: &limits,
-    };
-    let end = serve_requests(client, inbox).await;
-    match end {
+pub(super) async fn serve(mut arrival: Arrival, origin: Origin, inbox: Vec<u8>, local: Rc<Local>) {
+    match serve_requests(&mut arrival, &origin, inbox, &local).await {
         End::Gently => {
             arrival.told.set(true);
             arrival.socket.close_gently().await;
@@ -76,14 +68,30 @@ async fn hand_over(tunnel: Tunnel, arrival: Arrival, local: &Rc<Local>) {
     });
 }
 
-async fn serve_requests(client: Client<'_>, mut inbox: Vec<u8>) -> End {
+async fn serve_requests(
+    arrival: &mut Arrival,
+    origin: &Origin,
+    mut inbox: Vec<u8>,
+    local: &Local,
+) -> End {
     let mut kept = Kept::default();
     let mut began = Began {
-        at: client.arrival.accepted,
-        time: client.arrival.started,
+        at: arrival.accepted,
+        time: arrival.started,
     };
-    let mut deadline = Instant::now() + client.arrival.listener.timeouts.request_header;
+    let mut deadline = Instant::now() + arrival.listener().timeouts.request_header;
     loop {
+        if arrival.renew() {
+            // They lead to servers as they were known before.
+            kept.clear();
+        }
+        let limits = head_limits(&arrival.listener().limits);
+        let client = Client {
+            arrival,
+            origin,
+            local,
+            limits: &limits,
+        };
         // On the heap, because between requests it would hold its room for nothing.
         let serving = Box::pin(serve_request(client, inbox, began, deadline, &mut kept));
         inbox = match serving.await {
@@ -100,14 +108,14 @@ async fn serve_requests(client: Client<'_>, mut inbox: Vec<u8>) -> End {
             yield_now().await;
         }
         began = Began::now();
-        deadline = began.at + client.arrival.listener.timeouts.request_header;
+        deadline = began.at + arrival.listener().timeouts.request_header;
     }
 }
 
 /// Waits for the first bytes of another request; tells whether they came. An idle connection ends
 /// without a word and without a line, by either side, by `keep_alive` or by a stop.
 async fn await_request(client: Client<'_>, inbox: &mut Vec<u8>, kept: &mut Kept) -> bool {
-    let patience = client.arrival.listener.timeouts.keep_alive;
+    let patience = client.arrival.listener().timeouts.keep_alive;
     let socket = &client.arrival.socket;
     let waiting = async {
         let receiving = async {
@@ -118,7 +126,7 @@ async fn await_request(client: Client<'_>, inbox: &mut Vec<u8>, kept: &mut Kept)
             biased;
             received = receiving => matches!(received, Ok(1..)),
             // A request that is here already is still served.
-            () = client.local.drain() => tokio::select! {
+            () = client.ended() => tokio::select! {
                 biased;
                 received = socket.recv_onto(inbox, READ_LEN_BYTES) => matches!(received, Ok(1..)),
                 () = std::future::ready(()) => false,
@@ -129,7 +137,7 @@ async fn await_request(client: Client<'_>, inbox: &mut Vec<u8>, kept: &mut Kept)
     match timeout(patience, waiting).await {
         Ok(came) => came,
         Err(_) => {
-            let (listener, peer) = (&client.arrival.listener.name, client.arrival.peer);
+            let (listener, peer) = (&client.arrival.listener().name, client.arrival.peer);
             let cause = Cause::KeepAliveTimeout;
             tracing::debug!(%listener, %peer, cause = cause.as_str(), "not worth a line");
             client.local.journal.count_silently(listener, cause);
@@ -212,7 +220,7 @@ async fn deny(client: Client<'_>, refusal: Refusal, began: Began) -> End {
     let status = refusal.status();
     let mut out = Vec::new();
     if let Some(status) = status {
-        refusal.write_answer(status, &arrival.listener, true, false, &mut out);
+        refusal.write_answer(status, arrival.listener(), true, false, &mut out);
     }
     local.journal.write(Entry::Refused {
         subject,
@@ -222,7 +230,7 @@ async fn deny(client: Client<'_>, refusal: Refusal, began: Began) -> End {
         request: None,
         lasted: began.at.elapsed(),
     });
-    let deadline = Instant::now() + arrival.listener.timeouts.request_header;
+    let deadline = Instant::now() + arrival.listener().timeouts.request_header;
     match timeout_at(deadline, arrival.socket.send_all(&out)).await {
         Ok(Ok(())) if status.is_some() => End::Gently,
         Ok(_) | Err(_) => End::Silently,

@@ -45,6 +45,16 @@ pub(super) struct Client<'a> {
     pub(super) limits: &'a HeadLimits,
 }
 
+impl Client<'_> {
+    /// Waits until no further request is wanted: the process or the listener goes.
+    pub(super) async fn ended(&self) {
+        tokio::select! {
+            () = self.local.drain() => {}
+            () = self.arrival.door.closed() => {}
+        }
+    }
+}
+
 /// When a request began: with its first byte, the first one of a connection with accept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Began {
@@ -171,7 +181,7 @@ impl<'a> Exchange<'a> {
             &arrival.socket,
             request,
             early,
-            &arrival.listener.limits,
+            &arrival.listener().limits,
             limits,
         );
         let mut subject = arrival.subject(facts.client);
@@ -197,7 +207,7 @@ impl<'a> Exchange<'a> {
             websocket: Some(self.request.websocket_key.is_some()),
             scheme: Some(self.facts.scheme),
         };
-        match route::choose(&self.client.arrival.listener, &traits) {
+        match route::choose(self.client.arrival.listener(), &traits) {
             None => Err(Refusal::new(Cause::NoRoute, "no route fits this request")),
             Some(Action::Redirect(redirect)) => self.redirect(redirect).await,
             Some(Action::Respond(respond)) => self.respond(respond).await,
@@ -236,7 +246,7 @@ impl<'a> Exchange<'a> {
             status,
             content: Content::text(body),
             extra_lines,
-            strict_transport: self.client.arrival.listener.strict_transport(),
+            strict_transport: self.client.arrival.listener().strict_transport(),
             close: !self.outlives_own_answer(true),
             to_head: self.to_head(),
         };
@@ -256,13 +266,13 @@ impl<'a> Exchange<'a> {
     }
 
     async fn send_own_answer(&self, status: u16, out: &[u8]) -> Result<(), Refusal> {
-        let deadline = Instant::now() + self.client.arrival.listener.timeouts.request_header;
+        let deadline = Instant::now() + self.client.arrival.listener().timeouts.request_header;
         self.transfer.send_own_answer(status, out, deadline).await
     }
 
     async fn forward(&mut self, id: BackendId, kept: &mut Kept) -> Result<Ended, Refusal> {
         let client = self.client;
-        let upstream = upstream_of(&client.local.shared.upstreams, id)?;
+        let upstream = upstream_of(&client.arrival.snapshot.upstreams, id)?;
         self.subject.backend = Some(Arc::clone(&upstream.name));
         self.transfer.upload().begin()?;
         let mut search = Search::new(
@@ -455,7 +465,7 @@ impl<'a> Exchange<'a> {
         if let Some(status) = status {
             // A body that stopped coming is not waited for again.
             let close = !self.outlives_own_answer(refusal.cause != Cause::BodyTimeout);
-            let listener = &self.client.arrival.listener;
+            let listener = self.client.arrival.listener();
             refusal.write_answer(status, listener, close, self.to_head(), &mut out);
         }
         self.client.local.journal.write(Entry::Refused {
@@ -484,7 +494,7 @@ fn forwarding_facts<'a>(
     origin: &Origin,
     request: &Request<'_>,
 ) -> ForwardingFacts<'a> {
-    let trusted_proxies = &arrival.listener.trusted_proxies;
+    let trusted_proxies = &arrival.listener().trusted_proxies;
     let trusted = trusted_proxies.contains(origin.speaker);
     let speaker = Speaker {
         peer: origin.speaker,
@@ -516,12 +526,12 @@ fn forwarding_facts<'a>(
         None => port_of(request, trusted, None, listener_port()),
     };
     let client = client_of(request, speaker, trusted_proxies);
-    let tls = arrival.listener.tls.as_ref();
+    let tls = arrival.listener().tls.as_ref();
     let subject = tls.filter(|tls| tls.client_subject).and_then(|_| {
         let client = terms?.client.as_ref()?;
         Some(client.text.as_str())
     });
-    let guarded = arrival.listener.guards_client_subject;
+    let guarded = arrival.listener().guards_client_subject;
     let client_subject = guarded.then(|| subject.unwrap_or(""));
     ForwardingFacts {
         speaker,

@@ -58,6 +58,11 @@ impl Kept {
         self.idle.push((destination, socket));
     }
 
+    /// Closes all of them.
+    pub(super) fn clear(&mut self) {
+        self.idle.clear();
+    }
+
     /// Closes connections when something comes on them, for as long as it is polled; never ends.
     pub(super) async fn watch(&mut self) {
         poll_fn(|cx| {

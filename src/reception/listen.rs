@@ -139,7 +139,7 @@ fn prepare(socket: &Socket, keepalive: TcpKeepalive) -> io::Result<()> {
 
 /// Sets when silent clients are asked. Probes that stay without an answer follow each other no
 /// slower than the kernel has them by default.
-fn set_keepalive(socket: &Socket, keepalive: TcpKeepalive) -> io::Result<()> {
+pub(super) fn set_keepalive(socket: &Socket, keepalive: TcpKeepalive) -> io::Result<()> {
     match keepalive {
         TcpKeepalive::Off => socket.set_keepalive(false),
         TcpKeepalive::System => socket.set_keepalive(true),

@@ -10,6 +10,7 @@ mod arrival;
 mod client_hello;
 mod connect;
 mod connection;
+pub mod door;
 pub mod driver;
 mod exchange;
 mod guard;

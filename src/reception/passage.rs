@@ -80,7 +80,7 @@ pub(super) async fn serve(
             });
         }
         Err(refusal) => {
-            let alert = arrival.listener.mode == Mode::Sni && refusal.cause == Cause::NoRoute;
+            let alert = arrival.listener().mode == Mode::Sni && refusal.cause == Cause::NoRoute;
             refuse(&arrival, subject, refusal, None, &local);
             // The buffer of a connection that has sent one ClientHello has room for seven bytes.
             if alert && arrival.socket.send_all(&UNRECOGNIZED_NAME).await.is_ok() {
@@ -111,8 +111,8 @@ async fn open(
     }
     let terms = arrival.socket.terms();
     let mut server_name = terms.and_then(|terms| terms.server_name.clone());
-    if arrival.listener.mode == Mode::Sni {
-        let deadline = Instant::now() + arrival.listener.timeouts.tls_handshake;
+    if arrival.listener().mode == Mode::Sni {
+        let deadline = Instant::now() + arrival.listener().timeouts.tls_handshake;
         let hello = client_hello::read(&arrival.socket, inbox, deadline).await?;
         server_name.clone_from(&hello.server_name);
         origin.tlvs.authority = hello.server_name.or(origin.tlvs.authority.take());
@@ -127,13 +127,13 @@ async fn open(
         websocket: None,
         scheme: None,
     };
-    let Some(Action::Backend(id)) = route::choose(&arrival.listener, &traits) else {
+    let Some(Action::Backend(id)) = route::choose(arrival.listener(), &traits) else {
         return Err(Refusal::new(
             Cause::NoRoute,
             "no route takes this client or this server name",
         ));
     };
-    let upstream = upstream_of(&local.shared.upstreams, *id)?;
+    let upstream = upstream_of(&arrival.snapshot.upstreams, *id)?;
     subject.backend = Some(Arc::clone(&upstream.name));
     let half = match inbox.is_empty() {
         true => Half::LeavesIfSilent,

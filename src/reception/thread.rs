@@ -5,24 +5,25 @@ use std::io;
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use rustls::ServerConfig;
 use socket2::{SockRef, Socket as ListeningSocket};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::{spawn_local, yield_now};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::{JoinSet, spawn_local, yield_now};
 use tokio::time::{Instant, sleep};
 
 use super::arrival::{self, Arrival};
+use super::door::{Door, Present};
 use super::driver::{Driver, Interest, Readiness};
+use super::listen::set_keepalive;
 use super::socket::Socket;
-use crate::config::Listener;
+use crate::config::Bind;
 use crate::journal::tally::Count;
 use crate::journal::{Journal, peer_of};
 use crate::relay;
 use crate::sys::thread::{pin_to, set_nice};
-use crate::upstream::Upstream;
 
 /// Connections accepted before others get their turn.
 const ACCEPT_BURST: usize = 64;
@@ -53,12 +54,10 @@ pub enum Phase {
 /// What all reception threads have in common; nothing in it is ever locked.
 #[derive(Debug)]
 pub struct Shared {
-    /// By [`crate::config::BackendId`].
-    pub upstreams: Vec<Arc<Upstream>>,
     /// `max_connections`.
     pub places: Arc<Semaphore>,
     /// How many of them there are in all.
-    pub places_max: usize,
+    pub places_max: Arc<AtomicUsize>,
 }
 
 impl Shared {
@@ -67,24 +66,34 @@ impl Shared {
     pub fn connections(&self) -> u32 {
         let open = self
             .places_max
+            .load(Ordering::Relaxed)
             .saturating_sub(self.places.available_permits());
         u32::try_from(open).unwrap_or(u32::MAX)
     }
 }
 
-/// How TLS is ended at this moment: read once for each handshake, replaced from outside.
-pub type TlsNow = watch::Receiver<Arc<ServerConfig>>;
-
 /// A listening socket and what happens to its connections.
+#[derive(Debug)]
 pub struct Entrance {
-    /// Whose it is.
-    pub listener: Arc<Listener>,
-    /// Present = its clients speak TLS, which ends here.
-    pub tls: Option<TlsNow>,
+    /// Its address as the configuration writes it, which is what tells it apart.
+    pub bind: Bind,
+    /// Where the present configuration of its connections is found.
+    pub present: Present,
     /// Another process listens on it too, and goes on when this one ends.
     pub is_shared: bool,
     /// The socket.
     pub socket: ListeningSocket,
+}
+
+/// What a reload asks of a thread.
+#[derive(Debug)]
+pub enum Order {
+    /// Let connections in here from now on.
+    Open(Entrance),
+    /// Look at what has been published for this address and concerns the socket itself.
+    Adjust(Bind),
+    /// Let nobody in here any more; those who are in stay.
+    Close(Bind),
 }
 
 /// What one thread needs to begin.
@@ -95,8 +104,8 @@ pub struct Setup {
     pub core: Option<usize>,
     /// Who tells readiness.
     pub driver: Driver,
-    /// Its listening sockets.
-    pub entrances: Vec<Entrance>,
+    /// What it listens on, and what changes about that.
+    pub orders: mpsc::UnboundedReceiver<Order>,
     /// Where tunnels go.
     pub relay: relay::Handle,
     /// What it shares with the others.
@@ -200,21 +209,22 @@ pub fn spawn(setup: Setup) -> io::Result<JoinHandle<()>> {
 /// each: a storm of them must not delay the frames of tunnels that are open. Without TLS an opening
 /// takes microseconds, and being interrupted by every message costs a fifth more than it saves.
 fn settle(setup: &Setup) {
-    let pinned = setup.core.map_or(Ok(()), pin_to);
-    let does_tls = |entrance: &Entrance| entrance.tls.is_some();
-    let speaks_tls = |upstream: &Arc<Upstream>| upstream.lineup().backend.tls.is_some();
-    let shakes_hands =
-        setup.entrances.iter().any(does_tls) || setup.shared.upstreams.iter().any(speaks_tls);
-    let nice = if shakes_hands { set_nice(NICE) } else { Ok(()) };
-    if let Err(error) = pinned.and(nice) {
-        tracing::debug!(%error, "a reception thread runs where and as the system likes");
+    if let Some(Err(error)) = setup.core.map(pin_to) {
+        tracing::debug!(%error, "a reception thread runs where the system likes");
+    }
+}
+
+/// Lets relay go first on this core.
+fn step_back() {
+    if let Err(error) = set_nice(NICE) {
+        tracing::debug!(%error, "a reception thread runs as the system likes");
     }
 }
 
 async fn run(setup: Setup) {
     let Setup {
         driver,
-        entrances,
+        mut orders,
         relay,
         shared,
         journal,
@@ -234,14 +244,18 @@ async fn run(setup: Setup) {
         complained: Cell::new(None),
         phase: phase.clone(),
     });
-    let accepting: Vec<_> = entrances
-        .into_iter()
-        .map(|entrance| spawn_local(accept_all(entrance, Rc::clone(&local), phase.clone())))
-        .collect();
-    for task in accepting {
-        // An error would be a panic, which has been reported where it happened.
-        let _ = task.await;
+    let mut doors = Doors::default();
+    loop {
+        tokio::select! {
+            biased;
+            Some(order) = orders.recv() => doors.obey(order, &local),
+            _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
+            // A failed one is a panic, which has been reported where it happened.
+            Some(_) = doors.accepting.join_next() => {}
+        }
     }
+    doors.close();
+    while doors.accepting.join_next().await.is_some() {}
     local.begin_drain();
     let all_gone = async {
         while local.connections.get() > 0 {
@@ -259,59 +273,104 @@ async fn run(setup: Setup) {
     local.announce();
 }
 
-/// Accepts on one socket until the process drains. This task lives as long as its socket, and only
+/// The doors of one thread.
+#[derive(Default)]
+struct Doors {
+    open: Vec<(Rc<Door>, Rc<Readiness>)>,
+    /// A task for each of them, and for those that are being closed.
+    accepting: JoinSet<()>,
+}
+
+impl Doors {
+    fn open(&mut self, entrance: Entrance, local: &Rc<Local>) {
+        let Entrance {
+            bind,
+            present,
+            is_shared,
+            socket,
+        } = entrance;
+        let door = Rc::new(Door::new(bind, present, is_shared));
+        let readiness = Rc::new(Readiness::new(local.driver, socket.into()));
+        self.open.push((Rc::clone(&door), Rc::clone(&readiness)));
+        let accepting = accept_all(door, readiness, Rc::clone(local));
+        self.accepting.spawn_local(accepting);
+    }
+
+    fn obey(&mut self, order: Order, local: &Rc<Local>) {
+        match order {
+            Order::Open(entrance) => {
+                if entrance.present.load().shakes_hands() {
+                    step_back();
+                }
+                self.open(entrance, local);
+            }
+            Order::Adjust(bind) => {
+                let theirs = self.open.iter().filter(|(door, _)| door.bind == bind);
+                theirs.for_each(|(door, socket)| adjust(door, socket));
+            }
+            Order::Close(bind) => {
+                let theirs = self.open.extract_if(.., |(door, _)| door.bind == bind);
+                theirs.for_each(|(door, _)| door.close());
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.open.drain(..).for_each(|(door, _)| door.close());
+    }
+}
+
+/// Does to a socket that stays what its new configuration asks for.
+fn adjust(door: &Door, socket: &Readiness) {
+    let snapshot = door.snapshot();
+    if snapshot.shakes_hands() {
+        step_back();
+    }
+    if let Bind::Inet(_) = door.bind
+        && let Err(error) = set_keepalive(&SockRef::from(socket), snapshot.listener.tcp_keepalive)
+    {
+        let listener = &snapshot.listener.name;
+        tracing::warn!(%error, %listener, "tcp_keepalive stays as it was");
+    }
+}
+
+/// Accepts on one socket until its door is closed. This task lives as long as its socket, and only
 /// its waiting is ever given up, never an accept.
-async fn accept_all(entrance: Entrance, local: Rc<Local>, mut phase: watch::Receiver<Phase>) {
-    let Entrance {
-        listener,
-        tls,
-        is_shared,
-        socket,
-    } = entrance;
-    let door = Door {
-        listener,
-        tls,
-        readiness: Readiness::new(local.driver, socket.into()),
-    };
+async fn accept_all(door: Rc<Door>, socket: Rc<Readiness>, local: Rc<Local>) {
     let mut queue = Queue::Empty;
     loop {
         // Only an empty queue is waited for: epoll tells of arrivals, not of those that are left.
         if queue == Queue::Empty {
-            let readable = door.readiness.wait(Interest::Readable);
             tokio::select! {
-                _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
-                waited = readable => if let Err(error) = waited {
-                    tracing::error!(%error, listener = %door.listener.name, "cannot wait for connections");
+                () = door.closed() => break,
+                waited = socket.wait(Interest::Readable) => if let Err(error) = waited {
+                    let listener = &door.snapshot().listener.name;
+                    tracing::error!(%error, %listener, "cannot wait for connections");
                     return;
                 },
             }
         }
         queue = tokio::select! {
-            _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
-            queue = accept_burst(&door, &local) => queue,
+            () = door.closed() => break,
+            queue = accept_burst(&door, &socket, &local) => queue,
         };
         yield_now().await;
     }
     // Those that were complete before we stopped are still served.
     while let Ok(place) = Arc::clone(&local.shared.places).try_acquire_owned() {
-        match accept_one(&door, place, &local) {
+        match accept_one(&door, &socket, place, &local) {
             Ok(()) => {}
             Err(_) => break,
         }
     }
-    if is_shared {
-        drop(door.readiness.release().await);
+    if door.is_shared {
+        // The thread has let go of it already.
+        if let Some(socket) = Rc::into_inner(socket) {
+            drop(socket.release().await);
+        }
     } else {
-        let _ = SockRef::from(&door.readiness).shutdown(Shutdown::Both);
+        let _ = SockRef::from(&*socket).shutdown(Shutdown::Both);
     }
-}
-
-/// An [`Entrance`] that is waited at.
-struct Door {
-    listener: Arc<Listener>,
-    tls: Option<TlsNow>,
-    /// Its listening socket.
-    readiness: Readiness,
 }
 
 /// The kernel's queue of a listening socket, as far as we know.
@@ -325,25 +384,25 @@ enum Queue {
 
 /// Accepts what is there, up to a burst; a place is taken first, so that beyond `max_connections`
 /// clients wait in the kernel's queue.
-async fn accept_burst(door: &Door, local: &Rc<Local>) -> Queue {
+async fn accept_burst(door: &Rc<Door>, socket: &Readiness, local: &Rc<Local>) -> Queue {
     for _ in 0..ACCEPT_BURST {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&local.shared.places).acquire_owned().await else {
             return Queue::Empty;
         };
-        match accept_one(door, place, local) {
+        match accept_one(door, socket, place, local) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Queue::Empty,
             Err(error) if exhausted(&error) => {
                 if local.may_complain() {
-                    let listener = &door.listener.name;
+                    let listener = &door.snapshot().listener.name;
                     tracing::warn!(%error, %listener, "accepting rests until there is room again");
                 }
                 sleep(EXHAUSTED_PAUSE).await;
                 return Queue::MayHold;
             }
             // The client is gone already, or the network said something about it (accept(2)).
-            Err(error) => tracing::debug!(%error, listener = %door.listener.name, "accept"),
+            Err(error) => tracing::debug!(%error, bind = %door.bind, "accept"),
         }
     }
     Queue::MayHold
@@ -356,16 +415,22 @@ fn exhausted(error: &io::Error) -> bool {
     )
 }
 
-fn accept_one(door: &Door, place: OwnedSemaphorePermit, local: &Rc<Local>) -> io::Result<()> {
-    let socket = SockRef::from(&door.readiness);
+fn accept_one(
+    door: &Rc<Door>,
+    socket: &Readiness,
+    place: OwnedSemaphorePermit,
+    local: &Rc<Local>,
+) -> io::Result<()> {
+    let socket = SockRef::from(socket);
     let (client, addr) = socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
+    let snapshot = door.snapshot();
     let tally = local.journal.tally();
-    tally.at(&door.listener.name, |row| row.add(Count::Accepted, 1));
+    tally.at(&snapshot.listener.name, |row| row.add(Count::Accepted, 1));
     let arrival = Arrival {
         socket: Socket::new(client.into(), local.driver),
         peer: peer_of(addr.as_socket()),
-        listener: Arc::clone(&door.listener),
-        tls: door.tls.clone(),
+        snapshot,
+        door: Rc::clone(door),
         accepted: Instant::now(),
         started: SystemTime::now(),
         told: Rc::default(),

@@ -52,6 +52,7 @@ pub(super) struct Transfer<'a> {
     /// The value of Strict-Transport-Security, if the listener wants it.
     strict_transport: Option<&'a str>,
     request: &'a Request<'a>,
+    arrival: &'a Arrival,
     local: &'a Local,
     upload: Upload<'a>,
     bytes_out: Cell<u64>,
@@ -77,8 +78,9 @@ impl<'a> Transfer<'a> {
     ) -> Self {
         Self {
             client: &arrival.socket,
-            strict_transport: arrival.listener.strict_transport(),
+            strict_transport: arrival.listener().strict_transport(),
             request,
+            arrival,
             local,
             upload,
             bytes_out: Cell::new(0),
@@ -125,7 +127,8 @@ impl<'a> Transfer<'a> {
         let stays = may_stay
             && self.client_stays.get()
             && self.upload.has_near_end()
-            && !self.local.is_draining();
+            && !self.local.is_draining()
+            && !self.arrival.is_last();
         self.client_stays.set(stays);
         stays
     }

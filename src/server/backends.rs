@@ -1,4 +1,4 @@
-//! Backends: who looks after them, and what the start waits for.
+//! Backends: who looks after them, what the start waits for, and what becomes of them in a reload.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,41 +9,95 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::Backend;
 use crate::upstream::{Supervisor, Upstream, supervise};
 
-/// How long the start waits for names and first checks, all of them together. What is not known by
-/// then is found out while connections are accepted.
+/// How long the start, or a reload that brings new backends, waits for names and first checks, all of
+/// them together. What is not known by then is found out while connections are accepted.
 const SETTLE_TIME: Duration = Duration::from_secs(2);
 
 /// The backends, and those who look after them.
 pub(super) struct Backends {
     /// In the order of the configuration.
-    pub(super) upstreams: Vec<Arc<Upstream>>,
-    supervisors: Vec<Supervisor>,
+    all: Vec<Supervised>,
 }
 
-/// Prepares the backends; from now on they are looked after.
-pub(super) fn open(backends: Vec<Backend>, nameservers: &[SocketAddr]) -> Backends {
-    let mut upstreams = Vec::with_capacity(backends.len());
-    let mut supervisors = Vec::with_capacity(backends.len());
-    for backend in backends {
-        let backend = Arc::new(backend);
+struct Supervised {
+    upstream: Arc<Upstream>,
+    /// Ends with this value.
+    supervisor: Supervisor,
+}
+
+impl Supervised {
+    fn begin(backend: &Backend, nameservers: &[SocketAddr]) -> Self {
+        let backend = Arc::new(backend.clone());
         let upstream = Upstream::new(Arc::clone(&backend), Vec::new());
-        supervisors.push(supervise(Arc::clone(&upstream), backend, nameservers));
-        upstreams.push(upstream);
-    }
-    Backends {
-        upstreams,
-        supervisors,
+        let supervisor = supervise(Arc::clone(&upstream), backend, nameservers);
+        Self {
+            upstream,
+            supervisor,
+        }
     }
 }
 
 impl Backends {
+    /// Prepares the backends of a start; from now on they are looked after.
+    pub(super) fn begin(backends: &[Backend], nameservers: &[SocketAddr]) -> Self {
+        let each = backends.iter();
+        let all = each.map(|backend| Supervised::begin(backend, nameservers));
+        Self { all: all.collect() }
+    }
+
+    /// Returns the backends, in the order of the configuration.
+    pub(super) fn upstreams(&self) -> Arc<[Arc<Upstream>]> {
+        let all = self.all.iter();
+        all.map(|one| Arc::clone(&one.upstream)).collect()
+    }
+
     /// Waits until every backend may serve, or its servers have all been looked at, for some
     /// seconds at most.
     pub(super) async fn settle(&mut self) {
         let deadline = Instant::now() + SETTLE_TIME;
-        for supervisor in &mut self.supervisors {
+        for one in &mut self.all {
             // Time is the same for all, so whoever is late delays nobody else's turn.
-            let _ = timeout_at(deadline, supervisor.settled()).await;
+            let _ = timeout_at(deadline, one.supervisor.settled()).await;
+        }
+    }
+
+    /// Makes them those of another configuration. One that keeps its name keeps its queue, and its
+    /// servers what is known of them; where nothing changed nobody is disturbed. Those that are new
+    /// have had their first checks, if that took no longer than a moment, and those that are gone are
+    /// no longer looked after.
+    pub(super) async fn apply(
+        &mut self,
+        backends: &[Backend],
+        nameservers: &[SocketAddr],
+        asks_others: bool,
+    ) {
+        let mut before = std::mem::take(&mut self.all);
+        let mut changed = Vec::new();
+        let deadline = Instant::now() + SETTLE_TIME;
+        let mut new = Vec::new();
+        for backend in backends {
+            let known = (before.iter()).position(|one| one.upstream.name == backend.name);
+            let Some(known) = known else {
+                new.push(self.all.len());
+                self.all.push(Supervised::begin(backend, nameservers));
+                continue;
+            };
+            let known = before.swap_remove(known);
+            if asks_others || *known.upstream.lineup().backend != *backend {
+                changed.push((self.all.len(), backend));
+            }
+            self.all.push(known);
+        }
+        for place in new {
+            if let Some(one) = self.all.get_mut(place) {
+                let _ = timeout_at(deadline, one.supervisor.settled()).await;
+            }
+        }
+        for (place, backend) in changed {
+            if let Some(one) = self.all.get_mut(place) {
+                let backend = Arc::new(backend.clone());
+                one.supervisor.reconfigure(backend, nameservers).await;
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 use crate::admin::log::timestamp;
 use crate::config::{CertificateFiles, Listener, Mode, TlsVersion};
-use crate::reception::thread::TlsNow;
+use crate::reception::door::TlsNow;
 use crate::tls::identity::{self, Identity, Offer, Tickets, Wrong, server_config, tickets};
 
 /// Between two looks at the files; two of them see a change, well within five seconds.
@@ -89,6 +89,19 @@ impl Shown {
     /// Returns where the present one is always found.
     pub(super) fn now(&self) -> TlsNow {
         self.published.subscribe()
+    }
+
+    /// Goes on with the tickets of the one that was shown before for the same listener, so that its
+    /// clients need no full handshake after a reload; not where others are trusted now.
+    fn succeed(&mut self, before: &[Self]) {
+        let trusts = |one: &Self| one.client_ca.as_ref().map(|ca| ca.looks.settled.clone());
+        let same = |one: &&Self| {
+            one.listener == self.listener && !one.tickets_due && trusts(one) == trusts(self)
+        };
+        if let Some(before) = before.iter().find(same) {
+            self.tickets = Arc::clone(&before.tickets);
+            self.publish();
+        }
     }
 
     /// Looks whether a file has changed, and shows what is new.
@@ -343,27 +356,47 @@ fn now_s() -> i64 {
     now_s.try_into().unwrap_or(i64::MAX)
 }
 
-/// The thread that looks; it ends when this is dropped.
-pub(super) struct Watch(#[expect(dead_code, reason = "held for its end")] Sender<()>);
+/// The thread that looks, once there is something to look after; it ends when this is dropped.
+#[derive(Default)]
+pub(super) struct Watch(Option<Sender<Vec<Shown>>>);
 
-/// Looks after `shown` from now on, unless there is nothing to look after.
-///
-/// # Errors
-/// The system refuses a thread.
-pub(super) fn watch(shown: Vec<Shown>) -> io::Result<Option<Watch>> {
-    if shown.is_empty() {
-        return Ok(None);
+impl Watch {
+    /// Looks after `shown` from now on, in place of what was shown before.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub(super) fn replace(&mut self, shown: Vec<Shown>) -> io::Result<()> {
+        let shown = match &self.0 {
+            Some(watch) => match watch.send(shown) {
+                Ok(()) => return Ok(()),
+                Err(gone) => gone.0,
+            },
+            None => shown,
+        };
+        if shown.is_empty() {
+            return Ok(());
+        }
+        let (watch, replaced) = channel();
+        thread::Builder::new()
+            .name("certificates".to_owned())
+            .spawn(move || look_after(shown, &replaced))?;
+        self.0 = Some(watch);
+        Ok(())
     }
-    let (watch, ended) = channel();
-    thread::Builder::new()
-        .name("certificates".to_owned())
-        .spawn(move || look_after(shown, &ended))?;
-    Ok(Some(Watch(watch)))
 }
 
-fn look_after(mut shown: Vec<Shown>, ended: &Receiver<()>) {
+fn look_after(mut shown: Vec<Shown>, replaced: &Receiver<Vec<Shown>>) {
     let mut end_looked_at = Instant::now();
-    while ended.recv_timeout(LOOK_PAUSE) == Err(RecvTimeoutError::Timeout) {
+    loop {
+        match replaced.recv_timeout(LOOK_PAUSE) {
+            Ok(mut others) => {
+                others.iter_mut().for_each(|one| one.succeed(&shown));
+                shown = others;
+                continue;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
         let now_s = now_s();
         for each in &mut shown {
             each.look(now_s);

@@ -10,7 +10,7 @@ use crate::config::Bind;
 use crate::sys::inherited::descriptors;
 
 /// Those that no `bind` has taken yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Inherited(Vec<Inheritance>);
 
 #[derive(Debug)]

@@ -1,26 +1,27 @@
 //! A process that serves: it answers signals, and drains when it is told to stop.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::backends::Backends;
 use super::certificates::Watch;
+use super::listeners::Listeners;
 use super::notify::Notifier;
 use super::pid_file::PidFile;
+use super::places::Places;
+use super::sandbox::Sandbox;
 use crate::admin::ctl::Errand;
 use crate::admin::ctl::socket::AdminSocket;
-use crate::admin::diagnostics;
 use crate::admin::state::Sources;
-use crate::config::Server;
+use crate::admin::{diagnostics, log};
+use crate::config::Config;
 use crate::journal::{Cause, Counts};
-use crate::reception::listen::UnixPath;
 use crate::reception::thread::Phase;
 use crate::relay::Relay;
 use crate::sys::signals::{Received, Signals};
@@ -32,10 +33,14 @@ const END_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A process that serves.
 pub(super) struct Running {
-    pub(super) addresses: Vec<SocketAddr>,
+    /// Its configuration, as far as it is in effect.
+    pub(super) config: Config,
     pub(super) signals: Signals,
     pub(super) notifier: Notifier,
-    pub(super) server: Server,
+    pub(super) listeners: Listeners,
+    pub(super) places: Places,
+    pub(super) watch: Watch,
+    pub(super) log_settings: log::Settings,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) receptions: Vec<JoinHandle<()>>,
     pub(super) relays: Vec<Relay>,
@@ -45,73 +50,76 @@ pub(super) struct Running {
     pub(super) _admin: Option<tokio::task::JoinHandle<()>>,
     pub(super) counts: Arc<Counts>,
     pub(super) log: JoinHandle<()>,
-    /// Ends with this value.
-    pub(super) _watch: Option<Watch>,
     /// Looked after for as long as this value lives.
-    pub(super) _backends: Backends,
+    pub(super) backends: Backends,
+    pub(super) sandbox: Sandbox,
     /// Removed with this value.
     pub(super) _admin_socket: Option<AdminSocket>,
     /// What operators want done.
     pub(super) errands: mpsc::Receiver<Errand>,
     /// Removed with this value.
     pub(super) _pid_file: Option<PidFile>,
-    /// Removed from the file system when they are dropped.
-    pub(super) unix_paths: Vec<UnixPath>,
+}
+
+/// Gets what came of a reload, if anybody waits for it.
+pub(super) type ReloadReply = Option<oneshot::Sender<Result<Vec<String>, Vec<String>>>>;
+
+/// What a process is asked for, by a signal or by an operator.
+enum Asked {
+    Reload(ReloadReply),
+    Reopen,
+    Stop,
 }
 
 impl Running {
-    /// Answers signals until one of them, or the end of them, stops the process.
+    /// Does what it is asked for until one of these, or the end of them, stops the process.
     pub(super) async fn until_stopped(mut self) -> ExitCode {
         self.notifier.feed_watchdog();
         self.notifier.ready("serving");
         loop {
-            let received = tokio::select! {
-                received = self.signals.next() => received,
-                Some(errand) = self.errands.recv() => {
-                    match errand {
-                        Errand::Reload(reply) => {
-                            let lines = self.reload();
-                            // Whoever asked may have gone.
-                            let _ = reply.send(lines);
-                        }
-                        Errand::Drain(reply) => {
-                            let _ = reply.send(());
-                            return self.drain().await;
-                        }
+            match self.next_asked().await {
+                Asked::Stop => return self.drain().await,
+                Asked::Reopen => diagnostics::reopen(),
+                Asked::Reload(reply) => {
+                    if self.reload(reply).await.is_break() {
+                        return self.drain().await;
                     }
-                    continue;
-                }
-            };
-            match received {
-                Ok(Received::Stop) => return self.drain().await,
-                Ok(Received::Reload) => drop(self.reload()),
-                Ok(Received::Reopen) => diagnostics::reopen(),
-                Err(error) => {
-                    tracing::error!(%error, "cannot wait for signals; stopping");
-                    return self.drain().await;
                 }
             }
         }
     }
 
-    /// Opens the log again; says that this is all.
-    fn reload(&self) -> Result<Vec<String>, Vec<String>> {
-        self.notifier.reloading();
-        diagnostics::reopen();
-        tracing::warn!("SIGHUP: reloading is not in this version yet; nothing changed");
-        self.notifier.ready("serving");
-        Err(vec!["reloading is not in this version yet".to_owned()])
+    async fn next_asked(&mut self) -> Asked {
+        tokio::select! {
+            received = self.signals.next() => match received {
+                Ok(Received::Stop) => Asked::Stop,
+                Ok(Received::Reload) => Asked::Reload(None),
+                Ok(Received::Reopen) => Asked::Reopen,
+                Err(error) => {
+                    tracing::error!(%error, "cannot wait for signals; stopping");
+                    Asked::Stop
+                }
+            },
+            Some(errand) = self.errands.recv() => match errand {
+                Errand::Reload(reply) => Asked::Reload(Some(reply)),
+                Errand::Drain(reply) => {
+                    // Whoever asked need not wait for the answer.
+                    let _ = reply.send(());
+                    Asked::Stop
+                }
+            },
+        }
     }
 
     /// Accepts nothing more, waits for what is established, and ends what is left at the deadline.
     async fn drain(mut self) -> ExitCode {
         tracing::info!(tunnels = self.tunnels(), "draining");
-        let patience = self.server.drain_timeout + END_PATIENCE * 2;
+        let patience = self.config.server.drain_timeout + END_PATIENCE * 2;
         let status = format!("draining {} tunnels", self.tunnels());
         self.notifier.stopping(&status, patience);
         // A successor may want to listen there while we drain.
-        self.unix_paths.clear();
-        let deadline = Instant::now() + self.server.drain_timeout;
+        self.listeners.remove_paths();
+        let deadline = Instant::now() + self.config.server.drain_timeout;
         self.sources.draining.store(true, Ordering::Relaxed);
         self.phase.send_replace(Phase::Draining);
         while !self.is_idle() && Instant::now() < deadline {

@@ -70,7 +70,6 @@ impl Sandbox {
 
     /// Returns a place that a new configuration needs and this process may not go to any more: only
     /// a restart helps then.
-    #[expect(dead_code, reason = "reload will ask")]
     pub(super) fn lacks(&self, config: &Config) -> Option<PathBuf> {
         let places = self.places.as_ref()?;
         places.lacking(&Places::of(config)).map(Path::to_owned)

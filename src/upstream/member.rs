@@ -67,6 +67,18 @@ impl Member {
         }
     }
 
+    /// Returns the same member under another configuration of its server.
+    #[must_use]
+    pub(super) fn under(&self, server: &BackendServer) -> Self {
+        Self {
+            name: Arc::clone(&self.name),
+            server: server.clone(),
+            address: self.address.clone(),
+            traffic: Arc::clone(&self.traffic),
+            record: Arc::clone(&self.record),
+        }
+    }
+
     /// Returns what tells it apart from every other member.
     #[must_use]
     pub fn id(&self) -> MemberId {

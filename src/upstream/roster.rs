@@ -88,41 +88,48 @@ pub(super) struct Job {
 impl Roster {
     /// Begins with the servers whose addresses need no questions.
     pub(super) fn new(backend: Arc<Backend>, now: Duration, random: impl FnMut() -> u64) -> Self {
-        let checks = backend.health.as_ref().map(|health| Checks {
-            interval: health.interval,
-            fast_interval: health.fast_interval,
-            timeout: health.timeout,
-            rise: health.rise,
-            fall: health.fall,
-        });
-        let post = |server: &BackendServer| Post {
-            server: server.clone(),
-            watch: Watch::default(),
-            watched: BTreeMap::new(),
-            departed: Vec::new(),
-        };
         let mut roster = Self {
-            posts: backend.servers.iter().map(post).collect(),
-            backend,
-            checks,
+            posts: Vec::new(),
+            checks: checks_of(&backend),
+            backend: Arc::clone(&backend),
             changed: true,
             ramp_due: None,
             unsaid: Vec::new(),
             said_ours: false,
         };
-        let mut random = random;
-        for post in &mut roster.posts {
-            let address = match &post.server.address {
-                ServerAddress::Inet(ip, port) => Address::Inet((*ip, *port).into()),
-                ServerAddress::Unix(path) => Address::Unix(path.clone()),
-                ServerAddress::Name(..) | ServerAddress::Srv(_) => continue,
-            };
-            let (name, weight) = (Arc::clone(&post.server.name), post.server.weight);
-            let member = Member::new(name, post.server.clone(), address);
-            let watched = Watched::new(Arc::new(member), weight, checks, now, random());
-            post.watched.insert(None, watched);
-        }
+        roster.reconfigure(backend, now, random);
         roster
+    }
+
+    /// Goes on under another configuration: whoever is at an address that stays keeps what is known of
+    /// it and what it is doing.
+    pub(super) fn reconfigure(
+        &mut self,
+        backend: Arc<Backend>,
+        now: Duration,
+        mut random: impl FnMut() -> u64,
+    ) {
+        let checks = checks_of(&backend);
+        let mut before = std::mem::take(&mut self.posts);
+        for server in &backend.servers {
+            let same = |post: &Post| post.server.address == server.address;
+            let post = match before.iter().position(same) {
+                Some(known) => {
+                    let mut post = before.swap_remove(known);
+                    let said = post.reconfigure(server, checks, now, &mut random);
+                    self.unsaid.extend(said);
+                    if post.is_name() {
+                        post.adopt(&backend.name, checks, now, &mut random);
+                    }
+                    post
+                }
+                None => Post::new(server, checks, now, random()),
+            };
+            self.posts.push(post);
+        }
+        self.checks = checks;
+        self.backend = backend;
+        self.changed = true;
     }
 
     /// Writes the changes of members into the log: after the line-up that has them is published, so
@@ -331,7 +338,57 @@ impl Roster {
     }
 }
 
+fn checks_of(backend: &Backend) -> Option<Checks> {
+    backend.health.as_ref().map(|health| Checks {
+        interval: health.interval,
+        fast_interval: health.fast_interval,
+        timeout: health.timeout,
+        rise: health.rise,
+        fall: health.fall,
+    })
+}
+
 impl Post {
+    /// Begins with a server; one that has a name has no members until it is answered.
+    fn new(server: &BackendServer, checks: Option<Checks>, now: Duration, random: u64) -> Self {
+        let mut post = Self {
+            server: server.clone(),
+            watch: Watch::default(),
+            watched: BTreeMap::new(),
+            departed: Vec::new(),
+        };
+        let address = match &server.address {
+            ServerAddress::Inet(ip, port) => Address::Inet((*ip, *port).into()),
+            ServerAddress::Unix(path) => Address::Unix(path.clone()),
+            ServerAddress::Name(..) | ServerAddress::Srv(_) => return post,
+        };
+        let member = Member::new(Arc::clone(&server.name), server.clone(), address);
+        let watched = Watched::new(Arc::new(member), server.weight, checks, now, random);
+        post.watched.insert(None, watched);
+        post
+    }
+
+    /// Goes on under other settings at the same address.
+    fn reconfigure(
+        &mut self,
+        server: &BackendServer,
+        checks: Option<Checks>,
+        now: Duration,
+        mut random: impl FnMut() -> u64,
+    ) -> Vec<Said> {
+        let mut said = Vec::new();
+        let differs = self.server != *server;
+        self.server = server.clone();
+        for watched in self.watched.values_mut() {
+            if differs {
+                watched.member = Arc::new(watched.member.under(server));
+                watched.weight = server.weight;
+            }
+            said.extend(watched.reconfigure(checks, now, random()));
+        }
+        said
+    }
+
     fn is_name(&self) -> bool {
         match self.server.address {
             ServerAddress::Name(..) | ServerAddress::Srv(_) => true,
@@ -464,16 +521,29 @@ impl Watched {
         }
     }
 
+    /// Goes on under other settings of checks; returns how it stands otherwise now, if it does.
+    fn reconfigure(&mut self, checks: Option<Checks>, now: Duration, random: u64) -> Option<Said> {
+        let step = self.health.reconfigure(checks, random);
+        if checks.is_none() && matches!(self.next, Some(Due::Check(_))) {
+            self.next = None;
+        }
+        self.plan(step.next, now);
+        Some(self.noted(step.change?, "its checks are configured otherwise"))
+    }
+
     /// Lets the state machine know; returns how it stands otherwise now, if it does.
     fn on(&mut self, event: Event, why: &str, now: Duration, random: u64) -> Option<Said> {
         let step = self.health.on(event, now, random);
         self.plan(step.next, now);
-        let change = step.change?;
+        Some(self.noted(step.change?, why))
+    }
+
+    fn noted(&self, change: Change, why: &str) -> Said {
         self.member.record.note_change(self.standing(), why);
-        Some(Said {
+        Said {
             server: Arc::clone(&self.member.name),
             change,
             why: why.to_owned(),
-        })
+        }
     }
 }

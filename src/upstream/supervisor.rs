@@ -3,10 +3,11 @@
 //!
 //! What follows from what is the business of the [`Roster`]; here are the tasks and the clock.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep_until};
 
@@ -14,7 +15,7 @@ use super::check::{self, Failure, Target};
 use super::names::{Answer, Resolution};
 use super::roster::{Job, Roster};
 use super::{Address, Lineup, Member, MemberId, Upstream, random};
-use crate::config::{Backend, ServerAddress};
+use crate::config::{Backend, BackendServer, ServerAddress};
 
 /// Checks of one backend at one time: many servers must not make a storm.
 const CHECKS_MAX: usize = 32;
@@ -26,8 +27,16 @@ const IDLE: Duration = Duration::from_hours(1);
 /// What the tasks of a supervisor report.
 enum Report {
     Checked(MemberId, Result<(), Failure>),
-    /// The question for the server at this place, with what is needed to ask again.
-    Resolved(usize, Resolution, Result<Answer, String>),
+    /// The question for the server at this place, with what is needed to ask again, under the
+    /// configuration of this number.
+    Resolved(u64, usize, Resolution, Result<Answer, String>),
+}
+
+/// Another configuration of the same backend.
+struct Reconfiguration {
+    backend: Arc<Backend>,
+    nameservers: Vec<SocketAddr>,
+    done: oneshot::Sender<()>,
 }
 
 /// A question that waits for its time.
@@ -42,6 +51,7 @@ struct Question {
 pub struct Supervisor {
     task: JoinHandle<()>,
     settled: watch::Receiver<bool>,
+    reconfigurations: mpsc::UnboundedSender<Reconfiguration>,
 }
 
 impl Drop for Supervisor {
@@ -56,6 +66,20 @@ impl Supervisor {
         // An end of the task settles it as well.
         let _ = self.settled.wait_for(|settled| *settled).await;
     }
+
+    /// Goes on under another configuration; returns when its line-up is published.
+    pub async fn reconfigure(&self, backend: Arc<Backend>, nameservers: &[SocketAddr]) {
+        let (done, seen) = oneshot::channel();
+        let nameservers = nameservers.to_vec();
+        let reconfiguration = Reconfiguration {
+            backend,
+            nameservers,
+            done,
+        };
+        // A task that has ended by a panic, which has been reported, changes nothing any more.
+        let _ = self.reconfigurations.send(reconfiguration);
+        let _ = seen.await;
+    }
 }
 
 /// Begins to look after a backend, on the [`tokio::task::LocalSet`] of this thread.
@@ -65,27 +89,19 @@ impl Supervisor {
 pub fn supervise(
     upstream: Arc<Upstream>,
     backend: Arc<Backend>,
-    nameservers: &[std::net::SocketAddr],
+    nameservers: &[SocketAddr],
 ) -> Supervisor {
     let (reports, reported) = mpsc::unbounded_channel();
     let (settle, settled) = watch::channel(false);
-    let questions = (backend.servers.iter().enumerate())
-        .filter_map(|(server, it)| {
-            let resolution = Resolution::new(&it.address, nameservers)?;
-            let at = Duration::ZERO;
-            Some(Question {
-                server,
-                at,
-                resolution,
-            })
-        })
-        .collect();
+    let (reconfigurations, reconfigured) = mpsc::unbounded_channel();
+    let questions = questions(&backend, nameservers);
     let mut work = Work {
         roster: Roster::new(Arc::clone(&backend), Duration::ZERO, random),
         upstream,
         backend,
         started: Instant::now(),
         questions,
+        number: 0,
         asking: 0,
         checking: 0,
         answered: 0,
@@ -93,8 +109,27 @@ pub fn supervise(
         settle,
     };
     work.publish();
-    let task = spawn_local(work.run(reported));
-    Supervisor { task, settled }
+    let task = spawn_local(work.run(reported, reconfigured));
+    Supervisor {
+        task,
+        settled,
+        reconfigurations,
+    }
+}
+
+/// Returns what is to be asked at once.
+fn questions(backend: &Backend, nameservers: &[SocketAddr]) -> Vec<Question> {
+    let servers = backend.servers.iter().enumerate();
+    let question = |(server, it): (usize, &BackendServer)| {
+        let resolution = Resolution::new(&it.address, nameservers)?;
+        let at = Duration::ZERO;
+        Some(Question {
+            server,
+            at,
+            resolution,
+        })
+    };
+    servers.filter_map(question).collect()
 }
 
 struct Work {
@@ -103,6 +138,8 @@ struct Work {
     roster: Roster,
     started: Instant,
     questions: Vec<Question>,
+    /// Of the configuration, for telling answers to questions of earlier ones.
+    number: u64,
     asking: usize,
     checking: usize,
     /// Names that were asked for, answered or not.
@@ -112,13 +149,18 @@ struct Work {
 }
 
 impl Work {
-    async fn run(mut self, mut reported: mpsc::UnboundedReceiver<Report>) {
+    async fn run(
+        mut self,
+        mut reported: mpsc::UnboundedReceiver<Report>,
+        mut reconfigured: mpsc::UnboundedReceiver<Reconfiguration>,
+    ) {
         loop {
             self.start_checks();
             self.ask();
             let wake = self.started + self.next_due();
             tokio::select! {
                 Some(report) = reported.recv() => self.take(report),
+                Some(reconfiguration) = reconfigured.recv() => self.reconfigure(reconfiguration),
                 () = self.upstream.alarm.notified() => {}
                 () = sleep_until(wake) => {}
             }
@@ -128,6 +170,23 @@ impl Work {
             self.roster.look_around(self.now(), random);
             self.publish();
         }
+    }
+
+    fn reconfigure(&mut self, reconfiguration: Reconfiguration) {
+        let Reconfiguration {
+            backend,
+            nameservers,
+            done,
+        } = reconfiguration;
+        self.number += 1;
+        self.questions = questions(&backend, &nameservers);
+        self.answered = 0;
+        self.backend = Arc::clone(&backend);
+        let now = self.now();
+        self.roster.reconfigure(backend, now, random);
+        self.publish();
+        // Whoever waits for it may have ended.
+        let _ = done.send(());
     }
 
     fn now(&self) -> Duration {
@@ -186,10 +245,10 @@ impl Work {
                 ..
             } = self.questions.swap_remove(place);
             self.asking += 1;
-            let reports = self.reports.clone();
+            let (number, reports) = (self.number, self.reports.clone());
             spawn_local(async move {
                 let result = resolution.ask().await;
-                let _ = reports.send(Report::Resolved(server, resolution, result));
+                let _ = reports.send(Report::Resolved(number, server, resolution, result));
             });
         }
     }
@@ -201,8 +260,11 @@ impl Work {
                 self.checking = self.checking.saturating_sub(1);
                 self.roster.checked(id, result, now, random());
             }
-            Report::Resolved(server, resolution, result) => {
+            Report::Resolved(number, server, resolution, result) => {
                 self.asking = self.asking.saturating_sub(1);
+                if number != self.number {
+                    return;
+                }
                 self.answered += 1;
                 let pause = self.roster.resolved(server, result, now, random);
                 let at = now.saturating_add(pause);

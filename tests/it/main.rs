@@ -54,6 +54,8 @@ mod proxy_out;
 mod process;
 // Real clients, servers and balancers around the proxy.
 mod real;
+// Another configuration, in place.
+mod reload;
 // Waiting costs nothing, whatever is waited for.
 mod rest;
 // A network of namespaces: a fleet, a cut link.

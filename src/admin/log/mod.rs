@@ -8,14 +8,16 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant, SystemTime};
 
 use tracing::Level;
 
-use super::diagnostics::say;
+use super::diagnostics::{reopen, say};
 use crate::config::{AccessFormat, Log};
-use crate::journal::{Entries, Entry, Journal, Waited, Wishes, journal};
+use crate::journal::{Entries, Entry, Journal, PresentWishes, Waited, Wishes, journal};
 
 mod combined;
 mod datagram;
@@ -67,8 +69,10 @@ pub fn prepare(log: &Log) -> (Journal, Prepared) {
     let prepared = Prepared {
         log: log.clone(),
         entries: Some(entries),
+        wishes: journal.wishes(),
     };
-    (journal.with_wishes(wishes(log)), prepared)
+    prepared.wishes.set(wishes(log));
+    (journal, prepared)
 }
 
 /// A log that has not begun. Where it never does, standard error gets what waits for it.
@@ -76,6 +80,7 @@ pub fn prepare(log: &Log) -> (Journal, Prepared) {
 pub struct Prepared {
     log: Log,
     entries: Option<Entries>,
+    wishes: Arc<PresentWishes>,
 }
 
 impl Prepared {
@@ -84,15 +89,21 @@ impl Prepared {
     /// # Errors
     /// A file that cannot be opened. A receiver of syslog or a journal that is not there is none: it
     /// is tried again, and what could not be sent meanwhile is counted.
-    pub fn begin(mut self) -> Result<JoinHandle<()>, LogError> {
+    pub fn begin(mut self) -> Result<(JoinHandle<()>, Settings), LogError> {
         let time = LocalTime::of_system();
         let target = Target::open(&self.log, &time)?;
+        let (settings, changes) = channel();
         let writer = Writer {
+            changes,
             format: self.log.access,
             time,
             target,
             loss: Loss::default(),
             trouble: None,
+        };
+        let settings = Settings {
+            changes: settings,
+            wishes: Arc::clone(&self.wishes),
         };
         let entries = self.entries.take();
         std::thread::Builder::new()
@@ -102,6 +113,7 @@ impl Prepared {
                     writer.run(&entries);
                 }
             })
+            .map(|thread| (thread, settings))
             .map_err(LogError::Thread)
     }
 }
@@ -120,6 +132,49 @@ impl Drop for Prepared {
     }
 }
 
+/// Where the settings of a log that has begun are changed.
+#[derive(Debug)]
+pub struct Settings {
+    changes: Sender<Change>,
+    wishes: Arc<PresentWishes>,
+}
+
+/// Other settings, for which everything is open.
+#[derive(Debug)]
+pub struct Change {
+    format: AccessFormat,
+    wishes: Wishes,
+    /// Where lines go from now on; none = where they go already.
+    target: Option<Target>,
+}
+
+impl Change {
+    /// Prepares the step from the settings `before` to those `after`.
+    ///
+    /// # Errors
+    /// A file that cannot be opened.
+    pub fn prepare(before: &Log, after: &Log) -> Result<Self, LogError> {
+        let moves =
+            (&before.target, before.facility_number()) != (&after.target, after.facility_number());
+        let open = || Target::open(after, &LocalTime::of_system());
+        Ok(Self {
+            format: after.access,
+            wishes: wishes(after),
+            target: moves.then(open).transpose()?,
+        })
+    }
+}
+
+impl Settings {
+    /// Applies a change behind everything that was written until now, and has files opened again.
+    pub fn apply(&self, change: Change) {
+        self.wishes.set(change.wishes);
+        // A writer that is gone writes nothing.
+        let _ = self.changes.send(change);
+        reopen();
+    }
+}
+
 fn wishes(log: &Log) -> Wishes {
     Wishes {
         lines: log.access != AccessFormat::Off,
@@ -133,6 +188,8 @@ fn wishes(log: &Log) -> Wishes {
 
 /// What the thread works with.
 struct Writer {
+    /// Looked at when files are opened again.
+    changes: Receiver<Change>,
     format: AccessFormat,
     time: LocalTime,
     target: Target,
@@ -175,6 +232,7 @@ impl Writer {
             Entry::Reopen => {
                 // What came before belongs to the file of before.
                 self.flush();
+                self.change();
                 self.renew(true);
             }
             Entry::Diagnostic { time, level, text } => self.put(*time, *level, text),
@@ -195,6 +253,20 @@ impl Writer {
                 if let Err(refused) = self.target.take(&line, 1) {
                     self.lose(refused);
                 }
+            }
+        }
+    }
+
+    fn change(&mut self) {
+        while let Ok(change) = self.changes.try_recv() {
+            self.format = change.format;
+            let Some(target) = change.target else {
+                continue;
+            };
+            self.target = target;
+            self.trouble = None;
+            if let Err(error) = self.target.prepare() {
+                self.complain(&error);
             }
         }
     }

@@ -95,7 +95,7 @@ pub(crate) struct Proxy {
     stdout: Arc<Lines>,
     stderr: Arc<Lines>,
     /// Holds the configuration; removed with this value.
-    _dir: TempDir,
+    dir: TempDir,
     ended: Option<ExitStatus>,
 }
 
@@ -160,7 +160,7 @@ impl Proxy {
             stderr: Lines::follow(child.stderr.take().unwrap()),
             child,
             binds,
-            _dir: dir,
+            dir,
             ended: None,
         }
     }
@@ -186,6 +186,44 @@ impl Proxy {
             );
             thread::sleep(super::LOOK_AGAIN);
         }
+    }
+
+    /// Puts another configuration in place of the present one; nobody is told.
+    pub(crate) fn rewrite(&self, toml: &str) {
+        fs::write(self.dir.path().join("longsplice.toml"), toml).unwrap();
+    }
+
+    /// Has another configuration read by SIGHUP, and returns the line that tells what came of it.
+    pub(crate) fn reload(&self, toml: &str) -> String {
+        self.rewrite(toml);
+        self.reload_again()
+    }
+
+    /// Has the configuration read again by SIGHUP, and returns the line that tells what came of it.
+    pub(crate) fn reload_again(&self) -> String {
+        let outcomes = || {
+            let mut lines = self.log_lines();
+            lines.retain(|line| line.contains(" reloaded"));
+            lines
+        };
+        let before = outcomes().len();
+        self.signal(Signal::SIGHUP);
+        let mut last = None;
+        eventually("the reload is over", || {
+            last = outcomes().into_iter().nth(before);
+            last.is_some()
+        });
+        last.unwrap()
+    }
+
+    /// Waits until this process (not another one) listens on `addr`.
+    pub(crate) fn wait_listening_on(&self, addr: SocketAddr) {
+        wait_listening_on(self.pid(), &addr.to_string());
+    }
+
+    /// Tells whether the process listens on `addr`.
+    pub(crate) fn listens_on(&self, addr: SocketAddr) -> bool {
+        listening(self.pid()).contains(&addr.to_string())
     }
 
     /// Returns the process id.

@@ -1,0 +1,105 @@
+//! What happens at one bind address: published by main as a whole, taken as a whole by a connection,
+//! and taken anew by each further request of it. So nobody ever meets the routes of one configuration
+//! with the backends of another, and a socket stays open whatever changes behind it.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use tokio::sync::{Notify, watch};
+
+use crate::config::{Bind, Listener};
+use crate::upstream::Upstream;
+
+/// How TLS is ended at this moment: read once for each handshake, replaced from outside.
+pub type TlsNow = watch::Receiver<Arc<ServerConfig>>;
+
+/// A configuration as the connections of one bind address meet it.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Whose they are.
+    pub listener: Arc<Listener>,
+    /// Present = their clients speak TLS, which ends here.
+    pub tls: Option<TlsNow>,
+    /// By [`crate::config::BackendId`].
+    pub upstreams: Arc<[Arc<Upstream>]>,
+}
+
+impl Snapshot {
+    /// Tells whether handshakes are made for it, with clients or with servers.
+    #[must_use]
+    pub fn shakes_hands(&self) -> bool {
+        let speaks_tls = |upstream: &Arc<Upstream>| upstream.lineup().backend.tls.is_some();
+        self.tls.is_some() || self.upstreams.iter().any(speaks_tls)
+    }
+
+    /// Tells whether a connection that was opened under the `other` one speaks what is spoken here.
+    fn speaks_like(&self, other: &Self) -> bool {
+        self.listener.mode == other.listener.mode && self.tls.is_some() == other.tls.is_some()
+    }
+}
+
+/// Where main publishes the present snapshot of a bind address.
+pub type Present = Arc<ArcSwap<Snapshot>>;
+
+/// A bind address as one thread serves it.
+#[derive(Debug)]
+pub(super) struct Door {
+    /// The address.
+    pub(super) bind: Bind,
+    /// Another process listens here too, and goes on when this one ends.
+    pub(super) is_shared: bool,
+    present: Present,
+    closed: Cell<bool>,
+    closing: Notify,
+}
+
+impl Door {
+    /// Opens.
+    pub(super) fn new(bind: Bind, present: Present, is_shared: bool) -> Self {
+        Self {
+            bind,
+            is_shared,
+            present,
+            closed: Cell::new(false),
+            closing: Notify::new(),
+        }
+    }
+
+    /// Returns the present snapshot.
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        self.present.load_full()
+    }
+
+    /// Puts the present snapshot in place of `taken`; true = it is another one, and the connection
+    /// speaks what is spoken there.
+    pub(super) fn renew(&self, taken: &mut Arc<Snapshot>) -> bool {
+        let present = self.present.load();
+        let changes = !Arc::ptr_eq(&present, taken) && present.speaks_like(taken);
+        if changes {
+            *taken = Arc::clone(&present);
+        }
+        changes
+    }
+
+    /// Tells whether a connection that has `taken` its snapshot here gets no further request: nobody
+    /// is let in any more, or something else is spoken here now.
+    pub(super) fn is_behind(&self, taken: &Arc<Snapshot>) -> bool {
+        self.closed.get() || !self.present.load().speaks_like(taken)
+    }
+
+    /// Lets nobody in any more.
+    pub(super) fn close(&self) {
+        self.closed.set(true);
+        self.closing.notify_waiters();
+    }
+
+    /// Waits until nobody is let in any more.
+    pub(super) async fn closed(&self) {
+        // Nothing comes between the look and the wait, both are in one poll of one thread.
+        if !self.closed.get() {
+            self.closing.notified().await;
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Listening sockets: what is new is opened before anything is applied, what stays is left open, and
+//! reception learns of the difference.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use socket2::Socket;
+use tokio::sync::mpsc;
+
+use super::StartError;
+use super::certificates::Shown;
+use super::inherited::Inherited;
+use crate::config::{Bind, Config, Listener};
+use crate::reception::door::{Present, Snapshot};
+use crate::reception::listen::{UnixPath, adopt, listen};
+use crate::reception::thread::{Entrance, Order};
+use crate::upstream::Upstream;
+
+/// Sockets on one address.
+struct Opened {
+    bind: Bind,
+    /// One for each thread.
+    sockets: Vec<Socket>,
+    /// Somebody else listens on them too, and has made them.
+    is_shared: bool,
+}
+
+/// What a configuration needs beside what is there: sockets for addresses that are new, and the
+/// certificates of every listener.
+pub(super) struct Opening {
+    sockets: Vec<Opened>,
+    /// Of each listener, in order.
+    shown: Vec<Option<Shown>>,
+}
+
+impl Opening {
+    /// Opens `threads` sockets on each address of `config` that is not among the `present` ones; all
+    /// of it is closed again when it comes to nothing.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub(super) fn prepare(
+        config: &Config,
+        present: &HashSet<Bind>,
+        threads: usize,
+        inherited: &mut Inherited,
+    ) -> Result<Self, Vec<StartError>> {
+        let mut opening = Self {
+            sockets: Vec::new(),
+            shown: Vec::new(),
+        };
+        let mut errors = Vec::new();
+        for listener in &config.listeners {
+            match Shown::of(listener) {
+                Ok(shown) => opening.shown.push(shown),
+                Err(wrong) => {
+                    errors.push(StartError::Identity(Arc::clone(&listener.name), wrong));
+                }
+            }
+            for bind in listener.bind.iter().filter(|bind| !present.contains(bind)) {
+                // A port that is ours already in part cannot be claimed, and need not be.
+                let shares = config.server.share_port || present.iter().any(|b| overlap(b, bind));
+                let (handed, keepalive) = (inherited.take(bind), listener.tcp_keepalive);
+                let sockets = if handed.is_empty() {
+                    listen(bind, keepalive, shares, threads)
+                } else {
+                    adopt(bind, &handed, keepalive, threads)
+                };
+                match sockets {
+                    Ok(sockets) => opening.sockets.push(Opened {
+                        bind: bind.clone(),
+                        sockets,
+                        is_shared: !handed.is_empty(),
+                    }),
+                    Err(error) => errors.push(error.into()),
+                }
+            }
+        }
+        if errors.is_empty() {
+            Ok(opening)
+        } else {
+            Err(errors)
+        }
+    }
+}
+
+/// Tells whether one of two addresses includes the other.
+fn overlap(one: &Bind, other: &Bind) -> bool {
+    let (Bind::Inet(one), Bind::Inet(other)) = (one, other) else {
+        return false;
+    };
+    one.port() == other.port()
+        && one.is_ipv4() == other.is_ipv4()
+        && (one.ip().is_unspecified() || other.ip().is_unspecified())
+}
+
+/// An address that is listened on.
+struct Gate {
+    bind: Bind,
+    present: Present,
+    address: Option<SocketAddr>,
+    /// Removed from the file system with it.
+    path: Option<UnixPath>,
+}
+
+/// Everything that is listened on.
+pub(super) struct Listeners {
+    gates: Vec<Gate>,
+    threads: Vec<mpsc::UnboundedSender<Order>>,
+}
+
+/// What a thread hears from [`Listeners`].
+pub(super) type Orders = mpsc::UnboundedReceiver<Order>;
+
+impl Listeners {
+    /// Listens on nothing yet; each of the `threads` is to obey its orders.
+    pub(super) fn new(threads: usize) -> (Self, Vec<Orders>) {
+        let (threads, orders) = (0..threads).map(|_| mpsc::unbounded_channel()).unzip();
+        let listeners = Self {
+            gates: Vec::new(),
+            threads,
+        };
+        (listeners, orders)
+    }
+
+    /// Returns every address, as the configuration writes it.
+    pub(super) fn binds(&self) -> HashSet<Bind> {
+        self.gates.iter().map(|gate| gate.bind.clone()).collect()
+    }
+
+    /// Returns how many threads serve each of them.
+    pub(super) fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Returns every IP address that is listened on.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.gates.iter().filter_map(|gate| gate.address).collect()
+    }
+
+    /// Removes the unix sockets from the file system: a successor may want to listen there.
+    pub(super) fn remove_paths(&mut self) {
+        for gate in &mut self.gates {
+            gate.path = None;
+        }
+    }
+
+    /// Applies a configuration for which everything has been opened; returns the certificates that
+    /// are to be looked after from now on.
+    pub(super) fn apply(
+        &mut self,
+        listeners: &[Listener],
+        upstreams: &Arc<[Arc<Upstream>]>,
+        opening: Opening,
+    ) -> Vec<Shown> {
+        let mut sockets = opening.sockets;
+        let mut kept = HashSet::new();
+        for (listener, shown) in listeners.iter().zip(&opening.shown) {
+            let snapshot = Arc::new(Snapshot {
+                listener: Arc::new(listener.clone()),
+                tls: shown.as_ref().map(Shown::now),
+                upstreams: Arc::clone(upstreams),
+            });
+            for bind in &listener.bind {
+                let snapshot = Arc::clone(&snapshot);
+                let new = sockets.iter().position(|opened| opened.bind == *bind);
+                match new.map(|at| sockets.swap_remove(at)) {
+                    Some(opened) => self.open(opened, snapshot),
+                    None => self.adjust(bind, snapshot),
+                }
+                kept.insert(bind);
+            }
+        }
+        for gate in self.gates.extract_if(.., |gate| !kept.contains(&gate.bind)) {
+            for thread in &self.threads {
+                // A thread that is gone has nothing open.
+                let _ = thread.send(Order::Close(gate.bind.clone()));
+            }
+        }
+        opening.shown.into_iter().flatten().collect()
+    }
+
+    fn open(&mut self, opened: Opened, snapshot: Arc<Snapshot>) {
+        let Opened {
+            bind,
+            sockets,
+            is_shared,
+        } = opened;
+        let present: Present = Arc::new(ArcSwap::new(snapshot));
+        let local = sockets.first().and_then(|socket| socket.local_addr().ok());
+        self.gates.push(Gate {
+            bind: bind.clone(),
+            present: Arc::clone(&present),
+            address: local.and_then(|addr| addr.as_socket()),
+            path: match &bind {
+                // A path that somebody else made stays.
+                Bind::Unix(path) if !is_shared => Some(UnixPath::of(path)),
+                Bind::Unix(_) | Bind::Inet(_) => None,
+            },
+        });
+        for (thread, socket) in self.threads.iter().zip(sockets) {
+            let entrance = Entrance {
+                bind: bind.clone(),
+                present: Arc::clone(&present),
+                is_shared,
+                socket,
+            };
+            // A thread that is gone cannot serve it.
+            let _ = thread.send(Order::Open(entrance));
+        }
+    }
+
+    fn adjust(&self, bind: &Bind, snapshot: Arc<Snapshot>) {
+        let Some(gate) = self.gates.iter().find(|gate| gate.bind == *bind) else {
+            return;
+        };
+        let before = gate.present.swap(Arc::clone(&snapshot));
+        let keepalive = before.listener.tcp_keepalive != snapshot.listener.tcp_keepalive;
+        let tls = snapshot.shakes_hands();
+        if keepalive || tls {
+            for thread in &self.threads {
+                // A thread that is gone has nothing open.
+                let _ = thread.send(Order::Adjust(bind.clone()));
+            }
+        }
+    }
+}
