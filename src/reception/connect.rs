@@ -5,7 +5,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sys::socket::setsockopt;
@@ -145,24 +144,26 @@ impl<'a> Search<'a> {
         let deadline = began + self.lineup.backend.timeouts.connect;
         let mut opened = until(deadline, open(member, driver)).await;
         if let Ok(Ok(socket)) = opened {
-            opened = Ok(self.secure(member, socket, preface, deadline).await);
+            let secured = self.secure(member, socket, preface, deadline).await;
+            opened = Ok(secured.map_err(|refusal| (Fault::Server, refusal)));
         }
         self.spent += began.elapsed();
-        let refusal = match opened {
+        let (fault, refusal) = match opened {
             Ok(Ok(socket)) => {
                 member.traffic.note_connected();
                 self.note_reached(member, self.spent);
                 return Ok(Some(socket));
             }
-            Ok(Err(refusal)) => refusal,
-            Err(_) => Refusal::new(Cause::ConnectTimeout, ""),
+            Ok(Err(failed)) => failed,
+            Err(_) => (Fault::Server, Refusal::new(Cause::ConnectTimeout, "")),
         };
         let refusal = refusal.at_server(member);
-        if refusal.cause == Cause::OutOfResources {
-            // Ours, so another server would not help.
-            return Err(refusal);
+        match fault {
+            // Another server would not help.
+            Fault::Machine => return Err(refusal),
+            Fault::Way => {}
+            Fault::Server => place.note_refused(),
         }
-        place.note_refused();
         if self.tried.len() >= self.lineup.backend.retries {
             return Err(refusal);
         }
@@ -278,26 +279,78 @@ fn tlvs(believed: &Tlvs, terms: Option<&Terms>) -> Tlvs {
     }
 }
 
-async fn open(member: &Member, driver: Driver) -> Result<Socket, Refusal> {
-    let opened = match &member.address {
-        Address::Inet(addr) => {
-            let socket = stream_to(*addr).map_err(not_opened)?;
-            if let Some(ip) = source_for(*addr, &member.server.source) {
-                set_source(&socket, ip).map_err(|error| {
-                    let detail = format!("the source address {ip} cannot be used: {error}");
-                    Refusal::new(Cause::OutOfResources, detail)
-                })?;
+/// Why a connection could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// This machine has nothing left to open connections with.
+    Machine,
+    /// No address or port of ours leads to this server; another one may be reached.
+    Way,
+    /// The server, or what is between.
+    Server,
+}
+
+async fn open(member: &Member, driver: Driver) -> Result<Socket, (Fault, Refusal)> {
+    match &member.address {
+        Address::Inet(addr) => open_inet(*addr, member, driver).await,
+        Address::Unix(path) => open_unix(path, driver).await.map_err(not_opened),
+    }
+}
+
+/// Connects to `addr`, from each address of ours in turn as long as it has no port left.
+async fn open_inet(
+    addr: SocketAddr,
+    member: &Member,
+    driver: Driver,
+) -> Result<Socket, (Fault, Refusal)> {
+    let fitting = |ip: &&IpAddr| ip.is_ipv4() == addr.is_ipv4();
+    let sources: Vec<IpAddr> = member
+        .server
+        .source
+        .iter()
+        .filter(fitting)
+        .copied()
+        .collect();
+    if sources.is_empty() {
+        let socket = stream_to(addr).map_err(not_opened)?;
+        return connect(socket, addr, driver).await.map_err(not_opened);
+    }
+    let turn = member.traffic.next_source();
+    let mut failed = None;
+    for step in 0..sources.len() {
+        // In range, for there is at least one.
+        let Some(ip) = sources.get(turn.wrapping_add(step) % sources.len()) else {
+            break;
+        };
+        let socket = stream_to(addr).map_err(not_opened)?;
+        let opened = match set_source(&socket, *ip) {
+            Ok(()) => connect(socket, addr, driver).await,
+            Err(error) => Err(error),
+        };
+        match opened {
+            Err(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => {
+                let detail = format!("the source address {ip} cannot be used: {error}");
+                failed = Some((Fault::Way, Refusal::new(Cause::OutOfResources, detail)));
             }
-            connect(socket, *addr, driver).await
+            opened => return opened.map_err(not_opened),
         }
-        Address::Unix(path) => open_unix(path, driver).await,
-    };
-    opened.map_err(not_opened)
+    }
+    Err(failed.unwrap_or_else(|| (Fault::Way, Refusal::new(Cause::InternalError, "no source"))))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn not_opened(error: io::Error) -> Refusal {
-    Refusal::new(cause_of(&error), format!("connect: {error}"))
+fn not_opened(error: io::Error) -> (Fault, Refusal) {
+    let (fault, cause) = match error.raw_os_error() {
+        Some(libc::ECONNREFUSED | libc::ECONNRESET) => (Fault::Server, Cause::ConnectRefused),
+        Some(libc::ETIMEDOUT) => (Fault::Server, Cause::ConnectTimeout),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+            (Fault::Machine, Cause::OutOfResources)
+        }
+        // Ports are counted for each server.
+        Some(libc::EADDRNOTAVAIL) => (Fault::Way, Cause::OutOfResources),
+        _ => (Fault::Server, Cause::ConnectFailed),
+    };
+    (fault, Refusal::new(cause, format!("connect: {error}")))
 }
 
 fn stream_to(addr: SocketAddr) -> io::Result<socket2::Socket> {
@@ -312,15 +365,6 @@ fn set_source(socket: &socket2::Socket, ip: IpAddr) -> io::Result<()> {
     // The port is chosen at connect, so that one port serves many servers (ip(7)).
     setsockopt(socket, IpBindAddressNoPort, &true)?;
     socket.bind(&SocketAddr::new(ip, 0).into())
-}
-
-/// Returns whose turn it is among the addresses of ours that can reach `addr`.
-fn source_for(addr: SocketAddr, sources: &[IpAddr]) -> Option<IpAddr> {
-    static TURN: AtomicUsize = AtomicUsize::new(0);
-    let fitting = || sources.iter().filter(|ip| ip.is_ipv4() == addr.is_ipv4());
-    let count = fitting().count();
-    let turn = (count > 0).then(|| TURN.fetch_add(1, Ordering::Relaxed) % count)?;
-    fitting().nth(turn).copied()
 }
 
 async fn connect(socket: socket2::Socket, addr: SocketAddr, driver: Driver) -> io::Result<Socket> {
@@ -346,16 +390,5 @@ async fn open_unix(path: &PathBuf, driver: Driver) -> io::Result<Socket> {
             }
             result => return result.map(|()| Socket::new(socket.into(), driver)),
         }
-    }
-}
-
-fn cause_of(error: &io::Error) -> Cause {
-    match error.raw_os_error() {
-        Some(libc::ECONNREFUSED | libc::ECONNRESET) => Cause::ConnectRefused,
-        Some(libc::ETIMEDOUT) => Cause::ConnectTimeout,
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL) => {
-            Cause::OutOfResources
-        }
-        _ => Cause::ConnectFailed,
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::member::{Member, MemberId};
-use crate::balance::{Asking, Candidate, Chooser, Load, Pick};
+use crate::balance::{Asking, Candidate, Chooser, Load, Method, Pick};
 use crate::config::Backend;
 
 /// How a member stands.
@@ -51,41 +51,20 @@ pub struct Lineup {
     pub backend: Arc<Backend>,
     /// Everybody, in the order of the configuration.
     pub seats: Vec<Seat>,
-    candidates: Vec<Arc<Member>>,
-    chooser: Chooser,
+    up: Circle,
+    /// Those who are suspect: asked when nobody of the others is left.
+    suspect: Circle,
 }
 
 impl Lineup {
     /// Draws the conclusions from how everybody stands.
     #[must_use]
     pub fn new(backend: Arc<Backend>, seats: Vec<Seat>) -> Self {
-        let standing = |wanted| {
-            let fits = move |seat: &&Seat| seat.standing == wanted && seat.weight > 0;
-            seats.iter().filter(fits)
-        };
-        let mut chosen: Vec<&Seat> = standing(Standing::Up).collect();
-        if chosen.is_empty() {
-            // A guess is better than nothing.
-            chosen = standing(Standing::Suspect).collect();
-        }
-        let keys: Vec<String> = chosen
-            .iter()
-            .map(|seat| seat.member.address.to_string())
-            .collect();
-        let candidates: Vec<Candidate<'_>> = keys
-            .iter()
-            .zip(&chosen)
-            .map(|(key, seat)| Candidate {
-                key,
-                weight: seat.weight,
-            })
-            .collect();
-        let chooser = Chooser::new(backend.balance, &candidates);
-        let candidates = chosen.iter().map(|seat| Arc::clone(&seat.member)).collect();
+        let circle = |standing| Circle::new(backend.balance, &seats, standing);
         Self {
+            up: circle(Standing::Up),
+            suspect: circle(Standing::Suspect),
             backend,
-            chooser,
-            candidates,
             seats,
         }
     }
@@ -93,29 +72,17 @@ impl Lineup {
     /// Chooses a member for `asking`, which has failed at those it has `tried`.
     #[must_use]
     pub(super) fn choose(&self, asking: &Asking, tried: &[MemberId]) -> Choice<'_> {
-        let load = |index| {
-            self.candidate(index)
-                .map_or(Load::Tried, |it| it.load(tried))
-        };
-        match self.chooser.choose(asking, load) {
-            Pick::Server(index) => self.candidate(index).map_or(Choice::Nobody, Choice::Member),
-            Pick::Wait(None) => Choice::Wait(None),
-            Pick::Wait(Some(index)) => match self.candidate(index) {
-                Some(member) => Choice::Wait(Some(member.id())),
-                None => Choice::Nobody,
-            },
-            Pick::Nobody => Choice::Nobody,
+        match self.up.choose(asking, tried) {
+            // A guess is better than nothing.
+            Choice::Nobody => self.suspect.choose(asking, tried),
+            choice @ (Choice::Member(_) | Choice::Wait(_)) => choice,
         }
-    }
-
-    fn candidate(&self, index: usize) -> Option<&Arc<Member>> {
-        self.candidates.get(index)
     }
 
     /// Tells whether anybody may get a new connection, or could if it had room.
     #[must_use]
     pub fn has_candidates(&self) -> bool {
-        !self.candidates.is_empty()
+        !self.up.members.is_empty() || !self.suspect.members.is_empty()
     }
 
     /// Says in words why nobody may get a new connection.
@@ -130,6 +97,50 @@ impl Lineup {
             "every server is down"
         } else {
             "every server is drained"
+        }
+    }
+}
+
+/// Those who stand alike, and the choice among them.
+#[derive(Debug)]
+struct Circle {
+    members: Vec<Arc<Member>>,
+    chooser: Chooser,
+}
+
+impl Circle {
+    fn new(method: Method, seats: &[Seat], standing: Standing) -> Self {
+        let fits = |seat: &&Seat| seat.standing == standing && seat.weight > 0;
+        let chosen: Vec<&Seat> = seats.iter().filter(fits).collect();
+        let keys: Vec<String> = chosen
+            .iter()
+            .map(|seat| seat.member.address.to_string())
+            .collect();
+        let candidates: Vec<Candidate<'_>> = keys
+            .iter()
+            .zip(&chosen)
+            .map(|(key, seat)| Candidate {
+                key,
+                weight: seat.weight,
+            })
+            .collect();
+        Self {
+            chooser: Chooser::new(method, &candidates),
+            members: chosen.iter().map(|seat| Arc::clone(&seat.member)).collect(),
+        }
+    }
+
+    fn choose(&self, asking: &Asking, tried: &[MemberId]) -> Choice<'_> {
+        let member = |index: usize| self.members.get(index);
+        let load = |index| member(index).map_or(Load::Tried, |it| it.load(tried));
+        match self.chooser.choose(asking, load) {
+            Pick::Server(index) => member(index).map_or(Choice::Nobody, Choice::Member),
+            Pick::Wait(None) => Choice::Wait(None),
+            Pick::Wait(Some(index)) => match member(index) {
+                Some(member) => Choice::Wait(Some(member.id())),
+                None => Choice::Nobody,
+            },
+            Pick::Nobody => Choice::Nobody,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::record::Record;
 use crate::balance::Load;
@@ -131,6 +131,8 @@ pub struct Traffic {
     refused: AtomicU64,
     refused_in_a_row: AtomicU32,
     drained: AtomicBool,
+    /// Whose turn it is among the addresses of ours.
+    source_turn: AtomicUsize,
 }
 
 impl Traffic {
@@ -143,6 +145,7 @@ impl Traffic {
             refused: AtomicU64::new(0),
             refused_in_a_row: AtomicU32::new(0),
             drained: AtomicBool::new(false),
+            source_turn: AtomicUsize::new(0),
         }
     }
 
@@ -180,6 +183,12 @@ impl Traffic {
     /// Lets it run empty from the next line-up on, or takes it back.
     pub fn set_drained(&self, drained: bool) {
         self.drained.store(drained, Ordering::Relaxed);
+    }
+
+    /// Draws whose turn it is among the addresses of ours that connections to it come from.
+    #[must_use]
+    pub fn next_source(&self) -> usize {
+        self.source_turn.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Takes note of a connection that was opened.

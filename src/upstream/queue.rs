@@ -98,7 +98,7 @@ impl Queue {
         let (reply, receiver) = oneshot::channel();
         let mut lines = queue.lines();
         // From here on whoever leaves a place looks here, or has left it before the look below.
-        let before = queue.waiting.fetch_add(1, Ordering::SeqCst);
+        queue.waiting.fetch_add(1, Ordering::SeqCst);
         let lineup = upstream.lineup();
         let waiter = Waiter {
             number: lines.next,
@@ -123,7 +123,8 @@ impl Queue {
         let denied = match queue.settle(waiter, &lineup, upstream) {
             Settled::Seated => return Ok(ticket),
             Settled::Hopeless(_) => Upstream::denial(&lineup),
-            Settled::Waits(_, _) if before >= lineup.backend.max_queue => Denied::QueueFull,
+            // Counted after those who have just moved up.
+            Settled::Waits(_, _) if queue.len() > lineup.backend.max_queue => Denied::QueueFull,
             Settled::Waits(want, waiter) => {
                 lines.put_back(want, waiter);
                 return Ok(ticket);
@@ -137,16 +138,19 @@ impl Queue {
 
     /// Gives `waiter` a place if there is one for it. Called under the lock, which is why nothing that
     /// is dropped in here may have a place.
-    fn settle(&self, waiter: Waiter, lineup: &Lineup, upstream: &Arc<Upstream>) -> Settled {
+    fn settle(&self, mut waiter: Waiter, lineup: &Lineup, upstream: &Arc<Upstream>) -> Settled {
         loop {
             let member = match lineup.choose(&waiter.asking, &waiter.tried) {
                 Choice::Member(member) => member,
                 Choice::Wait(want) => return Settled::Waits(want, waiter),
                 Choice::Nobody => {
-                    return match lineup.backend.when_down {
-                        WhenDown::Queue => Settled::Waits(None, waiter),
-                        WhenDown::Refuse => Settled::Hopeless(waiter),
-                    };
+                    let waits = lineup.backend.when_down == WhenDown::Queue;
+                    if !waits || lineup.has_candidates() {
+                        return Settled::Hopeless(waiter);
+                    }
+                    // Whoever comes up deserves another try.
+                    waiter.tried.clear();
+                    return Settled::Waits(None, waiter);
                 }
             };
             // Where somebody was faster it is full, and the next choice sees that.
@@ -189,8 +193,9 @@ impl Queue {
         if self.len() == 0 {
             return;
         }
-        let lineup = upstream.lineup();
         let mut lines = self.lines();
+        // Read under the lock: an older one would undo what a newer one has decided.
+        let lineup = upstream.lineup();
         while let Some(waiter) = lines.first_for(freed) {
             if !self.seat(waiter, &mut lines, &lineup, upstream) {
                 return;

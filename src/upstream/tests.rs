@@ -239,6 +239,46 @@ fn nobody_is_asked_twice_for_one_request() {
 }
 
 #[test]
+fn whoever_has_tried_everybody_does_not_wait_for_them() {
+    run(async {
+        let upstream = upstream("when_down = \"queue\"", &[9]);
+        let tried = [upstream.lineup().seats[0].member.id()];
+        let denied = upstream.place(client(1), &tried).await.unwrap_err();
+        assert_eq!(denied, Denied::AllTried);
+        // Who is down while it is asked for again is another matter, and gets another try.
+        publish(&upstream, Standing::Down);
+        let waits = {
+            let upstream = Arc::clone(&upstream);
+            spawn_local(async move { upstream.place(client(1), &tried).await })
+        };
+        yield_now().await;
+        assert_eq!(upstream.waiting(), 1);
+        publish(&upstream, Standing::Up);
+        assert!(answer(waits).await.is_ok());
+    });
+}
+
+#[test]
+fn suspects_are_asked_when_the_others_have_failed() {
+    run(async {
+        let upstream = upstream("", &[9, 9]);
+        let now = upstream.lineup();
+        let mut seats: Vec<Seat> = now.seats.clone();
+        seats[0].standing = Standing::Suspect;
+        upstream.publish(Lineup::new(Arc::clone(&now.backend), seats));
+        let (suspect, up) = (now.seats[0].member.id(), now.seats[1].member.id());
+        for last in 1..20 {
+            let place = upstream.place(client(last), &[]).await.unwrap();
+            assert_eq!(place.member().id(), up);
+            let place = upstream.place(client(last), &[up]).await.unwrap();
+            assert_eq!(place.member().id(), suspect);
+        }
+        let denied = upstream.place(client(1), &[up, suspect]).await.unwrap_err();
+        assert_eq!(denied, Denied::AllTried);
+    });
+}
+
+#[test]
 fn the_alarm_is_rung_from_when_a_server_may_be_suspect() {
     run(async {
         let upstream = upstream("", &[9]);

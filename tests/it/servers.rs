@@ -253,10 +253,24 @@ fn connections_to_a_server_come_from_the_addresses_of_source() {
     }
     let expected = ["127.0.0.41", "127.0.0.42"].map(|ip| (ip.to_owned(), 2));
     assert_eq!(seen, BTreeMap::from(expected));
-    // An address that is not ours is this machine's fault, and no other server helps.
+    // An address that is not ours leads nowhere; the server is not to blame, and another one may be
+    // reached.
+    let foreign = "source = [\"192.0.2.1\", \"127.0.0.41\"]";
+    let proxy = Plan::tcp(origin.addr()).server_keys(foreign).start();
+    let tunnels: Vec<Peer> = (0..2).map(|_| proxy.connect()).collect();
+    for _ in &tunnels {
+        assert_eq!(origin.accept().peer_addr().ip().to_string(), "127.0.0.41");
+    }
+    let proxy = Plan::tcp(origin.addr())
+        .backend_keys("balance = \"round_robin\"")
+        .server_keys("source = \"192.0.2.1\"")
+        .more(&servers(&[named("1")], ""))
+        .start();
+    for _ in 0..2 {
+        assert_eq!(open(&proxy).1, "1");
+    }
     let proxy = Plan::http(origin.addr())
         .backend_keys("source = \"192.0.2.1\"")
-        .more(&servers(&[named("1")], ""))
         .start();
     let (_, head) = get(&proxy);
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
