@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use nix::unistd::geteuid;
+
 use crate::config::{Bind, Config, LogTarget};
 
 /// Links that are followed in one path, as the kernel has it (path_resolution(7)).
@@ -16,12 +18,10 @@ const ALWAYS_READ: &[&str] = &[
     "/etc/gai.conf",
     "/etc/group",
     "/etc/host.conf",
-    "/etc/hosts",
     "/etc/ld.so.cache",
     "/etc/localtime",
     "/etc/nsswitch.conf",
     "/etc/passwd",
-    "/etc/resolv.conf",
     "/etc/services",
     "/etc/ssl/certs",
     "/lib",
@@ -39,6 +39,10 @@ const ALWAYS_READ: &[&str] = &[
     "/usr/share/zoneinfo",
 ];
 
+/// What is read again at every question for a name. Those who change them put new files in their
+/// place, which rules for the old ones would not cover.
+const REPLACED: &[&str] = &["/etc/hosts", "/etc/resolv.conf"];
+
 /// Places by what is done in them; a folder stands for everything below it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Places {
@@ -51,6 +55,10 @@ impl Places {
     pub(super) fn of(config: &Config) -> Self {
         let mut places = Self::default();
         places.read.extend(ALWAYS_READ.iter().map(PathBuf::from));
+        let is_root = geteuid().is_root();
+        for file in REPLACED {
+            places.read.extend(ways_to_replaced(file, is_root));
+        }
         for file in read_files(config) {
             places.read.extend(ways_to(file));
         }
@@ -139,6 +147,23 @@ fn ways_to(file: &Path) -> BTreeSet<PathBuf> {
     ways
 }
 
+/// Returns the same for a file of the system's folder of settings. Root could read all that lies in
+/// there, the hashes of passwords too, so root gets the file as it is now instead of the folder;
+/// where it is a link, as for systemd-resolved and NetworkManager, a new target is still found.
+fn ways_to_replaced(file: &str, is_root: bool) -> BTreeSet<PathBuf> {
+    let file = Path::new(file);
+    let ways = ways_to(file).into_iter();
+    let narrowed = ways.map(|way| {
+        let is_its_folder = Some(way.as_path()) == file.parent();
+        if is_root && is_its_folder {
+            file.to_owned()
+        } else {
+            way
+        }
+    });
+    narrowed.collect()
+}
+
 fn owned(part: Component<'_>) -> PathBuf {
     PathBuf::from(part.as_os_str())
 }
@@ -190,6 +215,27 @@ mod tests {
         check("live/a.pem", &["archive", "live"]);
         check("current/a.pem", &["", "versions", "versions/1"]);
         assert_eq!(ways_to(Path::new("/x")), [PathBuf::from("/x")].into());
+    }
+
+    #[test]
+    fn what_is_replaced_is_found_again_but_root_gets_no_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().canonicalize().unwrap();
+        for name in ["etc", "run"] {
+            fs::create_dir_all(base.join(name)).unwrap();
+        }
+        fs::write(base.join("etc/hosts"), "").unwrap();
+        symlink("../run/resolv.conf", base.join("etc/resolv.conf")).unwrap();
+        let check = |file: &str, is_root, expected: &[&str]| {
+            let expected = expected.iter().map(|name| base.join(name));
+            let file = base.join(file);
+            let ways = ways_to_replaced(file.to_str().unwrap(), is_root);
+            assert_eq!(ways, expected.collect(), "{file:?} {is_root}");
+        };
+        check("etc/hosts", false, &["etc"]);
+        check("etc/hosts", true, &["etc/hosts"]);
+        check("etc/resolv.conf", false, &["etc", "run"]);
+        check("etc/resolv.conf", true, &["etc/resolv.conf", "run"]);
     }
 
     #[test]
