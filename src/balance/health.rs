@@ -247,6 +247,12 @@ impl Health {
         }
     }
 
+    /// Returns how many connects are known to have failed since one worked.
+    #[must_use]
+    pub fn signs(&self) -> u32 {
+        self.signs
+    }
+
     /// Returns when it came back from being down; none when it is not up, or has never been down.
     #[must_use]
     pub fn came_back_at(&self) -> Option<Duration> {

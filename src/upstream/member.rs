@@ -165,7 +165,7 @@ impl Traffic {
     /// Returns how many connections to it could not be opened.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+        self.refused.load(Ordering::Acquire)
     }
 
     /// Returns how many of those came one after the other, up to now.
@@ -203,7 +203,9 @@ impl Traffic {
     /// Takes note of a connection that could not be opened; true = it may be suspect.
     #[must_use]
     pub fn note_refused(&self) -> bool {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        self.refused_in_a_row.fetch_add(1, Ordering::Relaxed) + 1 >= SUSPECT_FAILURES
+        // In this order, so that whoever has read how many there are finds them in a row as well.
+        let before = self.refused_in_a_row.fetch_add(1, Ordering::Relaxed);
+        self.refused.fetch_add(1, Ordering::Release);
+        before + 1 >= SUSPECT_FAILURES
     }
 }

@@ -279,7 +279,9 @@ impl Roster {
             let (refused, in_a_row) = (traffic.refused(), traffic.refused_in_a_row());
             let news = refused.saturating_sub(watched.refused);
             watched.refused = refused;
-            if in_a_row == 0 && watched.health.standing() == health::Standing::Suspect {
+            // Fewer in a row than there were: one worked in between.
+            let known = news.saturating_add(watched.health.signs().into());
+            if in_a_row == 0 || u64::from(in_a_row) < known {
                 let why = "a connection to it was opened";
                 self.unsaid
                     .extend(watched.on(Event::ConnectWorked, why, now, random()));
@@ -547,3 +549,6 @@ impl Watched {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
