@@ -147,7 +147,7 @@ async fn open(mut arrival: Arrival, local: Rc<Local>) {
         let received = std::mem::take(&mut inbox);
         let wish = arrival.offload_wish();
         let shaking = handshake::run(&mut arrival.socket, &tls, received, wish, deadline);
-        if let Err(refusal) = shaking.await {
+        if let Err(refusal) = Box::pin(shaking).await {
             let subject = arrival.subject(origin.speaker);
             let has_alert = refusal.cause == Cause::TlsHandshakeFailed;
             refuse(&arrival, subject, refusal, None, &local);
@@ -168,7 +168,8 @@ async fn open(mut arrival: Arrival, local: Rc<Local>) {
     }
     match arrival.listener().mode {
         Mode::Http => connection::serve(arrival, origin, inbox, local).await,
-        Mode::Tcp | Mode::Sni => passage::serve(arrival, origin, inbox, local).await,
+        // On the heap, so that an idle connection of http mode has no room for it.
+        Mode::Tcp | Mode::Sni => Box::pin(passage::serve(arrival, origin, inbox, local)).await,
     }
 }
 
