@@ -139,7 +139,7 @@ async fn start(config: Config) -> Result<Running, StartError> {
     let signals = Signals::take().map_err(|error| StartError::System("signals", error))?;
     let (journal, log) = log::prepare(&config.log);
     diagnostics::queue_in(Some(journal.clone()));
-    say_all(&warnings_of(&config));
+    say_all(&config.warnings);
     raise_descriptor_limit(config.server.max_connections.get());
     let account = Account::of(&config.server)?;
     let pid_file = config.server.pid_file.as_deref();
@@ -265,18 +265,6 @@ fn scene(config: &Config, upstreams: &[Arc<Upstream>]) -> Scene {
         listeners: config.listeners.iter().cloned().map(Arc::new).collect(),
         upstreams: upstreams.to_vec(),
     }
-}
-
-/// Says what an operator should know about a configuration.
-fn warnings_of(config: &Config) -> Vec<String> {
-    let mut warnings = config.warnings.clone();
-    if !config.without_effect.is_empty() {
-        let keys = config.without_effect.join(", ");
-        warnings.push(format!(
-            "these settings have no effect in this version yet: {keys}"
-        ));
-    }
-    warnings
 }
 
 /// Raises the limit of open files as far as it goes and compares it with what may be needed.

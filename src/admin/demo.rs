@@ -175,6 +175,6 @@ mod tests {
         let certificate = Certificate::make(DEFAULT_LISTEN.ip()).unwrap();
         let text = configuration(DEFAULT_LISTEN, DEFAULT_LISTEN, &certificate.path());
         let config = crate::config::parse(&text, Path::new("demo")).unwrap();
-        assert!(config.without_effect.is_empty() && config.warnings.is_empty());
+        assert!(config.warnings.is_empty());
     }
 }

@@ -12,7 +12,7 @@ pub(super) fn check(options: &CheckOptions) -> ExitCode {
         Ok(config) => config,
         Err(errors) => return report(&errors),
     };
-    remark(&config, options);
+    remark(&config);
     let answer = if options.print {
         config.to_string()
     } else {
@@ -26,15 +26,8 @@ pub(super) fn check(options: &CheckOptions) -> ExitCode {
 }
 
 /// Says on standard error what is legal but deserves a word.
-fn remark(config: &Config, options: &CheckOptions) {
+fn remark(config: &Config) {
     for warning in &config.warnings {
         say(&format!("warning: {warning}\n"));
-    }
-    if !config.without_effect.is_empty() {
-        let file = options.config.display();
-        let keys = config.without_effect.join(", ");
-        say(&format!(
-            "warning: {file}: without effect in this version: {keys}\n"
-        ));
     }
 }

@@ -6,7 +6,6 @@
 mod address;
 mod behind;
 mod errors;
-mod later;
 mod one_liner;
 mod parse;
 mod print;
@@ -100,8 +99,6 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `[[backend]]`; [`BackendId`] is an index into it.
     pub backends: Vec<Backend>,
-    /// Key paths that were set and legal but have no effect in this version yet.
-    pub without_effect: Vec<String>,
     /// What is legal but deserves a word (weak key, untrusted PROXY source ...).
     pub warnings: Vec<String>,
 }

@@ -52,9 +52,6 @@ impl OneLiner {
             parse::config(&self.text(), file).map_err(|errors| errors.map(by_option))?;
         let warning = |warning: &Error| by_option(warning.clone()).to_string();
         config.warnings = warnings.iter().map(warning).collect();
-        for key in &mut config.without_effect {
-            *key = option(key).to_owned();
-        }
         Ok(config)
     }
 

@@ -13,7 +13,7 @@ use super::changes::{Changes, keep_what_takes_a_restart};
 use super::inherited::Inherited;
 use super::listeners::Opening;
 use super::running::{ReloadReply, Running};
-use super::{StartError, raise_descriptor_limit, say_all, scene, warnings_of};
+use super::{StartError, raise_descriptor_limit, say_all, scene};
 use crate::admin::{diagnostics, log};
 use crate::config::{self, Bind, Config, Log};
 use crate::sys::signals::Received;
@@ -149,7 +149,7 @@ impl Running {
             opening,
             log,
         } = prepared;
-        let mut warnings = warnings_of(&config);
+        let mut warnings = config.warnings.clone();
         let keys = keep_what_takes_a_restart(&self.config, &mut config);
         if !keys.is_empty() {
             let keys = keys.join(", ");

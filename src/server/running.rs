@@ -28,6 +28,8 @@ use crate::sys::signals::{Received, Signals};
 
 /// How often a draining process looks whether it is done.
 const DRAIN_PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks at how many tunnels may be left; what was ended at the last one is gone by then.
+const PACE_PAUSE: Duration = Duration::from_millis(100);
 /// How long what is ended at the end of a drain may take to close.
 const END_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -59,6 +61,47 @@ pub(super) struct Running {
     pub(super) errands: mpsc::Receiver<Errand>,
     /// Removed with this value.
     pub(super) _pid_file: Option<PidFile>,
+}
+
+/// How many tunnels may be left at each moment of a drain that is spread over a time.
+struct Pace {
+    began: Instant,
+    window: Duration,
+    /// Tunnels of each relay thread when it began.
+    tunnels: Vec<usize>,
+    next: Instant,
+}
+
+impl Pace {
+    fn new(window: Duration, relays: &[Relay]) -> Self {
+        let now = Instant::now();
+        Self {
+            began: now,
+            window,
+            tunnels: relays.iter().map(|relay| relay.handle().alive()).collect(),
+            next: now,
+        }
+    }
+
+    /// Ends those that are too many by now; the rest of their clients come back later.
+    fn keep(&mut self, relays: &[Relay]) {
+        let now = Instant::now();
+        if now < self.next {
+            return;
+        }
+        self.next = now + PACE_PAUSE;
+        let spent = now.duration_since(self.began).as_millis();
+        let window = self.window.as_millis().max(1);
+        for (relay, tunnels) in relays.iter().zip(&self.tunnels) {
+            let left = *tunnels as u128 * window.saturating_sub(spent) / window;
+            // No more than there were.
+            let left = usize::try_from(left).unwrap_or(*tunnels);
+            let too_many = relay.handle().alive().saturating_sub(left);
+            if too_many > 0 {
+                relay.handle().end_some(too_many, Cause::Drained);
+            }
+        }
+    }
 }
 
 /// Gets what came of a reload, if anybody waits for it.
@@ -122,9 +165,17 @@ impl Running {
         let deadline = Instant::now() + self.config.server.drain_timeout;
         self.sources.draining.store(true, Ordering::Relaxed);
         self.phase.send_replace(Phase::Draining);
+        let mut pace = self
+            .config
+            .server
+            .drain_window
+            .map(|window| Pace::new(window, &self.relays));
         while !self.is_idle() && Instant::now() < deadline {
             if self.stopped_again().await {
                 return ExitCode::FAILURE;
+            }
+            if let Some(pace) = &mut pace {
+                pace.keep(&self.relays);
             }
         }
         self.end().await

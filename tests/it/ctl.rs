@@ -247,6 +247,20 @@ fn the_level_of_the_log_and_the_process_itself_obey() {
 }
 
 #[test]
+fn a_reload_says_what_it_did() {
+    let watched = Watched::start(|plan| plan, Origin::echo());
+    let said = watched.says("reload");
+    assert!(!said.trim().is_empty());
+    let toml = Plan::tcp(Origin::echo())
+        .more("[log]\nlevel = \"loud\"")
+        .toml();
+    watched.proxy.rewrite(&toml);
+    let said = watched.refuses("reload");
+    assert!(said.contains("log.level: \"loud\" is unknown"), "{said}");
+    open(&watched, "127.0.0.1", "as before");
+}
+
+#[test]
 fn certificates_are_listed_with_their_end() {
     let identity = Identity::new(&["maps.example", "www.maps.example"]);
     let keys = identity.listener_keys();

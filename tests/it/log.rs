@@ -184,19 +184,3 @@ fn access_off_leaves_no_line() {
     assert_eq!(proxy.wait_exit(), Some(0));
     assert_eq!(proxy.access_lines(), Vec::<Value>::new());
 }
-
-#[test]
-fn keys_of_later_versions_are_named_in_one_warning() {
-    let proxy = Plan::tcp(Origin::echo())
-        .process_keys("drain_window = \"1m\"")
-        .start();
-    let mut client = proxy.connect();
-    client.send("x");
-    client.expect("x");
-    let lines = proxy.log_lines();
-    let naming: Vec<_> = lines
-        .iter()
-        .filter(|line| line.contains("drain_window"))
-        .collect();
-    assert_eq!(naming.len(), 1, "{lines:?}");
-}

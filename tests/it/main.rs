@@ -68,6 +68,8 @@ mod routing;
 mod servers;
 // What the process may still do once it serves.
 mod sandbox;
+// A stop that is spread over a time.
+mod drain;
 // A running process is asked, and told.
 mod ctl;
 // Whose process it is, what it may, its pid file.

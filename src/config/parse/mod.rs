@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use super::errors::{Error, Errors};
 use super::raw::{Place, Reading, Table, Value};
-use super::{Bind, Config, later};
+use super::{Bind, Config};
 
 /// Parses a configuration; the warnings still know their places and are not in the [`Config`] yet.
 ///
@@ -29,7 +29,6 @@ use super::{Bind, Config, later};
 pub(super) fn config(text: &str, file: &Path) -> Result<(Config, Vec<Error>), Errors> {
     let reading = Reading::new(text, file);
     let tree = reading.tree()?;
-    let without_effect = later::keys(tree.get_ref());
     let mut root = Table::root(&reading, tree);
     let mut taken = Unique::default();
     let server = process::server(root.table_or_empty("server"), &mut taken);
@@ -52,7 +51,6 @@ pub(super) fn config(text: &str, file: &Path) -> Result<(Config, Vec<Error>), Er
         log,
         listeners,
         backends,
-        without_effect,
         warnings: Vec::new(),
     };
     Ok((config, warnings))

@@ -1,4 +1,4 @@
-//! What concerns a text as a whole: positions, syntax, warnings, keys without effect.
+//! What concerns a text as a whole: positions, syntax, warnings.
 
 use std::fmt::Write;
 
@@ -81,37 +81,6 @@ fn warnings() {
         "/etc/longsplice.toml:10:1: backend[1]: every server has weight 0; none gets a new connection\n\
          /etc/longsplice.toml:10:1: backend[1]: no route leads to the backend \"b\""
     );
-}
-
-#[test]
-fn keys_without_effect_are_named_when_set() {
-    let rows = [
-        (
-            "[server]\nuser = \"u\"\ngroup = \"g\"\npid_file = \"p\"\nadmin_socket = \"s\"\nadmin_http = \"[::1]:1\"\ndrain_window = \"1m\"",
-            "server.drain_window",
-        ),
-        ("[server]\nshare_port = true\ndrain_timeout = \"1s\"", ""),
-        (
-            "[log]\naccess = \"httplog\"\ntarget = \"journald\"\nfacility = \"cron\"\nprogress = \"1m\"",
-            "",
-        ),
-        (
-            "[[backend]]\nname = \"b\"\nbalance = \"round_robin\"\nserver = [{ address = \"b:1\" }]\n[backend.timeouts]\nconnect = \"1s\"\n[backend.health]\nkind = \"off\"",
-            "",
-        ),
-        (
-            "[[backend]]\nname = \"b\"\nbalance = \"maglev\"\nkeep_alive = true\nmax_queue = 1\nserver = [{ address = \"b:1\" }, { address = \"b:2\", max_connections = 1 }]\ntimeouts.queue = \"1s\"\nhealth = {}",
-            "",
-        ),
-        (
-            "[[listener]]\nbind = \"[::]:1\"\nroute = [{ backend = \"app\" }]\nmode = \"sni\"\ntimeouts = { keep_alive = \"1s\", tls_handshake = \"1s\" }",
-            "",
-        ),
-    ];
-    for (lines, expected) in rows {
-        let config = read(&format!("{lines}\n{SMALL}")).expect("legal");
-        assert_eq!(config.without_effect.join(" "), expected, "{lines}");
-    }
 }
 
 #[test]
