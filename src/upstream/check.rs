@@ -5,14 +5,17 @@
 //! all of it. The answer to http and websocket checks is read as strictly as those of requests.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Address;
@@ -46,6 +49,8 @@ pub struct Target<'a> {
     pub address: &'a Address,
     /// What Host says unless the check is configured with another one.
     pub host: &'a str,
+    /// Addresses of ours that it is reached from; the first that fits is taken. None = any.
+    pub source: &'a [IpAddr],
     /// Which PROXY header it expects first.
     pub send_proxy: Option<proxy::Version>,
 }
@@ -116,14 +121,17 @@ pub async fn check(target: Target<'_>, health: &Health) -> Result<(), Failure> {
     let late = || duration_text(health.timeout);
     let connecting = async {
         match target.address {
-            Address::Inet(addr) => TcpStream::connect(addr).await.map(Connection::Tcp),
+            Address::Inet(addr) => {
+                let socket = socket_to(*addr, target.source)?;
+                socket.connect(*addr).await.map(Connection::Tcp)
+            }
             Address::Unix(path) => connect_unix(path).await.map(Connection::Unix),
         }
+        .map_err(not_connected)
     };
     let connection = timeout_at(deadline, connecting)
         .await
-        .map_err(|_| Failure::ConnectTimeout(late()))?
-        .map_err(not_connected)?;
+        .map_err(|_| Failure::ConnectTimeout(late()))??;
     let conversation = async {
         match connection {
             Connection::Tcp(stream) => converse(stream, target, health).await,
@@ -144,6 +152,26 @@ pub async fn check(target: Target<'_>, health: &Health) -> Result<(), Failure> {
 enum Connection {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+/// Makes a socket that reaches `addr` from one of `sources`, as connections for clients do.
+fn socket_to(addr: SocketAddr, sources: &[IpAddr]) -> Result<TcpSocket, Failure> {
+    let made = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    let socket = made.map_err(not_connected)?;
+    let mut sources = sources.iter();
+    let Some(ip) = sources.find(|ip| ip.is_ipv4() == addr.is_ipv4()) else {
+        return Ok(socket);
+    };
+    // The port is chosen at connect (ip(7)).
+    let prepared = setsockopt(&socket, IpBindAddressNoPort, &true).map_err(io::Error::from);
+    let bound = prepared.and_then(|()| socket.bind(SocketAddr::new(*ip, 0)));
+    bound.map_err(|error| {
+        Failure::Ours(format!("the source address {ip} cannot be used: {error}"))
+    })?;
+    Ok(socket)
 }
 
 async fn connect_unix(path: &Path) -> io::Result<UnixStream> {

@@ -290,6 +290,7 @@ async fn check(member: &Member, backend: &Backend) -> Result<(), Failure> {
     let target = Target {
         address: &member.address,
         host: &host,
+        source: &member.server.source,
         send_proxy: member.server.send_proxy,
     };
     check::check(target, health).await

@@ -37,6 +37,7 @@ fn run_at(address: &Address, health: &Health, send_proxy: Option<proxy::Version>
     let target = Target {
         address,
         host: "app.example:80",
+        source: &[],
         send_proxy,
     };
     match runtime.block_on(check(target, health)) {
@@ -342,4 +343,29 @@ fn a_full_queue_of_a_unix_socket_is_no_connection() {
         "no connection within 150ms"
     );
     drop(waiting);
+}
+
+#[test]
+fn a_check_comes_from_the_source_address_that_fits() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::Inet(listener.local_addr().unwrap());
+    let checked = |source: &str| {
+        let source = ["::1".parse().unwrap(), source.parse().unwrap()];
+        let target = Target {
+            address: &address,
+            host: "app.example:80",
+            source: &source,
+            send_proxy: None,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(check(target, &health(HealthKind::Tcp)))
+    };
+    assert_eq!(checked("127.0.0.9"), Ok(()));
+    let (_, from) = listener.accept().unwrap();
+    assert_eq!(from.ip().to_string(), "127.0.0.9");
+    let failure = checked("203.0.113.1").unwrap_err();
+    assert!(matches!(failure, Failure::Ours(_)), "{failure}");
 }
