@@ -39,6 +39,8 @@ pub(super) struct Roster {
 #[derive(Debug)]
 struct Post {
     server: BackendServer,
+    /// Whether its name was asked for, answered or not.
+    asked: bool,
     /// What is known of its name, if it is one.
     watch: Watch,
     watched: BTreeMap<Spot, Watched>,
@@ -59,6 +61,8 @@ struct Watched {
     checking: bool,
     /// Connections that could not be opened, as far as they were taken into account.
     refused: u64,
+    /// Whether its name points elsewhere now, and it only stands in until somebody there may serve.
+    leaving: bool,
     /// Whether an operator lets it run empty, as far as that was taken into account.
     drained: bool,
 }
@@ -256,6 +260,9 @@ impl Roster {
             tracing::debug!(backend = %backend.name, server = %watched.member.name, why, "check failed");
         }
         self.unsaid.extend(watched.on(event, &why, now, random));
+        for post in &mut self.posts {
+            self.changed |= post.let_go(&backend.name);
+        }
     }
 
     /// Takes into account which connections could be opened lately, and which suspicions are over.
@@ -307,6 +314,7 @@ impl Roster {
         let Some(post) = self.posts.get_mut(index) else {
             return Duration::MAX;
         };
+        post.asked = true;
         let (news, pause) = post.watch.learn(result);
         let server = &post.server.name;
         match news {
@@ -327,9 +335,9 @@ impl Roster {
     }
 
     /// Tells whether somebody may get connections, or everybody has been looked at.
-    pub(super) fn is_settled(&self, asked: usize) -> bool {
-        let names = |post: &&Post| post.is_name();
-        let unanswered = self.posts.iter().filter(names).count() > asked;
+    pub(super) fn is_settled(&self) -> bool {
+        let mut posts = self.posts.iter();
+        let unanswered = posts.any(|post| post.is_name() && !post.asked);
         let unknown = |watched: &Watched| watched.health.standing() == health::Standing::Unknown;
         let up = |watched: &Watched| watched.health.standing() == health::Standing::Up;
         self.everybody().any(up) || !(unanswered || self.everybody().any(unknown))
@@ -355,6 +363,7 @@ impl Post {
     fn new(server: &BackendServer, checks: Option<Checks>, now: Duration, random: u64) -> Self {
         let mut post = Self {
             server: server.clone(),
+            asked: false,
             watch: Watch::default(),
             watched: BTreeMap::new(),
             departed: Vec::new(),
@@ -398,8 +407,7 @@ impl Post {
         }
     }
 
-    /// Makes the members those that the name points to now. Who stays keeps what is known of it;
-    /// who has gone gets nothing new, and its tunnels go on.
+    /// Makes the members those that the name points to now. Who stays keeps what is known of it.
     fn adopt(
         &mut self,
         backend: &str,
@@ -411,12 +419,8 @@ impl Post {
         let endpoints = self.watch.endpoints().to_vec();
         self.departed.retain(|member| member.strong_count() > 0);
         let stays = |spot: &Spot| endpoints.iter().any(|it| Some(it.addr) == *spot);
-        let gone = self.watched.extract_if(.., |spot, _| !stays(spot));
-        for (_, watched) in gone {
-            let tunnels = watched.member.traffic.active();
-            tracing::info!(backend, server = %watched.member.name, state = "gone", tunnels,
-                "the name does not point there any more");
-            self.departed.push(Arc::downgrade(&watched.member));
+        for (spot, watched) in &mut self.watched {
+            watched.leaving = !stays(spot);
         }
         for endpoint in endpoints {
             let weight = match (self.server.weight, endpoint.weight) {
@@ -430,19 +434,47 @@ impl Post {
                 continue;
             }
             let address = Address::Inet(endpoint.addr);
-            let mut departed = self.departed.iter().filter_map(Weak::upgrade);
-            let member = departed
-                .find(|member| member.address == address)
-                .unwrap_or_else(|| {
-                    let name = member_name(&self.server, &endpoint);
-                    Arc::new(Member::new(name, self.server.clone(), address))
-                });
+            let known = returned(&mut self.departed, &address);
+            let member = known.unwrap_or_else(|| {
+                let name = member_name(&self.server, &endpoint);
+                Arc::new(Member::new(name, self.server.clone(), address))
+            });
             tracing::info!(backend, server = %member.name, weight, name = %server,
                 "the name points there");
             let watched = Watched::new(member, weight, checks, now, random());
             self.watched.insert(Some(endpoint.addr), watched);
         }
+        self.let_go(backend);
     }
+
+    /// Takes out those whose address has gone, and tells whether there were any: they get nothing
+    /// new, and their tunnels go on. While the new ones wait for their first checks, those that can
+    /// serve stand in for them.
+    fn let_go(&mut self, backend: &str) -> bool {
+        let staying = || self.watched.values().filter(|watched| !watched.leaving);
+        let serves = |watched: &Watched| watched.standing() == Standing::Up && watched.weight > 0;
+        let unknown = |watched: &Watched| watched.health.standing() == health::Standing::Unknown;
+        let replaced = staying().any(serves) || !staying().any(unknown);
+        let gone = (self.watched).extract_if(.., |_, watched| {
+            watched.leaving && (replaced || watched.standing() == Standing::Down)
+        });
+        let mut changed = false;
+        for (_, watched) in gone {
+            changed = true;
+            let tunnels = watched.member.traffic.active();
+            tracing::info!(backend, server = %watched.member.name, state = "gone", tunnels,
+                "the name does not point there any more");
+            self.departed.push(Arc::downgrade(&watched.member));
+        }
+        changed
+    }
+}
+
+/// Takes the member at `address` out of those who have departed.
+fn returned(departed: &mut Vec<Weak<Member>>, address: &Address) -> Option<Arc<Member>> {
+    let mut members = departed.iter().map(Weak::upgrade);
+    let place = members.position(|it| it.is_some_and(|member| member.address == *address))?;
+    departed.swap_remove(place).upgrade()
 }
 
 /// Returns what a member is called in logs and metrics: as configured, and which address of it.
@@ -468,6 +500,7 @@ impl Watched {
             drained: member.traffic.is_drained(),
             member,
             weight,
+            leaving: false,
             health,
             next: None,
             checking: false,

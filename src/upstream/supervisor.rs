@@ -104,7 +104,6 @@ pub fn supervise(
         number: 0,
         asking: 0,
         checking: 0,
-        answered: 0,
         reports,
         settle,
     };
@@ -142,8 +141,6 @@ struct Work {
     number: u64,
     asking: usize,
     checking: usize,
-    /// Names that were asked for, answered or not.
-    answered: usize,
     reports: mpsc::UnboundedSender<Report>,
     settle: watch::Sender<bool>,
 }
@@ -180,7 +177,6 @@ impl Work {
         } = reconfiguration;
         self.number += 1;
         self.questions = questions(&backend, &nameservers);
-        self.answered = 0;
         self.backend = Arc::clone(&backend);
         let now = self.now();
         self.roster.reconfigure(backend, now, random);
@@ -201,7 +197,7 @@ impl Work {
                 .publish(Lineup::new(Arc::clone(&self.backend), seats));
             self.roster.say();
         }
-        if self.roster.is_settled(self.answered) {
+        if self.roster.is_settled() {
             self.settle.send_replace(true);
         }
     }
@@ -265,7 +261,6 @@ impl Work {
                 if number != self.number {
                     return;
                 }
-                self.answered += 1;
                 let pause = self.roster.resolved(server, result, now, random);
                 let at = now.saturating_add(pause);
                 self.questions.push(Question {

@@ -50,3 +50,65 @@ fn failures_with_successes_between_them_raise_no_suspicion() {
     assert_eq!(stands(&[false]), Standing::Suspect);
     assert_eq!(stands(&[true, false]), Standing::Up);
 }
+
+/// Says where the name points.
+fn answer(roster: &mut Roster, ips: &[&str]) {
+    let here = |ip: &&str| Endpoint {
+        addr: (ip.parse::<std::net::IpAddr>().unwrap(), 80).into(),
+        weight: None,
+    };
+    let endpoints = ips.iter().map(here).collect();
+    let ttl = SECOND;
+    roster.resolved(0, Ok(Answer { endpoints, ttl }), SECOND, || 0);
+}
+
+/// Checks whoever is at `ip`.
+fn check(roster: &mut Roster, ip: &str, result: Result<(), Failure>) {
+    let seats = roster.seats(SECOND);
+    let mut members = seats.iter().map(|seat| &seat.member);
+    let at = format!("{ip}:80");
+    let member = members.find(|it| it.address.to_string() == at);
+    roster.checked(member.expect("a member").id(), result, SECOND, 0);
+}
+
+#[test]
+fn the_old_addresses_stand_in_until_a_new_one_is_up_or_all_are_judged() {
+    let up = |ip: &str| (format!("{ip}:80"), Standing::Up);
+    let down = |ip: &str| (format!("{ip}:80"), Standing::Down);
+    let mut roster = roster("health = { kind = \"tcp\" }", "app.example:80");
+    answer(&mut roster, &["10.0.0.1"]);
+    assert_eq!(standings(&mut roster), [down("10.0.0.1")]);
+    check(&mut roster, "10.0.0.1", Ok(()));
+    answer(&mut roster, &["10.0.0.2"]);
+    assert_eq!(standings(&mut roster), [up("10.0.0.1"), down("10.0.0.2")]);
+    // Who was never up does not stand in, and who comes back is known.
+    answer(&mut roster, &["10.0.0.3"]);
+    assert_eq!(standings(&mut roster), [up("10.0.0.1"), down("10.0.0.3")]);
+    answer(&mut roster, &["10.0.0.1"]);
+    assert_eq!(standings(&mut roster), [up("10.0.0.1")]);
+    answer(&mut roster, &["10.0.0.2"]);
+    check(&mut roster, "10.0.0.2", Ok(()));
+    assert!(roster.is_changed(SECOND));
+    assert_eq!(standings(&mut roster), [up("10.0.0.2")]);
+    answer(&mut roster, &["10.0.0.3", "10.0.0.4"]);
+    check(&mut roster, "10.0.0.3", Err(Failure::Refused));
+    assert_eq!(standings(&mut roster).first(), Some(&up("10.0.0.2")));
+    check(&mut roster, "10.0.0.4", Err(Failure::Refused));
+    let both = [down("10.0.0.3"), down("10.0.0.4")];
+    assert_eq!(standings(&mut roster), both);
+}
+
+#[test]
+fn answers_that_rotate_leave_nothing_behind() {
+    let mut roster = roster("", "app.example:80");
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        for ip in ["10.0.0.1", "10.0.0.2"] {
+            answer(&mut roster, &[ip]);
+            // As tunnels do.
+            held.extend(roster.seats(SECOND).into_iter().map(|seat| seat.member));
+        }
+    }
+    assert_eq!(roster.posts[0].departed.len(), 1);
+    assert_eq!(held[0].id(), held[2].id());
+}
