@@ -12,8 +12,10 @@
 //! - resolv.conf(5) and hosts(5) are read again at every question.
 
 use std::collections::{HashMap, HashSet};
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::task::Poll;
 use std::time::Duration;
 
 use hickory_resolver::config::{
@@ -39,7 +41,9 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// For everything that one question to DNS takes, retries and search domains too.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
-/// For an SRV question and the questions for the targets, one after the other.
+/// How long hosts(5) is believed, which says nothing about that.
+const HOSTS_TTL: Duration = Duration::from_secs(30);
+/// For an SRV question and then the questions for the targets, all at the same time.
 const SERVICE_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long a name server of `nameservers` may take before it, or the next, is asked again.
 const NAMESERVER_TIME: Duration = Duration::from_secs(1);
@@ -77,6 +81,9 @@ pub struct Resolution {
     last: HashMap<String, Vec<IpAddr>>,
 }
 
+/// The addresses of a host and how long they may be believed, or why there are none.
+type Found = Result<(Vec<IpAddr>, Duration), String>;
+
 #[derive(Debug, Clone)]
 enum Wanted {
     Host(String, u16),
@@ -108,6 +115,7 @@ impl Resolution {
         match self.wanted.clone() {
             Wanted::Host(name, port) => {
                 let (ips, ttl) = self.host(&name).await?;
+                self.last.insert(name, ips.clone());
                 let here = |ip| Endpoint {
                     addr: SocketAddr::new(ip, port),
                     weight: None,
@@ -132,23 +140,30 @@ impl Resolution {
         targets.truncate(TARGETS_MAX);
         let names: HashSet<String> = targets.iter().map(|srv| srv.target.to_ascii()).collect();
         self.last.retain(|host, _| names.contains(host));
+        let hosts = self.hosts(names).await;
+        for (host, found) in &hosts {
+            if let Ok((ips, _)) = found {
+                self.last.insert(host.clone(), ips.clone());
+            }
+        }
         let (mut ttl, mut why) = (records.ttl, String::new());
         for group in targets.chunk_by(|a, b| a.priority == b.priority) {
             let weights: Vec<u16> = group.iter().map(|srv| srv.weight).collect();
             let mut endpoints = Vec::new();
             for (srv, weight) in group.iter().zip(scaled(&weights)) {
-                match self.host(&srv.target.to_ascii()).await {
-                    Ok((ips, host_ttl)) => {
-                        ttl = ttl.min(host_ttl);
-                        endpoints.extend(ips.into_iter().map(|ip| Endpoint {
-                            addr: SocketAddr::new(ip, srv.port),
+                match hosts.get(&srv.target.to_ascii()) {
+                    Some(Ok((ips, host_ttl))) => {
+                        ttl = ttl.min(*host_ttl);
+                        endpoints.extend(ips.iter().map(|ip| Endpoint {
+                            addr: SocketAddr::new(*ip, srv.port),
                             weight: Some(weight),
                         }));
                     }
-                    Err(wrong) => {
+                    Some(Err(wrong)) => {
                         ttl = ttl.min(RETRY_MAX);
                         why = format!("{} {wrong}", srv.target);
                     }
+                    None => {}
                 }
             }
             if !endpoints.is_empty() {
@@ -158,13 +173,38 @@ impl Resolution {
         Err(why)
     }
 
+    /// Asks for hosts at the same time, so that silent ones do not use up the time of the others.
+    async fn hosts(&self, names: HashSet<String>) -> HashMap<String, Found> {
+        let mut asking: Vec<_> = names
+            .into_iter()
+            .map(|name| Box::pin(async move { (self.host(&name).await, name) }))
+            .collect();
+        let mut hosts = HashMap::new();
+        poll_fn(|context| {
+            asking.retain_mut(|host| match host.as_mut().poll(context) {
+                Poll::Ready((found, name)) => {
+                    hosts.insert(name, found);
+                    false
+                }
+                Poll::Pending => true,
+            });
+            if asking.is_empty() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        hosts
+    }
+
     /// Returns the addresses of a host; those of a family that got no answer are the last ones.
-    async fn host(&mut self, name: &str) -> Result<(Vec<IpAddr>, Duration), String> {
+    async fn host(&self, name: &str) -> Found {
         if is_localhost(name) {
             return Ok((vec![Ipv4Addr::LOCALHOST.into()], TTL_MAX));
         }
         if let Some(ips) = in_hosts_file(name) {
-            return Ok((ips, TTL_MAX));
+            return Ok((ips, HOSTS_TTL));
         }
         let (v4, v6) = tokio::join!(
             self.records(name, RecordType::A),
@@ -173,7 +213,6 @@ impl Resolution {
         let last = self.last.get(name).map_or(&[][..], Vec::as_slice);
         let found = merged(v4.map(|it| it.ips()), v6.map(|it| it.ips()), last)?;
         let ips = routable(found.ips);
-        self.last.insert(name.to_owned(), ips.clone());
         Ok((ips, found.ttl))
     }
 
