@@ -1,7 +1,7 @@
 //! A look at open tunnels from outside, and the end of a single one.
 //!
 //! A question goes through the inbox of the thread and is answered over a channel. The thread answers
-//! one question a turn and looks at [`SLICE_LEN`] slots for it at the most, so that whoever looks at a
+//! one question a turn and looks at `SLICE_LEN` slots for it at the most, so that whoever looks at a
 //! hundred thousand tunnels asks often, and no frame waits for the answer.
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! One health check of one server: connect, ask, judge the answer.
 //!
 //! Says what went wrong in words; what follows from it is the state machine's business
-//! (`balance::health`). At most [`READ_LEN_MAX`] bytes of an answer are read, within one time for
+//! (`balance::health`). At most `READ_LEN_MAX` bytes of an answer are read, within one time for
 //! all of it. The answer to http and websocket checks is read as strictly as those of requests.
 
 use std::io;

@@ -3,7 +3,7 @@
 //!
 //! Main publishes an immutable [`Lineup`] at every change; reception reads it, takes a [`Place`] at a
 //! member, and gives it back by dropping it. Loads are shared atomics. Nobody takes a lock while
-//! there is room; where there is none, [`queue`] keeps the order.
+//! there is room; where there is none, `queue` keeps the order.
 
 use std::net::IpAddr;
 use std::sync::Arc;
