@@ -1,1 +1,196 @@
-//! Real servers behind the proxy, over TLS.
+//! Real servers behind the proxy, over TLS: OpenSSL, nginx, Node.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use tempfile::TempDir;
+
+use crate::harness::http::{get, read_answer};
+use crate::harness::parts::{Part, Running, finish};
+use crate::harness::plan::Plan;
+use crate::harness::process::Proxy;
+use crate::harness::websocket::{self, request};
+use crate::harness::{PATIENCE, eventually, free_addr, free_port};
+
+/// A certificate for localhost with an RSA key, which OpenSSL made.
+struct Rsa {
+    dir: TempDir,
+}
+
+impl Rsa {
+    fn new() -> Option<Self> {
+        let dir = TempDir::new().unwrap();
+        let mut openssl = Part::Openssl.command()?;
+        openssl
+            .current_dir(dir.path())
+            .args([
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
+            ])
+            .args([
+                "-keyout",
+                "key.pem",
+                "-out",
+                "cert.pem",
+                "-subj",
+                "/CN=localhost",
+            ])
+            .args(["-addext", "subjectAltName=DNS:localhost"])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+        finish(&mut openssl);
+        Some(Self { dir })
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    fn keys(&self) -> String {
+        format!(
+            "tls = {{ ca = \"{}\", server_name = \"localhost\" }}",
+            self.path("cert.pem")
+        )
+    }
+}
+
+/// `openssl s_server`, which shows what comes and sends what it is told.
+struct Server {
+    child: Child,
+    stdin: ChildStdin,
+    lines: Receiver<String>,
+}
+
+impl Server {
+    fn start(rsa: &Rsa, port: u16, version: &str) -> Self {
+        let mut openssl = Part::Openssl.command().unwrap();
+        let mut child = openssl
+            .args(["s_server", "-accept", &port.to_string(), version])
+            .args(["-cert", &rsa.path("cert.pem"), "-key", &rsa.path("key.pem")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let server = Self {
+            stdin: child.stdin.take().unwrap(),
+            child,
+            lines,
+        };
+        server.await_line("ACCEPT");
+        server
+    }
+
+    /// Waits until it shows a line that holds `text`.
+    fn await_line(&self, text: &str) {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("s_server does not show {text:?}"));
+            if line.contains(text) {
+                return;
+            }
+        }
+    }
+
+    fn type_line(&mut self, line: &str) {
+        writeln!(self.stdin, "{line}").unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn tcp(rsa: &Rsa, port: u16) -> Proxy {
+    Plan::tcp(([127, 0, 0, 1], port).into())
+        .backend_keys(&rsa.keys())
+        .start()
+}
+
+#[test]
+fn openssl_talks_through_a_tunnel() {
+    let Some(rsa) = Rsa::new() else { return };
+    for version in ["-tls1_2", "-tls1_3"] {
+        let port = free_port();
+        let mut server = Server::start(&rsa, port, version);
+        let proxy = tcp(&rsa, port);
+        let mut client = proxy.connect();
+        client.send("from the client\n");
+        server.await_line("from the client");
+        server.type_line("from the server");
+        client.expect("from the server\n");
+    }
+}
+
+#[test]
+fn nginx_answers_over_connections_that_are_kept() {
+    let Some(rsa) = Rsa::new() else { return };
+    let Some(mut nginx) = Part::Nginx.command() else {
+        return;
+    };
+    let addr = free_addr();
+    let config = rsa.path("nginx.conf");
+    let text = format!(
+        "daemon off; master_process off; pid {pid}; error_log stderr; events {{}}\n\
+         http {{ access_log off; server {{ listen {addr} ssl; server_name localhost;\n\
+         ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;\n\
+         location / {{ return 200 \"$ssl_protocol $ssl_server_name $connection_requests\"; }} }} }}\n",
+        pid = rsa.path("nginx.pid"),
+        cert = rsa.path("cert.pem"),
+        key = rsa.path("key.pem"),
+    );
+    fs::write(&config, text).unwrap();
+    let _nginx = Running::start(nginx.args(["-c", &config]));
+    eventually("nginx listens", || {
+        std::net::TcpStream::connect(addr).is_ok()
+    });
+    let proxy = Plan::http(addr).backend_keys(&rsa.keys()).start();
+    let mut client = proxy.connect();
+    for number in 1..=3 {
+        client.send(get("localhost", "/", ""));
+        let body = read_answer(&mut client).body;
+        let expected = format!("TLSv1.3 localhost {number}");
+        assert_eq!(String::from_utf8_lossy(&body), expected);
+    }
+}
+
+#[test]
+fn a_websocket_of_node_over_tls_echoes() {
+    let Some(rsa) = Rsa::new() else { return };
+    let Some(mut node) = Part::Node.command() else {
+        return;
+    };
+    let script = "const https = require('https'), fs = require('fs'), ws = require('ws');\
+        const server = https.createServer({cert: fs.readFileSync('cert.pem'), key: fs.readFileSync('key.pem')});\
+        new ws.WebSocketServer({server}).on('connection', socket => socket.on('message', (data, binary) => socket.send(data, {binary})));\
+        server.listen(0, '127.0.0.1', () => console.log(server.address().port));";
+    let node = node_in(&rsa, &mut node, script);
+    let proxy = Plan::http(([127, 0, 0, 1], node.port()).into())
+        .backend_keys(&rsa.keys())
+        .start();
+    let mut client = proxy.connect();
+    client.send(request("localhost", "/", ""));
+    let head = client.read_head();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    for text in ["first", "second"] {
+        client.send(websocket::client_text(text));
+        client.expect(websocket::server_text(text));
+    }
+}
+
+fn node_in(rsa: &Rsa, node: &mut Command, script: &str) -> Running {
+    Running::start(node.current_dir(rsa.dir.path()).args(["-e", script]))
+}
