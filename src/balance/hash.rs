@@ -10,7 +10,7 @@
 use std::net::IpAddr;
 
 /// Spreads the bits of neighbouring numbers over all 64; no two numbers become the same.
-pub(super) fn mix(bits: u64) -> u64 {
+pub(crate) fn mix(bits: u64) -> u64 {
     let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)

@@ -22,6 +22,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use hash::mix;
 use std::net::IpAddr;
 
 use load::Shares;

@@ -12,8 +12,10 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use super::control::{Content, Fault, Session, sealed_len_max};
 use super::handshake::{Established, Failure, Handshake};
 use super::identity::{Offer, identity, server_config, tickets};
+use super::record::whole_record;
 
 pub(crate) fn offer() -> Offer {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -210,4 +212,29 @@ impl ServerCertVerifier for Anyone {
             .signature_verification_algorithms
             .supported_schemes()
     }
+}
+
+/// Opens every record in `bytes`; returns the data, and what the last one was.
+pub(crate) fn read(session: &mut Session, bytes: &mut [u8]) -> (Vec<u8>, Result<Content, Fault>) {
+    let (mut data, mut last) = (Vec::new(), Ok(Content::Nothing));
+    let mut rest = bytes;
+    while let Some(len) = whole_record(rest).unwrap() {
+        let (record, tail) = rest.split_at_mut(len);
+        last = session.open(record);
+        match &last {
+            Ok(Content::Data(place)) => data.extend_from_slice(&record[place.clone()]),
+            Ok(Content::Nothing) => {}
+            Ok(Content::CloseNotify) | Err(_) => break,
+        }
+        rest = tail;
+    }
+    (data, last)
+}
+
+/// Seals `data` as records.
+pub(crate) fn seal(session: &mut Session, data: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; sealed_len_max(data.len())];
+    let len = session.seal(data, &mut out).unwrap();
+    out.truncate(len);
+    out
 }

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::balance::Asking;
+use crate::balance::{self, Asking};
 use crate::config::Backend;
 
 pub mod check;
@@ -216,11 +216,9 @@ fn random() -> u64 {
         static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0_u64));
     }
     STATE.with(|state| {
-        // SplitMix64 (Steele, Lea, Flood 2014).
+        // SplitMix64 (Steele, Lea, Flood 2014), whose finaliser the hashes use too.
         let next = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         state.set(next);
-        let bits = (next ^ (next >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
+        balance::mix(next)
     })
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tls::record::whole_record;
-use crate::tls::testing::{Peer, offer, server};
+use crate::tls::testing::{Peer, offer, read, seal, server};
 use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
 
@@ -10,31 +10,6 @@ fn opened(version: &'static SupportedProtocolVersion) -> (Peer, Session) {
     let mut peer = Peer::new(version, "localhost");
     let session = peer.open(&server(offer())).session;
     (peer, session)
-}
-
-/// Opens every record in `bytes`; returns the data, and how the last one ended it.
-fn read(session: &mut Session, bytes: &mut [u8]) -> (Vec<u8>, Result<Content, Fault>) {
-    let mut data = Vec::new();
-    let mut rest = bytes;
-    let mut last = Ok(Content::Nothing);
-    while let Some(len) = whole_record(rest).unwrap() {
-        let (record, tail) = rest.split_at_mut(len);
-        last = session.open(record);
-        match &last {
-            Ok(Content::Data(place)) => data.extend_from_slice(&record[place.clone()]),
-            Ok(Content::Nothing) => {}
-            Ok(Content::CloseNotify) | Err(_) => break,
-        }
-        rest = tail;
-    }
-    (data, last)
-}
-
-fn seal(session: &mut Session, data: &[u8]) -> Vec<u8> {
-    let mut out = vec![0; sealed_len_max(data.len())];
-    let len = session.seal(data, &mut out).unwrap();
-    out.truncate(len);
-    out
 }
 
 #[test]

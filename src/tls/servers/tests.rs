@@ -5,13 +5,11 @@ use rcgen::{
 };
 
 use super::*;
-use crate::tls::control::{Content, Fault, Session, sealed_len_max};
+use crate::tls::control::{Content, Fault, Session};
 use crate::tls::handshake::Established;
 use crate::tls::identity::{Offer, identity, server_config, tickets};
-use crate::tls::record::{
-    ContentType, Keys, OVERHEAD_LEN_MAX, RecordError, Sealer, Version, whole_record,
-};
-use crate::tls::testing::{ServerPeer, server};
+use crate::tls::record::{ContentType, Keys, OVERHEAD_LEN_MAX, RecordError, Sealer, Version};
+use crate::tls::testing::{ServerPeer, read, seal, server};
 
 /// A certificate authority and what it signs.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -75,30 +73,6 @@ fn only(version: &'static rustls::SupportedProtocolVersion) -> Arc<rustls::Serve
 
 fn anybody() -> Arc<ClientConfig> {
     client_config(&demand(None)).unwrap()
-}
-
-/// Opens every record in `bytes`; returns the data, and what the last one was.
-fn read(session: &mut Session, bytes: &mut [u8]) -> (Vec<u8>, Result<Content, Fault>) {
-    let (mut data, mut last) = (Vec::new(), Ok(Content::Nothing));
-    let mut rest = bytes;
-    while let Some(len) = whole_record(rest).unwrap() {
-        let (record, tail) = rest.split_at_mut(len);
-        last = session.open(record);
-        match &last {
-            Ok(Content::Data(place)) => data.extend_from_slice(&record[place.clone()]),
-            Ok(Content::Nothing) => {}
-            Ok(Content::CloseNotify) | Err(_) => break,
-        }
-        rest = tail;
-    }
-    (data, last)
-}
-
-fn seal(session: &mut Session, data: &[u8]) -> Vec<u8> {
-    let mut out = vec![0; sealed_len_max(data.len())];
-    let len = session.seal(data, &mut out).unwrap();
-    out.truncate(len);
-    out
 }
 
 #[test]
