@@ -168,10 +168,12 @@ async fn start(config: Config) -> Result<Running, StartError> {
     let places = Places::new(config.server.max_connections.get());
     let shared = Arc::new(shared_of(&places));
     let sources = sources(&config, &upstreams, &shared, &relays, &counts);
-    let admin = serve_admin_http(admin_http, &sources)?;
+    // One for all: what it calls busy is what moved since anybody asked last.
+    let sampler = Arc::new(Sampler::new(Arc::clone(&sources)));
+    let admin = serve_admin_http(admin_http, &sampler)?;
     let (errand, errands) = mpsc::channel(ERRANDS_MAX);
     if let Some(socket) = &mut admin_socket {
-        socket.serve(Arc::clone(&sources), errand);
+        socket.serve(sampler, errand);
     }
     let (mut listeners, orders) = Listeners::new(plan.receptions);
     let shown = listeners.apply(&config.listeners, &upstreams, opening);
@@ -225,10 +227,10 @@ fn shared_of(places: &Places) -> Shared {
 
 fn serve_admin_http(
     listener: Option<std::net::TcpListener>,
-    sources: &Arc<Sources>,
+    sampler: &Arc<Sampler>,
 ) -> Result<Option<tokio::task::JoinHandle<()>>, StartError> {
     let admin = listener.map(|listener| {
-        let sampler = Sampler::new(Arc::clone(sources));
+        let sampler = Arc::clone(sampler);
         http::serve(listener, Site { sampler })
     });
     let admin = admin.transpose();

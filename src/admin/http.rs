@@ -64,7 +64,7 @@ pub fn bind(address: SocketAddr) -> Result<StdListener, BindError> {
 #[derive(Debug)]
 pub struct Site {
     /// Where everything is read.
-    pub sampler: Sampler,
+    pub sampler: Arc<Sampler>,
 }
 
 /// Serves until the task is ended, on the [`tokio::task::LocalSet`] of this thread.

@@ -7,5 +7,6 @@ pub mod doctor;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod overview;
 pub mod sample;
 pub mod state;

@@ -123,6 +123,16 @@ pub struct ServerState {
     pub connected: u64,
     /// Connections to it that could not be opened.
     pub refused: u64,
+    /// Since when it stands so, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Why; empty = it has stood so since it is known.
+    pub why: String,
+    /// How often that changed.
+    pub changes: u64,
+    /// Checks it passed.
+    pub checks_passed: u64,
+    /// Checks it did not pass.
+    pub checks_failed: u64,
 }
 
 /// One open tunnel.
@@ -289,6 +299,8 @@ fn backend(upstream: &Upstream) -> BackendState {
 
 fn server(seat: &Seat) -> ServerState {
     let member = &seat.member;
+    let record = &member.record;
+    let (checks_passed, checks_failed) = record.checks();
     ServerState {
         name: member.name.to_string(),
         address: member.address.to_string(),
@@ -299,6 +311,15 @@ fn server(seat: &Seat) -> ServerState {
         max_connections: member.server.max_connections.map(Into::into),
         connected: member.traffic.connected(),
         refused: member.traffic.refused(),
+        since_ms: record.since_ms(),
+        why: record
+            .recent()
+            .last()
+            .map(|turn| turn.why.to_string())
+            .unwrap_or_default(),
+        changes: record.changes(),
+        checks_passed,
+        checks_failed,
     }
 }
 
@@ -330,6 +351,6 @@ fn since_1970_ms(time: SystemTime) -> u64 {
     millis(time.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -138,6 +138,8 @@ fn page(request: &Request, value: Value) -> Result<String, String> {
             text::tunnels(&read(value)?, now_ms)
         }
         Request::Certificates => text::certificates(&read::<Vec<_>>(value)?),
+        // Asked by `longsplice top`, which draws it.
+        Request::Overview => format!("{value:#}\n"),
         Request::Kill { .. }
         | Request::Drain { .. }
         | Request::Undrain { .. }

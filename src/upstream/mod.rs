@@ -30,7 +30,7 @@ mod tests;
 pub use lineup::{Lineup, Seat, Standing};
 pub use member::{Address, Member, MemberId, SUSPECT_FAILURES, Traffic};
 
-pub use record::Record;
+pub use record::{Record, Turn};
 pub use supervisor::{Supervisor, supervise};
 
 use lineup::Choice;

@@ -1,10 +1,14 @@
 //! What checks have found out about a member, as atomics: written by main, read by anybody.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::Standing;
+
+/// Changes of one member that are remembered.
+const RECENT_LEN: usize = 16;
 
 /// The history of one member.
 #[derive(Debug)]
@@ -15,8 +19,19 @@ pub struct Record {
     changes: AtomicU64,
     passed: AtomicU64,
     failed: AtomicU64,
-    /// Only main and the admin page, which it serves, ever look.
-    why: Mutex<Arc<str>>,
+    /// The latest last. Only main and the admin page, which it serves, ever look.
+    recent: Mutex<VecDeque<Turn>>,
+}
+
+/// A change in how a member stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// When, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// How it stands from then on.
+    pub standing: Standing,
+    /// Why, as the log says it.
+    pub why: Arc<str>,
 }
 
 impl Default for Record {
@@ -28,7 +43,7 @@ impl Default for Record {
             changes: AtomicU64::new(0),
             passed: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            why: Mutex::new("".into()),
+            recent: Mutex::default(),
         }
     }
 }
@@ -43,9 +58,18 @@ impl Record {
     /// Takes note of a change.
     pub(super) fn note_change(&self, standing: Standing, why: &str) {
         self.standing.store(number(standing), Ordering::Relaxed);
-        self.changed_ms.store(now_ms(), Ordering::Relaxed);
+        let time_ms = now_ms();
+        self.changed_ms.store(time_ms, Ordering::Relaxed);
         self.changes.fetch_add(1, Ordering::Relaxed);
-        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = why.into();
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() == RECENT_LEN {
+            recent.pop_front();
+        }
+        recent.push_back(Turn {
+            time_ms,
+            standing,
+            why: why.into(),
+        });
     }
 
     /// Takes note of a check.
@@ -65,12 +89,17 @@ impl Record {
         }
     }
 
-    /// Returns since when, and why; the reason is empty until the first change.
+    /// Returns since when, in milliseconds since 1970.
     #[must_use]
-    pub fn since(&self) -> (SystemTime, Arc<str>) {
-        let ms = Duration::from_millis(self.changed_ms.load(Ordering::Relaxed));
-        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
-        (SystemTime::UNIX_EPOCH + ms, Arc::clone(&why))
+    pub fn since_ms(&self) -> u64 {
+        self.changed_ms.load(Ordering::Relaxed)
+    }
+
+    /// Returns the latest changes, the first of them first.
+    #[must_use]
+    pub fn recent(&self) -> Vec<Turn> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.iter().cloned().collect()
     }
 
     /// Returns how often that changed.
@@ -101,4 +130,25 @@ fn now_ms() -> u64 {
     since.map_or(0, |since| {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_changes_are_remembered() {
+        let record = Record::default();
+        record.begin(Standing::Up);
+        assert!(record.recent().is_empty(), "a beginning is no change");
+        for number in 0..RECENT_LEN + 3 {
+            record.note_change(Standing::Down, &number.to_string());
+        }
+        let recent = record.recent();
+        assert_eq!(recent.len(), RECENT_LEN);
+        assert_eq!((&*recent[0].why, record.changes()), ("3", 19));
+        let last = recent.last().unwrap();
+        assert_eq!((&*last.why, last.standing), ("18", Standing::Down));
+        assert_eq!(last.time_ms, record.since_ms());
+    }
 }

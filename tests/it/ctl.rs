@@ -219,6 +219,49 @@ fn a_server_is_drained_and_taken_back() {
 }
 
 #[test]
+fn an_overview_has_everything_at_one_moment() {
+    let watched = Watched::start(|plan| plan, Origin::echo());
+    let _client = open(&watched, "127.0.0.1", "hello");
+    let overview = || {
+        let mut stream = UnixStream::connect(&watched.socket).unwrap();
+        stream.write_all(b"{\"command\":\"overview\"}\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        answer["done"].clone()
+    };
+    let server = watched.json("backends")[0]["servers"][0]["name"].clone();
+    watched.says(&format!("drain app/{}", server.as_str().unwrap()));
+    eventually("the bytes and the change are shown", || {
+        let seen = overview();
+        seen["totals"]["bytes_out"] == 5 && seen["changes"][0]["state"] == "drained"
+    });
+    let seen = overview();
+    let expected = json!({
+        "accepted": 1, "tunnels_opened": 1, "tunnels_ended": 0, "requests": 0, "refused": 0,
+        "bytes_in": 5, "bytes_out": 5,
+    });
+    assert_eq!(seen["totals"], expected);
+    let row = seen["traffic"].as_array().unwrap();
+    let row = row.iter().find(|row| row["server"] == server).unwrap();
+    assert_eq!(
+        (&row["listener"], &row["backend"], &row["tunnels"]),
+        (&json!("edge"), &json!("app"), &json!(1))
+    );
+    let copied = |direction| json!({"direction": direction, "path": "copy", "bytes": 5});
+    let moved = seen["moved"].as_array().unwrap();
+    assert!(moved.contains(&copied("in")) && moved.contains(&copied("out")));
+    let state = &seen["backends"][0]["servers"][0];
+    let change = &seen["changes"][0];
+    assert_eq!(
+        (&state["changes"], &state["since_ms"]),
+        (&json!(1), &change["time_ms"])
+    );
+    assert!(state["why"].as_str().unwrap().contains("operator"));
+    assert_eq!(change["server"], server);
+}
+
+#[test]
 fn the_level_of_the_log_and_the_process_itself_obey() {
     let keys = "proxy_protocol = \"optional\"\ntrusted_proxies = [\"127.0.0.1\"]";
     let mut watched = Watched::start(|plan| plan.listener_keys(keys), Origin::echo());

@@ -28,6 +28,8 @@ pub const TUNNELS_MAX: usize = 10_000;
 pub enum Request {
     /// The process as a whole.
     Status,
+    /// Everything that `longsplice top` shows but single tunnels.
+    Overview,
     /// The listeners.
     Listeners,
     /// The backends and their servers.
@@ -66,6 +68,7 @@ impl Request {
     pub fn changes(&self) -> bool {
         match self {
             Self::Status
+            | Self::Overview
             | Self::Listeners
             | Self::Backends
             | Self::Tunnels(_)

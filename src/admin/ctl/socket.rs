@@ -21,6 +21,8 @@ use tokio::time::{sleep, timeout};
 use super::{CertificateState, Errand, Filter, REQUEST_LEN_MAX, Reply, Request, Tunnels, Wanted};
 use crate::admin::diagnostics;
 use crate::admin::log::timestamp;
+use crate::admin::overview::overview;
+use crate::admin::sample::Sampler;
 use crate::admin::state::Sources;
 use crate::config::LogLevel;
 use crate::tls::identity;
@@ -77,11 +79,11 @@ impl AdminSocket {
     }
 
     /// Answers whoever asks, on the [`tokio::task::LocalSet`] of this thread, for as long as it runs.
-    pub fn serve(&mut self, sources: Arc<Sources>, errands: mpsc::Sender<Errand>) {
+    pub fn serve(&mut self, sampler: Arc<Sampler>, errands: mpsc::Sender<Errand>) {
         if let Some(listener) = self.listener.take() {
             let group = fs::metadata(&self.path).map_or(u32::MAX, |found| found.gid());
             let desk = Rc::new(Desk {
-                sources,
+                sampler,
                 errands,
                 group,
                 places: Semaphore::new(CONNECTIONS_MAX),
@@ -114,7 +116,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 /// What answering takes.
 struct Desk {
-    sources: Arc<Sources>,
+    sampler: Arc<Sampler>,
     errands: mpsc::Sender<Errand>,
     /// Whose members may ask.
     group: u32,
@@ -137,6 +139,10 @@ async fn accept_all(listener: UnixListener, desk: Rc<Desk>) {
 }
 
 impl Desk {
+    fn sources(&self) -> &Sources {
+        self.sampler.sources()
+    }
+
     async fn serve(&self, mut stream: UnixStream) {
         let (Ok(_place), Ok(peer)) = (self.places.try_acquire(), stream.peer_cred()) else {
             return;
@@ -180,9 +186,10 @@ impl Desk {
 
     async fn conduct(&self, request: Request) -> Result<serde_json::Value, String> {
         match request {
-            Request::Status => json(&self.sources.status()),
-            Request::Listeners => json(&self.sources.listeners()),
-            Request::Backends => json(&self.sources.backends()),
+            Request::Status => json(&self.sources().status()),
+            Request::Overview => json(&overview(&self.sampler).await),
+            Request::Listeners => json(&self.sources().listeners()),
+            Request::Backends => json(&self.sources().backends()),
             Request::Tunnels(wanted) => json(&self.tunnels(wanted).await?),
             Request::Certificates => json(&self.certificates()),
             Request::Kill { id } => self.kill(&id).await,
@@ -197,7 +204,7 @@ impl Desk {
     async fn tunnels(&self, wanted: Wanted) -> Result<Tunnels, String> {
         let filter = Filter::new(wanted)?;
         let limit = filter.limit();
-        let found = self.sources.tunnels(limit + 1, |it| filter.takes(it));
+        let found = self.sources().tunnels(limit + 1, |it| filter.takes(it));
         let mut tunnels = found.await;
         let more = tunnels.len() > limit;
         tunnels.truncate(limit);
@@ -207,7 +214,7 @@ impl Desk {
     async fn kill(&self, id: &str) -> Result<serde_json::Value, String> {
         let unknown = || format!("no open tunnel has the id {id:?}");
         let parsed = id.parse().map_err(|_| unknown())?;
-        if self.sources.kill(parsed).await {
+        if self.sources().kill(parsed).await {
             json(&format!("{id} is ended"))
         } else {
             Err(unknown())
@@ -238,7 +245,7 @@ impl Desk {
 
     /// Marks the servers that `name` (`BACKEND/SERVER`) means as drained, or not any more.
     fn mark(&self, name: &str, drained: bool) -> Result<serde_json::Value, String> {
-        let scene = self.sources.scene();
+        let scene = self.sources().scene();
         let (upstream, members) = find(&scene.upstreams, name)?;
         for member in &members {
             member.traffic.set_drained(drained);
@@ -249,7 +256,7 @@ impl Desk {
     }
 
     fn certificates(&self) -> Vec<CertificateState> {
-        let scene = self.sources.scene();
+        let scene = self.sources().scene();
         let mut found = Vec::new();
         for listener in &scene.listeners {
             for files in listener.tls.iter().flat_map(|tls| &tls.certificates) {
