@@ -123,7 +123,8 @@ fn python_packages(top: &Path, cache: &Cache) -> Result<(), String> {
     }
     let (venv, wanted) = (venv.to_string_lossy(), wanted.to_string_lossy());
     let python = cache.python();
-    loudly("python3", &["-m", "venv", &venv], None)?;
+    // Anew: an environment is tied to the interpreter that made it, which may have gone.
+    loudly("python3", &["-m", "venv", "--clear", &venv], None)?;
     let args = [
         "-m",
         "pip",
