@@ -12,7 +12,7 @@ use crate::put;
 /// A running nginx.
 pub(crate) struct Nginx {
     _running: Running,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Nginx {
@@ -45,7 +45,12 @@ impl Nginx {
         }
         Some(Self {
             _running: running,
-            _dir: dir,
+            dir,
         })
+    }
+
+    /// Returns what it has written to its access log so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("access.log")).unwrap_or_default()
     }
 }

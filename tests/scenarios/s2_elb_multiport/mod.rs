@@ -2,6 +2,7 @@
 //! found behind the line and behind a chain of trusted proxies.
 
 mod aws;
+mod log;
 
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
@@ -46,13 +47,17 @@ struct Site {
     ports: [SocketAddr; 3],
 }
 
-/// Starts the application and the proxy in front of it; none = no Node.
+/// What the configuration says of the log.
+const LOG: &str = "target = \"file:/var/log/longsplice/access.log\", access = \"combined\"";
+
+/// Starts the application and the proxy in front of it; none = no Node. Its log says in JSON what
+/// tests look at.
 fn site() -> Option<Site> {
-    site_with("")
+    site_with(&[(LOG, "access = \"json\"".to_owned())])
 }
 
-/// Like [`site`], with more tables behind the configuration.
-fn site_with(tables: &str) -> Option<Site> {
+/// Like [`site`], with these changes to the configuration in place of its own for the log.
+fn site_with(changes: &[(&str, String)]) -> Option<Site> {
     let mut node = Part::Node.command()?;
     let app = Running::start(node.arg(file("scenarios/s2_elb_multiport/app.js")));
     let identity = Identity::new(&[HOST]);
@@ -69,7 +74,7 @@ fn site_with(tables: &str) -> Option<Site> {
     );
     Some(Site {
         app,
-        proxy: Proxy::start(&format!("{configuration}\n{tables}")),
+        proxy: Proxy::start(&put(&configuration, changes)),
         identity,
         ports,
     })
@@ -126,11 +131,17 @@ fn the_line_and_the_hello_come_in_one_segment() {
     }
 }
 
-#[test]
-fn nginx_in_the_same_place_did_the_same() {
-    let Some(mut node) = Part::Node.command() else {
-        return;
-    };
+/// What was there before, on its own configuration.
+struct Before {
+    _app: Running,
+    nginx: Nginx,
+    identity: Identity,
+    ports: [SocketAddr; 3],
+}
+
+/// Starts the application and nginx in front of it; none = no Node or no nginx.
+fn before() -> Option<Before> {
+    let mut node = Part::Node.command()?;
     let app = Running::start(node.arg(file("scenarios/s2_elb_multiport/app.js")));
     let (identity, ports) = (Identity::new(&[HOST]), [(); 3].map(|()| free_addr()));
     let configuration = put(
@@ -143,12 +154,22 @@ fn nginx_in_the_same_place_did_the_same() {
             ("127.0.0.1:8080", format!("127.0.0.1:{}", app.port())),
         ],
     );
-    let Some(_nginx) = Nginx::start(&configuration, &ports) else {
+    Some(Before {
+        nginx: Nginx::start(&configuration, &ports)?,
+        _app: app,
+        identity,
+        ports,
+    })
+}
+
+#[test]
+fn nginx_in_the_same_place_did_the_same() {
+    let Some(before) = before() else {
         return;
     };
     for (line, client) in LINES {
-        let config = identity.client(&TLS13, None);
-        let secure = Secure::begin(ports[2], &config, HOST, line.as_bytes());
+        let config = before.identity.client(&TLS13, None);
+        let secure = Secure::begin(before.ports[2], &config, HOST, line.as_bytes());
         let facts = [
             ("host", HOST),
             ("realIp", client),
@@ -322,12 +343,12 @@ fn a_balancer_behind_a_balancer_sends_two_lines() {
     }
 }
 
-/// HAProxy's sections for the three ports, and where each is.
-fn balancer(site: &Site, option: &str) -> Option<(Haproxy, [SocketAddr; 3])> {
+/// HAProxy in front of these three ports, and where each is.
+fn balancer(ports: [SocketAddr; 3], option: &str) -> Option<(Haproxy, [SocketAddr; 3])> {
     let fronts = [free_addr(), free_addr(), free_addr()];
     let sections: String = fronts
         .iter()
-        .zip(site.ports)
+        .zip(ports)
         .map(|(front, port)| {
             format!(
                 "listen {}\n  bind {front}\n  server s1 {port} {option}\n",
@@ -338,12 +359,12 @@ fn balancer(site: &Site, option: &str) -> Option<(Haproxy, [SocketAddr; 3])> {
     Some((Haproxy::start(&sections, &fronts)?, fronts))
 }
 
-fn curl(program: &Command, site: &Site, front: SocketAddr, scheme: &str) -> String {
+fn curl(program: &Command, identity: &Identity, front: SocketAddr, scheme: &str) -> String {
     let port = front.port();
     finish(
         Command::new(program.get_program())
             .args(["-sS", "--noproxy", "*", "--interface", REAL_CLIENT])
-            .args(["--cacert", &site.identity.cert_file()])
+            .args(["--cacert", &identity.cert_file()])
             .args(["--resolve", &format!("{HOST}:{port}:127.0.0.1")])
             .args(["-A", "test/1", "-e", "https://example.org/from"])
             .arg(format!("{scheme}://{HOST}:{port}/curl?a=b")),
@@ -367,11 +388,11 @@ fn curl_through_haproxy_is_answered_and_logged() {
         return;
     };
     for option in ["send-proxy", "send-proxy-v2"] {
-        let Some((_haproxy, fronts)) = balancer(&site, option) else {
+        let Some((_haproxy, fronts)) = balancer(site.ports, option) else {
             return;
         };
         for (front, scheme) in fronts.into_iter().zip(["http", "http", "https"]) {
-            let said = curl(&program, &site, front, scheme);
+            let said = curl(&program, &site.identity, front, scheme);
             expect_real_client(&said, scheme, front);
             let line = site.proxy.wait_access("request", |line| {
                 line["host"] == format!("{HOST}:{}", front.port())
@@ -395,41 +416,12 @@ fn curl_through_haproxy_is_answered_and_logged() {
 }
 
 #[test]
-fn the_line_of_the_combined_log_shows_the_client() {
-    let (Some(site), Some(program)) = (
-        site_with("[log]\naccess = \"combined\"\n"),
-        Part::Curl.command(),
-    ) else {
-        return;
-    };
-    let Some((_haproxy, fronts)) = balancer(&site, "send-proxy") else {
-        return;
-    };
-    for (front, scheme) in fronts.into_iter().zip(["http", "http", "https"]) {
-        let said = curl(&program, &site, front, scheme);
-        let rest = format!(
-            "] \"GET /curl?a=b HTTP/1.1\" 200 {} \"https://example.org/from\" \"test/1\"",
-            said.len()
-        );
-        let fits = |line: &&String| line.ends_with(&rest);
-        let start = format!("{REAL_CLIENT} - - [");
-        eventually("the line is there", || {
-            let lines = site.proxy.log_lines();
-            lines
-                .iter()
-                .filter(fits)
-                .any(|line| line.starts_with(&start))
-        });
-    }
-}
-
-#[test]
 fn openssl_through_haproxy_opens_tls() {
     let (Some(site), Some(program)) = (site(), Part::Openssl.command()) else {
         return;
     };
     for option in ["send-proxy", "send-proxy-v2"] {
-        let Some((_haproxy, fronts)) = balancer(&site, option) else {
+        let Some((_haproxy, fronts)) = balancer(site.ports, option) else {
             return;
         };
         for version in ["-tls1_2", "-tls1_3"] {
@@ -462,7 +454,7 @@ fn websockets_of_node_and_python_go_through_haproxy() {
         return;
     };
     for option in ["send-proxy", "send-proxy-v2"] {
-        let Some((_haproxy, fronts)) = balancer(&site, option) else {
+        let Some((_haproxy, fronts)) = balancer(site.ports, option) else {
             return;
         };
         for (front, scheme) in fronts.into_iter().zip(["http", "http", "https"]) {
