@@ -3,19 +3,20 @@
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::http::{self, get};
+use crate::harness::httplog::{fields_of, halog, without_syslog};
 use crate::harness::origin::{Origin, echo};
-use crate::harness::parts::{Part, Running, file, finish};
+use crate::harness::parts::{Part, Running, finish};
 use crate::harness::peer::Peer;
 use crate::harness::plan::Plan;
 use crate::harness::process::wait_listening_on;
-use crate::harness::{PATIENCE, eventually, free_addr, free_port, websocket};
+use crate::harness::rsyslog::Rsyslog;
+use crate::harness::{PATIENCE, eventually, free_addr, websocket};
 
 /// Waits until a file has lines that `enough` holds of, and returns it.
 fn wait_for(path: &Path, what: &str, enough: impl Fn(&str) -> bool) -> String {
@@ -32,29 +33,6 @@ fn access_lines(text: &str) -> Vec<&str> {
             .any(|it| line.contains(it))
     };
     text.lines().filter(|line| !is_diagnostic(line)).collect()
-}
-
-/// Reads lines by what HAProxy's manual says of them; none = no Python.
-fn fields_of(lines: &[&str]) -> Option<Vec<Value>> {
-    let mut python = Part::Python.command()?;
-    let dir = TempDir::new().unwrap();
-    let log = dir.path().join("log");
-    fs::write(&log, lines.join("\n") + "\n").unwrap();
-    python
-        .arg(file("it/log/httplog.py"))
-        .stdin(fs::File::open(&log).unwrap());
-    let output = python.stderr(Stdio::piped()).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let said = String::from_utf8(output.stdout).unwrap();
-    Some(
-        said.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect(),
-    )
 }
 
 /// What is asked of longsplice and of HAProxy alike.
@@ -150,21 +128,14 @@ fn httplog_is_read_by_halog_and_by_the_manual() {
             (&"tcp_side".into(), &"--".into())
         );
     }
-    let Some(mut halog) = Part::Halog.command() else {
-        return;
-    };
     // halog expects what syslog puts in front.
     let stored: String = lines
         .iter()
         .map(|line| format!("Feb  6 12:14:14 host longsplice[1]: {line}\n"))
         .collect();
-    let path = dir.path().join("stored");
-    fs::write(&path, stored).unwrap();
-    halog
-        .args(["-H", "-q", "-st"])
-        .stdin(fs::File::open(&path).unwrap());
-    let said = String::from_utf8(halog.output().unwrap().stdout).unwrap();
-    let counted: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
+    let Some(counted) = halog(&["-H", "-q", "-st"], &stored) else {
+        return;
+    };
     assert_eq!(counted, ["101 2", "200 2", "400 1"], "{text}");
 }
 
@@ -194,7 +165,7 @@ fn httplog_says_what_haproxy_says() {
     while theirs.len() < 3 {
         let len = receiver.recv(&mut buffer).unwrap();
         let message = String::from_utf8(buffer[..len].to_vec()).unwrap();
-        let line = message.trim_end().split_once("]: ").unwrap().1.to_owned();
+        let line = without_syslog(message.trim_end()).to_owned();
         if line.contains("HTTP/1.1\"") || line.contains("BADREQ") {
             theirs.push(line);
         }
@@ -290,61 +261,25 @@ fn combined_is_read_by_goaccess() {
     );
 }
 
-/// rsyslog with a receiver over UDP and one on a unix socket, and what it writes.
-struct Rsyslog {
-    _running: Running,
-    dir: TempDir,
-    port: u16,
-}
-
-impl Rsyslog {
-    fn start() -> Option<Self> {
-        let mut command = Part::Rsyslog.command()?;
-        let (dir, port) = (TempDir::new().unwrap(), free_port());
-        let at = dir.path().display();
-        let text = format!(
-            "module(load=\"imudp\")\nmodule(load=\"imuxsock\" SysSock.Use=\"off\")\n\
-             input(type=\"imudp\" address=\"127.0.0.1\" port=\"{port}\")\n\
-             input(type=\"imuxsock\" Socket=\"{at}/socket\")\n\
-             template(name=\"t\" type=\"string\" string=\"%syslogfacility-text%|%syslogseverity-text%\
-             |%hostname%|%programname%|%procid%|%msg%\\n\")\n\
-             action(type=\"omfile\" file=\"{at}/out\" template=\"t\")\n"
-        );
-        let configuration = dir.path().join("rsyslog.conf");
-        fs::write(&configuration, text).unwrap();
-        command.arg("-n").arg("-f").arg(&configuration);
-        command.arg("-i").arg(dir.path().join("pid"));
-        let running = Running::start(&mut command);
-        let socket = dir.path().join("socket");
-        eventually("rsyslog receives", || {
-            socket.exists() && UdpSocket::bind(("127.0.0.1", port)).is_err()
-        });
-        Some(Self {
-            _running: running,
-            dir,
-            port,
-        })
-    }
-
-    fn out(&self) -> PathBuf {
-        self.dir.path().join("out")
-    }
-}
-
 #[test]
 fn rsyslog_reads_messages_over_udp_and_on_its_socket() {
-    let Some(rsyslog) = Rsyslog::start() else {
+    let rules = |at: &Path| {
+        format!(
+            "template(name=\"t\" type=\"string\" string=\"%syslogfacility-text%|%syslogseverity-text%\
+             |%hostname%|%programname%|%procid%|%msg%\\n\")\n\
+             action(type=\"omfile\" file=\"{}/out\" template=\"t\")\n",
+            at.display()
+        )
+    };
+    let Some(rsyslog) = Rsyslog::start(rules) else {
         return;
     };
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let host = host.trim().split('.').next().unwrap().to_owned();
     let targets = [
+        (format!("syslog:{}/local1", rsyslog.addr()), "local1"),
         (
-            format!("syslog:127.0.0.1:{}/local1", rsyslog.port),
-            "local1",
-        ),
-        (
-            format!("syslog:unix:{}/socket", rsyslog.dir.path().display()),
+            format!("syslog:unix:{}", rsyslog.path("socket").display()),
             "local6",
         ),
     ];
@@ -354,7 +289,7 @@ fn rsyslog_reads_messages_over_udp_and_on_its_socket() {
         let proxy = Plan::http(application()).more(&log).start();
         http::exchange(proxy.addr(), get("x", &format!("/{facility}"), ""));
         let wanted = format!("\"GET /{facility} HTTP/1.1\"");
-        let text = wait_for(&rsyslog.out(), &wanted, |text| text.contains(&wanted));
+        let text = rsyslog.wait_for("out", &wanted, |text| text.contains(&wanted));
         let line = text.lines().find(|line| line.contains(&wanted)).unwrap();
         let start = format!(
             "{facility}|info|{host}|longsplice|{}| 127.0.0.1:",

@@ -2,11 +2,11 @@
 //! Node applications of which one speaks socket.io.
 
 mod before;
+mod syslog;
 
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,11 +19,11 @@ use tempfile::TempDir;
 
 use crate::authority::certify;
 use crate::harness::http::{self, Answer, get};
-use crate::harness::parts::{Part, Running, file, finish, in_path};
+use crate::harness::parts::{Part, Running, file, finish};
 use crate::harness::peer::Peer;
 use crate::harness::process::Proxy;
 use crate::harness::tls::{Secure, client_believing};
-use crate::harness::{PATIENCE, eventually, free_addr, websocket};
+use crate::harness::{eventually, free_addr, websocket};
 use crate::put;
 
 const CONFIGURATION: &str = include_str!("longsplice.toml");
@@ -83,7 +83,6 @@ struct Doors {
 struct Site {
     apps: Applications,
     proxy: Proxy,
-    syslog: UdpSocket,
     doors: Doors,
     certificates: Certificates,
 }
@@ -111,19 +110,23 @@ fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Puts longsplice in front of applications, with more changes to its configuration.
+/// Puts longsplice in front of applications, with more changes to its configuration; nobody
+/// receives its log.
 fn site(apps: Applications, more: &[(&str, String)]) -> Site {
+    site_logging_to(free_addr(), apps, more)
+}
+
+/// Like [`site`], with a receiver of its log.
+fn site_logging_to(syslog: SocketAddr, apps: Applications, more: &[(&str, String)]) -> Site {
     let certificates = Certificates::new();
     let doors = Doors {
         http: free_addr(),
         https: free_addr(),
     };
-    let syslog = UdpSocket::bind("127.0.0.1:0").unwrap();
-    syslog.set_read_timeout(Some(PATIENCE)).unwrap();
     let configuration = put(
         CONFIGURATION,
         &[
-            ("127.0.0.1:514", syslog.local_addr().unwrap().to_string()),
+            ("127.0.0.1:514", syslog.to_string()),
             ("0.0.0.0:443", doors.https.to_string()),
             // Strangers come with a PROXY line.
             (
@@ -152,7 +155,6 @@ fn site(apps: Applications, more: &[(&str, String)]) -> Site {
     let site = Site {
         proxy: Proxy::start(&put(&configuration, more)),
         apps,
-        syslog,
         doors,
         certificates,
     };
@@ -176,21 +178,6 @@ impl Site {
     /// Asks over TLS.
     fn ask(&self, host: &str, target: &str) -> Answer {
         ask(self.doors.https, &self.certificates, host, target)
-    }
-
-    /// Waits for a message of facility local1 that ends with this request line, and returns it.
-    fn logged(&self, request: &str) -> String {
-        let mut buffer = [0; 8192];
-        loop {
-            let len = self.syslog.recv(&mut buffer).unwrap();
-            let message = std::str::from_utf8(&buffer[..len]).unwrap();
-            let (facility, said) = message.split_once('>').unwrap();
-            // 17 is local1; the lowest three bits are the severity (RFC 3164 section 4.1.1).
-            assert_eq!(facility[1..].parse::<u8>().unwrap() >> 3, 17, "{message}");
-            if said.ends_with(&format!(" \"{request} HTTP/1.1\"")) {
-                return said.to_owned();
-            }
-        }
     }
 }
 
@@ -436,41 +423,6 @@ fn a_failing_server_leaves_the_rotation_and_returns() {
 }
 
 #[test]
-fn syslog_gets_what_haproxys_readers_read() {
-    let Some(apps) = Applications::start(1, 1) else {
-        return;
-    };
-    let site = site(apps, &[]);
-    site.ask(MAPS, "/one?a=b");
-    site.ask("elsewhere", "/two");
-    let mut stranger = Peer::connect(site.doors.http);
-    stranger.send(format!("PROXY TCP4 {STRANGER} 10.0.0.1 51000 80\r\n"));
-    http::exchange_on(&mut stranger, get(COLTRANE, "/three", ""));
-
-    let maps = format!(" https~ maps/127.0.0.1:{} ", site.apps.maps[0].0);
-    let one = site.logged("GET /one?a=b");
-    assert!(one.contains(&maps) && one.contains(" 200 "), "{one}");
-    assert!(one.contains(" ---- "), "{one}");
-    let two = site.logged("GET /two");
-    assert!(two.contains(" 404 "), "{two}");
-    let three = site.logged("GET /three");
-    assert!(three.contains(&format!(" {STRANGER}:51000 [")), "{three}");
-    assert!(three.contains(" 301 "), "{three}");
-
-    // HAProxy's own reader counts answers.
-    let Some(halog) = in_path("halog") else {
-        return;
-    };
-    let log = site.certificates.path("log");
-    fs::write(&log, format!("{one}\n{two}\n{three}\n")).unwrap();
-    let mut command = Command::new(halog);
-    command.arg("-st").stdin(fs::File::open(&log).unwrap());
-    let output = command.output().unwrap();
-    let counts = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(counts, "200 1\n301 1\n404 1\n", "{output:?}");
-}
-
-#[test]
 fn two_workers_and_a_pid_file() {
     let Some(apps) = Applications::start(1, 1) else {
         return;
@@ -478,11 +430,13 @@ fn two_workers_and_a_pid_file() {
     let mut site = site(apps, &[]);
     let pid = site.proxy.pid();
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-    let names = tasks.map(|task| fs::read_to_string(task.path().join("comm")).unwrap_or_default());
-    assert_eq!(
-        names.filter(|name| name.starts_with("reception-")).count(),
-        2
-    );
+    let names: Vec<String> = tasks
+        .map(|task| fs::read_to_string(task.path().join("comm")).unwrap_or_default())
+        .collect();
+    for worker in ["reception-", "relay-"] {
+        let count = names.iter().filter(|name| name.starts_with(worker)).count();
+        assert_eq!(count, 2, "{worker} in {names:?}");
+    }
     let pid_file = site.certificates.path("pid");
     eventually("the pid file is written", || {
         fs::read_to_string(&pid_file).is_ok_and(|text| text.trim() == pid.to_string())
