@@ -594,6 +594,8 @@ pub struct Health {
     pub path: String,
     /// Host header of http and websocket checks; none = the server's address.
     pub host: Option<String>,
+    /// Whether servers that speak TLS are checked over TLS.
+    pub tls: bool,
     /// Inclusive ranges of status codes that count as success.
     pub expect: Vec<(u16, u16)>,
     /// Between two checks.

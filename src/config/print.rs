@@ -395,7 +395,7 @@ fn backend(page: &mut Page, backend: &Backend) {
     page.duration("response", backend.timeouts.response);
     page.duration("tunnel_idle", backend.timeouts.tunnel_idle);
     page.duration("half_close", backend.timeouts.half_close);
-    health(page, backend.health.as_ref());
+    health(page, backend.health.as_ref(), backend.tls.is_some());
     if let Some(tls) = &backend.tls {
         backend_tls(page, tls);
     }
@@ -424,7 +424,7 @@ fn backend_tls(page: &mut Page, tls: &BackendTls) {
     offload(page, tls.offload);
 }
 
-fn health(page: &mut Page, health: Option<&Health>) {
+fn health(page: &mut Page, health: Option<&Health>, over_tls: bool) {
     page.header("[backend.health]");
     let Some(health) = health else {
         page.quoted("kind", "off");
@@ -449,6 +449,9 @@ fn health(page: &mut Page, health: Option<&Health>) {
     }
     if health.kind == HealthKind::Http {
         page.quoted("expect", units::status_ranges_text(&health.expect));
+    }
+    if over_tls {
+        page.bare("tls", health.tls);
     }
     page.duration("interval", health.interval);
     page.duration("fast_interval", health.fast_interval);

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::crypto::{
@@ -12,10 +13,12 @@ use rustls::crypto::{
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use super::control::Fault;
 use super::handshake::Failure;
 use super::identity::{Identity, Wrong, certificates, text_of, wrong};
 
@@ -97,6 +100,33 @@ pub fn client_config(demand: &Demand) -> Result<Arc<ClientConfig>, Wrong> {
     Ok(Arc::new(config))
 }
 
+/// Returns the same without sessions for resumption: each handshake looks at the certificate then.
+#[must_use]
+pub fn afresh(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
+}
+
+/// Says what ended a connection to a server whose handshake was complete for us.
+#[must_use]
+pub fn told_of_fault(fault: Fault) -> String {
+    match fault {
+        // With TLS 1.3 a server looks at our certificate after our handshake is done.
+        Fault::PeerAlert(number) => refused_with(AlertDescription::from(number)),
+        Fault::Record(_)
+        | Fault::Message(_)
+        | Fault::Renegotiation
+        | Fault::Flood
+        | Fault::KeysUsedUp
+        | Fault::NoKeyUpdate => fault.to_string(),
+    }
+}
+
+fn refused_with(alert: AlertDescription) -> String {
+    format!("the server refused with the alert {alert:?}")
+}
+
 /// Says what came of a handshake with a server that came to nothing, and by whose fault.
 #[must_use]
 #[expect(
@@ -113,7 +143,7 @@ pub fn told(failure: &Failure) -> String {
     };
     match error {
         Error::InvalidCertificate(wrong) => told_of_certificate(wrong),
-        Error::AlertReceived(alert) => format!("the server refused with the alert {alert:?}"),
+        Error::AlertReceived(alert) => refused_with(*alert),
         _ => error.to_string(),
     }
 }

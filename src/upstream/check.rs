@@ -1,4 +1,4 @@
-//! One health check of one server: connect, ask, judge the answer.
+//! One health check of one server: connect, open TLS where it speaks that, ask, judge the answer.
 //!
 //! Says what went wrong in words; what follows from it is the state machine's business
 //! (`balance::health`). At most `READ_LEN_MAX` bytes of an answer are read, within one time for
@@ -14,19 +14,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::net::{TcpSocket, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use self::wire::Wire;
 use super::Address;
 use crate::balance::health::Reason;
-use crate::config::{Health, HealthKind, duration_text};
+use crate::config::{Health, HealthKind, ServerTls, duration_text};
 use crate::proto::Progress;
 use crate::proto::http::framing::Framing;
 use crate::proto::http::head::{self, HeadLimits, Response};
 use crate::proto::http::refusal::BadResponse;
 use crate::proto::proxy::{self, Addresses, Header};
 use crate::proto::websocket;
+
+mod wire;
 
 /// Most that is read of an answer, in bytes.
 const READ_LEN_MAX: usize = 16 * 1024;
@@ -53,6 +55,8 @@ pub struct Target<'a> {
     pub source: &'a [IpAddr],
     /// Which PROXY header it expects first.
     pub send_proxy: Option<proxy::Version>,
+    /// How TLS is opened behind that; none = it is spoken to in the clear.
+    pub tls: Option<&'a ServerTls>,
 }
 
 /// Why a check was not passed.
@@ -67,6 +71,12 @@ pub enum Failure {
     /// No connection in time.
     #[error("no connection within {0}")]
     ConnectTimeout(String),
+    /// A connection, but no TLS in time.
+    #[error("no TLS handshake within {0}")]
+    HandshakeTimeout(String),
+    /// No TLS, or none that can be believed.
+    #[error("{0}")]
+    Tls(String),
     /// A connection, but no answer in time.
     #[error("no answer within {0}")]
     AnswerTimeout(String),
@@ -103,7 +113,10 @@ impl Failure {
         Some(match self {
             Self::Refused => Reason::Refused,
             Self::Unreachable(_) => Reason::Unreachable,
-            Self::ConnectTimeout(_) | Self::AnswerTimeout(_) => Reason::TimedOut,
+            Self::ConnectTimeout(_) | Self::HandshakeTimeout(_) | Self::AnswerTimeout(_) => {
+                Reason::TimedOut
+            }
+            Self::Tls(_) => Reason::Tls,
             Self::Closed | Self::ClosedWithin | Self::Reset => Reason::Ended,
             Self::Status(status) | Self::NoUpgrade(status) => Reason::Status(*status),
             Self::WrongUpgrade | Self::Malformed(_) => Reason::BadAnswer,
@@ -119,39 +132,41 @@ impl Failure {
 pub async fn check(target: Target<'_>, health: &Health) -> Result<(), Failure> {
     let deadline = Instant::now() + health.timeout;
     let late = || duration_text(health.timeout);
-    let connecting = async {
-        match target.address {
-            Address::Inet(addr) => {
-                let socket = socket_to(*addr, target.source)?;
-                socket.connect(*addr).await.map(Connection::Tcp)
-            }
-            Address::Unix(path) => connect_unix(path).await.map(Connection::Unix),
-        }
-        .map_err(not_connected)
-    };
-    let connection = timeout_at(deadline, connecting)
-        .await
-        .map_err(|_| Failure::ConnectTimeout(late()))??;
-    let conversation = async {
-        match connection {
-            Connection::Tcp(stream) => converse(stream, target, health).await,
-            Connection::Unix(stream) => converse(stream, target, health).await,
-        }
-    };
-    let answered = timeout_at(deadline, conversation).await;
-    let farewell = answered.map_err(|_| Failure::AnswerTimeout(late()))??;
-    if let Some((stream, len)) = farewell {
+    let connecting = timeout_at(deadline, connect(target)).await;
+    let mut wire = connecting.map_err(|_| Failure::ConnectTimeout(late()))??;
+    let mut opening = Vec::new();
+    if let Some(version) = target.send_proxy {
+        // Version 1 knows no LOCAL and writes UNKNOWN.
+        proxy::encode(version, &Header::from(Addresses::Local), &mut opening);
+    }
+    if let Some(tls) = target.tls {
+        let http = health.kind != HealthKind::Tcp;
+        let securing = async {
+            wire.send(&std::mem::take(&mut opening)).await?;
+            wire.secure(tls, http).await
+        };
+        let secured = timeout_at(deadline, securing).await;
+        secured.map_err(|_| Failure::HandshakeTimeout(late()))??;
+    }
+    let answered = timeout_at(deadline, converse(&mut wire, opening, target, health)).await;
+    let rest = answered.map_err(|_| Failure::AnswerTimeout(late()))??;
+    if rest > 0 || wire.is_secure() {
         let until = deadline.min(Instant::now() + FAREWELL);
         // Passed already, whatever comes of it.
-        let _ = timeout_at(until, take_leave(stream, len)).await;
+        let _ = timeout_at(until, take_leave(wire, rest)).await;
     }
     Ok(())
 }
 
-/// A connection that is open.
-enum Connection {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+async fn connect(target: Target<'_>) -> Result<Wire, Failure> {
+    let connected = match target.address {
+        Address::Inet(addr) => {
+            let socket = socket_to(*addr, target.source)?;
+            socket.connect(*addr).await.map(Wire::from)
+        }
+        Address::Unix(path) => connect_unix(path).await.map(Wire::from),
+    };
+    connected.map_err(not_connected)
 }
 
 /// Makes a socket that reaches `addr` from one of `sources`, as connections for clients do.
@@ -196,49 +211,39 @@ fn not_connected(error: io::Error) -> Failure {
     }
 }
 
-/// Something that both kinds of sockets are.
-trait Stream: AsyncRead + AsyncWrite + Unpin {}
-impl Stream for TcpStream {}
-impl Stream for UnixStream {}
-
-/// A connection that still has to be ended politely, and how much of the answer is to come.
-type Farewell = Option<(Box<dyn Stream>, usize)>;
-
+/// Sends what `opening` holds already and the request of this kind of check, judges the answer, and
+/// returns how much more may come before the connection is ended politely.
 async fn converse(
-    mut stream: impl Stream + 'static,
+    wire: &mut Wire,
+    mut opening: Vec<u8>,
     target: Target<'_>,
     health: &Health,
-) -> Result<Farewell, Failure> {
-    let mut request = Vec::new();
-    if let Some(version) = target.send_proxy {
-        // Version 1 knows no LOCAL and writes UNKNOWN.
-        proxy::encode(version, &Header::from(Addresses::Local), &mut request);
-    }
+) -> Result<usize, Failure> {
     let key = match health.kind {
         HealthKind::Tcp => None,
         HealthKind::Http => {
-            write_request(&mut request, target, health, None);
+            write_request(&mut opening, target, health, None);
             None
         }
         HealthKind::Websocket => {
             let key = random_key()?;
-            write_request(&mut request, target, health, Some(&key));
+            write_request(&mut opening, target, health, Some(&key));
             Some(key)
         }
     };
-    stream.write_all(&request).await.map_err(broken)?;
+    if !opening.is_empty() {
+        wire.send(&opening).await?;
+    }
     if health.kind == HealthKind::Tcp {
         // What a tcp check has sent is a PROXY header at most; the end says that it was all.
-        return Ok(None);
+        return Ok(0);
     }
-    let rest = judge(&mut stream, health, key.as_deref()).await?;
+    let rest = judge(wire, health, key.as_deref()).await?;
     if key.is_some() {
-        let closing = stream.write_all(&close_frame()?).await;
-        return Ok(closing
-            .is_ok()
-            .then(|| (Box::new(stream) as _, READ_LEN_MAX)));
+        let closing = wire.send(&close_frame()?).await;
+        return Ok(closing.map_or(0, |()| READ_LEN_MAX));
     }
-    Ok((rest > 0).then(|| (Box::new(stream) as _, rest)))
+    Ok(rest)
 }
 
 fn write_request(out: &mut Vec<u8>, target: Target<'_>, health: &Health, key: Option<&str>) {
@@ -280,11 +285,7 @@ fn close_frame() -> Result<[u8; 8], Failure> {
 
 /// Reads the answer's head, lets those before it (100, 103) pass, and returns how much of a body
 /// may follow, as far as it is worth reading.
-async fn judge(
-    stream: &mut impl Stream,
-    health: &Health,
-    key: Option<&str>,
-) -> Result<usize, Failure> {
+async fn judge(wire: &mut Wire, health: &Health, key: Option<&str>) -> Result<usize, Failure> {
     let method = health.method.as_str();
     let mut bytes = Vec::with_capacity(1024);
     loop {
@@ -311,11 +312,10 @@ async fn judge(
             return Err(BadResponse::HeadTooLong.into());
         }
         let began = !bytes.is_empty();
-        match stream.read_buf(&mut bytes).await {
-            Ok(0) if began => return Err(Failure::ClosedWithin),
-            Ok(0) => return Err(Failure::Closed),
-            Ok(_) => {}
-            Err(error) => return Err(broken(error)),
+        match wire.receive(&mut bytes).await? {
+            0 if began => return Err(Failure::ClosedWithin),
+            0 => return Err(Failure::Closed),
+            _ => {}
         }
     }
 }
@@ -334,23 +334,17 @@ fn verdict(answer: &Response<'_>, health: &Health, key: Option<&str>) -> Result<
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn broken(error: io::Error) -> Failure {
-    match error.raw_os_error() {
-        Some(libc::ECONNRESET | libc::EPIPE) => Failure::Reset,
-        _ => Failure::Unreachable(error.to_string()),
-    }
-}
-
-/// Reads and forgets `len` bytes, or until the server has ended.
-async fn take_leave(mut stream: Box<dyn Stream>, mut len: usize) {
-    let mut buffer = [0; 2048];
+/// Reads and forgets `len` bytes, or until the server has ended, and ends in good order.
+async fn take_leave(mut wire: Wire, mut len: usize) {
+    let mut scratch = Vec::new();
     while len > 0 {
-        match stream.read(&mut buffer).await {
-            Ok(0) | Err(_) => return,
+        scratch.clear();
+        match wire.receive(&mut scratch).await {
+            Ok(0) | Err(_) => break,
             Ok(count) => len = len.saturating_sub(count),
         }
     }
+    wire.finish().await;
 }
 
 #[cfg(test)]

@@ -287,6 +287,7 @@ async fn check(member: &Member, backend: &Backend) -> Result<(), Failure> {
         host: &host,
         source: &member.server.source,
         send_proxy: member.server.send_proxy,
+        tls: member.server.tls.as_deref().filter(|_| health.tls),
     };
     check::check(target, health).await
 }

@@ -19,6 +19,8 @@ use crate::harness::tls_server::{Served, TlsOrigin, demanding, server_config};
 use crate::harness::websocket;
 use crate::harness::{PATIENCE, free_addr};
 
+// Checks of servers that speak TLS.
+mod checks;
 // openssl, nginx, node as servers.
 mod programs;
 

@@ -136,7 +136,8 @@ fn backend(mut table: Table<'_, '_>, name: Arc<str>) -> Backend {
         source: source(&mut table).unwrap_or_default(),
         tls: Common::read(&mut table),
     };
-    Backend {
+    let mut over_tls = None;
+    let backend = Backend {
         name,
         balance: table
             .choice("balance", &balances)
@@ -153,10 +154,18 @@ fn backend(mut table: Table<'_, '_>, name: Arc<str>) -> Backend {
             .unwrap_or(RETRIES),
         slow_start: (table.duration("slow_start", OR_ZERO)).unwrap_or(Duration::ZERO),
         timeouts: timeouts(table.table_or_empty("timeouts")),
-        health: table.table("health").and_then(health),
+        health: table
+            .table("health")
+            .and_then(|table| health(table, &mut over_tls)),
         servers: servers(&mut table, &inherited),
         tls: inherited.tls.into_settings(),
+    };
+    if let (Some(place), None) = (over_tls, &backend.tls) {
+        place.reject(
+            "no server of the backend speaks TLS; tls = true at a server, or [backend.tls]",
+        );
     }
+    backend
 }
 
 /// What a backend says for all its servers.
@@ -207,8 +216,11 @@ fn timeouts(mut table: Table<'_, '_>) -> BackendTimeouts {
 }
 
 /// Reads `[backend.health]`; `kind = "off"` leaves the other keys in peace, so that one word
-/// switches checks off and on.
-fn health(mut table: Table<'_, '_>) -> Option<Health> {
+/// switches checks off and on. `over_tls` is where TLS is demanded, if it is.
+fn health<'r, 'a>(
+    mut table: Table<'r, 'a>,
+    over_tls: &mut Option<Place<'r, 'a>>,
+) -> Option<Health> {
     let kinds = [
         ("http", Some(HealthKind::Http)),
         ("tcp", Some(HealthKind::Tcp)),
@@ -222,6 +234,10 @@ fn health(mut table: Table<'_, '_>) -> Option<Health> {
     let path = table.take("path");
     let host = table.take("host");
     let expect = table.take("expect");
+    let tls = table.take("tls");
+    let tls_place = tls.as_ref().map(|value| value.place.clone());
+    let tls = tls.and_then(Value::boolean);
+    *over_tls = tls_place.filter(|_| tls == Some(true) && kind.is_some());
     if kind == Some(HealthKind::Tcp) {
         let misfits = [&method, &path, &host, &expect];
         let wanted = "a check with kind = \"tcp\" only connects; kind = \"http\" or \"websocket\"";
@@ -250,6 +266,7 @@ fn health(mut table: Table<'_, '_>) -> Option<Health> {
             .unwrap_or(HealthMethod::Get),
         path: path.and_then(check_path).unwrap_or_else(|| "/".to_owned()),
         host: host.and_then(check_host),
+        tls: tls.unwrap_or(true),
         expect: expect
             .and_then(expected)
             .unwrap_or_else(|| vec![(200, 399)]),

@@ -157,7 +157,20 @@ fn rules_of_health() {
                 "kind = \"websocket\", method = \"GET\"",
                 "backend[0].health.method: a check with kind = \"websocket\" is a GET; kind = \"http\"",
             ),
-            ("kind = \"off\", path = \"/x\", expect = \"200\"", "nothing"),
+            (
+                "kind = \"off\", path = \"/x\", expect = \"200\", tls = true",
+                "nothing",
+            ),
+            ("tls = false", "nothing"),
+            (
+                "tls = true",
+                "backend[0].health.tls: no server of the backend speaks TLS; \
+                 tls = true at a server, or [backend.tls]",
+            ),
+            (
+                "tls = \"yes\"",
+                "backend[0].health.tls: is a string; true or false",
+            ),
             (
                 "kind = \"https\"",
                 "backend[0].health.kind: \"https\" is unknown; http, tcp, websocket or off",
@@ -371,7 +384,7 @@ fn rules_of_tls_to_servers() {
 
 #[test]
 fn tls_to_servers_is_printed_as_it_is_in_effect() {
-    let keys = "tls = { verify = false, server_name = \"x\", min_version = \"1.3\" }\n\
+    let keys = "tls = { verify = false, server_name = \"x\", min_version = \"1.3\" }\nhealth = {}\n\
                 server = [{ address = \"127.0.0.1:1\" }, { address = \"127.0.0.1:2\", tls = false }]";
     let config = super::read(&backend(keys)).unwrap();
     assert!(
@@ -381,6 +394,8 @@ fn tls_to_servers_is_printed_as_it_is_in_effect() {
             .any(|warning| warning.contains("not verified"))
     );
     let printed = config.to_string();
+    let health = "kind = \"tcp\"\ntls = true\n";
+    assert!(printed.contains(health), "{printed}");
     let section = "[backend.tls]\nverify = false\nserver_name = \"x\"\nmin_version = \"1.3\"\n\
                    offload = \"adaptive\"\n";
     assert!(printed.contains(section), "{printed}");

@@ -15,6 +15,7 @@ fn health(kind: HealthKind) -> Health {
         method: HealthMethod::Get,
         path: "/healthz".to_owned(),
         host: None,
+        tls: true,
         expect: vec![(200, 399)],
         interval: Duration::from_secs(10),
         fast_interval: Duration::from_secs(1),
@@ -39,6 +40,7 @@ fn run_at(address: &Address, health: &Health, send_proxy: Option<proxy::Version>
         host: "app.example:80",
         source: &[],
         send_proxy,
+        tls: None,
     };
     match runtime.block_on(check(target, health)) {
         Ok(()) => "ok".to_owned(),
@@ -356,6 +358,7 @@ fn a_check_comes_from_the_source_address_that_fits() {
             host: "app.example:80",
             source: &source,
             send_proxy: None,
+            tls: None,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -80,18 +80,29 @@ impl TlsOrigin {
 
     /// Takes the next connection and what is sent on it in the clear: `preface` bytes.
     pub(crate) fn accept_behind(&self, preface: usize) -> (Vec<u8>, Served) {
-        let (mut tcp, _) = self.listener.accept().unwrap();
-        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-        tcp.set_write_timeout(Some(PATIENCE)).unwrap();
-        tcp.set_nodelay(true).unwrap();
+        let mut tcp = self.accept_tcp().unwrap();
         let mut said = vec![0; preface];
         tcp.read_exact(&mut said).unwrap();
+        (said, self.shake(tcp).unwrap())
+    }
+
+    /// Takes the next connection, on which nothing is said yet.
+    pub(crate) fn accept_tcp(&self) -> std::io::Result<TcpStream> {
+        let (tcp, _) = self.listener.accept()?;
+        tcp.set_read_timeout(Some(PATIENCE))?;
+        tcp.set_write_timeout(Some(PATIENCE))?;
+        tcp.set_nodelay(true)?;
+        Ok(tcp)
+    }
+
+    /// Makes the handshake on a connection.
+    pub(crate) fn shake(&self, tcp: TcpStream) -> std::io::Result<Served> {
         let tls = ServerConnection::new(Arc::clone(&self.config)).unwrap();
         let mut served = Served { tls, tcp };
         while served.tls.is_handshaking() {
-            served.tls.complete_io(&mut served.tcp).unwrap();
+            served.tls.complete_io(&mut served.tcp)?;
         }
-        (said, served)
+        Ok(served)
     }
 
     /// Takes the next connection and makes the handshake.

@@ -16,12 +16,12 @@ use crate::harness::websocket::{self, request};
 use crate::harness::{PATIENCE, eventually, free_addr, free_port};
 
 /// A certificate for localhost with an RSA key, which OpenSSL made.
-struct Rsa {
+pub(super) struct Rsa {
     dir: TempDir,
 }
 
 impl Rsa {
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let dir = TempDir::new().unwrap();
         let mut openssl = Part::Openssl.command()?;
         openssl
@@ -43,11 +43,11 @@ impl Rsa {
         Some(Self { dir })
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
     }
 
-    fn keys(&self) -> String {
+    pub(super) fn keys(&self) -> String {
         format!(
             "tls = {{ ca = \"{}\", server_name = \"localhost\" }}",
             self.path("cert.pem")

@@ -1,0 +1,189 @@
+//! The connection of a check: bytes over TCP or a unix socket, in the clear or over TLS.
+//!
+//! TLS takes the way of connections for clients (`tls::handshake`, `tls::control`), but no session is
+//! resumed: each check looks at the server's certificate. What waits here is at most one record and
+//! what was received with its end.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::Failure;
+use crate::config::ServerTls;
+use crate::tls::control::{Alert, Content, Fault, Session, sealed_len_max};
+use crate::tls::handshake::{self, Handshake};
+use crate::tls::record::whole_record;
+use crate::tls::servers::{afresh, told, told_of_fault};
+
+/// Most that is received at once, in bytes.
+const CHUNK_LEN_BYTES: usize = 4096;
+/// Most that is read of a server that says more after our close_notify, in bytes.
+const REST_LEN_MAX: usize = 64 * 1024;
+
+/// Something that both kinds of sockets are.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+impl Stream for TcpStream {}
+impl Stream for UnixStream {}
+
+/// An open connection.
+pub(super) struct Wire {
+    stream: Box<dyn Stream>,
+    secured: Option<Secured>,
+}
+
+/// What TLS adds.
+struct Secured {
+    session: Session,
+    /// Records, the last one perhaps in part.
+    received: Vec<u8>,
+    ended: bool,
+}
+
+impl From<TcpStream> for Wire {
+    fn from(stream: TcpStream) -> Self {
+        Self {
+            stream: Box::new(stream),
+            secured: None,
+        }
+    }
+}
+
+impl From<UnixStream> for Wire {
+    fn from(stream: UnixStream) -> Self {
+        Self {
+            stream: Box::new(stream),
+            secured: None,
+        }
+    }
+}
+
+impl Wire {
+    /// Opens TLS; `http` = ALPN offers it.
+    ///
+    /// # Errors
+    /// [`Failure::Tls`], with whose fault it is; the server has its alert.
+    pub(super) async fn secure(&mut self, tls: &ServerTls, http: bool) -> Result<(), Failure> {
+        let refused = |failure: handshake::Failure| Failure::Tls(told(&failure));
+        let lost =
+            |error: io::Error| Failure::Tls(format!("the server broke the handshake off: {error}"));
+        let config = afresh(if http { &tls.http } else { &tls.tcp });
+        let mut handshake = Handshake::with_server(config, tls.name.clone()).map_err(refused)?;
+        loop {
+            let complete = handshake.advance();
+            let answer = handshake.take_outbox();
+            let sent = self.stream.write_all(&answer).await;
+            let complete = complete.map_err(refused)?;
+            sent.map_err(lost)?;
+            if complete {
+                let established = handshake.finish().map_err(refused)?;
+                self.secured = Some(Secured {
+                    session: established.session,
+                    received: established.received,
+                    ended: false,
+                });
+                return Ok(());
+            }
+            let read = receive_onto(&mut *self.stream, handshake.inbox()).await;
+            if read.map_err(lost)? == 0 {
+                return Err(refused(handshake::Failure::Closed));
+            }
+        }
+    }
+
+    /// Tells whether TLS is spoken.
+    pub(super) fn is_secure(&self) -> bool {
+        self.secured.is_some()
+    }
+
+    /// Sends all of `data`.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub(super) async fn send(&mut self, data: &[u8]) -> Result<(), Failure> {
+        let Some(secured) = &mut self.secured else {
+            return self.stream.write_all(data).await.map_err(broken);
+        };
+        let mut sealed = vec![0; sealed_len_max(data.len())];
+        let len = secured.session.seal(data, &mut sealed).map_err(faulty)?;
+        sealed.truncate(len);
+        self.stream.write_all(&sealed).await.map_err(broken)
+    }
+
+    /// Receives once more onto `data`; 0 = the server has ended.
+    ///
+    /// # Errors
+    /// The connection is broken, or a record is wrong.
+    pub(super) async fn receive(&mut self, data: &mut Vec<u8>) -> Result<usize, Failure> {
+        let Some(secured) = &mut self.secured else {
+            return receive_onto(&mut *self.stream, data).await.map_err(broken);
+        };
+        let before = data.len();
+        loop {
+            while data.len() == before && !secured.ended && secured.open_one(data)? {}
+            if data.len() > before || secured.ended {
+                return Ok(data.len() - before);
+            }
+            let read = receive_onto(&mut *self.stream, &mut secured.received).await;
+            if read.map_err(broken)? == 0 {
+                return Ok(0);
+            }
+        }
+    }
+
+    /// Ends in good order: over TLS with close_notify, after which the server may end as well.
+    pub(super) async fn finish(mut self) {
+        let Some(secured) = &mut self.secured else {
+            return;
+        };
+        let mut alert = vec![0; sealed_len_max(2)];
+        let sealed = secured.session.seal_alert(Alert::CloseNotify, &mut alert);
+        alert.truncate(sealed.unwrap_or(0));
+        if self.stream.write_all(&alert).await.is_err() || self.stream.shutdown().await.is_err() {
+            return;
+        }
+        let (mut scratch, mut len) = (Vec::new(), 0);
+        while len < REST_LEN_MAX {
+            scratch.clear();
+            match receive_onto(&mut *self.stream, &mut scratch).await {
+                Ok(0) | Err(_) => return,
+                Ok(count) => len += count,
+            }
+        }
+    }
+}
+
+impl Secured {
+    /// Opens the next record onto `data`; false = it is not whole.
+    fn open_one(&mut self, data: &mut Vec<u8>) -> Result<bool, Failure> {
+        let whole = whole_record(&self.received).map_err(|error| faulty(error.into()))?;
+        let Some(len) = whole else {
+            return Ok(false);
+        };
+        let record = self.received.get_mut(..len).unwrap_or_default();
+        match self.session.open(record).map_err(faulty)? {
+            Content::Data(place) => data.extend_from_slice(record.get(place).unwrap_or_default()),
+            Content::Nothing => {}
+            Content::CloseNotify => self.ended = true,
+        }
+        self.received.drain(..len);
+        Ok(true)
+    }
+}
+
+async fn receive_onto(stream: &mut dyn Stream, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    bytes.reserve(CHUNK_LEN_BYTES);
+    stream.read_buf(bytes).await
+}
+
+fn faulty(fault: Fault) -> Failure {
+    Failure::Tls(told_of_fault(fault))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn broken(error: io::Error) -> Failure {
+    match error.raw_os_error() {
+        Some(libc::ECONNRESET | libc::EPIPE) => Failure::Reset,
+        _ => Failure::Unreachable(error.to_string()),
+    }
+}
