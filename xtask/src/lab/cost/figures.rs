@@ -1,20 +1,63 @@
-//! Figures of `benches/cost.rs`: read, set beside each other, judged.
+//! Figures of `benches/cost`: read, set beside each other, judged.
 //!
 //! Pure: text in, text out.
 
 use std::fmt::Write as _;
 
-/// The values of `tls.offload`; the first is what the others are measured by.
-const OFFLOADS: &[&str] = &["never", "always", "adaptive"];
 /// By how much repetitions may differ, in percent of their mean.
 const SPREAD_PERCENT_MAX: f64 = 2.0;
+
+/// Variants of the proxy that do the same work.
+#[derive(Debug)]
+struct Comparison {
+    name: &'static str,
+    /// What tells works of the same name apart.
+    kind: &'static str,
+    /// The first is what the others are measured by.
+    variants: &'static [&'static str],
+    target: Option<Target>,
+}
+
+/// How many instructions a variant may take, for one of the first variant.
+#[derive(Debug)]
+struct Target {
+    ratio_max: f64,
+    /// Works whose ratio is told and not judged.
+    except: &'static [&'static str],
+}
+
+/// What `benches/cost` compares.
+const COMPARISONS: &[Comparison] = &[
+    Comparison {
+        name: "offload",
+        kind: "suite",
+        variants: &["never", "always", "adaptive"],
+        target: None,
+    },
+    Comparison {
+        name: "observed",
+        kind: "mode",
+        variants: &["off", "on"],
+        // An opening and an end have their lines; what is in between is to be as it was.
+        target: Some(Target {
+            ratio_max: 1.02,
+            except: &["open"],
+        }),
+    },
+];
+
+/// The names of all comparisons.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    COMPARISONS.iter().map(|comparison| comparison.name)
+}
 
 /// One figure.
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
+    comparison: String,
     work: String,
-    suite: String,
-    offload: String,
+    kind: String,
+    variant: String,
     repetition: u32,
     instructions: f64,
 }
@@ -42,79 +85,137 @@ impl Figures {
         self.has_ended && !self.rows.is_empty()
     }
 
-    /// Writes means as a table of Markdown, with ratios to `never`, work by work.
-    pub(super) fn table(&self) -> String {
-        let mut text = String::from(
-            "| work | suite | never | always | adaptive | always / never | adaptive / never | spread |\n\
-             |---|---|---:|---:|---:|---:|---:|---:|\n",
-        );
-        for (work, suite) in self.kinds() {
-            let means: Vec<Option<f64>> = OFFLOADS
-                .iter()
-                .map(|offload| mean(&self.repetitions(work, suite, offload)))
+    /// Writes means as tables of Markdown, with ratios to the first variant, and what is met.
+    pub(super) fn tables(&self) -> String {
+        let tables = COMPARISONS.iter().map(|comparison| self.table(comparison));
+        let tables: Vec<String> = tables.filter(|table| !table.is_empty()).collect();
+        tables.join("\n")
+    }
+
+    /// Nothing, if none of its works was done.
+    fn table(&self, comparison: &Comparison) -> String {
+        let kinds = self.kinds(comparison);
+        let mut text = String::new();
+        if kinds.is_empty() {
+            return text;
+        }
+        let variants = comparison.variants;
+        let (first, others) = variants.split_first().unwrap_or((&"", &[]));
+        let ratios = others.iter().map(|other| format!("{other} / {first}"));
+        let mut heads: Vec<String> = vec!["work".to_owned(), comparison.kind.to_owned()];
+        heads.extend(variants.iter().map(|&variant| variant.to_owned()));
+        heads.extend(ratios);
+        heads.push("spread".to_owned());
+        let numbers = "---:|".repeat(heads.len() - 2);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "| {} |\n|---|---|{numbers}", heads.join(" | "));
+        for kind in &kinds {
+            let values = |variant: &&str| mean(&self.repetitions(kind, variant));
+            let means = variants.iter().map(values);
+            let means = means.map(|mean| mean.map(|mean| format!("{mean:.0}")));
+            let ratio = |variant: &&str| self.ratio(kind, first, variant);
+            let ratios = others.iter().map(ratio);
+            let ratios = ratios.map(|ratio| ratio.map(|ratio| format!("{ratio:.3}")));
+            let spreads = variants.iter().map(|variant| self.spread(kind, variant));
+            let spread = spreads.fold(0.0, f64::max);
+            let cells = means.chain(ratios).chain([Some(format!("{spread:.2} %"))]);
+            let cells: Vec<String> = cells
+                .map(|cell| cell.unwrap_or_else(|| "-".to_owned()))
                 .collect();
-            let ratio = |at: usize| {
-                let (base, value) = (means.first().copied()??, means.get(at).copied()??);
-                Some(format!("{:.3}", value / base))
-            };
-            let cells = means
-                .iter()
-                .map(|mean| mean.map(|mean| format!("{mean:.0}")));
-            let spread = self.spreads(work, suite).fold(0.0, f64::max);
-            let cells = cells
-                .chain([ratio(1), ratio(2), Some(format!("{spread:.2} %"))])
-                .map(|cell| cell.unwrap_or_else(|| "-".to_owned()));
-            let cells: Vec<String> = cells.collect();
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "| {work} | {suite} | {} |", cells.join(" | "));
+            let Kind { work, kind, .. } = kind;
+            let _ = writeln!(text, "| {work} | {kind} | {} |", cells.join(" | "));
+        }
+        let verdicts = self.judgements(comparison);
+        if !verdicts.is_empty() {
+            text.push('\n');
+        }
+        for verdict in verdicts {
+            let _ = writeln!(text, "- {}", verdict.text);
         }
         text
     }
 
+    /// Returns what became of the targets.
+    fn judgements(&self, comparison: &Comparison) -> Vec<Judgement> {
+        let Some(Target { ratio_max, except }) = &comparison.target else {
+            return Vec::new();
+        };
+        let (first, others) = comparison.variants.split_first().unwrap_or((&"", &[]));
+        let kinds = self.kinds(comparison);
+        let judged = kinds.iter().filter(|kind| !except.contains(&kind.work));
+        let each = judged.flat_map(|kind| others.iter().map(move |variant| (kind, *variant)));
+        each.map(|(kind, variant)| {
+            let ratio = self.ratio(kind, first, variant);
+            let is_met = ratio.is_some_and(|ratio| ratio <= *ratio_max);
+            let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
+            let verdict = if is_met { "met" } else { "MISSED" };
+            let Kind { work, kind, .. } = kind;
+            Judgement {
+                is_met,
+                text: format!(
+                    "{work} {kind} {variant} / {first}: {ratio}, at most {ratio_max:.2}: {verdict}"
+                ),
+            }
+        })
+        .collect()
+    }
+
     /// Writes the rows as CSV.
     pub(super) fn csv(&self) -> String {
-        let mut text = String::from("work,suite,offload,repetition,instructions\n");
+        let mut text = String::from("comparison,work,kind,variant,repetition,instructions\n");
         for row in &self.rows {
             let Row {
+                comparison,
                 work,
-                suite,
-                offload,
+                kind,
+                variant,
                 repetition,
                 instructions,
             } = row;
             let _ = writeln!(
                 text,
-                "{work},{suite},{offload},{repetition},{instructions:.0}"
+                "{comparison},{work},{kind},{variant},{repetition},{instructions:.0}"
             );
         }
         text
     }
 
-    /// Returns what keeps the figures from being believed.
+    /// Returns what keeps the figures from being believed, and targets that were missed.
     pub(super) fn findings(&self) -> Vec<String> {
         let mut findings = Vec::new();
         if !self.is_complete() {
             findings.push("the load did not come to its end".to_owned());
         }
-        for (work, suite) in self.kinds() {
-            for offload in OFFLOADS {
-                let values = self.repetitions(work, suite, offload);
-                let spread = spread_percent(&values);
-                if spread > SPREAD_PERCENT_MAX {
-                    findings.push(format!(
-                        "{work} {suite} {offload}: {values:?} differ by {spread:.1} %"
-                    ));
+        for comparison in COMPARISONS {
+            for kind in self.kinds(comparison) {
+                for variant in comparison.variants {
+                    let spread = self.spread(&kind, variant);
+                    if spread > SPREAD_PERCENT_MAX {
+                        let values = self.repetitions(&kind, variant);
+                        let Kind { work, kind, .. } = kind;
+                        findings.push(format!(
+                            "{work} {kind} {variant}: {values:?} differ by {spread:.1} %"
+                        ));
+                    }
                 }
             }
+            let judgements = self.judgements(comparison).into_iter();
+            let missed = judgements.filter(|judgement| !judgement.is_met);
+            findings.extend(missed.map(|judgement| judgement.text));
         }
         findings
     }
 
-    /// Work and suite of the figures, in the order of the guest.
-    fn kinds(&self) -> Vec<(&str, &str)> {
-        let mut kinds: Vec<(&str, &str)> = Vec::new();
-        for row in &self.rows {
-            let kind = (row.work.as_str(), row.suite.as_str());
+    /// What was done, in the order of the guest.
+    fn kinds(&self, comparison: &Comparison) -> Vec<Kind<'_>> {
+        let mut kinds: Vec<Kind<'_>> = Vec::new();
+        let rows = self.rows.iter();
+        for row in rows.filter(|row| row.comparison == comparison.name) {
+            let kind = Kind {
+                comparison: &row.comparison,
+                work: &row.work,
+                kind: &row.kind,
+            };
             if !kinds.contains(&kind) {
                 kinds.push(kind);
             }
@@ -122,26 +223,48 @@ impl Figures {
         kinds
     }
 
-    fn repetitions(&self, work: &str, suite: &str, offload: &str) -> Vec<f64> {
-        let is_it = |row: &&Row| row.work == work && row.suite == suite && row.offload == offload;
+    fn repetitions(&self, kind: &Kind<'_>, variant: &str) -> Vec<f64> {
+        let is_it = |row: &&Row| {
+            (&*row.comparison, &*row.work, &*row.kind) == (kind.comparison, kind.work, kind.kind)
+                && row.variant == variant
+        };
         let rows = self.rows.iter().filter(is_it);
         rows.map(|row| row.instructions).collect()
     }
 
-    fn spreads(&self, work: &str, suite: &str) -> impl Iterator<Item = f64> {
-        OFFLOADS
-            .iter()
-            .map(move |offload| spread_percent(&self.repetitions(work, suite, offload)))
+    fn ratio(&self, kind: &Kind<'_>, first: &str, variant: &str) -> Option<f64> {
+        let base = mean(&self.repetitions(kind, first))?;
+        let value = mean(&self.repetitions(kind, variant))?;
+        Some(value / base)
     }
+
+    fn spread(&self, kind: &Kind<'_>, variant: &str) -> f64 {
+        spread_percent(&self.repetitions(kind, variant))
+    }
+}
+
+/// One work of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kind<'a> {
+    comparison: &'a str,
+    work: &'a str,
+    kind: &'a str,
+}
+
+/// A ratio and its target.
+struct Judgement {
+    is_met: bool,
+    text: String,
 }
 
 fn row(line: &str) -> Option<Row> {
     let mut words = line.strip_prefix("cost ")?.split_whitespace();
     let mut word = || words.next().map(str::to_owned);
     Some(Row {
+        comparison: word()?,
         work: word()?,
-        suite: word()?,
-        offload: word()?,
+        kind: word()?,
+        variant: word()?,
         repetition: word()?.parse().ok()?,
         instructions: word()?.parse().ok()?,
     })
@@ -166,18 +289,31 @@ mod tests {
     use super::*;
 
     const SAID: &str = "longsplice-lab: kernel 6.1\n\
-        cost echo-100B aes never 0 1000\ncost echo-100B aes always 0 1300\n\
-        a warning\ncost echo-100B aes never 1 1010\ncost echo-100B aes always 1 1300\n\
+        cost offload echo-100B aes never 0 1000\ncost offload echo-100B aes always 0 1300\n\
+        a warning\ncost offload echo-100B aes never 1 1010\n\
+        cost offload echo-100B aes always 1 1300\n\
+        cost observed echo-64B tcp off 0 1000\ncost observed echo-64B tcp on 0 1020\n\
+        cost observed open tcp off 0 1000\ncost observed open tcp on 0 1100\n\
         longsplice-lab: cost ended 0\n";
 
     #[test]
     fn figures_are_set_beside_each_other() {
         let figures = Figures::of(SAID);
-        assert!(figures.findings().is_empty());
-        let table = figures.table();
-        let line = "| echo-100B | aes | 1005 | 1300 | - | 1.294 | - | 1.00 % |";
-        assert!(table.ends_with(&format!("{line}\n")), "{table}");
-        assert!(figures.csv().ends_with("echo-100B,aes,always,1,1300\n"));
+        assert!(figures.findings().is_empty(), "{:?}", figures.findings());
+        let expected = "\
+            | work | suite | never | always | adaptive | always / never | adaptive / never | spread |\n\
+            |---|---|---:|---:|---:|---:|---:|---:|\n\
+            | echo-100B | aes | 1005 | 1300 | - | 1.294 | - | 1.00 % |\n\
+            \n\
+            | work | mode | off | on | on / off | spread |\n\
+            |---|---|---:|---:|---:|---:|\n\
+            | echo-64B | tcp | 1000 | 1020 | 1.020 | 0.00 % |\n\
+            | open | tcp | 1000 | 1100 | 1.100 | 0.00 % |\n\
+            \n\
+            - echo-64B tcp on / off: 1.020, at most 1.02: met\n";
+        assert_eq!(figures.tables(), expected);
+        let csv = figures.csv();
+        assert!(csv.contains("\noffload,echo-100B,aes,always,1,1300\n"));
     }
 
     #[test]
@@ -185,6 +321,16 @@ mod tests {
         let findings = Figures::of(&SAID.replace("never 1 1010", "never 1 1030")).findings();
         assert_eq!(findings.len(), 1);
         assert!(findings[0].contains("differ by 3.0 %"), "{findings:?}");
+    }
+
+    #[test]
+    fn a_missed_target_is_a_finding() {
+        let missed = ["echo-64B tcp on / off: 1.021, at most 1.02: MISSED"];
+        let said = SAID.replace("tcp on 0 1020", "tcp on 0 1021");
+        assert_eq!(Figures::of(&said).findings(), missed);
+        let missing = ["echo-64B tcp on / off: -, at most 1.02: MISSED"];
+        let said = SAID.replace("cost observed echo-64B tcp on 0 1020\n", "");
+        assert_eq!(Figures::of(&said).findings(), missing);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! `cargo xtask cost`: instructions of the proxy per unit of TLS work, for each `tls.offload`.
+//! `cargo xtask cost`: instructions of the proxy per unit of work, for variants that do the same.
 //!
-//! One guest boots with a processor that counts instructions as nanoseconds; `benches/cost.rs` puts
+//! One guest boots with a processor that counts instructions as nanoseconds; `benches/cost` puts
 //! the load on a released longsplice in it. Figures of one boot are compared with each other and
 //! with nothing else: some of the peers' work on loopback is charged to the proxy.
 
@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::binaries::{self, COST, LONGSPLICE};
 use super::files::make_folder;
@@ -31,14 +31,14 @@ pub(crate) struct Options {
     /// Where the raw rows go, as CSV
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Only one comparison: offload (TLS with each `tls.offload`), observed (logs and metrics off and on)
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
     /// Only a kernel that is in the cache; nothing is downloaded
     #[arg(long)]
     offline: bool,
 }
 
-/// What the guest does.
-const JOB: &str =
-    "export LONGSPLICE_COST_BINARY=/lab/longsplice\n/lab/cost\nsay \"cost ended $?\"\n";
 /// How long the guest may take.
 const LIMIT: Duration = Duration::from_secs(1800);
 
@@ -52,11 +52,16 @@ pub(crate) fn run(top: &Path, options: &Options) -> io::Result<bool> {
 
 fn count(top: &Path, options: &Options) -> Result<bool> {
     let guest = known(&options.guest)?;
+    let only = options.only.as_deref();
+    ensure!(
+        only.is_none_or(|only| figures::names().any(|name| name == only)),
+        "no such comparison: {only:?}"
+    );
     let packages = Packages::new(Cache::of_user().lab(), options.offline);
     let (kernel, busybox) = parts(guest, &packages)?;
     let binaries = binaries::build_cost(top)?;
     let mut image = Image::new(&busybox)?;
-    image.job(JOB);
+    image.job(&job(only));
     image.modules(modules::to_load(&kernel.modules, &busybox)?);
     for name in [LONGSPLICE, COST] {
         let binary = binaries.get(name).with_context(|| format!("no {name}"))?;
@@ -72,7 +77,7 @@ fn count(top: &Path, options: &Options) -> Result<bool> {
         "Linux {}, {took} s, instructions of the proxy per unit\n",
         kernel.version
     );
-    println!("{}", figures.table());
+    println!("{}", figures.tables());
     let findings = figures.findings();
     for finding in &findings {
         println!("cost: {finding}");
@@ -85,4 +90,10 @@ fn count(top: &Path, options: &Options) -> Result<bool> {
         fs::write(file, text).with_context(|| file.display().to_string())?;
     }
     Ok(findings.is_empty())
+}
+
+/// Returns what the guest does.
+fn job(only: Option<&str>) -> String {
+    let only = only.map_or_else(String::new, |only| format!("LONGSPLICE_COST_ONLY={only} "));
+    format!("{only}LONGSPLICE_COST_BINARY=/lab/longsplice /lab/cost\nsay \"cost ended $?\"\n")
 }
