@@ -8,6 +8,7 @@ mod exchanges;
 mod link;
 mod meter;
 mod network;
+mod observer;
 mod peers;
 mod pings;
 pub(crate) mod process;
@@ -44,11 +45,11 @@ pub(crate) struct Options {
     #[arg(long)]
     rounds: Option<usize>,
     /// Only works whose name starts with this (trips, trips-64B, bulk, short, upgrade, requests, quiet,
-    /// flood, idle, stalled, tls, tls-full, tls-resumed, tls-trips, tls-bulk, tls-quiet, tls-flood, tls-idle); may be
+    /// flood, idle, stalled, observed, tls, tls-full, tls-resumed, tls-trips, tls-bulk, tls-quiet, tls-flood, tls-idle); may be
     /// given more than once.
     #[arg(long)]
     only: Vec<String>,
-    /// Leave out a proxy (longsplice, haproxy, haproxy-splice, nginx,
+    /// Leave out a proxy (longsplice, longsplice-observed, haproxy, haproxy-splice, nginx,
     /// nginx-16k, splice-loop).
     #[arg(long)]
     without: Vec<String>,
@@ -182,6 +183,8 @@ fn measure_rounds(
         Work::Idle { .. } | Work::Stalled => rounds.min(MEMORY_ROUNDS),
         // Cheap, and the least steady.
         Work::Bulk => rounds * 2,
+        // The two follow each other soon, so that both have the same neighbours, and often.
+        Work::Observed { .. } => rounds * 6,
         Work::Trips { .. }
         | Work::TlsBulk { .. }
         | Work::Short

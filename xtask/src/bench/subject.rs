@@ -24,6 +24,8 @@ const STOP_MAX: Duration = Duration::from_secs(2);
 pub(super) enum Subject {
     /// This project.
     Longsplice,
+    /// The same with logs and metrics, and somebody who asks for them.
+    LongspliceObserved,
     /// HAProxy, copying.
     Haproxy,
     /// HAProxy with `option splice-auto`.
@@ -71,6 +73,7 @@ impl Subject {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Longsplice => "longsplice",
+            Self::LongspliceObserved => "longsplice-observed",
             Self::Haproxy => "haproxy",
             Self::HaproxySplice => "haproxy-splice",
             Self::Nginx => "nginx",
@@ -84,9 +87,11 @@ impl Subject {
         match (self, mode) {
             (Self::Longsplice, Mode::Tcp) => Some("longsplice-tcp.toml"),
             (Self::Longsplice, Mode::Http) => Some("longsplice-http.toml"),
+            (Self::LongspliceObserved, Mode::Tcp) => Some("longsplice-tcp-observed.toml"),
+            (Self::LongspliceObserved, Mode::Http) => Some("longsplice-http-observed.toml"),
             (Self::Haproxy, Mode::Tcp) => Some("haproxy-tcp.cfg"),
             (Self::HaproxySplice, Mode::Tcp) => Some("haproxy-tcp-splice.cfg"),
-            (Self::Longsplice, Mode::Tls) => Some("longsplice-tls.toml"),
+            (Self::Longsplice | Self::LongspliceObserved, Mode::Tls) => Some("longsplice-tls.toml"),
             (Self::Haproxy | Self::HaproxySplice, Mode::Tls) => Some("haproxy-tls.cfg"),
             (Self::Nginx | Self::NginxSmallBuffers, Mode::Tls) => Some("nginx-tls.conf"),
             (Self::Haproxy | Self::HaproxySplice, Mode::Http) => Some("haproxy-http.cfg"),
@@ -100,7 +105,7 @@ impl Subject {
     /// The first line of what the program says about its version.
     pub(super) fn version(self, programs: &Programs) -> Result<String> {
         let (program, argument) = match self {
-            Self::Longsplice => (&programs.longsplice, "--version"),
+            Self::Longsplice | Self::LongspliceObserved => (&programs.longsplice, "--version"),
             Self::Haproxy | Self::HaproxySplice => (&programs.haproxy, "-v"),
             Self::Nginx | Self::NginxSmallBuffers => (&programs.nginx, "-v"),
             Self::SpliceLoop => return Ok("xtask bench --splice-loop".to_owned()),
@@ -121,6 +126,8 @@ pub(super) struct Proxy {
     child: Child,
     /// Where it listens.
     pub(super) address: SocketAddr,
+    /// Where it tells of itself, in those configurations that do.
+    pub(super) admin: SocketAddr,
 }
 
 impl Proxy {
@@ -138,10 +145,10 @@ impl Proxy {
         core: usize,
         backend: SocketAddr,
     ) -> Result<Self> {
-        let address = free_address()?;
+        let (address, admin) = (free_address()?, free_address()?);
         let log = programs.scratch.join(format!("{}.log", subject.name()));
         let output = fs::File::create(&log).with_context(|| log.display().to_string())?;
-        let mut command = command(subject, mode, programs, address, backend)?;
+        let mut command = command(subject, mode, programs, [address, admin, backend])?;
         command
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
@@ -151,7 +158,11 @@ impl Proxy {
         let child = command
             .spawn()
             .with_context(|| format!("start {command:?}"))?;
-        let mut proxy = Self { child, address };
+        let mut proxy = Self {
+            child,
+            address,
+            admin,
+        };
         proxy.wait_until_listening().with_context(|| {
             let said = fs::read_to_string(&log).unwrap_or_default();
             format!("{} does not listen; it said:\n{said}", subject.name())
@@ -223,9 +234,9 @@ fn command(
     subject: Subject,
     mode: Mode,
     programs: &Programs,
-    listen: SocketAddr,
-    backend: SocketAddr,
+    addresses: [SocketAddr; 3],
 ) -> Result<Command> {
+    let [listen, _, backend] = addresses;
     let Some(template) = subject.template(mode) else {
         let mut command = Command::new(std::env::current_exe().context("own path")?);
         command.args([
@@ -236,14 +247,10 @@ fn command(
         ]);
         return Ok(command);
     };
-    let file = fill_in(
-        &programs.configurations.join(template),
-        programs,
-        listen,
-        backend,
-    )?;
+    let template = programs.configurations.join(template);
+    let file = fill_in(&template, programs, addresses)?;
     let (program, arguments): (_, &[&str]) = match subject {
-        Subject::Longsplice => (&programs.longsplice, &["run", "-c"]),
+        Subject::Longsplice | Subject::LongspliceObserved => (&programs.longsplice, &["run", "-c"]),
         Subject::Haproxy | Subject::HaproxySplice => (&programs.haproxy, &["-db", "-f"]),
         Subject::Nginx | Subject::NginxSmallBuffers | Subject::SpliceLoop => {
             (&programs.nginx, &["-e", "stderr", "-c"])
@@ -258,12 +265,12 @@ fn command(
 fn fill_in(
     template: &Path,
     programs: &Programs,
-    listen: SocketAddr,
-    backend: SocketAddr,
+    [listen, admin, backend]: [SocketAddr; 3],
 ) -> Result<PathBuf> {
     let text = fs::read_to_string(template).with_context(|| template.display().to_string())?;
     let text = text
         .replace("{{listen}}", &listen.to_string())
+        .replace("{{admin}}", &admin.to_string())
         .replace("{{backend}}", &backend.to_string())
         .replace(
             "{{nginx_modules}}",

@@ -9,6 +9,7 @@ use super::backend::{Backend, Behaviour};
 use super::exchanges::Exchanges;
 use super::link::Dial;
 use super::meter::{Meter, SETTLE, percentile_us, socket_bytes};
+use super::observer::Observer;
 use super::pings::Pings;
 use super::process;
 use super::reactor::Reactor;
@@ -34,6 +35,12 @@ const IDLE_FOR: Duration = Duration::from_secs(3);
 
 /// Tunnels whose reader stalls.
 const STALLED_TUNNELS: usize = 16;
+
+/// Tunnels and bytes of round trips that are observed, and how many times the usual amount of trips is
+/// made, for what happens once a second.
+const OBSERVED_TUNNELS: usize = 64;
+const OBSERVED_BYTES: usize = 64;
+const OBSERVED_TIMES: usize = 2;
 
 /// Bytes each reader takes at full speed before it stalls, so that the kernel's buffers have grown.
 const READ_BEFORE_STALL_BYTES: usize = 32_000_000;
@@ -72,6 +79,8 @@ pub(super) enum Work {
     Idle { tls: bool },
     /// Tunnels whose reader has stopped while the writer goes on.
     Stalled,
+    /// Round trips of 64 bytes, or openings by upgrade, without logs and metrics and with them.
+    Observed { upgrade: bool },
 }
 
 /// What a figure says.
@@ -143,7 +152,7 @@ pub(super) type Figure = (Metric, f64);
 
 impl Work {
     /// All works, in the order in which they are run.
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 24] = [
         Self::trips(64, 64, false),
         Self::trips(1024, 64, false),
         Self::trips(64, 1000, false),
@@ -159,6 +168,8 @@ impl Work {
         Self::Flood { tls: false },
         Self::Idle { tls: false },
         Self::Stalled,
+        Self::Observed { upgrade: false },
+        Self::Observed { upgrade: true },
         Self::Handshakes { resumed: false },
         Self::Handshakes { resumed: true },
         Self::trips(64, 64, true),
@@ -186,9 +197,12 @@ impl Work {
             | Self::Flood { tls }
             | Self::Idle { tls } => tls,
             Self::TlsBulk { .. } | Self::Handshakes { .. } => true,
-            Self::Bulk | Self::Short | Self::Upgrade | Self::Requests { .. } | Self::Stalled => {
-                false
-            }
+            Self::Bulk
+            | Self::Short
+            | Self::Upgrade
+            | Self::Requests { .. }
+            | Self::Stalled
+            | Self::Observed { .. } => false,
         }
     }
 
@@ -212,6 +226,8 @@ impl Work {
             Self::Flood { .. } => "flood",
             Self::Idle { .. } => "idle",
             Self::Stalled => "stalled",
+            Self::Observed { upgrade: false } => "observed-trips",
+            Self::Observed { upgrade: true } => "observed-upgrade",
         };
         format!("{}{name}", self.prefix())
     }
@@ -274,12 +290,25 @@ impl Work {
             ),
             Self::Idle { .. } => format!("{} {kind}tunnels that wait", amounts.idle_tunnels),
             Self::Stalled => format!("{STALLED_TUNNELS} tunnels whose reader has stopped"),
+            Self::Observed { upgrade: false } => format!(
+                "{} round trips of {OBSERVED_BYTES} B on {OBSERVED_TUNNELS} tunnels, logs and \
+                 metrics off and on",
+                amounts.trips * OBSERVED_TIMES
+            ),
+            Self::Observed { upgrade: true } => format!(
+                "{} WebSocket upgrades, one 64 B round trip each, 32 in flight, logs and metrics \
+                 off and on",
+                amounts.connections
+            ),
         }
     }
 
     /// Who is compared at this work.
     pub(super) const fn subjects(self) -> &'static [Subject] {
-        use Subject::{Haproxy, HaproxySplice, Longsplice, Nginx, NginxSmallBuffers, SpliceLoop};
+        use Subject::{
+            Haproxy, HaproxySplice, Longsplice, LongspliceObserved, Nginx, NginxSmallBuffers,
+            SpliceLoop,
+        };
         if self.is_tls() {
             return &[Longsplice, Haproxy, Nginx];
         }
@@ -292,6 +321,7 @@ impl Work {
                 NginxSmallBuffers,
                 SpliceLoop,
             ],
+            Self::Observed { .. } => &[Longsplice, LongspliceObserved],
             Self::Trips { .. } | Self::Short | Self::Idle { .. } | Self::Stalled => {
                 &[Longsplice, Haproxy, HaproxySplice, Nginx]
             }
@@ -312,7 +342,10 @@ impl Work {
         let reactor = Reactor::new()?;
         let mut backend = Backend::start(&reactor, self.behaviour())?;
         let address = backend.address()?;
-        let mode = if matches!(self, Self::Upgrade | Self::Requests { .. }) {
+        let mode = if matches!(
+            self,
+            Self::Upgrade | Self::Requests { .. } | Self::Observed { upgrade: true }
+        ) {
             Mode::Http
         } else if self.is_tls() {
             Mode::Tls
@@ -334,7 +367,9 @@ impl Work {
             dial,
         };
         let amounts = &setup.amounts;
-        match self {
+        let observer = (subject == Subject::LongspliceObserved)
+            .then(|| Observer::start(proxy.admin, &setup.programs.scratch));
+        let figures = match self {
             Self::Trips {
                 message_bytes,
                 tunnels,
@@ -351,7 +386,17 @@ impl Work {
             Self::Flood { .. } => stage.paced(true, amounts.paced_trips),
             Self::Idle { .. } => stage.idle(amounts.idle_tunnels),
             Self::Stalled => stage.stalled(),
-        }
+            Self::Observed { upgrade: false } => stage.trips(
+                OBSERVED_BYTES,
+                OBSERVED_TUNNELS,
+                amounts.trips * OBSERVED_TIMES,
+            ),
+            Self::Observed { upgrade: true } => {
+                stage.connections(true, resuming, amounts.connections)
+            }
+        }?;
+        observer.map_or(Ok(()), Observer::finish)?;
+        Ok(figures)
     }
 
     const fn behaviour(self) -> Behaviour {
@@ -361,13 +406,14 @@ impl Work {
             | Self::Handshakes { .. }
             | Self::Quiet { .. }
             | Self::Flood { .. }
-            | Self::Idle { .. } => Behaviour::Echo,
+            | Self::Idle { .. }
+            | Self::Observed { upgrade: false } => Behaviour::Echo,
             Self::Bulk | Self::TlsBulk { up: true } => Behaviour::Sink,
             Self::TlsBulk { up: false } => Behaviour::Source,
             Self::Stalled => Behaviour::Stall {
                 after_bytes: READ_BEFORE_STALL_BYTES,
             },
-            Self::Upgrade => Behaviour::UpgradeThenEcho,
+            Self::Upgrade | Self::Observed { upgrade: true } => Behaviour::UpgradeThenEcho,
             Self::Requests { body_bytes } => Behaviour::Serve { body_bytes },
         }
     }
