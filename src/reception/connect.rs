@@ -13,13 +13,14 @@ use socket2::{Domain, SockAddr, Type};
 use tokio::time::{Instant, sleep};
 
 use super::arrival::Arrival;
+use super::door::Meant;
 use super::driver::{Driver, Interest, until};
 use super::handshake;
 use super::listen::{NOTSENT_LEN_BYTES, RECEIVE_LEN_BYTES};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::socket::{Half, Socket};
-use crate::config::{BackendId, BackendServer, BackendTimeouts, Mode};
+use crate::config::{BackendServer, BackendTimeouts, Mode};
 use crate::journal::{Cause, Timing};
 use crate::proto::addr::PeerAddr;
 use crate::proto::proxy::{self, Addresses, Header, Ssl, Tlvs};
@@ -32,18 +33,6 @@ const UNIX_BACKLOG_PAUSE: Duration = Duration::from_millis(10);
 
 /// Who waits less has not stood in the queue.
 const QUEUED_MIN: Duration = Duration::from_millis(1);
-
-/// Returns the backend that a route names.
-///
-/// # Errors
-/// Never with a parsed configuration, whose routes name backends that exist.
-pub(super) fn upstream_of(
-    upstreams: &[Arc<Upstream>],
-    id: BackendId,
-) -> Result<&Arc<Upstream>, Refusal> {
-    let found = upstreams.get(id.0);
-    found.ok_or_else(|| Refusal::new(Cause::InternalError, "the route names no backend"))
-}
 
 /// Returns when silence ends a tunnel.
 #[must_use]
@@ -58,6 +47,8 @@ pub(super) fn tunnel_timeouts(timeouts: &BackendTimeouts) -> Timeouts {
 pub(super) struct Search<'a> {
     /// The backend.
     pub(super) upstream: &'a Arc<Upstream>,
+    /// Which configuration of it the route means.
+    edition: u32,
     /// The backend as it was when the search began.
     pub(super) lineup: Arc<Lineup>,
     client: &'a Socket,
@@ -78,7 +69,7 @@ impl<'a> Search<'a> {
     /// `half` says.
     #[must_use]
     pub(super) fn new(
-        upstream: &'a Arc<Upstream>,
+        Meant { upstream, edition }: Meant<'a>,
         arrival: &'a Arrival,
         half: Half,
         speaker: PeerAddr,
@@ -86,6 +77,7 @@ impl<'a> Search<'a> {
     ) -> Self {
         Self {
             upstream,
+            edition,
             lineup: upstream.lineup(),
             client: &arrival.socket,
             mode: arrival.listener().mode,
@@ -98,11 +90,13 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Gets a place at a server that was not tried yet; waits in the queue where there is none.
+    /// Gets a place at a server that was not tried yet; waits in the queue where there is none. None =
+    /// the backend has been configured otherwise since it was chosen, and what is a server of it now
+    /// may belong to somebody else.
     ///
     /// # Errors
     /// Nobody may get the request, nobody is left to try, the wait was too long, or the client left.
-    pub(super) async fn place(&mut self) -> Result<Place, Refusal> {
+    pub(super) async fn place(&mut self) -> Result<Option<Place>, Refusal> {
         let (began, in_front) = (Instant::now(), self.upstream.waiting());
         let placing = self.upstream.place(self.client_ip, &self.tried);
         let placed = tokio::select! {
@@ -119,13 +113,24 @@ impl<'a> Search<'a> {
                 timing.backend_queue = u32::try_from(in_front).unwrap_or(u32::MAX);
             }
         });
-        placed.map_err(|denied| match (denied, self.refusal.take()) {
-            (Denied::AllTried, Some(refusal)) => refusal,
-            (Denied::AllTried, None) => Refusal::new(Cause::NoServer, "no server is left to try"),
-            (Denied::Nobody(why), _) => Refusal::new(Cause::NoServer, why),
-            (Denied::QueueFull, _) => Refusal::new(Cause::QueueFull, ""),
-            (Denied::QueueTimeout, _) => Refusal::new(Cause::QueueTimeout, ""),
-        })
+        let edition = match &placed {
+            Ok(place) => place.edition(),
+            Err(_) => self.upstream.lineup().edition,
+        };
+        if edition != self.edition {
+            return Ok(None);
+        }
+        placed
+            .map(Some)
+            .map_err(|denied| match (denied, self.refusal.take()) {
+                (Denied::AllTried, Some(refusal)) => refusal,
+                (Denied::AllTried, None) => {
+                    Refusal::new(Cause::NoServer, "no server is left to try")
+                }
+                (Denied::Nobody(why), _) => Refusal::new(Cause::NoServer, why),
+                (Denied::QueueFull, _) => Refusal::new(Cause::QueueFull, ""),
+                (Denied::QueueTimeout, _) => Refusal::new(Cause::QueueTimeout, ""),
+            })
     }
 
     /// Connects to the server that `place` is at; none = it cannot be reached, but another may be.

@@ -81,26 +81,17 @@ async fn serve_requests(
     };
     let mut deadline = Instant::now() + arrival.listener().timeouts.request_header;
     loop {
-        if arrival.renew() {
-            // They lead to servers as they were known before.
-            kept.clear();
-        }
-        let limits = head_limits(&arrival.listener().limits);
-        let client = Client {
-            arrival,
-            origin,
-            local,
-            limits: &limits,
-        };
         // On the heap, because between requests it would hold its room for nothing.
-        let serving = Box::pin(serve_request(client, inbox, began, deadline, &mut kept));
+        let serving = Box::pin(serve_request(
+            arrival, origin, local, inbox, began, deadline, &mut kept,
+        ));
         inbox = match serving.await {
             Next::Request(rest) => rest,
             Next::End(end) => return end,
         };
         if inbox.is_empty() {
             inbox = Vec::new();
-            if !await_request(client, &mut inbox, &mut kept).await {
+            if !await_request(arrival, local, &mut inbox, &mut kept).await {
                 return End::Silently;
             }
         } else {
@@ -114,9 +105,14 @@ async fn serve_requests(
 
 /// Waits for the first bytes of another request; tells whether they came. An idle connection ends
 /// without a word and without a line, by either side, by `keep_alive` or by a stop.
-async fn await_request(client: Client<'_>, inbox: &mut Vec<u8>, kept: &mut Kept) -> bool {
-    let patience = client.arrival.listener().timeouts.keep_alive;
-    let socket = &client.arrival.socket;
+async fn await_request(
+    arrival: &Arrival,
+    local: &Local,
+    inbox: &mut Vec<u8>,
+    kept: &mut Kept,
+) -> bool {
+    let patience = arrival.listener().timeouts.keep_alive;
+    let socket = &arrival.socket;
     let waiting = async {
         let receiving = async {
             socket.await_bytes().await?;
@@ -126,7 +122,7 @@ async fn await_request(client: Client<'_>, inbox: &mut Vec<u8>, kept: &mut Kept)
             biased;
             received = receiving => matches!(received, Ok(1..)),
             // A request that is here already is still served.
-            () = client.ended() => tokio::select! {
+            () = ended(arrival, local) => tokio::select! {
                 biased;
                 received = socket.recv_onto(inbox, READ_LEN_BYTES) => matches!(received, Ok(1..)),
                 () = std::future::ready(()) => false,
@@ -137,34 +133,44 @@ async fn await_request(client: Client<'_>, inbox: &mut Vec<u8>, kept: &mut Kept)
     match timeout(patience, waiting).await {
         Ok(came) => came,
         Err(_) => {
-            let (listener, peer) = (&client.arrival.listener().name, client.arrival.peer);
+            let (listener, peer) = (&arrival.listener().name, arrival.peer);
             let cause = Cause::KeepAliveTimeout;
             tracing::debug!(%listener, %peer, cause = cause.as_str(), "not worth a line");
-            client.local.journal.count_silently(listener, cause);
+            local.journal.count_silently(listener, cause);
             false
         }
     }
 }
 
-/// Reads one request and serves it.
+/// Waits until no further request is wanted: the process or the listener goes.
+async fn ended(arrival: &Arrival, local: &Local) {
+    tokio::select! {
+        () = local.drain() => {}
+        () = arrival.door.closed() => {}
+    }
+}
+
+/// Reads one request and serves it, by the configuration that is in effect when its head is whole.
 async fn serve_request(
-    client: Client<'_>,
+    arrival: &mut Arrival,
+    origin: &Origin,
+    local: &Local,
     mut inbox: Vec<u8>,
     began: Began,
     deadline: Instant,
     kept: &mut Kept,
 ) -> Next {
-    let Client {
-        arrival, limits, ..
-    } = client;
-    let reading = read_request(&arrival.socket, &mut inbox, limits);
-    let read = match until(deadline, reading).await {
-        Ok(read) => read,
-        Err(_) if inbox.is_empty() => Err(Refusal::new(Cause::Probe, "")),
-        Err(_) => Err(Refusal::new(
-            Cause::RequestHeaderTimeout,
-            "the request head is too late",
-        )),
+    let read = read_in_time(arrival, &mut inbox, deadline).await;
+    if arrival.renew() {
+        // They lead to servers as they were known before.
+        kept.clear();
+    }
+    let limits = &head_limits(&arrival.listener().limits);
+    let client = Client {
+        arrival,
+        origin,
+        local,
+        limits,
     };
     let parsed = read.and_then(|()| match parse_request(&inbox, limits)? {
         Progress::Complete { value, used } => Ok((value, used)),
@@ -179,6 +185,23 @@ async fn serve_request(
             exchange::serve(client, &request, early, began, kept).await
         }
         Err(refusal) => Next::End(deny(client, refusal, began).await),
+    }
+}
+
+async fn read_in_time(
+    arrival: &Arrival,
+    inbox: &mut Vec<u8>,
+    deadline: Instant,
+) -> Result<(), Refusal> {
+    let limits = head_limits(&arrival.listener().limits);
+    let reading = read_request(&arrival.socket, inbox, &limits);
+    match until(deadline, reading).await {
+        Ok(read) => read,
+        Err(_) if inbox.is_empty() => Err(Refusal::new(Cause::Probe, "")),
+        Err(_) => Err(Refusal::new(
+            Cause::RequestHeaderTimeout,
+            "the request head is too late",
+        )),
     }
 }
 

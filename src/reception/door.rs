@@ -4,13 +4,25 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
 
-use crate::config::{Bind, Listener};
+use super::refusal::Refusal;
+use crate::config::{BackendId, Bind, Listener};
+use crate::journal::Cause;
 use crate::upstream::Upstream;
+
+/// Between two looks for the snapshot that a reload has begun to publish, and how often it is looked
+/// for: two seconds, where it takes far less.
+const NEXT_PAUSE: Duration = Duration::from_millis(1);
+const NEXT_LOOKS_MAX: u32 = 2000;
+
+/// How often a route is chosen for a request, since reloads come in between.
+pub(super) const ROUTES_MAX: u32 = 8;
 
 /// How TLS is ended at this moment: read once for each handshake, replaced from outside.
 pub type TlsNow = watch::Receiver<Arc<ServerConfig>>;
@@ -22,11 +34,35 @@ pub struct Snapshot {
     pub listener: Arc<Listener>,
     /// Present = their clients speak TLS, which ends here.
     pub tls: Option<TlsNow>,
-    /// By [`crate::config::BackendId`].
+    /// By [`BackendId`].
     pub upstreams: Arc<[Arc<Upstream>]>,
+    /// Of them: which configuration of each the routes mean, by [`BackendId`].
+    pub editions: Arc<[u32]>,
+}
+
+/// A backend as a route means it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Meant<'a> {
+    /// Which.
+    pub(super) upstream: &'a Arc<Upstream>,
+    /// Which configuration of it.
+    pub(super) edition: u32,
 }
 
 impl Snapshot {
+    /// Returns the backend that a route names.
+    ///
+    /// # Errors
+    /// Never with a parsed configuration, whose routes name backends that exist.
+    pub(super) fn meant(&self, id: BackendId) -> Result<Meant<'_>, Refusal> {
+        let found = self.upstreams.get(id.0).zip(self.editions.get(id.0));
+        let meant = found.map(|(upstream, edition)| Meant {
+            upstream,
+            edition: *edition,
+        });
+        meant.ok_or_else(|| Refusal::new(Cause::InternalError, "the route names no backend"))
+    }
+
     /// Tells whether handshakes are made for it, with clients or with servers.
     #[must_use]
     pub fn shakes_hands(&self) -> bool {
@@ -70,6 +106,27 @@ impl Door {
     /// Returns the present snapshot.
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         self.present.load_full()
+    }
+
+    /// Returns the snapshot by which to choose again what was chosen by `taken`, for a backend that
+    /// has been configured otherwise since: a reload has the backends first, and their routes at once
+    /// afterwards.
+    ///
+    /// # Errors
+    /// Nobody is let in here any more, or something else is spoken.
+    pub(super) async fn next(&self, taken: &Arc<Snapshot>) -> Result<Arc<Snapshot>, Refusal> {
+        let mut next = Arc::clone(taken);
+        for _ in 0..NEXT_LOOKS_MAX {
+            if self.renew(&mut next) {
+                return Ok(next);
+            }
+            if self.is_behind(taken) {
+                break;
+            }
+            sleep(NEXT_PAUSE).await;
+        }
+        let why = "a reload has taken its listener away, and changed its backend";
+        Err(Refusal::new(Cause::NoServer, why))
     }
 
     /// Puts the present snapshot in place of `taken`; true = it is another one, and the connection

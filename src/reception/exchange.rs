@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::arrival::Arrival;
-use super::connect::{Search, introduce, tunnel_timeouts, upstream_of};
+use super::connect::{Search, introduce, tunnel_timeouts};
+use super::door::{ROUTES_MAX, Snapshot};
 use super::kept::{Destination, Kept};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
@@ -43,16 +44,6 @@ pub(super) struct Client<'a> {
     pub(super) local: &'a Local,
     /// Limits of heads, in both directions.
     pub(super) limits: &'a HeadLimits,
-}
-
-impl Client<'_> {
-    /// Waits until no further request is wanted: the process or the listener goes.
-    pub(super) async fn ended(&self) {
-        tokio::select! {
-            () = self.local.drain() => {}
-            () = self.arrival.door.closed() => {}
-        }
-    }
 }
 
 /// When a request began: with its first byte, the first one of a connection with accept.
@@ -152,6 +143,8 @@ enum Ended {
 /// One request on its way.
 struct Exchange<'a> {
     client: Client<'a>,
+    /// What its route is chosen by.
+    snapshot: Arc<Snapshot>,
     request: &'a Request<'a>,
     facts: ForwardingFacts<'a>,
     subject: Box<Subject>,
@@ -188,6 +181,7 @@ impl<'a> Exchange<'a> {
         subject.started = began.time;
         Self {
             client,
+            snapshot: Arc::clone(&arrival.snapshot),
             request,
             facts,
             subject,
@@ -207,12 +201,22 @@ impl<'a> Exchange<'a> {
             websocket: Some(self.request.websocket_key.is_some()),
             scheme: Some(self.facts.scheme),
         };
-        match route::choose(self.client.arrival.listener(), &traits) {
-            None => Err(Refusal::new(Cause::NoRoute, "no route fits this request")),
-            Some(Action::Redirect(redirect)) => self.redirect(redirect).await,
-            Some(Action::Respond(respond)) => self.respond(respond).await,
-            Some(Action::Backend(id)) => self.forward(*id, kept).await,
+        for _ in 0..ROUTES_MAX {
+            let snapshot = Arc::clone(&self.snapshot);
+            let id = match route::choose(&snapshot.listener, &traits) {
+                None => return Err(Refusal::new(Cause::NoRoute, "no route fits this request")),
+                Some(Action::Redirect(redirect)) => return self.redirect(redirect).await,
+                Some(Action::Respond(respond)) => return self.respond(respond).await,
+                Some(Action::Backend(id)) => *id,
+            };
+            if let Some(ended) = self.forward(&snapshot, id, kept).await? {
+                return Ok(ended);
+            }
+            self.snapshot = self.client.arrival.door.next(&snapshot).await?;
+            // They lead to servers as they were known before.
+            kept.clear();
         }
+        Err(Refusal::rerouted_too_often())
     }
 
     async fn redirect(&self, redirect: &Redirect) -> Result<Ended, Refusal> {
@@ -270,20 +274,28 @@ impl<'a> Exchange<'a> {
         self.transfer.send_own_answer(status, out, deadline).await
     }
 
-    async fn forward(&mut self, id: BackendId, kept: &mut Kept) -> Result<Ended, Refusal> {
+    /// Lets a server of a backend answer; none = it is another backend by now.
+    async fn forward(
+        &mut self,
+        snapshot: &Snapshot,
+        id: BackendId,
+        kept: &mut Kept,
+    ) -> Result<Option<Ended>, Refusal> {
         let client = self.client;
-        let upstream = upstream_of(&client.arrival.snapshot.upstreams, id)?;
-        self.subject.backend = Some(Arc::clone(&upstream.name));
+        let meant = snapshot.meant(id)?;
+        self.subject.backend = Some(Arc::clone(&meant.upstream.name));
         self.transfer.upload().begin()?;
         let mut search = Search::new(
-            upstream,
+            meant,
             client.arrival,
             Half::Leaves,
             self.facts.client,
             self.timing,
         );
         loop {
-            let place = search.place().await?;
+            let Some(place) = search.place().await? else {
+                return Ok(None);
+            };
             let member = Arc::clone(place.member());
             let wants_header = member.server.send_proxy.is_some();
             let destination = Destination {
@@ -295,14 +307,9 @@ impl<'a> Exchange<'a> {
                 search.note_reached(&member, Duration::ZERO);
                 match self.ask(&search.lineup, &member, &server, Vec::new()).await {
                     Ok(outcome) => {
-                        return Ok(self.settle(
-                            outcome,
-                            &search.lineup,
-                            place,
-                            server,
-                            kept,
-                            destination,
-                        ));
+                        let lineup = &search.lineup;
+                        let ended = self.settle(outcome, lineup, place, server, kept, destination);
+                        return Ok(Some(ended));
                     }
                     // Once: the next connection is a new one.
                     Err(refusal) if self.transfer.may_be_repeated(&refusal) => {
@@ -324,7 +331,9 @@ impl<'a> Exchange<'a> {
                 continue;
             };
             let outcome = self.ask(&search.lineup, &member, &server, preface).await?;
-            return Ok(self.settle(outcome, &search.lineup, place, server, kept, destination));
+            let lineup = &search.lineup;
+            let ended = self.settle(outcome, lineup, place, server, kept, destination);
+            return Ok(Some(ended));
         }
     }
 

@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout};
 
 use super::arrival::{Arrival, refuse};
 use super::client_hello::{self, UNRECOGNIZED_NAME};
-use super::connect::{Search, introduce, tunnel_timeouts, upstream_of};
+use super::connect::{Search, introduce, tunnel_timeouts};
+use super::door::ROUTES_MAX;
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::route::{self, Traits};
@@ -127,22 +128,44 @@ async fn open(
         websocket: None,
         scheme: None,
     };
-    let Some(Action::Backend(id)) = route::choose(arrival.listener(), &traits) else {
-        return Err(Refusal::new(
-            Cause::NoRoute,
-            "no route takes this client or this server name",
-        ));
-    };
-    let upstream = upstream_of(&arrival.snapshot.upstreams, *id)?;
-    subject.backend = Some(Arc::clone(&upstream.name));
     let half = match inbox.is_empty() {
         true => Half::LeavesIfSilent,
         false => Half::Stays,
     };
-    let mut search = Search::new(upstream, arrival, half, origin.speaker, timing);
+    // A reload may have come since it was accepted.
+    let mut snapshot = Arc::clone(&arrival.snapshot);
+    arrival.door.renew(&mut snapshot);
+    for _ in 0..ROUTES_MAX {
+        let Some(Action::Backend(id)) = route::choose(&snapshot.listener, &traits) else {
+            return Err(Refusal::new(
+                Cause::NoRoute,
+                "no route takes this client or this server name",
+            ));
+        };
+        let meant = snapshot.meant(*id)?;
+        subject.backend = Some(Arc::clone(&meant.upstream.name));
+        let search = Search::new(meant, arrival, half, origin.speaker, timing);
+        if let Some(opened) = reach(search, arrival, origin, subject, local).await? {
+            return Ok(opened);
+        }
+        snapshot = arrival.door.next(&snapshot).await?;
+    }
+    Err(Refusal::rerouted_too_often())
+}
+
+/// Reaches a server of the backend that a route meant; none = it is another backend by now.
+async fn reach(
+    mut search: Search<'_>,
+    arrival: &Arrival,
+    origin: &Origin,
+    subject: &mut Subject,
+    local: &Local,
+) -> Result<Option<Opened>, Refusal> {
     let mut preface = Vec::new();
     let (place, server) = loop {
-        let place = search.place().await?;
+        let Some(place) = search.place().await? else {
+            return Ok(None);
+        };
         preface.clear();
         introduce(
             &place.member().server,
@@ -162,11 +185,11 @@ async fn open(
         .send_all(&preface)
         .await
         .map_err(|error| Refusal::server_gone(error).at_server(member))?;
-    Ok(Opened {
+    Ok(Some(Opened {
         server,
         timeouts: tunnel_timeouts(&search.lineup.backend.timeouts),
         place,
-    })
+    }))
 }
 
 /// Waits for the first byte of a connection that looks like a probe; its end proves that it is one.

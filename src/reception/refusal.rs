@@ -39,6 +39,12 @@ impl Refusal {
         }
     }
 
+    /// Says that reloads took its backend away again and again.
+    #[must_use]
+    pub(super) fn rerouted_too_often() -> Self {
+        Self::new(Cause::NoServer, "each reload gave it another backend")
+    }
+
     /// Leaves no line in the log at the usual level.
     #[must_use]
     pub(super) fn quiet(mut self) -> Self {

@@ -123,7 +123,10 @@ impl<'a> Upload<'a> {
         }
         let part = self.take(self.early.take())?;
         self.check_content(self.state.borrow().content)?;
-        self.ready.set(part);
+        // Where it began already, nothing is new.
+        if !part.is_empty() {
+            self.ready.set(part);
+        }
         Ok(())
     }
 

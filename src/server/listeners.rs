@@ -157,11 +157,14 @@ impl Listeners {
     ) -> Vec<Shown> {
         let mut sockets = opening.sockets;
         let mut kept = HashSet::new();
+        let editions = upstreams.iter().map(|it| it.lineup().edition);
+        let editions: Arc<[u32]> = editions.collect();
         for (listener, shown) in listeners.iter().zip(&opening.shown) {
             let snapshot = Arc::new(Snapshot {
                 listener: Arc::new(listener.clone()),
                 tls: shown.as_ref().map(Shown::now),
                 upstreams: Arc::clone(upstreams),
+                editions: Arc::clone(&editions),
             });
             for bind in &listener.bind {
                 let snapshot = Arc::clone(&snapshot);

@@ -49,6 +49,8 @@ pub struct Seat {
 pub struct Lineup {
     /// What the configuration says of it.
     pub backend: Arc<Backend>,
+    /// Counts its configurations, so that a route can tell whether this is the one it meant.
+    pub edition: u32,
     /// Everybody, in the order of the configuration.
     pub seats: Vec<Seat>,
     up: Circle,
@@ -65,8 +67,16 @@ impl Lineup {
             up: circle(Standing::Up),
             suspect: circle(Standing::Suspect),
             backend,
+            edition: 0,
             seats,
         }
+    }
+
+    /// Says which configuration of the backend it is.
+    #[must_use]
+    pub(super) fn of_edition(mut self, edition: u32) -> Self {
+        self.edition = edition;
+        self
     }
 
     /// Chooses a member for `asking`, which has failed at those it has `tried`.

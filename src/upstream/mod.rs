@@ -151,7 +151,8 @@ impl Upstream {
             }
             // Where somebody was faster it is full, and the next choice sees that.
             if member.take_place() {
-                return Some(Place::new(Arc::clone(self), Arc::clone(member)));
+                let edition = lineup.edition;
+                return Some(Place::new(Arc::clone(self), Arc::clone(member), edition));
             }
         }
         None
@@ -163,15 +164,17 @@ impl Upstream {
 pub struct Place {
     upstream: Arc<Upstream>,
     member: Arc<Member>,
+    edition: u32,
     counted: bool,
 }
 
 impl Place {
-    /// Takes over a place that was taken at `member`.
-    fn new(upstream: Arc<Upstream>, member: Arc<Member>) -> Self {
+    /// Takes over a place that was taken at `member`, as a line-up of this `edition` had it.
+    fn new(upstream: Arc<Upstream>, member: Arc<Member>, edition: u32) -> Self {
         Self {
             upstream,
             member,
+            edition,
             counted: true,
         }
     }
@@ -180,6 +183,12 @@ impl Place {
     #[must_use]
     pub fn member(&self) -> &Arc<Member> {
         &self.member
+    }
+
+    /// Returns which configuration of its backend it was given by, as [`Lineup::edition`].
+    #[must_use]
+    pub fn edition(&self) -> u32 {
+        self.edition
     }
 
     /// Takes note of a connection to the member that could not be opened.

@@ -156,7 +156,7 @@ impl Queue {
             // Where somebody was faster it is full, and the next choice sees that.
             if member.take_place() {
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
-                let place = Place::new(Arc::clone(upstream), Arc::clone(member));
+                let place = Place::new(Arc::clone(upstream), Arc::clone(member), lineup.edition);
                 if let Err(place) = waiter.reply.send(place) {
                     place.dissolve();
                 }

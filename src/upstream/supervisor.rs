@@ -29,7 +29,7 @@ enum Report {
     Checked(MemberId, Result<(), Failure>),
     /// The question for the server at this place, with what is needed to ask again, under the
     /// configuration of this number.
-    Resolved(u64, usize, Resolution, Result<Answer, String>),
+    Resolved(u32, usize, Resolution, Result<Answer, String>),
 }
 
 /// Another configuration of the same backend.
@@ -101,7 +101,7 @@ pub fn supervise(
         backend,
         started: Instant::now(),
         questions,
-        number: 0,
+        edition: 0,
         asking: 0,
         checking: 0,
         reports,
@@ -137,8 +137,8 @@ struct Work {
     roster: Roster,
     started: Instant,
     questions: Vec<Question>,
-    /// Of the configuration, for telling answers to questions of earlier ones.
-    number: u64,
+    /// Of the configuration: tells answers to questions of earlier ones apart, and their line-ups.
+    edition: u32,
     asking: usize,
     checking: usize,
     reports: mpsc::UnboundedSender<Report>,
@@ -175,7 +175,7 @@ impl Work {
             nameservers,
             done,
         } = reconfiguration;
-        self.number += 1;
+        self.edition = self.edition.wrapping_add(1);
         self.questions = questions(&backend, &nameservers);
         self.backend = Arc::clone(&backend);
         let now = self.now();
@@ -193,8 +193,8 @@ impl Work {
         let now = self.now();
         if self.roster.is_changed(now) {
             let seats = self.roster.seats(now);
-            self.upstream
-                .publish(Lineup::new(Arc::clone(&self.backend), seats));
+            let lineup = Lineup::new(Arc::clone(&self.backend), seats);
+            self.upstream.publish(lineup.of_edition(self.edition));
             self.roster.say();
         }
         if self.roster.is_settled() {
@@ -241,10 +241,10 @@ impl Work {
                 ..
             } = self.questions.swap_remove(place);
             self.asking += 1;
-            let (number, reports) = (self.number, self.reports.clone());
+            let (edition, reports) = (self.edition, self.reports.clone());
             spawn_local(async move {
                 let result = resolution.ask().await;
-                let _ = reports.send(Report::Resolved(number, server, resolution, result));
+                let _ = reports.send(Report::Resolved(edition, server, resolution, result));
             });
         }
     }
@@ -256,9 +256,9 @@ impl Work {
                 self.checking = self.checking.saturating_sub(1);
                 self.roster.checked(id, result, now, random());
             }
-            Report::Resolved(number, server, resolution, result) => {
+            Report::Resolved(edition, server, resolution, result) => {
                 self.asking = self.asking.saturating_sub(1);
-                if number != self.number {
+                if edition != self.edition {
                     return;
                 }
                 let pause = self.roster.resolved(server, result, now, random);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::harness::app::App;
 use crate::harness::origin::Origin;
 use crate::harness::peer::Peer;
 use crate::harness::plan::{Plan, backend, responding};
@@ -125,6 +126,76 @@ fn a_backend_goes_to_another_server_and_keeps_counting() {
     let _served = two.accept();
     first.send("y");
     served.expect("y");
+}
+
+/// One site behind a backend whose name is given to another site's server in `moved`.
+fn swapped_names(
+    mode: &str,
+    [at, admin]: [SocketAddr; 2],
+    [ours, theirs]: [SocketAddr; 2],
+) -> [String; 2] {
+    let toml = |condition: &str, named: &[(&str, SocketAddr)]| {
+        let (first, _) = named[0];
+        let backends: String = (named.iter().rev())
+            .map(|(name, addr)| backend(name, *addr) + "max_connections = 1\n")
+            .collect();
+        format!(
+            "[server]\nadmin_http = \"{admin}\"\n\
+             [[listener]]\nname = \"edge\"\nbind = [\"{at}\"]\nmode = \"{mode}\"\n\
+             [[listener.route]]\n{condition}\nbackend = \"{first}\"\n{backends}"
+        )
+    };
+    [
+        toml("client = [\"127.0.0.1\"]", &[("x", ours)]),
+        toml("client = [\"127.0.0.1\"]", &[("y", ours), ("x", theirs)]),
+    ]
+}
+
+/// Waits until somebody waits for a server.
+fn await_queue(admin: SocketAddr) {
+    eventually("somebody waits", || {
+        let metrics = http::exchange(admin, http::get("x", "/metrics", "Connection: close\r\n"));
+        metrics.text().contains("queue_length{backend=\"x\"} 1")
+    });
+}
+
+#[test]
+fn no_request_goes_by_an_old_route_to_a_new_server() {
+    let (ours, theirs) = (App::start("ours"), App::start("theirs"));
+    let (at, admin) = (free_addr(), free_addr());
+    let [before, after] = swapped_names("http", [at, admin], [ours.addr(), theirs.addr()]);
+    let proxy = Proxy::start(&before);
+    // One has sent nothing, one half of its head, one waits behind a tunnel that fills the server.
+    let mut silent = Peer::connect(at);
+    let mut half = Peer::connect(at);
+    half.send("GET / HTTP/1.1\r\nHo");
+    let tunnel = websocket::open(at);
+    let mut waiting = Peer::connect(at);
+    waiting.send(http::get("a", "/", ""));
+    await_queue(admin);
+    proxy.reload(&after);
+    assert_eq!(http::read_answer(&mut waiting).text(), "ours");
+    drop(tunnel);
+    half.send("st: a\r\n\r\n");
+    assert_eq!(http::read_answer(&mut half).text(), "ours");
+    let answer = http::exchange_on(&mut silent, http::get("a", "/", ""));
+    assert_eq!(answer.text(), "ours");
+    assert_eq!(theirs.requests(), 0);
+}
+
+#[test]
+fn no_tunnel_goes_by_an_old_route_to_a_new_server() {
+    let (ours, theirs) = (Origin::bind(), Origin::bind());
+    let (at, admin) = (free_addr(), free_addr());
+    let [before, after] = swapped_names("tcp", [at, admin], [ours.addr(), theirs.addr()]);
+    let proxy = Proxy::start(&before);
+    let _first = Peer::connect(at);
+    let _served = ours.accept();
+    let _waiting = Peer::connect(at);
+    await_queue(admin);
+    proxy.reload(&after);
+    let _served_too = ours.accept();
+    theirs.expect_untouched();
 }
 
 #[test]
