@@ -149,6 +149,9 @@ async fn start(config: Config) -> Result<Running, StartError> {
     let opening = Opening::prepare(&config, &HashSet::new(), plan.receptions, &mut inherited);
     let opening = opening.map_err(StartError::Several)?;
     inherited.report_leftovers();
+    for path in opening.paths() {
+        account.give(path)?;
+    }
     let mut admin_socket = open_admin_socket(&config, &account)?;
     let admin_http = config.server.admin_http.map(http::bind).transpose()?;
     account.become_it(&config.server)?;
@@ -214,7 +217,7 @@ fn open_admin_socket(
         return Ok(None);
     };
     let socket = AdminSocket::open(path)?;
-    account.give(path)?;
+    account.give(socket.place())?;
     Ok(Some(socket))
 }
 

@@ -2,21 +2,18 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::sys::signal::kill;
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use nix::unistd::Pid;
-use socket2::{Domain, SockAddr, Socket, TcpKeepalive as TcpKeepaliveTimes, Type};
+use socket2::{Domain, Socket, TcpKeepalive as TcpKeepaliveTimes, Type};
 
 use crate::config::{Bind, TcpKeepalive};
+use crate::sys::unix_path::{self, UnixPath};
 
 /// Connections that may wait for accept; the kernel lowers it to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
+/// Mode of a unix socket, as web servers have it: who may connect is up to the folder it lies in.
+const UNIX_MODE: u32 = 0o666;
 
 /// How long a port that is taken is tried again: the kernel releases the listeners of a killed
 /// process that used io_uring a moment after its end.
@@ -56,6 +53,15 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
+/// Sockets on one address.
+#[derive(Debug)]
+pub struct Listening {
+    /// As many as were asked for.
+    pub sockets: Vec<Socket>,
+    /// The path of a unix socket, removed with this value.
+    pub path: Option<UnixPath>,
+}
+
 /// Opens `count` sockets on one address, a unix path as `count` handles of one socket.
 ///
 /// `keepalive` concerns the connections accepted there.
@@ -68,12 +74,12 @@ pub fn listen(
     keepalive: TcpKeepalive,
     share_port: bool,
     count: usize,
-) -> Result<Vec<Socket>, ListenError> {
-    let sockets = match bind {
+) -> Result<Listening, ListenError> {
+    let listening = match bind {
         Bind::Inet(addr) => listen_inet(*addr, keepalive, share_port, count),
         Bind::Unix(path) => listen_unix(path, count),
     };
-    sockets.map_err(|source| ListenError {
+    listening.map_err(|source| ListenError {
         bind: bind.clone(),
         source,
     })
@@ -84,7 +90,7 @@ fn listen_inet(
     keepalive: TcpKeepalive,
     share_port: bool,
     count: usize,
-) -> io::Result<Vec<Socket>> {
+) -> io::Result<Listening> {
     if !share_port && addr.port() != 0 {
         claim(addr)?;
     }
@@ -100,7 +106,10 @@ fn listen_inet(
         addr = socket.local_addr()?.as_socket().unwrap_or(addr);
         sockets.push(socket);
     }
-    Ok(sockets)
+    Ok(Listening {
+        sockets,
+        path: None,
+    })
 }
 
 /// Makes handles of sockets that somebody else listens on for us, one for each of `count` threads.
@@ -112,7 +121,7 @@ pub fn adopt(
     sockets: &[Socket],
     keepalive: TcpKeepalive,
     count: usize,
-) -> Result<Vec<Socket>, ListenError> {
+) -> Result<Listening, ListenError> {
     let handle = |socket: &Socket| {
         if let Bind::Inet(_) = bind {
             prepare(socket, keepalive)?;
@@ -121,8 +130,13 @@ pub fn adopt(
         socket.try_clone()
     };
     let handles = sockets.iter().cycle().take(count).map(handle);
-    handles
-        .collect::<io::Result<_>>()
+    let sockets = handles.collect::<io::Result<_>>();
+    sockets
+        .map(|sockets| Listening {
+            sockets,
+            // It is whose who made it.
+            path: None,
+        })
         .map_err(|source| ListenError {
             bind: bind.clone(),
             source,
@@ -178,74 +192,15 @@ fn stream(addr: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn listen_unix(path: &Path, count: usize) -> io::Result<Vec<Socket>> {
-    remove_stale(path)?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    socket.listen(BACKLOG)?;
+fn listen_unix(path: &Path, count: usize) -> io::Result<Listening> {
+    let (socket, place) = unix_path::listen(path, UNIX_MODE, BACKLOG)?;
     let mut sockets = Vec::with_capacity(count);
     for _ in 1..count {
         sockets.push(socket.try_clone()?);
     }
     sockets.push(socket);
-    Ok(sockets)
-}
-
-/// Removes what a killed process left at `path`; never a socket somebody answers on, never a file.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => match UnixStream::connect(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path)
-            }
-            Ok(stream) if is_orphan(&stream) => std::fs::remove_file(path),
-            Ok(_) | Err(_) => Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
-        },
-        Ok(_) => Err(io::Error::other(
-            "a file that is no socket is in the way; it is left alone",
-        )),
-        Err(_) => Ok(()),
-    }
-}
-
-/// Tells whether the process that listens at the other end is gone: the kernel keeps a listener of
-/// io_uring for a moment after its process was killed, and connects to it all the same.
-fn is_orphan(stream: &UnixStream) -> bool {
-    let listener = getsockopt(stream, PeerCredentials).map(|peer| peer.pid());
-    // 0 is a process outside of our pid namespace.
-    listener.is_ok_and(|pid| pid > 0 && kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH))
-}
-
-/// The path of a unix socket that this process made: removed when this is dropped, unless somebody
-/// else has put another socket there meanwhile.
-#[derive(Debug)]
-pub struct UnixPath {
-    path: PathBuf,
-    made: Option<(u64, u64)>,
-}
-
-impl UnixPath {
-    /// Remembers which file stands at `path` now.
-    #[must_use]
-    pub fn of(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            made: identity(path),
-        }
-    }
-}
-
-/// Returns device and inode of what stands at `path`.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let found = std::fs::symlink_metadata(path).ok()?;
-    Some((found.dev(), found.ino()))
-}
-
-impl Drop for UnixPath {
-    fn drop(&mut self) {
-        if self.made.is_some() && identity(&self.path) == self.made {
-            // Somebody may have removed it already.
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
+    Ok(Listening {
+        sockets,
+        path: Some(place),
+    })
 }

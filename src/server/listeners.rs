@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use socket2::Socket;
 use tokio::sync::mpsc;
 
 use super::StartError;
@@ -14,15 +13,16 @@ use super::certificates::Shown;
 use super::inherited::Inherited;
 use crate::config::{Bind, Config, Listener};
 use crate::reception::door::{Present, Snapshot};
-use crate::reception::listen::{UnixPath, adopt, listen};
+use crate::reception::listen::{Listening, adopt, listen};
 use crate::reception::thread::{Entrance, Order};
+use crate::sys::unix_path::UnixPath;
 use crate::upstream::Upstream;
 
 /// Sockets on one address.
 struct Opened {
     bind: Bind,
-    /// One for each thread.
-    sockets: Vec<Socket>,
+    /// A socket for each thread.
+    listening: Listening,
     /// Somebody else listens on them too, and has made them.
     is_shared: bool,
 }
@@ -63,15 +63,15 @@ impl Opening {
                 // A port that is ours already in part cannot be claimed, and need not be.
                 let shares = config.server.share_port || present.iter().any(|b| overlap(b, bind));
                 let (handed, keepalive) = (inherited.take(bind), listener.tcp_keepalive);
-                let sockets = if handed.is_empty() {
+                let listening = if handed.is_empty() {
                     listen(bind, keepalive, shares, threads)
                 } else {
                     adopt(bind, &handed, keepalive, threads)
                 };
-                match sockets {
-                    Ok(sockets) => opening.sockets.push(Opened {
+                match listening {
+                    Ok(listening) => opening.sockets.push(Opened {
                         bind: bind.clone(),
-                        sockets,
+                        listening,
                         is_shared: !handed.is_empty(),
                     }),
                     Err(error) => errors.push(error.into()),
@@ -83,6 +83,12 @@ impl Opening {
         } else {
             Err(errors)
         }
+    }
+
+    /// Returns the paths of the unix sockets that were made.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &UnixPath> {
+        let opened = self.sockets.iter();
+        opened.filter_map(|opened| opened.listening.path.as_ref())
     }
 }
 
@@ -101,7 +107,7 @@ struct Gate {
     bind: Bind,
     present: Present,
     address: Option<SocketAddr>,
-    /// Removed from the file system with it.
+    /// Removed from the file system with it, unless somebody else made it.
     path: Option<UnixPath>,
 }
 
@@ -125,9 +131,12 @@ impl Listeners {
         (listeners, orders)
     }
 
-    /// Returns every address, as the configuration writes it.
+    /// Returns every address where clients get in, as the configuration writes it. A unix socket
+    /// whose path is gone, or somebody else's, lets nobody in.
     pub(super) fn binds(&self) -> HashSet<Bind> {
-        self.gates.iter().map(|gate| gate.bind.clone()).collect()
+        let stands = |gate: &&Gate| gate.path.as_ref().is_none_or(UnixPath::stands);
+        let open = self.gates.iter().filter(stands);
+        open.map(|gate| gate.bind.clone()).collect()
     }
 
     /// Returns how many threads serve each of them.
@@ -176,32 +185,34 @@ impl Listeners {
                 kept.insert(bind);
             }
         }
-        for gate in self.gates.extract_if(.., |gate| !kept.contains(&gate.bind)) {
+        self.close(|gate| !kept.contains(&gate.bind));
+        opening.shown.into_iter().flatten().collect()
+    }
+
+    fn close(&mut self, which: impl Fn(&Gate) -> bool) {
+        for gate in self.gates.extract_if(.., |gate| which(gate)) {
             for thread in &self.threads {
                 // A thread that is gone has nothing open.
                 let _ = thread.send(Order::Close(gate.bind.clone()));
             }
         }
-        opening.shown.into_iter().flatten().collect()
     }
 
     fn open(&mut self, opened: Opened, snapshot: Arc<Snapshot>) {
         let Opened {
             bind,
-            sockets,
+            listening: Listening { sockets, path },
             is_shared,
         } = opened;
+        // The one before it, whose path was lost.
+        self.close(|gate| gate.bind == bind);
         let present: Present = Arc::new(ArcSwap::new(snapshot));
         let local = sockets.first().and_then(|socket| socket.local_addr().ok());
         self.gates.push(Gate {
             bind: bind.clone(),
             present: Arc::clone(&present),
             address: local.and_then(|addr| addr.as_socket()),
-            path: match &bind {
-                // A path that somebody else made stays.
-                Bind::Unix(path) if !is_shared => Some(UnixPath::of(path)),
-                Bind::Unix(_) | Bind::Inet(_) => None,
-            },
+            path,
         });
         for (thread, socket) in self.threads.iter().zip(sockets) {
             let entrance = Entrance {

@@ -12,12 +12,13 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::prctl::{set_dumpable, set_no_new_privs};
 use nix::unistd::{
-    Gid, Group, Uid, User, chown, geteuid, getresgid, getresuid, initgroups, seteuid, setgroups,
+    Gid, Group, Uid, User, geteuid, getresgid, getresuid, initgroups, seteuid, setgroups,
     setresgid, setresuid,
 };
 
 use crate::config::{Listener, Server};
 use crate::sys::capabilities;
+use crate::sys::unix_path::UnixPath;
 
 /// Why the process cannot be whom the configuration names.
 #[derive(Debug, thiserror::Error)]
@@ -71,13 +72,14 @@ impl Account {
         })
     }
 
-    /// Makes it the owner of a file that was made before it became this account.
+    /// Makes it the owner of a socket that was made before the process became this account.
     ///
     /// # Errors
     /// The process may not.
-    pub(super) fn give(&self, path: &Path) -> Result<(), PrivilegeError> {
+    pub(super) fn give(&self, place: &UnixPath) -> Result<(), PrivilegeError> {
         let user = self.user.as_ref().map(|(uid, _)| *uid);
-        chown(path, user, self.group).map_err(system("chown"))
+        let given = place.give(user, self.group);
+        given.map_err(|error| PrivilegeError::System("chown", error))
     }
 
     /// Becomes this account and gives up what is left. Call it when everything that takes a

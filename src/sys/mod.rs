@@ -14,3 +14,4 @@ pub mod ring;
 pub mod signals;
 pub mod stream;
 pub mod thread;
+pub mod unix_path;

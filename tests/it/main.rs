@@ -46,6 +46,8 @@ mod names;
 mod metrics;
 // Error pages, Strict-Transport-Security.
 mod pages;
+// Unix sockets in the file system.
+mod paths;
 // The PROXY protocol in front of the client's bytes.
 mod proxy_in;
 // The PROXY protocol in front of what a server gets.

@@ -1,15 +1,12 @@
 //! The admin socket: who may ask, and what is answered.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nix::unistd::{Group, Uid, User};
+use nix::unistd::{Gid, Group, Uid, User};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::UCred;
@@ -25,11 +22,14 @@ use crate::admin::overview::overview;
 use crate::admin::sample::Sampler;
 use crate::admin::state::Sources;
 use crate::config::LogLevel;
+use crate::sys::unix_path::{self, UnixPath};
 use crate::tls::identity;
 use crate::upstream::{Member, Upstream};
 
 /// Mode of the socket.
 const MODE: u32 = 0o660;
+/// Connections that may wait for accept.
+const BACKLOG: i32 = 128;
 /// Connections served at one time.
 const CONNECTIONS_MAX: usize = 16;
 /// How long a client may take to ask, and to take its answer.
@@ -40,18 +40,24 @@ const DAY_S: i64 = 24 * 60 * 60;
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
-#[error("server.admin_socket {}: {source}", path.display())]
+#[error("server.admin_socket {}: {}", path.display(), words(.source))]
 pub struct SocketError {
     path: PathBuf,
     source: io::Error,
 }
 
-/// The socket's place in the file system, removed with this value.
+fn words(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => "another process answers there".to_owned(),
+        Some(_) | None => error.to_string(),
+    }
+}
+
+/// The socket and its place in the file system, which is removed with this value.
 #[derive(Debug)]
 pub struct AdminSocket {
-    path: PathBuf,
     listener: Option<UnixListener>,
-    inode: u64,
+    place: UnixPath,
 }
 
 impl AdminSocket {
@@ -67,21 +73,24 @@ impl AdminSocket {
             path: path.to_owned(),
             source,
         };
-        remove_stale(path).map_err(wrong)?;
-        let listener = UnixListener::bind(path).map_err(wrong)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(wrong)?;
-        let inode = fs::metadata(path).map_err(wrong)?.ino();
+        let (socket, place) = unix_path::listen(path, MODE, BACKLOG).map_err(wrong)?;
+        let listener = UnixListener::from_std(socket.into()).map_err(wrong)?;
         Ok(Self {
-            path: path.to_owned(),
             listener: Some(listener),
-            inode,
+            place,
         })
+    }
+
+    /// Returns its place.
+    #[must_use]
+    pub fn place(&self) -> &UnixPath {
+        &self.place
     }
 
     /// Answers whoever asks, on the [`tokio::task::LocalSet`] of this thread, for as long as it runs.
     pub fn serve(&mut self, sampler: Arc<Sampler>, errands: mpsc::Sender<Errand>) {
         if let Some(listener) = self.listener.take() {
-            let group = fs::metadata(&self.path).map_or(u32::MAX, |found| found.gid());
+            let group = self.place.group().map_or(u32::MAX, Gid::as_raw);
             let desk = Rc::new(Desk {
                 sampler,
                 errands,
@@ -90,27 +99,6 @@ impl AdminSocket {
             });
             spawn_local(accept_all(listener, desk));
         }
-    }
-}
-
-impl Drop for AdminSocket {
-    fn drop(&mut self) {
-        // A successor may have put its own there.
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match BlockingStream::connect(path) {
-        Ok(_) => Err(io::Error::new(
-            io::ErrorKind::AddrInUse,
-            "another process answers there",
-        )),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        // Nothing there, or nothing that bind would not complain of.
-        Err(_) => Ok(()),
     }
 }
 
