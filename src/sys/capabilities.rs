@@ -37,12 +37,16 @@ pub fn give_up_bounds() {
 }
 
 /// Gives up every capability of the calling thread, ambient ones included. Threads that it starts
-/// later have none either.
+/// later have none either. Who has nothing asks for nothing: a filter of system calls may refuse it.
 ///
 /// # Errors
 ///
-/// What prctl(2) or capset(2) says; giving up is always allowed.
+/// What capget(2), prctl(2) or capset(2) says; the kernel itself always allows it.
 pub fn give_up() -> io::Result<()> {
+    // Ambient ones are a part of the inheritable ones.
+    if !any_of(|half| half.permitted | half.effective | half.inheritable)? {
+        return Ok(());
+    }
     // SAFETY: this form of PR_CAP_AMBIENT takes numbers only, the unused ones zero.
     let cleared = unsafe {
         libc::prctl(
@@ -68,14 +72,16 @@ pub fn give_up() -> io::Result<()> {
 ///
 /// What capget(2) says.
 pub fn has_any() -> io::Result<bool> {
+    any_of(|half| half.permitted | half.effective)
+}
+
+fn any_of(sets: impl Fn(&Half) -> u32) -> io::Result<bool> {
     let mut header = own_header();
     let mut halves = [Half::default(); 2];
     // SAFETY: both pointers are to live values that may be written, of the layout of version 3.
     let got = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, halves.as_mut_ptr()) };
     Errno::result(got)?;
-    Ok(halves
-        .iter()
-        .any(|half| half.permitted != 0 || half.effective != 0))
+    Ok(halves.iter().any(|half| sets(half) != 0))
 }
 
 /// 0 is the calling thread.

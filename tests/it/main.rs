@@ -88,6 +88,8 @@ mod systemd;
 mod tcp;
 // TLS ended by the proxy.
 mod tls;
+// The program inside of what its unit allows.
+mod unit;
 // WebSocket upgrades in http mode.
 mod upgrade;
 // A lot of bytes, a lot of tunnels, a reader that does not read.
