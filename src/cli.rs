@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 fine, 1 could not run or died, 2 usage or configuration.
 
+mod ask;
 mod check;
 mod ctl;
 mod demo;

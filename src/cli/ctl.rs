@@ -1,22 +1,18 @@
 //! `longsplice ctl`: asks a running process over its admin socket.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::ask::{ask, read};
 use super::{CtlCommand, CtlOptions, say};
-use crate::admin::ctl::{Reply, Request, Wanted, text};
+use crate::admin::ctl::{Request, Wanted, text};
 use crate::config::duration_of;
 
 /// How long an answer may take; a reload reads files and opens sockets.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
-/// Longest answer in bytes.
-const ANSWER_LEN_MAX: u64 = 64 * 1024 * 1024;
 
 /// Asks, and prints the answer.
 pub(super) fn ctl(options: &CtlOptions) -> ExitCode {
@@ -27,7 +23,7 @@ pub(super) fn ctl(options: &CtlOptions) -> ExitCode {
             return ExitCode::from(super::EXIT_USAGE);
         }
     };
-    let printed = ask(&options.socket, &request).and_then(|value| {
+    let printed = ask(&options.socket, &request, ANSWER_TIME).and_then(|value| {
         let page = if options.json {
             format!("{value:#}\n")
         } else {
@@ -83,49 +79,6 @@ fn request_of(command: &CtlCommand) -> Result<Request, String> {
     })
 }
 
-/// Sends `request` to the process at `socket` and returns what it answers.
-///
-/// # Errors
-/// Nobody answers there, or the process says no; in words.
-fn ask(socket: &Path, request: &Request) -> Result<Value, String> {
-    let shown = socket.display();
-    let mut stream = UnixStream::connect(socket)
-        .map_err(|error| format!("{shown}: {}", why_not_connected(&error)))?;
-    let mut exchange = || -> io::Result<String> {
-        stream.set_read_timeout(Some(ANSWER_TIME))?;
-        stream.set_write_timeout(Some(ANSWER_TIME))?;
-        let mut line = serde_json::to_string(request)?;
-        line.push('\n');
-        stream.write_all(line.as_bytes())?;
-        let mut answer = String::new();
-        BufReader::new((&stream).take(ANSWER_LEN_MAX)).read_line(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = exchange().map_err(|error| format!("{shown}: {error}"))?;
-    if answer.is_empty() {
-        return Err(format!(
-            "{shown}: closed without an answer (too many at a time, or stopping)"
-        ));
-    }
-    match serde_json::from_str(&answer) {
-        Ok(Reply::Done(value)) => Ok(value),
-        Ok(Reply::Failed(why)) => Err(why),
-        Err(error) => Err(format!("{shown}: the answer is not understood: {error}")),
-    }
-}
-
-fn why_not_connected(error: &io::Error) -> String {
-    let why = match error.raw_os_error() {
-        Some(libc::ENOENT) => {
-            "there is no such socket; is longsplice running, and with server.admin_socket?"
-        }
-        Some(libc::ECONNREFUSED) => "nobody answers there; longsplice is not running",
-        Some(libc::EACCES) => "not allowed; the socket is open to its owner and its group",
-        _ => return error.to_string(),
-    };
-    why.to_owned()
-}
-
 /// Writes an answer for people.
 fn page(request: &Request, value: Value) -> Result<String, String> {
     Ok(match request {
@@ -146,8 +99,4 @@ fn page(request: &Request, value: Value) -> Result<String, String> {
         | Request::Reload
         | Request::LogLevel { .. } => read::<String>(value)? + "\n",
     })
-}
-
-fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
-    serde_json::from_value(value).map_err(|error| format!("the answer is not understood: {error}"))
 }
