@@ -9,6 +9,7 @@ mod demo;
 mod run;
 #[cfg(test)]
 mod tests;
+mod top;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub fn main() -> ExitCode {
         Command::Doctor { json, .. } => admin::doctor::run(json),
         Command::Demo { listen } => demo::demo(listen),
         Command::Ctl(options) => ctl::ctl(&options),
+        Command::Top(options) => top::top(&options),
     }
 }
 
@@ -91,6 +93,12 @@ enum Command {
     /// the socket's group.
     #[command(verbatim_doc_comment)]
     Ctl(CtlOptions),
+    /// Watch a running longsplice in this terminal
+    ///
+    /// Servers, tunnels, rates and causes of the process at an admin socket
+    /// (server.admin_socket), renewed again and again. Press ? for the keys.
+    #[command(verbatim_doc_comment)]
+    Top(TopOptions),
     /// Show a WebSocket through the proxy: no file, no root
     ///
     /// Starts an embedded echo application and the proxy in front of it, with a
@@ -131,6 +139,39 @@ struct CtlOptions {
     json: bool,
     #[command(subcommand)]
     command: CtlCommand,
+}
+
+const TOP_HELP: &str = "\
+A line can be acted upon, as with `longsplice ctl`: D drains the server, U takes it back,
+K ends the tunnel; each asks first. A process that is lost is tried again once a second.
+There are no colours when NO_COLOR is set.
+
+Examples:
+  longsplice top
+  longsplice top --once --interval 5s >> report
+
+Exit codes:
+  0  somebody quit, or the page was printed
+  1  nobody answered at the start, or the terminal failed
+  2  usage; standard output is no terminal and --once is missing";
+
+/// Options of `top`.
+#[derive(Debug, Args)]
+#[command(after_help = TOP_HELP)]
+struct TopOptions {
+    /// The admin socket of the process (server.admin_socket).
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/run/longsplice/admin.sock"
+    )]
+    socket: PathBuf,
+    /// How often it is asked, from 100ms to 60s.
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    interval: String,
+    /// Print one page of plain text, with the rates of one interval, and exit.
+    #[arg(long)]
+    once: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -154,7 +154,8 @@ impl Totals {
         }
     }
 
-    fn add(&mut self, more: &Self) {
+    /// Adds `more`.
+    pub fn add(&mut self, more: &Self) {
         self.accepted += more.accepted;
         self.tunnels_opened += more.tunnels_opened;
         self.tunnels_ended += more.tunnels_ended;

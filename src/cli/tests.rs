@@ -30,6 +30,7 @@ fn help_of_the_program() {
               check   Look for every mistake of a configuration file
               doctor  Show what this kernel and machine offer
               ctl     Look into a running longsplice, and tell it what to do
+              top     Watch a running longsplice in this terminal
               demo    Show a WebSocket through the proxy: no file, no root
 
             Options:
@@ -118,6 +119,50 @@ fn help_of_run() {
               longsplice run --listen 0.0.0.0:8080 --to localhost:3000
               longsplice run --listen '[::]:80' --to unix:/run/app.sock \
                   --proxy-protocol require --trust 10.0.0.0/8 --send-proxy v1"#]],
+    );
+}
+
+#[test]
+fn help_of_top() {
+    check(
+        &["top"],
+        &expect![[r#"
+        Watch a running longsplice in this terminal
+
+        Servers, tunnels, rates and causes of the process at an admin socket
+        (server.admin_socket), renewed again and again. Press ? for the keys.
+
+        Usage: longsplice top [OPTIONS]
+
+        Options:
+              --socket <PATH>
+                  The admin socket of the process (server.admin_socket)
+
+                  [default: /run/longsplice/admin.sock]
+
+              --interval <TIME>
+                  How often it is asked, from 100ms to 60s
+
+                  [default: 1s]
+
+              --once
+                  Print one page of plain text, with the rates of one interval, and exit
+
+          -h, --help
+                  Print help (see a summary with '-h')
+
+        A line can be acted upon, as with `longsplice ctl`: D drains the server, U takes it back,
+        K ends the tunnel; each asks first. A process that is lost is tried again once a second.
+        There are no colours when NO_COLOR is set.
+
+        Examples:
+          longsplice top
+          longsplice top --once --interval 5s >> report
+
+        Exit codes:
+          0  somebody quit, or the page was printed
+          1  nobody answered at the start, or the terminal failed
+          2  usage; standard output is no terminal and --once is missing"#]],
     );
 }
 

@@ -48,6 +48,19 @@ pub fn block() -> io::Result<SigSet> {
     Ok(set)
 }
 
+/// Waits on this thread for one of the signals that [`block`] took.
+///
+/// # Errors
+/// What sigwait(3) says.
+pub fn wait(set: &SigSet) -> io::Result<Received> {
+    loop {
+        let signal = set.wait()?;
+        if let Some((_, received)) = ANSWERED.iter().find(|(known, _)| *known == signal) {
+            return Ok(*received);
+        }
+    }
+}
+
 impl Signals {
     /// Takes the signals over; to be called before any other thread is started, because threads
     /// inherit what is blocked.

@@ -1,0 +1,79 @@
+//! The thread that asks: whatever the process does, keys are not kept waiting for it.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use super::Event;
+use crate::admin::ctl::{Request, Tunnels, Wanted};
+use crate::admin::overview::Overview;
+use crate::cli::ask::{ask, read};
+
+/// How long an answer may take.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+/// Tunnels in one answer: nobody reads more, and the process has other things to do.
+const TUNNELS_MAX: usize = 1000;
+
+/// What is wanted of the thread.
+#[derive(Debug)]
+pub(super) enum Errand {
+    /// An overview, and the tunnels as well?
+    Look {
+        /// They are shown.
+        tunnels: bool,
+    },
+    /// To tell the process something.
+    Tell(Request),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// What the process says of itself.
+    Seen(Result<Box<Overview>, String>, Option<Tunnels>),
+    /// What it did.
+    Told(Result<String, String>),
+}
+
+/// Starts the thread; it ends with the sender that is returned.
+pub(super) fn start(socket: &Path, events: Sender<Event>) -> Sender<Errand> {
+    let (errands, received) = channel();
+    let socket = socket.to_owned();
+    thread::spawn(move || run(&socket, &received, &events));
+    errands
+}
+
+fn run(socket: &Path, errands: &Receiver<Errand>, events: &Sender<Event>) {
+    while let Ok(errand) = errands.recv() {
+        let answer = match errand {
+            Errand::Look { tunnels } => {
+                let seen = look(socket).map(Box::new);
+                let tunnels = (tunnels && seen.is_ok()).then(|| list(socket));
+                Answer::Seen(seen, tunnels.and_then(Result::ok))
+            }
+            Errand::Tell(request) => {
+                Answer::Told(ask(socket, &request, ANSWER_TIME).and_then(read))
+            }
+        };
+        if events.send(Event::Answer(answer)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Asks for an overview.
+///
+/// # Errors
+/// As [`ask`].
+pub(super) fn look(socket: &Path) -> Result<Overview, String> {
+    read(ask(socket, &Request::Overview, ANSWER_TIME)?)
+}
+
+fn list(socket: &Path) -> Result<Tunnels, String> {
+    let wanted = Wanted {
+        limit: Some(TUNNELS_MAX),
+        ..Wanted::default()
+    };
+    read(ask(socket, &Request::Tunnels(wanted), ANSWER_TIME)?)
+}
