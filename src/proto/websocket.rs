@@ -1,10 +1,13 @@
 //! The opening of a WebSocket (RFC 6455 section 4): the key, and the answer that proves it was read.
 //!
-//! Frames are no concern of longsplice: after the opening, the bytes are opaque.
+//! After the opening, the bytes are opaque to longsplice; only whoever asks for it has [`frames`]
+//! looked for in them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
+
+pub mod frames;
 
 /// The only version there is, as Sec-WebSocket-Version writes it (RFC 6455 section 4.1).
 pub const VERSION: &str = "13";

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 mod client_hello;
+mod frames;
 mod head;
 mod proxy;
 mod record;
@@ -29,6 +30,12 @@ fn client_hellos() -> io::Result<()> {
 #[test]
 fn records() -> io::Result<()> {
     replay("record", &[0x01, 0x80], record::check)
+}
+
+#[test]
+fn websocket_frames() -> io::Result<()> {
+    // Opcodes, the mask, lengths.
+    replay("frames", &[0x01, 0x08, 0x80, 0xFF], frames::check)
 }
 
 /// Files of the folder `head` that say in their name what becomes of them. `SECTION-RULE.VERDICT`
