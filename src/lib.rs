@@ -5,7 +5,7 @@
 //!
 //! | module | job |
 //! |---|---|
-//! | [`proto`] | pure: bytes in, values out (PROXY protocol, HTTP/1.1 heads, WebSocket opening) |
+//! | [`proto`] | pure: bytes in, values out (PROXY protocol, HTTP/1.1 heads, WebSocket opening, frames) |
 //! | [`sys`] | all unsafe code: ring, epoll, sockets, pipes, probes |
 //! | [`balance`] | pure: chooses a server from load and clock that are passed in |
 //! | [`journal`] | closed vocabulary of ends and the bounded queue of log entries |

@@ -507,6 +507,8 @@ pub struct Backend {
     pub retries: usize,
     /// Over which time a server that came up gets up to its whole share; zero = at once.
     pub slow_start: Duration,
+    /// How clients of tunnels are told that a drain ends them.
+    pub drain_close: DrainClose,
     /// `[backend.timeouts]`.
     pub timeouts: BackendTimeouts,
     /// `[backend.health]`; none = off.
@@ -515,6 +517,15 @@ pub struct Backend {
     pub servers: Vec<BackendServer>,
     /// `[backend.tls]`, or its defaults; none = no server is spoken to over TLS.
     pub tls: Option<BackendTls>,
+}
+
+/// `drain_close`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DrainClose {
+    /// By the end of the connection alone.
+    Plain,
+    /// Those of WebSockets by a Close frame before it, where one can be sent.
+    Websocket,
 }
 
 /// `[backend.tls]`.

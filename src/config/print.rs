@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::{
     AccessFormat, Action, Backend, BackendServer, BackendTls, Bind, CertificateFiles, Config,
-    ErrorPages, Health, HealthKind, Limits, Listener, Log, LogLevel, LogTarget, Mode, Offload,
-    ProxyProtocol, Route, Sandbox, Server, ServerAddress, TcpKeepalive, Threads, Tls, TlsVersion,
-    WhenDown, units,
+    DrainClose, ErrorPages, Health, HealthKind, Limits, Listener, Log, LogLevel, LogTarget, Mode,
+    Offload, ProxyProtocol, Route, Sandbox, Server, ServerAddress, TcpKeepalive, Threads, Tls,
+    TlsVersion, WhenDown, units,
 };
 use crate::proto::addr::TrustedProxies;
 use crate::proto::proxy;
@@ -389,6 +389,13 @@ fn backend(page: &mut Page, backend: &Backend) {
     );
     page.bare("retries", backend.retries);
     page.duration("slow_start", backend.slow_start);
+    page.quoted(
+        "drain_close",
+        match backend.drain_close {
+            DrainClose::Plain => "plain",
+            DrainClose::Websocket => "websocket",
+        },
+    );
     page.header("[backend.timeouts]");
     page.duration("connect", backend.timeouts.connect);
     page.duration("queue", backend.timeouts.queue);

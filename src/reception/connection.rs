@@ -50,7 +50,7 @@ fn head_limits(limits: &Limits) -> HeadLimits {
 }
 
 async fn hand_over(tunnel: Tunnel, arrival: Arrival, local: &Rc<Local>) {
-    let upgraded = tunnel.upgraded;
+    let upgraded = *tunnel.upgraded;
     let (client, of_client, mut from_client) = arrival.socket.into_parts(Leg::Client).await;
     let (server, of_server, mut from_server) = upgraded.server.into_parts(Leg::Server).await;
     let (mut to_server, mut to_client) = (tunnel.to_server, upgraded.to_client);
@@ -62,6 +62,7 @@ async fn hand_over(tunnel: Tunnel, arrival: Arrival, local: &Rc<Local>) {
         protections: [of_client, of_server],
         to_server,
         to_client,
+        says_goodbye: upgraded.says_goodbye,
         timeouts: upgraded.timeouts,
         subject: tunnel.subject,
         lease: Lease(Box::new((upgraded.place, arrival.place))),

@@ -17,7 +17,7 @@ use super::socket::{Half, Socket};
 use super::thread::Local;
 use super::transfer::{Outcome, Transfer};
 use super::upload::Upload;
-use crate::config::{Action, BackendId, Redirect, Respond};
+use crate::config::{Action, BackendId, DrainClose, Redirect, Respond};
 use crate::journal::{Cause, Entry, RequestFacts, Subject, Timing, clipped};
 use crate::proto::http::Scheme;
 use crate::proto::http::answer::{self, Content, Own};
@@ -92,7 +92,7 @@ pub(super) enum End {
 /// A tunnel that both sides have agreed to.
 pub(super) struct Tunnel {
     /// The server's side.
-    pub(super) upgraded: Upgraded,
+    pub(super) upgraded: Box<Upgraded>,
     /// What came from the client behind its request.
     pub(super) to_server: Vec<u8>,
     /// Whose it is.
@@ -105,6 +105,8 @@ pub(super) struct Upgraded {
     pub(super) server: Socket,
     /// What came from the server behind its 101.
     pub(super) to_client: Vec<u8>,
+    /// Whether the client gets a Close frame when a drain ends the tunnel.
+    pub(super) says_goodbye: bool,
     /// The tunnel's time-outs.
     pub(super) timeouts: Timeouts,
     /// Its place at the server.
@@ -137,7 +139,7 @@ enum Ended {
     /// The client has an answer, the server's or our own.
     Answered(Cause),
     /// The server agreed to the upgrade, and the client knows.
-    Tunnel(Upgraded),
+    Tunnel(Box<Upgraded>),
 }
 
 /// One request on its way.
@@ -373,12 +375,13 @@ impl<'a> Exchange<'a> {
                 }
                 Ended::Answered(Cause::Served)
             }
-            Outcome::Upgraded { to_client } => Ended::Tunnel(Upgraded {
+            Outcome::Upgraded { to_client } => Ended::Tunnel(Box::new(Upgraded {
                 server,
                 to_client,
+                says_goodbye: lineup.backend.drain_close == DrainClose::Websocket,
                 timeouts: tunnel_timeouts(&lineup.backend.timeouts),
                 place,
-            }),
+            })),
         }
     }
 
@@ -422,7 +425,7 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    fn opened(mut self, upgraded: Upgraded) -> Next {
+    fn opened(mut self, upgraded: Box<Upgraded>) -> Next {
         let (subject, request) = (self.told(), request_facts(self.request, 101));
         let journal = &self.client.local.journal;
         if journal.has_stories() {

@@ -75,6 +75,7 @@ pub(super) async fn serve(
                 protections: [of_client, of_server],
                 to_server: inbox,
                 to_client,
+                says_goodbye: false,
                 timeouts,
                 subject,
                 lease: Lease(Box::new((place, arrival.place))),

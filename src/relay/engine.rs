@@ -14,6 +14,8 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use super::followed::Followed;
+use super::partings::Partings;
 use super::pipes::Pipes;
 use super::poller::{Poller, PollerChoice, PollerInUse};
 use super::progress::Rounds;
@@ -24,11 +26,13 @@ use super::timer::{Wheel, is_past};
 use super::tunnel::{BUFFER_BYTES, Close, End, Flow, Tunnel};
 use super::warm::Warm;
 use super::{Shared, Start, end_unseen};
-use crate::journal::{Cause, Entry, Path, Side};
+use crate::journal::{Cause, Entry};
+use crate::proto::websocket::frames::Frames;
 use crate::sys::poll::{Notice, Readiness};
-use crate::sys::{clock, ktls, stream, thread};
+use crate::sys::{clock, ktls, thread};
 
 mod asks;
+mod farewell;
 
 /// Length of a tick of the wheel.
 const TICK_MS: u64 = 16;
@@ -43,8 +47,6 @@ const WARM_TICKS: u32 = 125;
 const BELL: u64 = u64::MAX - 1;
 /// Room for so many new tunnels is kept from batch to batch.
 const STARTS_KEPT: usize = 64;
-/// Receives that empty a connection before it is closed, so that the close is no reset.
-const FAREWELL_READS: usize = 4;
 
 /// Runs until a stop was asked for and no tunnel is left.
 pub(super) fn run(
@@ -100,6 +102,7 @@ struct Engine<'a> {
     table: Table,
     wheel: Wheel,
     warm: Warm,
+    partings: Partings,
     /// Where tunnels that go on get lines.
     rounds: Option<Rounds>,
     gear: Gear,
@@ -135,12 +138,14 @@ impl<'a> Engine<'a> {
             table: Table::new(),
             wheel: Wheel::new(now),
             warm: Warm::default(),
+            partings: Partings::default(),
             rounds: (shared.journal.progress())
                 .map(|interval| Rounds::new(ticks_of(interval).max(1), now)),
             gear: Gear {
                 buffer: vec![0; BUFFER_BYTES as usize].into_boxed_slice(),
                 plain: Vec::new(),
                 pipes: Pipes::default(),
+                followed: Followed::new(),
                 stats: Arc::clone(&shared.stats),
             },
             now,
@@ -178,7 +183,8 @@ impl<'a> Engine<'a> {
                 let alive = &self.shared.alive;
                 alive.fetch_sub(std::mem::take(&mut self.released), Ordering::Relaxed);
             }
-            if self.stop_when_empty && self.table.len() == 0 && self.close_door() {
+            let empty = self.table.len() == 0 && self.partings.is_empty();
+            if self.stop_when_empty && empty && self.close_door() {
                 return Ok(());
             }
         }
@@ -193,6 +199,7 @@ impl<'a> Engine<'a> {
         let quiet = [
             self.wheel.quiet_for(self.now),
             self.warm.quiet_for(self.now),
+            self.partings.quiet_for(self.now),
             rounds.map(|rounds| rounds.quiet_for(self.now)),
         ];
         let quiet = quiet.into_iter().flatten().min()?;
@@ -234,6 +241,7 @@ impl<'a> Engine<'a> {
         }
         self.cool();
         self.tell_progress();
+        self.partings.look(self.now, &mut self.gear.buffer);
         self.see_off();
     }
 
@@ -388,6 +396,8 @@ impl<'a> Engine<'a> {
 
     fn adopt(&mut self, mut start: Start) {
         let payload = [start.to_server.len() as u64, start.to_client.len() as u64];
+        let mut frames = Frames::default();
+        frames.feed(&start.to_client);
         let [of_client, of_server] = &mut start.protections;
         let sealed = [
             (of_server, &mut start.to_server),
@@ -439,6 +449,9 @@ impl<'a> Engine<'a> {
         };
         let index = self.table.insert(admission, ticks_of);
         self.current = Some(index);
+        if start.says_goodbye {
+            self.follow_frames(index, frames);
+        }
         if let Some((_, cold)) = self.table.both_mut(index) {
             if held_to_server > 0 {
                 cold.keep(Flow::ToServer, start.to_server.into_boxed_slice());
@@ -446,14 +459,7 @@ impl<'a> Engine<'a> {
             if held_to_client > 0 {
                 cold.keep(Flow::ToClient, start.to_client.into_boxed_slice());
             }
-            match start.protections {
-                [None, None] => {}
-                [Some(mut client), Some(server)] => {
-                    client.join(server);
-                    cold.protect(client);
-                }
-                [Some(only), None] | [None, Some(only)] => cold.protect(only),
-            }
+            cold.protect(start.protections);
             let deadline = deadline(self.now, cold.idle);
             self.wheel.set(index, deadline);
         }
@@ -463,6 +469,16 @@ impl<'a> Engine<'a> {
             self.serve(index);
         }
         self.current = None;
+    }
+
+    /// Follows the frames to the client from where those that came early end.
+    fn follow_frames(&mut self, index: u32, frames: Frames) {
+        if let Some((slot, cold)) = self.table.both_mut(index) {
+            cold.frames = self.gear.followed.begin(frames);
+            if cold.frames.is_some() {
+                slot.tunnel.follow_frames();
+            }
+        }
     }
 
     fn arm(&mut self, index: u32, end: End) {
@@ -569,10 +585,10 @@ impl<'a> Engine<'a> {
             && slot.is_running()
         {
             // A panic may have come between the tunnel's own end and its being noted here.
-            let close = slot
-                .tunnel
-                .end(cause)
-                .unwrap_or(Close { cause, reset: None });
+            let close = slot.tunnel.end(cause).unwrap_or(Close {
+                cause,
+                ..Close::BY_ERROR
+            });
             self.leave(index, close);
         }
     }
@@ -626,88 +642,6 @@ impl<'a> Engine<'a> {
         {
             // Where cancelling fails the close is all that is left to try.
             slot.armed[end as usize] = !self.poller.cancel(fd, token.0).unwrap_or(true);
-        }
-    }
-
-    /// Closes both ends, gives everything back and writes the entry.
-    fn release(&mut self, index: u32) {
-        self.wheel.remove(index);
-        let Some((slot, cold)) = self.table.both_mut(index) else {
-            return;
-        };
-        for flow in Flow::BOTH {
-            pump::return_pipe(slot, &mut self.gear, flow);
-        }
-        let close = cold.close.unwrap_or(Close {
-            cause: Cause::InternalError,
-            reset: None,
-        });
-        for flow in Flow::BOTH {
-            let (end, cut) = (flow.target(), slot.tunnel.held(flow) > 0);
-            if close.reset != Some(end)
-                && let (Some(fd), Some(protection)) = (slot.fd(end), cold.protection(end))
-            {
-                let we_close = close.cause.side() == Side::Proxy;
-                if protection.say_farewell(fd, we_close, cut, &mut self.gear.buffer) {
-                    say_farewell(fd, &mut self.gear.buffer);
-                }
-            }
-        }
-        if let Some(fd) = close.reset.and_then(|end| slot.fd(end)) {
-            let _ = stream::reset_on_close(fd);
-        } else if close.cause.side() == Side::Proxy {
-            for fd in [slot.fd(End::Client), slot.fd(End::Server)]
-                .into_iter()
-                .flatten()
-            {
-                say_farewell(fd, &mut self.gear.buffer);
-            }
-        }
-        let Some((tunnel, mut cold)) = self.table.remove(index) else {
-            return;
-        };
-        cold.count(&tunnel, self.shared.journal.tally());
-        self.released += 1;
-        if self.table.len() == 0 {
-            self.gear.pipes.close_all();
-        }
-        let [path_in, path_out] = Flow::BOTH.map(|flow| Path {
-            offload: cold.protections().map(|it| it.offloaded(&tunnel, flow)),
-            ..tunnel.path(flow)
-        });
-        if let Some(subject) = cold.subject {
-            let lasted = subject.started.elapsed().unwrap_or_default();
-            self.shared.journal.write(Entry::Close {
-                subject,
-                cause: close.cause,
-                bytes_in: tunnel.bytes_in(),
-                bytes_out: tunnel.bytes_out(),
-                path_in,
-                path_out,
-                lasted,
-            });
-        }
-        drop(cold.lease);
-    }
-
-    /// Releases every tunnel, armed or not: the poller goes too.
-    fn release_all(&mut self) {
-        for index in self.table.all() {
-            self.release(index);
-        }
-    }
-}
-
-/// Ends a connection in good order: bytes that were not read would turn the close into a reset,
-/// which could overtake what we sent.
-fn say_farewell(fd: std::os::fd::BorrowedFd<'_>, buffer: &mut [u8]) {
-    // It fails where the peer is gone, and then there is nobody to be polite to.
-    if stream::shut_down_write(fd).is_err() {
-        return;
-    }
-    for _ in 0..FAREWELL_READS {
-        if !stream::receive(fd, buffer).is_ok_and(|len| len > 0) {
-            return;
         }
     }
 }

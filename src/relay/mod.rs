@@ -6,8 +6,8 @@
 //! or leaves them to the kernel, [`offload`] knows what that can do, `engine` is the loop, [`inspect`]
 //! what others ask it, `table` holds the tunnels, `timer` knows when silence ends them, `warm` which
 //! keep their ciphers, `progress` when those that go on are told about, `pipes` lends the pipes of
-//! splice(2), and
-//! [`poller`] waits for readiness.
+//! splice(2), `followed` knows where frames begin in tunnels whose clients are told of a drain,
+//! `partings` waits for those that were, and [`poller`] waits for readiness.
 //!
 //! A tunnel that was adopted always ends with one [`Entry::Close`], also when the thread has already
 //! stopped.
@@ -29,8 +29,10 @@ use crate::journal::{Cause, Entry, Journal, Path, Subject};
 use crate::sys::event::Bell;
 
 mod engine;
+mod followed;
 pub mod inspect;
 pub mod offload;
+mod partings;
 mod pipes;
 pub mod poller;
 mod progress;
@@ -60,6 +62,8 @@ pub struct Start {
     pub to_server: Vec<u8>,
     /// Bytes already received from the server that the client has not got; they go first.
     pub to_client: Vec<u8>,
+    /// Whether a WebSocket runs in it whose client is to get a Close frame when a drain ends it.
+    pub says_goodbye: bool,
     /// When silence ends the tunnel.
     pub timeouts: Timeouts,
     /// For the log.

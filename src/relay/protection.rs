@@ -495,13 +495,15 @@ impl Protection {
         }
     }
 
-    /// Sends our last word: what was wrong, or that we close; true = it is on its way. `cut` = part of
-    /// a record of ours is still to be sent, so that there is no room for another.
+    /// Sends our last word: `data` if it fits, then what was wrong, or that we close; true = it is on
+    /// its way. `cut` = part of a record of ours is still to be sent, so that there is no room for
+    /// another.
     pub(super) fn say_farewell(
         &mut self,
         peer: BorrowedFd<'_>,
         we_close: bool,
         cut: bool,
+        data: &[u8],
         buffer: &mut [u8],
     ) -> bool {
         let alert = match self.over {
@@ -511,10 +513,25 @@ impl Protection {
         let Some(alert) = alert.filter(|_| !self.mute) else {
             return false;
         };
+        let data = if alert == Alert::CloseNotify {
+            data
+        } else {
+            b""
+        };
         if self.session.sending_keys().is_none() {
+            // Where it has no room, what the kernel takes would be lost behind the FIN.
+            if !data.is_empty() && ktls::has_room(peer) {
+                self.send_past_errors(peer, || stream::transmit(peer, data).map(drop));
+            }
             return self.send_past_errors(peer, || send_alert(peer, alert));
         }
-        let sealed = self.session.seal_alert(alert, buffer).unwrap_or(0);
+        // In one piece, because a record that did not go makes the next one a wrong one.
+        let mut sealed = 0;
+        if !data.is_empty() {
+            sealed = self.session.seal(data, buffer).unwrap_or(0);
+        }
+        let rest = buffer.get_mut(sealed..).unwrap_or_default();
+        sealed += self.session.seal_alert(alert, rest).unwrap_or(0);
         let farewell = buffer.get(..sealed).unwrap_or_default();
         !cut && sealed > 0
             && self.send_past_errors(peer, || stream::transmit(peer, farewell).map(drop))

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
+use super::followed::Followed;
 use super::pipes::Pipes;
 use super::protection::PLAIN_BYTES;
 use super::stats::Stats;
 use super::table::{Cold, Slot};
 use super::tunnel::{Action, Close, Flow, Outcome};
+use crate::proto::websocket::frames::Frames;
 use crate::sys::stream;
 
 /// How a pump came to its end.
@@ -28,8 +30,13 @@ pub(super) struct Gear {
     /// Bytes before they are sealed; made when first needed.
     pub(super) plain: Vec<u8>,
     pub(super) pipes: Pipes,
+    pub(super) followed: Followed,
     pub(super) stats: Arc<Stats>,
 }
+
+/// Less than that is copied where more would take a frame's header along: the longest record, so that
+/// kernel TLS never has to part one.
+const UNSEEN_MIN: u64 = 16 * 1024;
 
 /// Moves bytes of one flow until it has to stop; notes activity at `now`.
 pub(super) fn run(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow, now: u32) -> Stop {
@@ -88,14 +95,8 @@ fn perform(
     gear: &mut Gear,
     flow: Flow,
 ) -> Outcome {
-    if action == Action::SpliceIn && pipe_of(slot, flow).is_none() {
-        *pipe_of(slot, flow) = gear.pipes.lend();
-        if pipe_of(slot, flow).is_none() {
-            gear.stats.note_no_pipe();
-        }
-    }
     let pipe = pipe_of(slot, flow).and_then(|id| gear.pipes.pipe(id));
-    let (Some(source), Some(target)) = (slot.fd(flow.source()), slot.fd(flow.target())) else {
+    let Some(target) = slot.fd(flow.target()) else {
         return Outcome::Failed;
     };
     #[cfg(test)]
@@ -127,13 +128,7 @@ fn perform(
             }
             outcome
         }
-        Action::SpliceIn => match pipe {
-            Some(pipe) if slot.tunnel.is_opened_by_kernel(flow) => {
-                judge(slot, cold, flow, pipe.fill_from(source))
-            }
-            Some(pipe) => from_source(pipe.fill_from(source)),
-            None => Outcome::NoPipe,
-        },
+        Action::SpliceIn => splice_in(slot, cold, gear, flow),
         Action::SpliceOut { len } => match pipe {
             Some(pipe) => to_target(pipe.drain_to(target, len as usize)),
             None => Outcome::Failed,
@@ -146,14 +141,74 @@ fn perform(
     }
 }
 
+/// Splices from the source into a pipe, one that is lent if the flow has none: of frames that are
+/// followed nothing but payload, whose length is known.
+fn splice_in(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -> Outcome {
+    let frames = frames_of(slot, cold, &mut gear.followed, flow);
+    let unseen_max = (frames.as_ref()).map_or(u64::MAX, |frames| frames.unseen_max());
+    if unseen_max < UNSEEN_MIN {
+        return Outcome::NoPipe;
+    }
+    if pipe_of(slot, flow).is_none() {
+        *pipe_of(slot, flow) = gear.pipes.lend();
+        if pipe_of(slot, flow).is_none() {
+            gear.stats.note_no_pipe();
+        }
+    }
+    let pipe = pipe_of(slot, flow).and_then(|id| gear.pipes.pipe(id));
+    let Some(source) = slot.fd(flow.source()) else {
+        return Outcome::Failed;
+    };
+    let Some(pipe) = pipe else {
+        return Outcome::NoPipe;
+    };
+    let filled = pipe.fill_from(source, usize::try_from(unseen_max).unwrap_or(usize::MAX));
+    let outcome = if slot.tunnel.is_opened_by_kernel(flow) {
+        judge(slot, cold, flow, filled)
+    } else {
+        from_source(filled)
+    };
+    if let (Some(frames), Outcome::Moved(len)) = (frames, outcome) {
+        frames.skip(u64::from(len));
+    }
+    outcome
+}
+
+/// Returns how far the frames of a flow have come, if they are followed.
+fn frames_of<'f>(
+    slot: &Slot,
+    cold: &Cold,
+    followed: &'f mut Followed,
+    flow: Flow,
+) -> Option<&'f mut Frames> {
+    // Asked first, because it is at hand.
+    if slot.tunnel.follows_frames(flow) {
+        followed.frames(cold.frames?)
+    } else {
+        None
+    }
+}
+
 /// Receives into the buffer what is to be sent from there, opened or sealed where we protect it.
 fn receive(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -> Outcome {
-    if !slot.tunnel.makes_records(flow) {
-        return receive_plain(slot, cold, &mut gear.buffer, flow);
+    if slot.tunnel.seals_records(flow) {
+        return receive_to_seal(slot, cold, gear, flow);
     }
-    if !slot.tunnel.seals_records(flow) {
-        return open(slot, cold, &mut gear.buffer, flow);
+    let outcome = if slot.tunnel.makes_records(flow) {
+        open(slot, cold, &mut gear.buffer, flow)
+    } else {
+        receive_plain(slot, cold, &mut gear.buffer, flow)
+    };
+    if let Some(frames) = frames_of(slot, cold, &mut gear.followed, flow)
+        && let Outcome::Moved(len) | Outcome::Records { len, .. } = outcome
+    {
+        frames.feed(part(&gear.buffer, 0, len));
     }
+    outcome
+}
+
+/// Receives what is sealed for the target then.
+fn receive_to_seal(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -> Outcome {
     gear.plain.resize(PLAIN_BYTES, 0);
     let outcome = if slot.tunnel.opens_records(flow) {
         open(slot, cold, &mut gear.plain, flow)
@@ -180,6 +235,9 @@ fn receive(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -> Out
         | Outcome::Done => return outcome,
     };
     let data = part(&gear.plain, 0, len);
+    if let Some(frames) = frames_of(slot, cold, &mut gear.followed, flow) {
+        frames.feed(data);
+    }
     match cold.protection(flow.target()) {
         Some(protection) => protection.seal(data, full, &mut gear.buffer),
         // Never the bytes themselves where records are due.

@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::followed::FramesId;
 use super::pipes::PipeId;
 use super::tunnel::{Close, End, Flow, Tunnel};
 use super::{Lease, Protection, Timeouts};
@@ -90,9 +91,13 @@ pub(super) struct Cold {
     /// In ticks.
     pub(super) half_close: u32,
     pub(super) close: Option<Close>,
+    /// Where the frames to the client are followed, if they are.
+    pub(super) frames: Option<FramesId>,
     /// Bytes from the client and to it that have been counted by name.
     counted: [u64; 2],
 }
+
+const _: () = assert!(size_of::<Cold>() == 64, "an idle tunnel grows");
 
 #[derive(Debug, Default)]
 struct Rare {
@@ -157,8 +162,16 @@ impl Cold {
         }
     }
 
-    /// Protects an end of the tunnel, or both.
-    pub(super) fn protect(&mut self, protection: Box<Protection>) {
+    /// Protects an end of the tunnel, the client's or the server's, or both.
+    pub(super) fn protect(&mut self, protections: [Option<Box<Protection>>; 2]) {
+        let protection = match protections {
+            [None, None] => return,
+            [Some(mut client), Some(server)] => {
+                client.join(server);
+                client
+            }
+            [Some(only), None] | [None, Some(only)] => only,
+        };
         self.rare.get_or_insert_default().protection = Some(protection);
     }
 
@@ -194,6 +207,11 @@ impl Slot {
             End::Client => self.client.as_ref().map(AsFd::as_fd),
             End::Server => self.server.as_ref().map(AsFd::as_fd),
         }
+    }
+
+    /// Takes the client's descriptor out of a tunnel that has ended and has no poll.
+    pub(super) fn take_client(&mut self) -> Option<OwnedFd> {
+        self.client.take()
     }
 
     /// Tells tunnels apart that are in this slot one after the other.

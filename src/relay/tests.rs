@@ -14,6 +14,8 @@ use super::*;
 use crate::journal::Entries;
 use crate::proto::addr::PeerAddr;
 
+mod goodbye;
+
 /// Name of a listener whose tunnels panic when they move.
 const PANICS: &str = "panics";
 const SOON: Duration = Duration::from_secs(20);
@@ -56,6 +58,7 @@ struct Plan {
     idle: Duration,
     half_close: Duration,
     listener: &'static str,
+    says_goodbye: bool,
     lease: Box<dyn Send>,
 }
 
@@ -67,6 +70,7 @@ impl Default for Plan {
             idle: SOON,
             half_close: SOON,
             listener: "l",
+            says_goodbye: false,
             lease: Box::new(()),
         }
     }
@@ -92,6 +96,7 @@ impl Bench {
             protections: [None, None],
             to_server: plan.to_server.to_vec(),
             to_client: plan.to_client.to_vec(),
+            says_goodbye: plan.says_goodbye,
             timeouts: Timeouts {
                 idle: plan.idle,
                 half_close: plan.half_close,

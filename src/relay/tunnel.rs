@@ -81,6 +81,9 @@ const NOTIFIED: u16 = 1 << 12;
 /// The source ended without close_notify.
 const TRUNCATED: u16 = 1 << 13;
 
+/// Its frames are followed, and its target is told of a drain.
+const FOLLOWED: u16 = 1 << 14;
+
 /// The state of one flow, eight bytes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Lane {
@@ -189,6 +192,17 @@ impl Tunnel {
             tunnel.lane_mut(Flow::from(end)).set(READABLE);
         }
         tunnel
+    }
+
+    /// Has the frames to the client followed from the first, so that [`Close::goodbye`] may be.
+    pub fn follow_frames(&mut self) {
+        self.lane_mut(Flow::ToClient).set(FOLLOWED);
+    }
+
+    /// Tells whether the frames of `flow` are followed.
+    #[must_use]
+    pub fn follows_frames(&self, flow: Flow) -> bool {
+        self.lane(flow).has(FOLLOWED)
     }
 
     /// Takes note of what a poller saw at `end`; a close if that ends the tunnel.
@@ -523,8 +537,24 @@ impl Tunnel {
         if self.is_closed() {
             return None;
         }
+        let goodbye = cause == Cause::Drained && self.may_say_goodbye();
         self.standing = Standing::Closed;
-        Some(Close { cause, reset })
+        Some(Close {
+            cause,
+            reset,
+            goodbye,
+        })
+    }
+
+    /// Tells whether the client has got all that came from the server, and may get more.
+    fn may_say_goodbye(&self) -> bool {
+        let lane = self.lane(Flow::ToClient);
+        lane.has(FOLLOWED)
+            && lane.held == 0
+            && !lane.has(ENDED | BLOCKED)
+            && !self.is_broken(End::Client)
+            // It waits for new keys before it gets more.
+            && self.guard(Flow::ToClient, End::Client) != Guard::Rekeying
     }
 
     // Both lanes are reached by match, so that no index can be out of range.

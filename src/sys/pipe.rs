@@ -41,13 +41,15 @@ impl Pipe {
         })
     }
 
-    /// Splices what `source` has into the pipe, which must be empty; 0 = `source` has ended.
+    /// Splices at most `most` bytes of what `source` has into the pipe, which must be empty; 0 =
+    /// `source` has ended.
     ///
     /// # Errors
     ///
     /// What splice(2) says.
-    pub fn fill_from(&self, source: BorrowedFd<'_>) -> Result<usize, Errno> {
-        splice_once(source, self.into.as_fd(), self.capacity_bytes)
+    pub fn fill_from(&self, source: BorrowedFd<'_>, most: usize) -> Result<usize, Errno> {
+        let len = self.capacity_bytes.min(most);
+        splice_once(source, self.into.as_fd(), len)
     }
 
     /// Splices up to `len` bytes from the pipe to `target`.

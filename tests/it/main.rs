@@ -30,6 +30,8 @@ mod command;
 mod faults;
 // X-Forwarded-*, X-Real-IP, and every other header line left alone.
 mod forwarding;
+// WebSockets that a drain ends with a Close frame.
+mod goodbye;
 // Checks of servers, and what follows from them.
 mod health;
 // Many requests on one connection, on both sides.

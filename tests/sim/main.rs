@@ -6,12 +6,16 @@
 //! and become more, and its end is a close_notify or a truncation. Either direction may be left to a
 //! kernel at either end on the way.
 //!
+//! In half of the worlds the server speaks in frames (`frames`) that the loop follows, so that a Close
+//! frame can come between two of them when the tunnel is ended.
+//!
 //! Bytes are positions in a stream, so that order, loss and repetition show as a wrong number. A
 //! failing seed is printed; `LONGSPLICE_SIM_SEED=n cargo test --test sim tunnel` replays it with a trace.
 //!
 //! `churn` simulates something else: the servers of a backend, and the choice among them.
 
 mod churn;
+mod frames;
 mod records;
 mod world;
 
@@ -19,6 +23,7 @@ use longsplice::journal::Cause;
 use longsplice::relay::tunnel::{Action, BUFFER_BYTES, Close, End, Flow, Outcome, Tunnel};
 use longsplice::sys::poll::Readiness;
 
+use frames::{Speech, UNSEEN_MIN};
 use records::{OVERHEAD, Records, bad_record};
 use world::{Plan, Random, Wire};
 
@@ -66,6 +71,8 @@ fn every_seed_keeps_the_tunnel_honest() {
         seen.aligned,
         seen.control_taken,
         seen.rekeyed,
+        seen.said_goodbye,
+        seen.kept_quiet,
     ] {
         assert!(count > SEEDS / 200, "{seen:?}");
     }
@@ -102,6 +109,8 @@ struct Seen {
     aligned: u64,
     control_taken: u64,
     rekeyed: u64,
+    said_goodbye: u64,
+    kept_quiet: u64,
 }
 
 /// Bytes `from..from + len` of a stream, on their way through the loop.
@@ -122,6 +131,10 @@ struct Hands {
 }
 
 struct Sim {
+    /// What the server says in frames that are followed.
+    speech: Option<Speech>,
+    says_goodbye: bool,
+    keeps_quiet: bool,
     /// Of the client and the server; present = that end speaks TLS.
     records: [Option<Records>; 2],
     random: Random,
@@ -176,6 +189,9 @@ impl Sim {
             Tunnel::open(kept[0], kept[1])
         };
         let mut sim = Self {
+            speech: None,
+            says_goodbye: false,
+            keeps_quiet: false,
             records,
             tunnel,
             random,
@@ -202,6 +218,12 @@ impl Sim {
             source.arrived = u64::from(len);
             source.received = u64::from(len);
         }
+        if sim.random.one_in(2) {
+            let mut speech = Speech::new(&mut sim.random);
+            speech.feed(u64::from(early[1]));
+            sim.speech = Some(speech);
+            sim.tunnel.follow_frames();
+        }
         sim.log(|sim| format!("{:?} {:?}", sim.plan, sim.records));
         sim
     }
@@ -222,6 +244,9 @@ impl Sim {
         }
         self.settle();
         self.expect_no_lost_wake_up();
+        if self.speech.is_some() && self.random.one_in(4) {
+            self.drain();
+        }
         // Now both peers say and hear everything there is, and end.
         for _ in 0..SETTLING_MAX {
             if self.close.is_some() {
@@ -265,6 +290,8 @@ impl Sim {
             of(flow.source()).is_some_and(|records| records.opened_by_kernel > 0)
                 && of(flow.target()).is_some_and(|records| records.sealed_by_kernel > 0)
         }));
+        seen.said_goodbye += u64::from(self.says_goodbye);
+        seen.kept_quiet += u64::from(self.keeps_quiet);
         seen.timed_out += u64::from(self.imposed.is_some());
         seen.spliced += u64::from(
             Flow::BOTH
@@ -341,15 +368,25 @@ impl Sim {
         if self.random.chance(self.plan.ended_from_outside) {
             let timeout = self.random.one_in(2);
             let half = self.tunnel.is_half_closed();
-            let (cause, close) = match (timeout, half) {
-                (false, _) => (Cause::Drained, self.tunnel.end(Cause::Drained)),
-                (true, true) => (Cause::HalfCloseIdle, self.tunnel.expire()),
-                (true, false) => (Cause::TunnelIdle, self.tunnel.expire()),
+            let cause = match (timeout, half) {
+                (false, _) => return self.drain(),
+                (true, true) => Cause::HalfCloseIdle,
+                (true, false) => Cause::TunnelIdle,
             };
-            if let Some(close) = close {
-                self.imposed = Some(cause);
-                self.on_close(close);
-            }
+            let close = self.tunnel.expire();
+            self.on_imposed(cause, close);
+        }
+    }
+
+    fn drain(&mut self) {
+        let close = self.tunnel.end(Cause::Drained);
+        self.on_imposed(Cause::Drained, close);
+    }
+
+    fn on_imposed(&mut self, cause: Cause, close: Option<Close>) {
+        if let Some(close) = close {
+            self.imposed = Some(cause);
+            self.on_close(close);
         }
     }
 
@@ -431,7 +468,7 @@ impl Sim {
     }
 
     fn perform(&mut self, flow: Flow, action: Action) -> Outcome {
-        let held = self.tunnel.held(flow);
+        let (held, before) = (self.tunnel.held(flow), self.position(flow));
         let hands = &mut self.hands[flow as usize];
         match action {
             Action::Receive => {
@@ -440,11 +477,17 @@ impl Sim {
                     (0, 0, 0),
                     "reads while it holds"
                 );
-                if self.makes_records(flow) {
-                    return self.receive_records(flow);
+                let outcome = if self.makes_records(flow) {
+                    self.receive_records(flow)
+                } else {
+                    let outcome = self.receive_through(flow, BUFFER_BYTES, true);
+                    self.hands[flow as usize].fresh = self.span_of(flow, moved(outcome));
+                    outcome
+                };
+                let len = self.position(flow) - before;
+                if let Some(speech) = self.speech_of(flow) {
+                    speech.feed(len);
                 }
-                let outcome = self.receive_through(flow, BUFFER_BYTES, true);
-                self.hands[flow as usize].fresh = self.span_of(flow, moved(outcome));
                 outcome
             }
             Action::SpliceIn => {
@@ -453,6 +496,11 @@ impl Sim {
                     (0, 0, 0),
                     "fills a used pipe"
                 );
+                let speech = self.speech.as_ref().filter(|_| flow == Flow::ToClient);
+                let unseen_max = speech.map_or(u64::MAX, |speech| speech.followed.unseen_max());
+                if unseen_max < UNSEEN_MIN {
+                    return Outcome::NoPipe;
+                }
                 if !hands.has_pipe && self.random.chance(self.plan.no_pipe) {
                     return Outcome::NoPipe;
                 }
@@ -464,8 +512,12 @@ impl Sim {
                 if self.plan.unsupported[flow as usize] {
                     return Outcome::Unsupported;
                 }
-                let outcome = self.receive_through(flow, 256 * 1024, false);
+                let room = u32::try_from(unseen_max.min(256 * 1024)).expect("bounded");
+                let outcome = self.receive_through(flow, room, false);
                 self.hands[flow as usize].pipe = self.span_of(flow, moved(outcome));
+                if let Some(speech) = self.speech_of(flow) {
+                    speech.skip(u64::from(moved(outcome)));
+                }
                 outcome
             }
             Action::Send { from, len } => {
@@ -507,6 +559,10 @@ impl Sim {
             Action::ShutdownWrite => self.shut_down(flow),
             Action::Wait | Action::Yield | Action::Close(_) => unreachable!("no system call"),
         }
+    }
+
+    fn speech_of(&mut self, flow: Flow) -> Option<&mut Speech> {
+        self.speech.as_mut().filter(|_| flow == Flow::ToClient)
     }
 
     fn receive(&mut self, flow: Flow, room: u32, short_is_empty: bool) -> Outcome {
@@ -574,6 +630,7 @@ impl Sim {
         assert_eq!(self.close, None, "closed twice");
         assert!(self.tunnel.is_closed());
         self.close = Some(close);
+        self.judge_goodbye(close);
         let [client, server] = &self.wires;
         assert_eq!(
             self.tunnel.bytes_in(),
@@ -589,10 +646,18 @@ impl Sim {
         if let Some(cause) = refused {
             let source = ENDS.into_iter().find(|end| bad_record(*end) == cause);
             let reset = source.map(End::other);
-            return assert_eq!(close, Close { cause, reset });
+            let goodbye = false;
+            return assert_eq!(
+                close,
+                Close {
+                    cause,
+                    reset,
+                    goodbye
+                }
+            );
         }
         if let Some(cause) = self.imposed {
-            assert_eq!(close, Close { cause, reset: None });
+            assert_eq!((close.cause, close.reset), (cause, None));
             return;
         }
         match close.reset {

@@ -12,8 +12,8 @@ use super::{CONNECTIONS_MAX, OR_ZERO, POSITIVE, Unique, count, name};
 use crate::config::address::{self, SERVER};
 use crate::config::raw::{Place, Table, Value};
 use crate::config::{
-    Backend, BackendId, BackendServer, BackendTimeouts, Balance, Health, HealthKind, HealthMethod,
-    ServerAddress, WhenDown,
+    Action, Backend, BackendId, BackendServer, BackendTimeouts, Balance, DrainClose, Health,
+    HealthKind, HealthMethod, Listener, Mode, Route, ServerAddress, WhenDown,
 };
 use crate::config::{raw, units};
 use crate::proto::proxy;
@@ -29,6 +29,10 @@ const SOURCES_MAX: usize = 256;
 const WEIGHT_MAX: u64 = 256;
 /// Checks in a row that a health state may ask for.
 const CHECKS_MAX: u64 = 1000;
+const DRAIN_CLOSES: [(&str, DrainClose); 2] = [
+    ("plain", DrainClose::Plain),
+    ("websocket", DrainClose::Websocket),
+];
 const METHODS: [(&str, HealthMethod); 3] = [
     ("GET", HealthMethod::Get),
     ("HEAD", HealthMethod::Head),
@@ -44,6 +48,8 @@ const NAMES_LISTED_MAX: usize = 10;
 pub(super) struct Names<'r, 'a> {
     ids: BTreeMap<String, BackendId>,
     unused: RefCell<HashMap<BackendId, (Place<'r, 'a>, String)>>,
+    /// Those whose WebSockets get a Close frame, and where they say so.
+    closing: Vec<(BackendId, Place<'r, 'a>)>,
 }
 
 impl Names<'_, '_> {
@@ -81,6 +87,23 @@ impl Names<'_, '_> {
             ));
         }
     }
+
+    /// Warns of Close frames for backends that only get connections nobody sees WebSockets in.
+    pub(super) fn report_misplaced(&self, listeners: &[Listener]) {
+        for (id, place) in &self.closing {
+            let leads = |route: &Route| matches!(route.action, Action::Backend(to) if to == *id);
+            let mut modes = listeners
+                .iter()
+                .filter(|listener| listener.routes.iter().any(leads))
+                .map(|listener| listener.mode)
+                .peekable();
+            if modes.peek().is_some() && modes.all(|mode| mode != Mode::Http) {
+                place.warn(
+                    "only listeners in mode \"tcp\" or \"sni\" lead here, where no Close is sent",
+                );
+            }
+        }
+    }
 }
 
 /// Reads every backend.
@@ -88,6 +111,7 @@ pub(super) fn backends<'r, 'a>(root: &mut Table<'r, 'a>) -> (Vec<Backend>, Names
     let mut names = Names {
         ids: BTreeMap::new(),
         unused: RefCell::default(),
+        closing: Vec::new(),
     };
     let mut taken = Unique::default();
     let mut backends = Vec::new();
@@ -99,7 +123,12 @@ pub(super) fn backends<'r, 'a>(root: &mut Table<'r, 'a>) -> (Vec<Backend>, Names
             let place = table.place.clone();
             names.unused.borrow_mut().insert(id, (place, name.clone()));
         }
-        backends.push(backend(table, name.unwrap_or_default().into()));
+        let place = table.place_of("drain_close");
+        let backend = backend(table, name.unwrap_or_default().into());
+        if backend.drain_close == DrainClose::Websocket {
+            names.closing.push((id, place));
+        }
+        backends.push(backend);
     }
     (backends, names)
 }
@@ -153,6 +182,9 @@ fn backend(mut table: Table<'_, '_>, name: Arc<str>) -> Backend {
             .and_then(|number| usize::try_from(number).ok())
             .unwrap_or(RETRIES),
         slow_start: (table.duration("slow_start", OR_ZERO)).unwrap_or(Duration::ZERO),
+        drain_close: table
+            .choice("drain_close", &DRAIN_CLOSES)
+            .unwrap_or(DrainClose::Plain),
         timeouts: timeouts(table.table_or_empty("timeouts")),
         health: table
             .table("health")

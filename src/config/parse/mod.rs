@@ -42,6 +42,7 @@ pub(super) fn config(text: &str, file: &Path) -> Result<(Config, Vec<Error>), Er
         listener.guards_client_subject = guarded;
     }
     names.report_unused();
+    names.report_misplaced(&listeners);
     drop(root);
     let warnings = reading.warnings();
     reading.verdict()?;

@@ -52,6 +52,11 @@ fn rules_of_backends() {
                 "when_down = \"wait\"",
                 "backend[0].when_down: \"wait\" is unknown; refuse or queue",
             ),
+            ("drain_close = \"websocket\"", "nothing"),
+            (
+                "drain_close = true",
+                "backend[0].drain_close: is a boolean; plain or websocket",
+            ),
             (
                 "source = \"lo\"",
                 "backend[0].source: \"lo\" is no IP address; an address of this machine such as \"10.0.0.5\", or a list of them",
@@ -62,7 +67,7 @@ fn rules_of_backends() {
             ),
             (
                 "retry = 2",
-                "backend[0].retry: unknown key; name, max_queue, retries, send_proxy, source, tls, balance, keep_alive, when_down, slow_start, timeouts, health, server",
+                "backend[0].retry: unknown key; name, max_queue, retries, send_proxy, source, tls, balance, keep_alive, when_down, slow_start, drain_close, timeouts, health, server",
             ),
         ],
     );

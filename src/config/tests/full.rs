@@ -202,6 +202,7 @@ fn what_print_prints() {
         when_down = "refuse"
         retries = 2
         slow_start = "0s"
+        drain_close = "plain"
 
         [backend.timeouts]
         connect = "5s"

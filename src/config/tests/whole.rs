@@ -84,6 +84,27 @@ fn warnings() {
 }
 
 #[test]
+fn a_close_frame_where_there_are_none() {
+    let said = |text: &str| read(text).expect("legal").warnings.join("\n");
+    let closing = SMALL.replace(
+        "name = \"app\"\n",
+        "name = \"app\"\ndrain_close = \"websocket\"\n",
+    );
+    assert_eq!(said(&closing), "");
+    let tcp = closing.replace("[[listener]]\n", "[[listener]]\nmode = \"tcp\"\n");
+    let warning = said(&tcp);
+    assert!(
+        warning.ends_with(
+            "backend[0].drain_close: only listeners in mode \"tcp\" or \"sni\" lead here, where no Close is sent"
+        ),
+        "{warning}"
+    );
+    let both =
+        format!("{tcp}[[listener]]\nbind = \"127.0.0.1:81\"\nroute = [{{ backend = \"app\" }}]\n");
+    assert_eq!(said(&both), "");
+}
+
+#[test]
 fn what_a_file_with_many_mistakes_hears() {
     let text = r#"
 [sever]

@@ -130,6 +130,7 @@ fn a_failed_receive_resets_the_other_side() {
     let close = Close {
         cause: Cause::ClientReset,
         reset: Some(End::Server),
+        goodbye: false,
     };
     let mut tunnel = readable();
     check(&mut tunnel, &[(Receive, Failed)], Action::Close(close));
@@ -147,6 +148,7 @@ fn a_failed_send_names_the_target_after_its_own_bytes_were_read() {
     let close = Close {
         cause: Cause::ServerReset,
         reset: Some(End::Client),
+        goodbye: false,
     };
     assert_eq!(tunnel.on(&mut pump, Ended), Action::Close(close));
 }
@@ -263,7 +265,10 @@ fn new_keys_go_out_before_more_data() {
     tunnel.ask_for_new_keys(End::Client);
     let (mut pump, action) = tunnel.begin(Flow::ToClient);
     assert_eq!(action, Action::Rekey);
-    let close = Close { cause, reset: None };
+    let close = Close {
+        cause,
+        ..Close::BY_ERROR
+    };
     assert_eq!(
         tunnel.on(&mut pump, Outcome::Refused(cause)),
         Action::Close(close)
@@ -365,7 +370,11 @@ fn an_end_without_close_notify_is_passed_on_without_one() {
             assert_eq!(action, ShutdownWrite);
             let last = tunnel.on(&mut pump, Done);
             if flow == Flow::ToServer {
-                assert_eq!(last, Action::Close(Close { cause, reset: None }));
+                let close = Close {
+                    cause,
+                    ..Close::BY_ERROR
+                };
+                assert_eq!(last, Action::Close(close));
             }
         }
     }
@@ -402,7 +411,70 @@ fn a_bad_record_of_either_end_resets_the_other() {
         let (mut pump, action) = tunnel.begin(flow);
         assert_eq!(action, Receive);
         let reset = Some(flow.target());
-        let close = Action::Close(Close { cause, reset });
+        let close = Action::Close(Close {
+            cause,
+            reset,
+            goodbye: false,
+        });
         assert_eq!(tunnel.on(&mut pump, Outcome::Refused(cause)), close);
     }
+}
+
+/// Ends a tunnel; tells whether its client may get a Close frame.
+fn goodbye_of(mut tunnel: Tunnel, cause: Cause) -> bool {
+    tunnel.end(cause).expect("open until now").goodbye
+}
+
+fn followed(tunnel: Tunnel) -> Tunnel {
+    let mut tunnel = tunnel;
+    tunnel.follow_frames();
+    assert!(tunnel.follows_frames(Flow::ToClient) && !tunnel.follows_frames(Flow::ToServer));
+    tunnel
+}
+
+#[test]
+fn a_drain_lets_a_client_that_has_got_everything_have_a_goodbye() {
+    let idle = || followed(Tunnel::open(0, 0));
+    assert!(goodbye_of(idle(), Cause::Drained));
+    assert!(!goodbye_of(Tunnel::open(0, 0), Cause::Drained));
+    assert!(!goodbye_of(idle(), Cause::Killed));
+    assert!(!idle().expire().expect("open").goodbye);
+    // What is held for the server is no matter.
+    assert!(goodbye_of(followed(Tunnel::open(7, 0)), Cause::Drained));
+    assert!(!goodbye_of(followed(Tunnel::open(0, 7)), Cause::Drained));
+
+    let mut half = idle();
+    half.on_ready(End::Client, Readiness::READABLE);
+    check(&mut half, &[(Receive, Ended), (ShutdownWrite, Done)], Wait);
+    assert!(goodbye_of(half, Cause::Drained), "the client reads on");
+}
+
+#[test]
+fn behind_the_servers_end_or_a_break_there_is_none() {
+    let mut ended = followed(Tunnel::open(0, 0));
+    ended.on_ready(End::Server, Readiness::READABLE);
+    let (mut pump, action) = ended.begin(Flow::ToClient);
+    assert_eq!(action, Receive);
+    assert_eq!(ended.on(&mut pump, Ended), ShutdownWrite);
+    assert_eq!(ended.on(&mut pump, Done), Wait);
+    assert!(!goodbye_of(ended, Cause::Drained));
+
+    let mut broken = followed(Tunnel::open(0, 0));
+    broken.on_ready(End::Server, Readiness::READABLE);
+    let (mut pump, _) = broken.begin(Flow::ToClient);
+    assert_eq!(broken.on(&mut pump, Moved(9)), Send { from: 0, len: 9 });
+    assert_eq!(broken.on(&mut pump, Failed), Wait);
+    assert!(!goodbye_of(broken, Cause::Drained));
+}
+
+#[test]
+fn a_client_that_waits_for_new_keys_gets_none() {
+    let mut tunnel = followed(protected(Offload::AtOnce));
+    tunnel.on_ready(End::Server, Readiness::READABLE);
+    let (mut pump, action) = tunnel.begin(Flow::ToClient);
+    assert_eq!(action, Action::Offload(End::Client));
+    assert_eq!(tunnel.on(&mut pump, Done), Receive);
+    assert_eq!(tunnel.on(&mut pump, WouldBlock), Wait);
+    tunnel.ask_for_new_keys(End::Client);
+    assert!(!goodbye_of(tunnel, Cause::Drained));
 }

@@ -116,6 +116,18 @@ pub struct Close {
     pub cause: Cause,
     /// Whose connection is reset instead of ended in good order.
     pub reset: Option<End>,
+    /// Whether the client may get a Close frame of ours first, if what it was sent ends where a frame
+    /// does.
+    pub goodbye: bool,
+}
+
+impl Close {
+    /// How a tunnel ends that cannot say how.
+    pub const BY_ERROR: Self = Self {
+        cause: Cause::InternalError,
+        reset: None,
+        goodbye: false,
+    };
 }
 
 /// What came of an [`Action`].
@@ -145,7 +157,7 @@ pub enum Outcome {
     Refused(Cause),
     /// EAGAIN.
     WouldBlock,
-    /// No pipe is to be had.
+    /// No pipe is to be had, or little may go through one.
     NoPipe,
     /// EINVAL: these two cannot be spliced. Of [`Action::Offload`]: the kernel will not have it.
     Unsupported,

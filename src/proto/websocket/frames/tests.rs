@@ -1,3 +1,5 @@
+//! Frames against their lengths alone, whole and in every kind of parts.
+
 use proptest::prelude::*;
 
 use super::{Frames, GOING_AWAY};

@@ -1,0 +1,117 @@
+//! The end of a tunnel, once no poll refers to it: what its peers are told last, and who learns of it.
+
+use std::os::fd::BorrowedFd;
+
+use super::Engine;
+use crate::journal::{Entry, Path, Side};
+use crate::proto::websocket::frames::GOING_AWAY;
+use crate::relay::pump;
+use crate::relay::table::{Cold, Slot};
+use crate::relay::tunnel::{Close, End, Flow};
+use crate::sys::stream;
+
+/// Receives that empty a connection before it is closed, so that the close is no reset.
+const FAREWELL_READS: usize = 4;
+
+impl Engine<'_> {
+    /// Closes both ends, gives everything back and writes the entry.
+    pub(super) fn release(&mut self, index: u32) {
+        self.wheel.remove(index);
+        let Some((slot, cold)) = self.table.both_mut(index) else {
+            return;
+        };
+        for flow in Flow::BOTH {
+            pump::return_pipe(slot, &mut self.gear, flow);
+        }
+        let close = cold.close.unwrap_or(Close::BY_ERROR);
+        let frames = cold.frames.take().map(|id| self.gear.followed.end(id));
+        let says_goodbye = close.goodbye && frames.is_some_and(|frames| frames.at_boundary());
+        let goodbye: &[u8] = if says_goodbye { &GOING_AWAY } else { b"" };
+        part_from_peers(slot, cold, close, goodbye, &mut self.gear.buffer);
+        if says_goodbye && let Some(client) = slot.take_client() {
+            self.partings.add(client, self.now);
+        }
+        let Some((tunnel, mut cold)) = self.table.remove(index) else {
+            return;
+        };
+        cold.count(&tunnel, self.shared.journal.tally());
+        self.released += 1;
+        if self.table.len() == 0 {
+            self.gear.pipes.close_all();
+        }
+        let [path_in, path_out] = Flow::BOTH.map(|flow| Path {
+            offload: cold.protections().map(|it| it.offloaded(&tunnel, flow)),
+            ..tunnel.path(flow)
+        });
+        if let Some(subject) = cold.subject {
+            let lasted = subject.started.elapsed().unwrap_or_default();
+            self.shared.journal.write(Entry::Close {
+                subject,
+                cause: close.cause,
+                bytes_in: tunnel.bytes_in(),
+                bytes_out: tunnel.bytes_out(),
+                path_in,
+                path_out,
+                lasted,
+            });
+        }
+        drop(cold.lease);
+    }
+
+    /// Releases every tunnel, armed or not: the poller goes too.
+    pub(super) fn release_all(&mut self) {
+        for index in self.table.all() {
+            self.release(index);
+        }
+    }
+}
+
+/// Says the last words to both ends; `goodbye` to the client, before them.
+fn part_from_peers(slot: &Slot, cold: &mut Cold, close: Close, goodbye: &[u8], buffer: &mut [u8]) {
+    let we_close = close.cause.side() == Side::Proxy;
+    for flow in Flow::BOTH {
+        let (end, cut) = (flow.target(), slot.tunnel.held(flow) > 0);
+        let data = match end {
+            End::Client => goodbye,
+            End::Server => b"",
+        };
+        let Some(fd) = slot.fd(end).filter(|_| close.reset != Some(end)) else {
+            continue;
+        };
+        match cold.protection(end) {
+            Some(protection) => {
+                let said = protection.say_farewell(fd, we_close, cut, data, buffer);
+                if said {
+                    say_farewell(fd, buffer);
+                }
+            }
+            // Four bytes go whole or, where there is no room, not at all.
+            None if !data.is_empty() => drop(stream::transmit(fd, data)),
+            None => {}
+        }
+    }
+    if let Some(fd) = close.reset.and_then(|end| slot.fd(end)) {
+        let _ = stream::reset_on_close(fd);
+    } else if we_close {
+        for fd in [slot.fd(End::Client), slot.fd(End::Server)]
+            .into_iter()
+            .flatten()
+        {
+            say_farewell(fd, buffer);
+        }
+    }
+}
+
+/// Ends a connection in good order: bytes that were not read would turn the close into a reset,
+/// which could overtake what we sent.
+fn say_farewell(fd: BorrowedFd<'_>, buffer: &mut [u8]) {
+    // It fails where the peer is gone, and then there is nobody to be polite to.
+    if stream::shut_down_write(fd).is_err() {
+        return;
+    }
+    for _ in 0..FAREWELL_READS {
+        if !stream::receive(fd, buffer).is_ok_and(|len| len > 0) {
+            return;
+        }
+    }
+}
