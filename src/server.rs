@@ -155,7 +155,7 @@ async fn start(config: Config) -> Result<Running, StartError> {
     let mut admin_socket = open_admin_socket(&config, &account)?;
     let admin_http = config.server.admin_http.map(http::bind).transpose()?;
     account.become_it(&config.server)?;
-    privileges::warn_of_unreadable(&config.listeners);
+    privileges::warn_of_unreadable(&config);
     let kernel_tls = Arc::new(kernel_tls_for(&config));
     let mut sandbox = Sandbox::of(&config);
     let mut backends = Backends::begin(&config.backends, &config.server.nameservers);
@@ -180,7 +180,16 @@ async fn start(config: Config) -> Result<Running, StartError> {
     }
     let (mut listeners, orders) = Listeners::new(plan.receptions);
     let shown = listeners.apply(&config.listeners, &upstreams, opening);
-    let receptions = plan.start_receptions(orders, &relays, &shared, &journal, &phase_seen)?;
+    let (ended, reception_ended) = mpsc::unbounded_channel();
+    let common = Common {
+        relays: &relays,
+        shared: &shared,
+        journal: &journal,
+        phase: &phase_seen,
+        ended,
+    };
+    let receptions = plan.start_receptions(orders, &common)?;
+    drop(common);
     let mut watch = Watch::default();
     let watching = watch.replace(shown);
     watching.map_err(|error| StartError::System("certificate thread", error))?;
@@ -196,6 +205,7 @@ async fn start(config: Config) -> Result<Running, StartError> {
         log_settings,
         phase,
         receptions,
+        reception_ended,
         relays,
         sources,
         _admin: admin,
@@ -315,6 +325,15 @@ fn kernel_tls_for(config: &Config) -> KernelTls {
     }
 }
 
+/// What all reception threads are given.
+struct Common<'a> {
+    relays: &'a [Relay],
+    shared: &'a Arc<Shared>,
+    journal: &'a Journal,
+    phase: &'a watch::Receiver<Phase>,
+    ended: mpsc::UnboundedSender<usize>,
+}
+
 /// How many threads, and on which cores.
 struct Plan<'a> {
     receptions: usize,
@@ -382,13 +401,14 @@ impl<'a> Plan<'a> {
     fn start_receptions(
         &self,
         orders: Vec<Orders>,
-        relays: &[Relay],
-        shared: &Arc<Shared>,
-        journal: &Journal,
-        phase: &watch::Receiver<Phase>,
+        common: &Common<'_>,
     ) -> Result<Vec<JoinHandle<()>>, StartError> {
         let mut threads = Vec::with_capacity(self.receptions);
-        for ((index, orders), relay) in orders.into_iter().enumerate().zip(relays.iter().cycle()) {
+        for ((index, orders), relay) in orders
+            .into_iter()
+            .enumerate()
+            .zip(common.relays.iter().cycle())
+        {
             let driver = match relay.poller().kind {
                 PollerKind::IoUring => Driver::Ring,
                 PollerKind::Epoll => Driver::Epoll,
@@ -399,9 +419,10 @@ impl<'a> Plan<'a> {
                 driver,
                 orders,
                 relay: relay.handle(),
-                shared: Arc::clone(shared),
-                journal: journal.clone(),
-                phase: phase.clone(),
+                shared: Arc::clone(common.shared),
+                journal: common.journal.clone(),
+                phase: common.phase.clone(),
+                ended: common.ended.clone(),
             };
             let thread = reception::spawn(setup)
                 .map_err(|error| StartError::System("reception thread", error))?;

@@ -29,9 +29,11 @@ pub(super) fn ctl(options: &CtlOptions) -> ExitCode {
         } else {
             page(&request, value)?
         };
-        io::stdout()
-            .write_all(page.as_bytes())
-            .map_err(|error| error.to_string())
+        match io::stdout().write_all(page.as_bytes()) {
+            // Whoever reads it has read enough; what was asked for is done.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(|error| error.to_string()),
+        }
     });
     match printed {
         Ok(()) => ExitCode::SUCCESS,

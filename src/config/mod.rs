@@ -103,6 +103,31 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+impl Config {
+    /// Returns every file that reading this configuration reads: itself and those that it names.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let of_listeners = self.listeners.iter().flat_map(|listener| {
+            let tls = listener.tls.iter();
+            let of_tls = tls.flat_map(|tls| {
+                let pairs = tls.certificates.iter().flat_map(CertificateFiles::paths);
+                pairs.chain(tls.client_ca.as_deref())
+            });
+            listener.errors.files().chain(of_tls)
+        });
+        let of_backends = self
+            .backends
+            .iter()
+            .filter_map(|backend| backend.tls.as_ref());
+        let of_backends = of_backends.flat_map(|tls| {
+            let pair = tls.certificate.iter().flat_map(CertificateFiles::paths);
+            let ca = tls.verify.then_some(tls.ca.as_path());
+            pair.chain(ca)
+        });
+        let itself = self.source.as_deref().into_iter();
+        itself.chain(of_listeners).chain(of_backends)
+    }
+}
+
 /// `[server]`: the process as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
@@ -353,6 +378,12 @@ pub struct CertificateFiles {
     pub cert: PathBuf,
     /// The private key; the same path for a combined file.
     pub key: PathBuf,
+}
+
+impl CertificateFiles {
+    fn paths(&self) -> [&Path; 2] {
+        [&self.cert, &self.key]
+    }
 }
 
 /// `tls.min_version`.

@@ -6,6 +6,7 @@ use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -114,6 +115,18 @@ pub struct Setup {
     pub journal: Journal,
     /// When to stop.
     pub phase: watch::Receiver<Phase>,
+    /// Who hears of the end of the thread, however it comes.
+    pub ended: mpsc::UnboundedSender<usize>,
+}
+
+/// Tells of the end of a thread by being dropped.
+struct Ending(usize, mpsc::UnboundedSender<usize>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // Main may have ended first.
+        let _ = self.1.send(self.0);
+    }
 }
 
 /// What the connections of one thread share.
@@ -191,18 +204,32 @@ impl Local {
     }
 }
 
-/// Starts a reception thread.
+/// Starts a reception thread, and waits until its ring, or what stands in for it, is there.
 ///
 /// # Errors
-/// The system refuses the thread.
+/// The system refuses the thread or its ring.
 pub fn spawn(setup: Setup) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(format!("reception-{}", setup.index)).spawn(move || {
+    let (report, reported) = sync_channel(1);
+    let name = format!("reception-{}", setup.index);
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
         settle(&setup);
         let driver = setup.driver;
-        if let Err(error) = driver.block_on(run(setup)) {
-            tracing::error!(%error, "a reception thread cannot make its ring; it serves nothing");
+        let _ending = Ending(setup.index, setup.ended.clone());
+        let of_run = report.clone();
+        let life = async move {
+            // Whoever started it waits for this.
+            let _ = of_run.send(Ok(()));
+            drop(of_run);
+            run(setup).await;
+        };
+        if let Err(error) = driver.block_on(life) {
+            let _ = report.send(Err(error));
         }
-    })
+    })?;
+    reported
+        .recv()
+        .map_err(|_| io::Error::other("the thread ended while it started"))??;
+    Ok(thread)
 }
 
 /// Puts the thread beside its relay thread, and behind it if it does handshakes of a millisecond

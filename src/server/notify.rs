@@ -4,18 +4,23 @@
 //! whose signals go unanswered is one that its watchdog misses.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::spawn_local;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::sys::clock::monotonic;
 use crate::sys::inherited::take_variable;
+
+/// How long a manager that does not read is waited for.
+const FULL_RETRY_TIME: Duration = Duration::from_secs(2);
+const FULL_RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// systemd's side of the process.
 #[derive(Debug, Clone, Default)]
@@ -77,19 +82,27 @@ impl Notifier {
             beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 beat.tick().await;
-                notifier.tell("WATCHDOG=1");
+                // The next one comes soon enough.
+                let _ = notifier.try_tell("WATCHDOG=1");
             }
         });
     }
 
+    /// Tells what must be heard: a manager whose queue is full is given a moment to read.
     fn tell(&self, text: &str) {
-        let Some((socket, address)) = self.socket.as_deref() else {
-            return;
-        };
-        // Nobody waits for systemd, and a status without a reader is no failure.
-        if let Err(error) = socket.send_to_addr(text.as_bytes(), address) {
-            tracing::debug!(%error, "NOTIFY_SOCKET");
+        let deadline = Instant::now() + FULL_RETRY_TIME;
+        while self.try_tell(text) == Some(ErrorKind::WouldBlock) && Instant::now() < deadline {
+            std::thread::sleep(FULL_RETRY_PAUSE);
         }
+    }
+
+    /// Tells without waiting; returns why it could not, if it could not.
+    fn try_tell(&self, text: &str) -> Option<ErrorKind> {
+        let (socket, address) = self.socket.as_deref()?;
+        // A status without a reader is no failure.
+        let error = socket.send_to_addr(text.as_bytes(), address).err()?;
+        tracing::debug!(%error, "NOTIFY_SOCKET");
+        Some(error.kind())
     }
 }
 

@@ -37,6 +37,8 @@ enum Why {
     Locked,
     #[error("is no regular file")]
     NoFile,
+    #[error("has other names as well (hard links), so it may be somebody's file; it is left alone")]
+    Linked,
     #[error(transparent)]
     System(#[from] io::Error),
 }
@@ -107,8 +109,12 @@ fn open_and_lock(path: &Path) -> Result<Flock<File>, Why> {
         // A link would let whoever may write in that folder choose the file; a FIFO would block.
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)?;
-    if !file.metadata()?.is_file() {
+    let found = file.metadata()?;
+    if !found.is_file() {
         return Err(Why::NoFile);
+    }
+    if found.nlink() > 1 {
+        return Err(Why::Linked);
     }
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(file, errno)| {
         if errno == Errno::EWOULDBLOCK {
@@ -248,6 +254,9 @@ mod tests {
         std::os::unix::fs::symlink(&victim, &path).unwrap();
         PidFile::claim(&path).unwrap_err();
         PidFile::claim(folder.path()).unwrap_err();
+        fs::remove_file(&path).unwrap();
+        fs::hard_link(&victim, &path).unwrap();
+        PidFile::claim(&path).unwrap_err();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
     }
 }

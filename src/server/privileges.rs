@@ -4,6 +4,7 @@
 //! All of it happens before a second thread is there, so that it holds for all of them. A process
 //! that stays root (`user` is not set) keeps its capabilities: it was somebody's choice.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -16,7 +17,7 @@ use nix::unistd::{
     setresgid, setresuid,
 };
 
-use crate::config::{Listener, Server};
+use crate::config::{Config, Server};
 use crate::sys::capabilities;
 use crate::sys::unix_path::UnixPath;
 
@@ -151,30 +152,20 @@ impl Account {
     }
 }
 
-/// Warns of files that were read as root and cannot be read again as who the process is now: a
-/// certificate that is renewed would never be taken up.
-pub(super) fn warn_of_unreadable(listeners: &[Listener]) {
-    for tls in listeners
-        .iter()
-        .filter_map(|listener| listener.tls.as_ref())
-    {
-        let certificates = tls.certificates.iter();
-        let files = certificates.flat_map(|files| [&files.cert, &files.key]);
-        let mut files: Vec<&Path> = files
-            .chain(tls.client_ca.as_ref())
-            .map(AsRef::as_ref)
-            .collect();
-        files.dedup();
-        for file in files {
-            if let Err(error) = File::open(file) {
-                tracing::warn!(
-                    file = %file.display(),
-                    %error,
-                    user = present_user(),
-                    "this file cannot be read again by server.user: when it is replaced, the new one \
-                     is not taken up; let that user or a group of it read the file and its folders"
-                );
-            }
+/// Warns of files that were read as root and cannot be read again as who the process is now: no
+/// reload could be done, and a certificate that is renewed would never be taken up.
+pub(super) fn warn_of_unreadable(config: &Config) {
+    let files: BTreeSet<&Path> = config.files().collect();
+    for file in files {
+        if let Err(error) = File::open(file) {
+            tracing::warn!(
+                file = %file.display(),
+                %error,
+                user = present_user(),
+                "this file cannot be read again by server.user: every reload will be refused, and a \
+                 certificate that is replaced is not taken up; let that user or a group of it read \
+                 the file and its folders"
+            );
         }
     }
 }

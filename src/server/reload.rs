@@ -132,7 +132,10 @@ impl Running {
 
     /// Refuses what the sandbox would not let this process do later.
     fn confined(&self, prepared: Prepared) -> Result<Prepared, Unchanged> {
-        match self.sandbox.lacks(&prepared.config) {
+        // What takes a restart needs nothing now.
+        let mut config = prepared.config.clone();
+        keep_what_takes_a_restart(&self.config, &mut config);
+        match self.sandbox.lacks(&config) {
             None => Ok(prepared),
             Some(place) => Err(Unchanged(vec![format!(
                 "server.sandbox: this process may not go to {} any more; that takes a restart",

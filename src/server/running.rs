@@ -45,6 +45,8 @@ pub(super) struct Running {
     pub(super) log_settings: log::Settings,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) receptions: Vec<JoinHandle<()>>,
+    /// Which of them have ended.
+    pub(super) reception_ended: mpsc::UnboundedReceiver<usize>,
     pub(super) relays: Vec<Relay>,
     /// Where operators look.
     pub(super) sources: Arc<Sources>,
@@ -112,6 +114,8 @@ enum Asked {
     Reload(ReloadReply),
     Reopen,
     Stop,
+    /// A thread is gone that clients depend on.
+    GiveUp,
 }
 
 impl Running {
@@ -122,6 +126,10 @@ impl Running {
         loop {
             match self.next_asked().await {
                 Asked::Stop => return self.drain().await,
+                Asked::GiveUp => {
+                    self.drain().await;
+                    return ExitCode::FAILURE;
+                }
                 Asked::Reopen => diagnostics::reopen(),
                 Asked::Reload(reply) => {
                     if self.reload(reply).await.is_break() {
@@ -143,6 +151,10 @@ impl Running {
                     Asked::Stop
                 }
             },
+            Some(thread) = self.reception_ended.recv() => {
+                tracing::error!(thread, "internal-error: a reception thread has ended; stopping");
+                Asked::GiveUp
+            }
             Some(errand) = self.errands.recv() => match errand {
                 Errand::Reload(reply) => Asked::Reload(Some(reply)),
                 Errand::Drain(reply) => {

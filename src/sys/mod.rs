@@ -7,6 +7,7 @@ pub mod epoll;
 pub mod event;
 pub mod inherited;
 pub mod ktls;
+pub mod peer;
 pub mod pipe;
 pub mod poll;
 pub mod probe;

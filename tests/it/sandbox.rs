@@ -75,3 +75,50 @@ fn what_must_not_be_is_refused() {
         assert!(outcome.stdout.contains(&said), "{outcome:?}");
     }
 }
+
+#[test]
+fn reloads_find_every_file_of_the_configuration_and_of_what_waits_for_a_restart() {
+    let [ca, first, second] = [(); 3].map(|()| tempfile::TempDir::new().unwrap());
+    let site = crate::harness::tls::Identity::new(&["localhost"]);
+    let file = ca.path().join("ca.pem");
+    fs::copy(site.file(), &file).unwrap();
+    let tls = format!(
+        "[backend.tls]\nserver_name = \"localhost\"\nca = \"{0}\"\ncert = \"{0}\"",
+        file.display()
+    );
+    let plan = |folder: &tempfile::TempDir| {
+        let keys = format!("pid_file = \"{}\"", folder.path().join("pid").display());
+        let plan = Plan::tcp(Origin::echo()).process_keys(&keys);
+        plan.server_keys("tls = true").more(&tls)
+    };
+    let plan_of_first = plan(&first);
+    let proxy = plan_of_first.start();
+    eventually("the process is ready", || proxy.log().contains(" ready "));
+    for toml in [plan_of_first.toml(), plan(&second).toml()] {
+        let said = proxy.reload(&toml);
+        assert!(!said.contains("not reloaded"), "{said}\n{}", proxy.log());
+    }
+}
+
+#[test]
+fn a_process_that_is_ready_has_threads_that_accept() {
+    for limit in 12..40 {
+        let script = format!("ulimit -n {limit}; exec \"$@\"");
+        let plan = Plan::tcp(Origin::echo());
+        let mut proxy = Proxy::spawn_through(&["sh", "-c", &script, "sh"], &plan.toml());
+        eventually("it is ready or has ended", || {
+            !proxy.is_running() || proxy.log().contains(" ready ")
+        });
+        if proxy.log().contains(" ready ") {
+            assert!(proxy.is_running(), "{limit}: {}", proxy.log());
+            let threads = fs::read_dir(format!("/proc/{}/task", proxy.pid())).unwrap();
+            let accepting = threads.filter(|thread| {
+                let name = thread.as_ref().unwrap().path().join("comm");
+                fs::read_to_string(name).is_ok_and(|name| name.starts_with("reception-"))
+            });
+            assert!(accepting.count() > 0, "{limit}: {}", proxy.log());
+        } else {
+            assert_eq!(proxy.wait_exit(), Some(1), "{limit}");
+        }
+    }
+}

@@ -1,12 +1,13 @@
 //! The admin socket: who may ask, and what is answered.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::{Gid, Uid};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::UCred;
@@ -22,6 +23,7 @@ use crate::admin::overview::overview;
 use crate::admin::sample::Sampler;
 use crate::admin::state::Sources;
 use crate::config::LogLevel;
+use crate::sys::peer;
 use crate::sys::unix_path::{self, UnixPath};
 use crate::tls::identity;
 use crate::upstream::{Member, Upstream};
@@ -137,7 +139,7 @@ impl Desk {
         };
         // What is not read would take the answer away with it.
         let reply = match timeout(CLIENT_TIME, read_request(&mut stream)).await {
-            Ok(_) if !self.may_ask(&peer) => {
+            Ok(_) if !self.may_ask(&stream, &peer) => {
                 Reply::Failed("you are not in the group of the admin socket".to_owned())
             }
             Ok(Ok(request)) => self.answer(request, &peer).await,
@@ -153,11 +155,11 @@ impl Desk {
 
     /// Tells whether a peer is listened to. Whoever could connect had the right to at that time; a
     /// descriptor that was passed on does not carry it.
-    fn may_ask(&self, peer: &UCred) -> bool {
+    fn may_ask(&self, stream: &UnixStream, peer: &UCred) -> bool {
         peer.uid() == 0
             || peer.uid() == Uid::effective().as_raw()
             || peer.gid() == self.group
-            || is_member(peer.uid(), self.group)
+            || peer::groups(stream.as_fd()).is_ok_and(|groups| groups.contains(&self.group))
     }
 
     async fn answer(&self, request: Request, peer: &UCred) -> Reply {
@@ -272,16 +274,6 @@ async fn read_request(stream: &mut UnixStream) -> Result<Request, String> {
         ));
     }
     serde_json::from_slice(&line).map_err(|error| format!("the request is not understood: {error}"))
-}
-
-/// Tells whether a user is a member of a group beyond their own.
-fn is_member(uid: u32, gid: u32) -> bool {
-    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-    let group = Group::from_gid(gid.into()).ok().flatten();
-    match (user, group) {
-        (Some(user), Some(group)) => group.mem.contains(&user.name),
-        (None | Some(_), None) | (None, Some(_)) => false,
-    }
 }
 
 /// Finds the addresses of the server that `name` means: one of them, or the server as configured.

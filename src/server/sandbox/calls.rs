@@ -31,7 +31,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_dup3,
     libc::SYS_pipe2,
     libc::SYS_fcntl,
-    libc::SYS_ioctl,
     // Sockets.
     libc::SYS_socketpair,
     libc::SYS_bind,
@@ -106,7 +105,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_set_tid_address,
     libc::SYS_exit,
     libc::SYS_exit_group,
-    libc::SYS_tgkill,
     libc::SYS_sched_yield,
     libc::SYS_sched_getaffinity,
     libc::SYS_sched_setaffinity,
@@ -207,6 +205,14 @@ fn allow_list(refusal: SeccompAction) -> Result<Option<BpfProgram>, CallsError> 
     let thread = i64::from(libc::CLONE_THREAD).unsigned_abs();
     let thread = only(0, SeccompCmpOp::MaskedEq(thread), thread)?;
     rules.insert(libc::SYS_clone, vec![rule(vec![thread])?]);
+    // Threads of this process only, which is what abort(3) and raise(3) do.
+    let own = only(0, SeccompCmpOp::Eq, std::process::id().into())?;
+    rules.insert(libc::SYS_tgkill, vec![rule(vec![own])?]);
+    // Typing into somebody's terminal is nothing that a proxy does.
+    let typing = [libc::TIOCSTI, libc::TIOCLINUX];
+    let others = typing.map(|request| only(1, SeccompCmpOp::Ne, request));
+    let others = others.into_iter().collect::<Result<_, _>>()?;
+    rules.insert(libc::SYS_ioctl, vec![rule(others)?]);
     // Whether a process lives may be asked.
     rules.insert(
         libc::SYS_kill,

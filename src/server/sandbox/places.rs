@@ -59,11 +59,11 @@ impl Places {
         for file in REPLACED {
             places.read.extend(ways_to_replaced(file, is_root));
         }
-        for file in read_files(config) {
+        for file in config.files() {
             places.read.extend(ways_to(file));
         }
         for file in written_files(config) {
-            places.written.extend(ways_to(file));
+            places.written.extend(ways_to_written(file));
         }
         places
     }
@@ -83,21 +83,6 @@ impl Places {
             .find(|wanted| !covers(&self.written, wanted));
         unread.or(unwritten).map(PathBuf::as_path)
     }
-}
-
-fn read_files(config: &Config) -> Vec<&Path> {
-    let mut files: Vec<&Path> = config.source.as_deref().into_iter().collect();
-    for listener in &config.listeners {
-        files.extend(listener.errors.files());
-        let Some(tls) = &listener.tls else {
-            continue;
-        };
-        for certificate in &tls.certificates {
-            files.extend([certificate.cert.as_path(), &certificate.key]);
-        }
-        files.extend(tls.client_ca.as_deref());
-    }
-    files
 }
 
 fn written_files(config: &Config) -> Vec<&Path> {
@@ -144,6 +129,20 @@ fn ways_to(file: &Path) -> BTreeSet<PathBuf> {
         ways.extend(folder_of(&lexical(&here.join(&target))));
     }
     ways.extend(folder_of(&here));
+    ways
+}
+
+/// Returns the same for a file that is written. What is a device, or a descriptor of this process
+/// such as `/dev/stdout`, is allowed as the file that it is now: its folder would be all devices, or
+/// all processes.
+fn ways_to_written(file: &Path) -> BTreeSet<PathBuf> {
+    let ways = ways_to(file);
+    let is_special = |way: &PathBuf| {
+        (way.starts_with("/dev") && !way.starts_with("/dev/shm")) || way.starts_with("/proc")
+    };
+    if ways.iter().any(is_special) {
+        return fs::canonicalize(file).into_iter().collect();
+    }
     ways
 }
 
@@ -215,6 +214,24 @@ mod tests {
         check("live/a.pem", &["archive", "live"]);
         check("current/a.pem", &["", "versions", "versions/1"]);
         assert_eq!(ways_to(Path::new("/x")), [PathBuf::from("/x")].into());
+    }
+
+    #[test]
+    fn what_is_written_opens_neither_devices_nor_processes() {
+        for file in [
+            "/dev/stdout",
+            "/dev/fd/1",
+            "/proc/self/fd/1",
+            "/dev/null",
+            "/dev/log",
+        ] {
+            let ways = ways_to_written(Path::new(file));
+            let opened = fs::canonicalize(file).ok();
+            assert_eq!(ways, opened.into_iter().collect(), "{file}");
+            assert!(ways.iter().all(|way| !way.is_dir()), "{file}: {ways:?}");
+        }
+        let shared = ways_to_written(Path::new("/dev/shm/x"));
+        assert_eq!(shared, [PathBuf::from("/dev/shm")].into());
     }
 
     #[test]
