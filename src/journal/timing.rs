@@ -18,11 +18,11 @@ pub struct Timing {
     pub retries: u16,
     /// Whether a further try went to another server.
     pub redispatched: bool,
-    /// Requests that were in front of it in its server's queue.
+    /// Its place in the line for its server when it began to wait, from one; zero = it did not.
     pub server_queue: u32,
-    /// Requests that were in front of it in its backend's queue.
+    /// Its place in the line for any server of its backend when it began to wait, from one.
     pub backend_queue: u32,
-    /// Connections at its end, its own among them.
+    /// Connections, its own among them: of clients at its end, to servers when its own stood.
     pub connections: Connections,
 }
 

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::client_place::ClientPlace;
 use super::door::{Door, Snapshot};
 use super::refusal::Refusal;
 use super::socket::Socket;
@@ -16,7 +16,7 @@ use super::{connection, passage};
 use super::{handshake, proxy_header};
 use crate::config::{Listener, Mode, Offload, ProxyProtocol};
 use crate::journal::tally::Stage;
-use crate::journal::{Cause, Entry, RequestFacts, Subject};
+use crate::journal::{Cause, Connections, Entry, RequestFacts, Subject};
 use crate::proto::addr::PeerAddr;
 use crate::relay::offload::OffloadWish;
 
@@ -36,8 +36,8 @@ pub(super) struct Arrival {
     pub(super) started: SystemTime,
     /// Whether its last line is in the log, so that only its close is left to do.
     pub(super) told: Rc<Cell<bool>>,
-    /// Its place among `max_connections`, given back when the connection is over.
-    pub(super) place: OwnedSemaphorePermit,
+    /// Its place among `max_connections` and its listener's clients, given back when it is over.
+    pub(super) place: ClientPlace,
 }
 
 impl Arrival {
@@ -60,6 +60,12 @@ impl Arrival {
     fn offload_wish(&self) -> OffloadWish {
         let tls = self.listener().tls.as_ref();
         tls.map_or(OffloadWish::Never, |tls| wish_of(tls.offload))
+    }
+
+    /// Fills in how many clients there are now, this one among them.
+    pub(super) fn count_clients(&self, local: &Local, connections: &mut Connections) {
+        connections.process = local.shared.connections();
+        connections.listener = self.place.at_listener();
     }
 
     /// Returns what the log says of the connection when `client` is who speaks.
@@ -193,6 +199,8 @@ pub(super) fn refuse(
     if refusal.server.is_some() {
         subject.server = refusal.server;
     }
+    let timing = subject.timing.get_or_insert_default();
+    arrival.count_clients(local, &mut timing.connections);
     local.journal.write(Entry::Refused {
         subject,
         cause: refusal.cause,

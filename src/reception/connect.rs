@@ -26,13 +26,10 @@ use crate::proto::addr::PeerAddr;
 use crate::proto::proxy::{self, Addresses, Header, Ssl, Tlvs};
 use crate::relay::Timeouts;
 use crate::tls::terms::Terms;
-use crate::upstream::{Address, Denied, Lineup, Member, MemberId, Place, Upstream};
+use crate::upstream::{Address, Denied, InLine, Lineup, Member, MemberId, Place, Upstream};
 
 /// A full accept queue of a unix socket gives no readiness, so it is asked again after this time.
 const UNIX_BACKLOG_PAUSE: Duration = Duration::from_millis(10);
-
-/// Who waits less has not stood in the queue.
-const QUEUED_MIN: Duration = Duration::from_millis(1);
 
 /// Returns when silence ends a tunnel.
 #[must_use]
@@ -97,8 +94,15 @@ impl<'a> Search<'a> {
     /// # Errors
     /// Nobody may get the request, nobody is left to try, the wait was too long, or the client left.
     pub(super) async fn place(&mut self) -> Result<Option<Place>, Refusal> {
-        let (began, in_front) = (Instant::now(), self.upstream.waiting());
-        let placing = self.upstream.place(self.client_ip, &self.tried);
+        let began = Instant::now();
+        let tell = |line: InLine| {
+            self.note(|timing| {
+                timing.server_queue += line.for_server;
+                timing.backend_queue += line.for_backend;
+            });
+        };
+        let upstream = self.upstream;
+        let placing = upstream.place_telling(self.client_ip, &self.tried, tell);
         let placed = tokio::select! {
             biased;
             placed = placing => placed,
@@ -109,9 +113,6 @@ impl<'a> Search<'a> {
         self.note(|timing| {
             let waited = began.elapsed();
             timing.queue = Some(timing.queue.unwrap_or_default() + waited);
-            if waited >= QUEUED_MIN {
-                timing.backend_queue = u32::try_from(in_front).unwrap_or(u32::MAX);
-            }
         });
         let edition = match &placed {
             Ok(place) => place.edition(),

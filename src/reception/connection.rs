@@ -241,6 +241,8 @@ async fn deny(client: Client<'_>, refusal: Refusal, began: Began) -> End {
         refuse(arrival, subject, refusal, None, local);
         return End::Silently;
     }
+    let timing = subject.timing.get_or_insert_default();
+    arrival.count_clients(local, &mut timing.connections);
     let status = refusal.status();
     let mut out = Vec::new();
     if let Some(status) = status {

@@ -11,6 +11,7 @@ use rustls::ServerConfig;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
+use super::client_place::Clients;
 use super::refusal::Refusal;
 use crate::config::{BackendId, Bind, Listener};
 use crate::journal::Cause;
@@ -38,6 +39,8 @@ pub struct Snapshot {
     pub upstreams: Arc<[Arc<Upstream>]>,
     /// Of them: which configuration of each the routes mean, by [`BackendId`].
     pub editions: Arc<[u32]>,
+    /// The listener's clients, under this configuration and others.
+    pub clients: Clients,
 }
 
 /// A backend as a route means it.

@@ -418,7 +418,8 @@ impl<'a> Exchange<'a> {
     /// Returns what the log says of the request, with what it took.
     fn told(&self) -> Box<Subject> {
         let mut timing = self.took();
-        timing.connections.process = self.client.local.shared.connections();
+        let Client { arrival, local, .. } = self.client;
+        arrival.count_clients(local, &mut timing.connections);
         Box::new(Subject {
             timing: Some(Box::new(timing)),
             ..(*self.subject).clone()

@@ -8,6 +8,7 @@
 
 mod arrival;
 mod client_hello;
+pub mod client_place;
 mod connect;
 mod connection;
 pub mod door;

@@ -17,7 +17,7 @@ use super::route::{self, Traits};
 use super::socket::{Half, Socket};
 use super::thread::Local;
 use crate::config::{Action, Mode};
-use crate::journal::{Cause, Connections, Entry, Subject, Timing};
+use crate::journal::{Cause, Entry, Subject, Timing};
 use crate::relay::tunnel::End;
 use crate::relay::{Lease, Start, Timeouts};
 use crate::upstream::Place;
@@ -46,13 +46,9 @@ pub(super) async fn serve(
         &timing,
     );
     let opened = opening.await;
-    subject.timing = Some(Box::new(Timing {
-        connections: Connections {
-            process: local.shared.connections(),
-            ..timing.get().connections
-        },
-        ..timing.get()
-    }));
+    let mut took = timing.get();
+    arrival.count_clients(&local, &mut took.connections);
+    subject.timing = Some(Box::new(took));
     match opened {
         Ok(Opened {
             server,

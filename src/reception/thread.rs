@@ -16,6 +16,7 @@ use tokio::task::{JoinSet, spawn_local, yield_now};
 use tokio::time::{Instant, sleep};
 
 use super::arrival::{self, Arrival};
+use super::client_place::ClientPlace;
 use super::door::{Door, Present};
 use super::driver::{Driver, Interest, Readiness};
 use super::listen::set_keepalive;
@@ -456,12 +457,12 @@ fn accept_one(
     let arrival = Arrival {
         socket: Socket::new(client.into(), local.driver),
         peer: peer_of(addr.as_socket()),
-        snapshot,
         door: Rc::clone(door),
         accepted: Instant::now(),
         started: SystemTime::now(),
         told: Rc::default(),
-        place,
+        place: ClientPlace::new(place, &snapshot.clients),
+        snapshot,
     };
     let counted = Counted::new(local);
     let local = Rc::clone(local);

@@ -12,6 +12,7 @@ use super::StartError;
 use super::certificates::Shown;
 use super::inherited::Inherited;
 use crate::config::{Bind, Config, Listener};
+use crate::reception::client_place::Clients;
 use crate::reception::door::{Present, Snapshot};
 use crate::reception::listen::{Listening, adopt, listen};
 use crate::reception::thread::{Entrance, Order};
@@ -174,6 +175,7 @@ impl Listeners {
                 tls: shown.as_ref().map(Shown::now),
                 upstreams: Arc::clone(upstreams),
                 editions: Arc::clone(&editions),
+                clients: self.clients_of(&listener.name),
             });
             for bind in &listener.bind {
                 let snapshot = Arc::clone(&snapshot);
@@ -196,6 +198,13 @@ impl Listeners {
                 let _ = thread.send(Order::Close(gate.bind.clone()));
             }
         }
+    }
+
+    /// Returns where the clients of a listener are counted: those it has already go on to count.
+    fn clients_of(&self, name: &str) -> Clients {
+        let mut snapshots = self.gates.iter().map(|gate| gate.present.load());
+        let present = snapshots.find(|snapshot| *snapshot.listener.name == *name);
+        present.map_or_else(Clients::default, |snapshot| snapshot.clients.clone())
     }
 
     fn open(&mut self, opened: Opened, snapshot: Arc<Snapshot>) {

@@ -29,6 +29,7 @@ mod tests;
 
 pub use lineup::{Lineup, Seat, Standing};
 pub use member::{Address, Member, MemberId, SUSPECT_FAILURES, Traffic};
+pub use queue::InLine;
 
 pub use record::{Record, Turn};
 pub use supervisor::{Supervisor, supervise};
@@ -104,6 +105,19 @@ impl Upstream {
         client: Option<IpAddr>,
         tried: &[MemberId],
     ) -> Result<Place, Denied> {
+        self.place_telling(client, tried, |_| {}).await
+    }
+
+    /// Like [`Upstream::place`]; who has to wait is told where.
+    ///
+    /// # Errors
+    /// Why there is no place.
+    pub async fn place_telling(
+        self: &Arc<Self>,
+        client: Option<IpAddr>,
+        tried: &[MemberId],
+        tell: impl FnOnce(InLine),
+    ) -> Result<Place, Denied> {
         let asking = self.asking(client);
         let lineup = self.lineup();
         if let Some(place) = self.try_place(&lineup, &asking, tried) {
@@ -112,6 +126,7 @@ impl Upstream {
         let deadline = Instant::now() + lineup.backend.timeouts.queue;
         drop(lineup);
         let mut ticket = Queue::join(self, asking, tried)?;
+        tell(ticket.line);
         match timeout_at(deadline, ticket.turn()).await {
             Ok(Some(place)) => Ok(place),
             Ok(None) => Err(Self::denial(&self.lineup())),

@@ -56,7 +56,37 @@ enum Settled {
 pub(super) struct Ticket {
     upstream: Arc<Upstream>,
     number: u64,
+    /// Where it began to wait.
+    pub(super) line: InLine,
     reply: oneshot::Receiver<Place>,
+}
+
+/// Where a request stands when it begins to wait, counted from one; zero = in another line, or in
+/// none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InLine {
+    /// Among those who wait for the same server.
+    pub for_server: u32,
+    /// Among those who wait for any server of the backend.
+    pub for_backend: u32,
+}
+
+impl InLine {
+    fn behind(line: Option<&VecDeque<Waiter>>, want: Want) -> Self {
+        let place = line.map_or(1, |line| {
+            u32::try_from(line.len()).map_or(u32::MAX, |in_front| in_front.saturating_add(1))
+        });
+        match want {
+            Some(_) => Self {
+                for_server: place,
+                for_backend: 0,
+            },
+            None => Self {
+                for_server: 0,
+                for_backend: place,
+            },
+        }
+    }
 }
 
 impl Ticket {
@@ -107,9 +137,10 @@ impl Queue {
             reply,
         };
         lines.next += 1;
-        let ticket = Ticket {
+        let mut ticket = Ticket {
             upstream: Arc::clone(upstream),
             number: waiter.number,
+            line: InLine::default(),
             reply: receiver,
         };
         while let Choice::Member(member) = lineup.choose(&waiter.asking, &waiter.tried) {
@@ -126,6 +157,7 @@ impl Queue {
             // Counted after those who have just moved up.
             Settled::Waits(_, _) if queue.len() > lineup.backend.max_queue => Denied::QueueFull,
             Settled::Waits(want, waiter) => {
+                ticket.line = InLine::behind(lines.by_want.get(&want), want);
                 lines.put_back(want, waiter);
                 return Ok(ticket);
             }

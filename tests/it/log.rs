@@ -1,5 +1,6 @@
 //! Access lines: what they say and when.
 
+mod counts;
 mod real;
 mod targets;
 
