@@ -63,10 +63,11 @@ struct Server {
 }
 
 impl Server {
-    fn start(rsa: &Rsa, port: u16, version: &str) -> Self {
+    fn start(rsa: &Rsa, port: u16, options: &[&str]) -> Self {
         let mut openssl = Part::Openssl.command().unwrap();
         let mut child = openssl
-            .args(["s_server", "-accept", &port.to_string(), version])
+            .args(["s_server", "-accept", &port.to_string()])
+            .args(options)
             .args(["-cert", &rsa.path("cert.pem"), "-key", &rsa.path("key.pem")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -102,6 +103,14 @@ impl Server {
         }
     }
 
+    /// Types a command of one letter. It is one only if nothing else comes in the same read: what was
+    /// typed before must have been seen to arrive.
+    fn command(&mut self, letter: char) {
+        self.stdin
+            .write_all(format!("{letter}\n").as_bytes())
+            .unwrap();
+    }
+
     fn type_line(&mut self, line: &str) {
         writeln!(self.stdin, "{line}").unwrap();
     }
@@ -125,7 +134,7 @@ fn openssl_talks_through_a_tunnel() {
     let Some(rsa) = Rsa::new() else { return };
     for version in ["-tls1_2", "-tls1_3"] {
         let port = free_port();
-        let mut server = Server::start(&rsa, port, version);
+        let mut server = Server::start(&rsa, port, &[version]);
         let proxy = tcp(&rsa, port);
         let mut client = proxy.connect();
         client.send("from the client\n");
@@ -133,6 +142,37 @@ fn openssl_talks_through_a_tunnel() {
         server.type_line("from the server");
         client.expect("from the server\n");
     }
+}
+
+#[test]
+fn openssl_changes_its_keys_in_a_tunnel_and_asks_for_ours() {
+    let Some(rsa) = Rsa::new() else { return };
+    let port = free_port();
+    // Each message is shown: `>>>` what it sends, `<<<` what it gets.
+    let mut server = Server::start(&rsa, port, &["-tls1_3", "-msg"]);
+    let proxy = tcp(&rsa, port);
+    let mut client = proxy.connect();
+    client.send("before, from the client\n");
+    server.await_line("before, from the client");
+    server.type_line("before, from the server");
+    client.expect("before, from the server\n");
+    for (round, letter) in "kKKkK".chars().enumerate() {
+        server.command(letter);
+        server.await_line(">>> TLS 1.3, Handshake [length 0005], KeyUpdate");
+        // Under its new keys; so the tunnel has met them when this comes.
+        let text = format!("{round} from the server");
+        server.type_line(&text);
+        client.expect(format!("{text}\n"));
+        let text = format!("{round} from the client\n");
+        client.send(&text);
+        if letter == 'K' {
+            server.await_line("<<< TLS 1.3, Handshake [length 0005], KeyUpdate");
+        }
+        server.await_line(text.trim_end());
+    }
+    client.finish();
+    let line = proxy.wait_access("close", |_| true);
+    assert_eq!(line["side"], "client", "{line}");
 }
 
 #[test]
