@@ -27,6 +27,9 @@ use crate::harness::random::Random;
 use crate::harness::tls::Secure;
 use crate::harness::websocket;
 
+// The server's end of tunnels.
+mod servers;
+
 const OFFLOADS: [&str; 3] = ["adaptive", "always", "never"];
 const MIB: usize = 1 << 20;
 /// Enough to make a direction bulky.

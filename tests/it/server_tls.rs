@@ -22,10 +22,10 @@ use crate::harness::{PATIENCE, free_addr};
 // Checks of servers that speak TLS.
 mod checks;
 // openssl, nginx, node as servers.
-mod programs;
+pub(crate) mod programs;
 
 /// Writes `[backend.tls]` that believes `identity`, as keys of a backend, with more of its keys.
-fn believing(identity: &Identity, more: &str) -> String {
+pub(crate) fn believing(identity: &Identity, more: &str) -> String {
     format!(
         "tls = {{ ca = \"{}\", server_name = \"localhost\", {more} }}",
         identity.cert_file()
@@ -33,13 +33,13 @@ fn believing(identity: &Identity, more: &str) -> String {
 }
 
 /// A client's end, over TLS or not.
-enum Client {
+pub(crate) enum Client {
     Plain(Peer),
     Tls(Box<Secure>),
 }
 
 impl Client {
-    fn connect(proxy: &Proxy, tls: Option<&Identity>) -> Self {
+    pub(crate) fn connect(proxy: &Proxy, tls: Option<&Identity>) -> Self {
         match tls {
             None => Self::Plain(proxy.connect()),
             Some(identity) => {
@@ -49,14 +49,14 @@ impl Client {
         }
     }
 
-    fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         match self {
             Self::Plain(peer) => peer.send(bytes),
             Self::Tls(secure) => secure.send(bytes),
         }
     }
 
-    fn expect(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn expect(&mut self, bytes: impl AsRef<[u8]>) {
         match self {
             Self::Plain(peer) => peer.expect(bytes),
             Self::Tls(secure) => secure.expect(bytes),
@@ -71,14 +71,14 @@ impl Client {
     }
 
     /// Ends its half in good order.
-    fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         match self {
             Self::Plain(peer) => peer.finish(),
             Self::Tls(secure) => secure.notify(),
         }
     }
 
-    fn expect_ended(&mut self) {
+    pub(crate) fn expect_ended(&mut self) {
         match self {
             Self::Plain(peer) => peer.expect_ended(),
             Self::Tls(secure) => assert_eq!(secure.read_to_end().unwrap(), b""),

@@ -47,6 +47,10 @@ impl Rsa {
         self.dir.path().join(name).display().to_string()
     }
 
+    fn files(&self) -> [String; 2] {
+        [self.path("cert.pem"), self.path("key.pem")]
+    }
+
     pub(super) fn keys(&self) -> String {
         format!(
             "tls = {{ ca = \"{}\", server_name = \"localhost\" }}",
@@ -56,19 +60,20 @@ impl Rsa {
 }
 
 /// `openssl s_server`, which shows what comes and sends what it is told.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     stdin: ChildStdin,
     lines: Receiver<String>,
 }
 
 impl Server {
-    fn start(rsa: &Rsa, port: u16, options: &[&str]) -> Self {
+    /// Starts it with the certificate and key of these files.
+    pub(crate) fn start([cert, key]: [&str; 2], port: u16, options: &[&str]) -> Self {
         let mut openssl = Part::Openssl.command().unwrap();
         let mut child = openssl
             .args(["s_server", "-accept", &port.to_string()])
             .args(options)
-            .args(["-cert", &rsa.path("cert.pem"), "-key", &rsa.path("key.pem")])
+            .args(["-cert", cert, "-key", key])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -93,7 +98,7 @@ impl Server {
     }
 
     /// Waits until it shows a line that holds `text`.
-    fn await_line(&self, text: &str) {
+    pub(crate) fn await_line(&self, text: &str) {
         loop {
             let line = self.lines.recv_timeout(PATIENCE);
             let line = line.unwrap_or_else(|_| panic!("s_server does not show {text:?}"));
@@ -105,13 +110,13 @@ impl Server {
 
     /// Types a command of one letter. It is one only if nothing else comes in the same read: what was
     /// typed before must have been seen to arrive.
-    fn command(&mut self, letter: char) {
+    pub(crate) fn command(&mut self, letter: char) {
         self.stdin
             .write_all(format!("{letter}\n").as_bytes())
             .unwrap();
     }
 
-    fn type_line(&mut self, line: &str) {
+    pub(crate) fn type_line(&mut self, line: &str) {
         writeln!(self.stdin, "{line}").unwrap();
     }
 }
@@ -134,7 +139,8 @@ fn openssl_talks_through_a_tunnel() {
     let Some(rsa) = Rsa::new() else { return };
     for version in ["-tls1_2", "-tls1_3"] {
         let port = free_port();
-        let mut server = Server::start(&rsa, port, &[version]);
+        let mut server =
+            Server::start(rsa.files().each_ref().map(String::as_str), port, &[version]);
         let proxy = tcp(&rsa, port);
         let mut client = proxy.connect();
         client.send("from the client\n");
@@ -149,7 +155,11 @@ fn openssl_changes_its_keys_in_a_tunnel_and_asks_for_ours() {
     let Some(rsa) = Rsa::new() else { return };
     let port = free_port();
     // Each message is shown: `>>>` what it sends, `<<<` what it gets.
-    let mut server = Server::start(&rsa, port, &["-tls1_3", "-msg"]);
+    let mut server = Server::start(
+        rsa.files().each_ref().map(String::as_str),
+        port,
+        &["-tls1_3", "-msg"],
+    );
     let proxy = tcp(&rsa, port);
     let mut client = proxy.connect();
     client.send("before, from the client\n");
