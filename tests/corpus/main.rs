@@ -10,6 +10,8 @@ mod frames;
 mod head;
 mod proxy;
 mod record;
+mod record_keys;
+mod ticket;
 
 #[test]
 fn proxy_headers() -> io::Result<()> {
@@ -36,6 +38,11 @@ fn records() -> io::Result<()> {
 fn websocket_frames() -> io::Result<()> {
     // Opcodes, the mask, lengths.
     replay("frames", &[0x01, 0x08, 0x80, 0xFF], frames::check)
+}
+
+#[test]
+fn tickets_of_servers() -> io::Result<()> {
+    replay("ticket", &[0x01, 0x80], ticket::check)
 }
 
 /// Files of the folder `head` that say in their name what becomes of them. `SECTION-RULE.VERDICT`

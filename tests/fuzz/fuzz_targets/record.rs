@@ -4,5 +4,7 @@
 
 #[path = "../../corpus/record.rs"]
 mod record;
+#[path = "../../corpus/record_keys.rs"]
+mod record_keys;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| record::check(bytes));
