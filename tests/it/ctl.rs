@@ -21,14 +21,14 @@ use crate::harness::process::{Outcome, Proxy, binary, run};
 use crate::harness::tls::Identity;
 
 /// A process with an admin socket.
-struct Watched {
-    proxy: Proxy,
-    socket: PathBuf,
+pub(crate) struct Watched {
+    pub(crate) proxy: Proxy,
+    pub(crate) socket: PathBuf,
     _dir: TempDir,
 }
 
 impl Watched {
-    fn start(plan: impl FnOnce(Plan) -> Plan, server: std::net::SocketAddr) -> Self {
+    pub(crate) fn start(plan: impl FnOnce(Plan) -> Plan, server: std::net::SocketAddr) -> Self {
         let dir = TempDir::new().unwrap();
         let socket = dir.path().join("admin.sock");
         let keys = format!("admin_socket = \"{}\"", socket.display());
@@ -53,7 +53,8 @@ impl Watched {
         outcome.stdout
     }
 
-    fn json(&self, words: &str) -> Value {
+    /// What a command prints for programs.
+    pub(crate) fn json(&self, words: &str) -> Value {
         serde_json::from_str(&self.says(&format!("{words} --json"))).unwrap()
     }
 
@@ -71,7 +72,7 @@ impl Watched {
 }
 
 /// Opens a tunnel and says something through it.
-fn open(watched: &Watched, source: &str, text: &str) -> Peer {
+pub(crate) fn open(watched: &Watched, source: &str, text: &str) -> Peer {
     let mut client = Peer::connect_from(source, watched.proxy.addr());
     client.send(text);
     client.expect(text);

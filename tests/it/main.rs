@@ -92,6 +92,8 @@ mod tcp;
 mod tls;
 // The program inside of what its unit allows.
 mod unit;
+// A running process in a terminal.
+mod top;
 // WebSocket upgrades in http mode.
 mod upgrade;
 // A lot of bytes, a lot of tunnels, a reader that does not read.

@@ -52,6 +52,7 @@ pub(crate) const SYSTEM: &[Part] = &[
         &["systemd-socket-activate", "--version"],
     ),
     part("rsyslog", &["rsyslog"], &["rsyslogd", "-v"]),
+    part("tmux", &["tmux"], &["tmux", "-V"]),
     // It exits with 1 whatever it is asked that is not work.
     part("wrk", &["wrk"], &["sh", "-c", "command -v wrk"]),
     part("npm", &["npm"], &["npm", "--version"]),

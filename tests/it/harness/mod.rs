@@ -17,6 +17,7 @@ pub(crate) mod plan;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod rsyslog;
+pub(crate) mod terminal;
 pub(crate) mod tls;
 pub(crate) mod tls_server;
 pub(crate) mod websocket;

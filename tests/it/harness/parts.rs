@@ -45,6 +45,8 @@ pub(crate) enum Part {
     Rsyslog,
     /// logrotate.
     Logrotate,
+    /// tmux, as the terminal.
+    Tmux,
 }
 
 impl Part {
@@ -65,6 +67,7 @@ impl Part {
             Self::Goaccess => "goaccess",
             Self::Rsyslog => "rsyslog",
             Self::Logrotate => "logrotate",
+            Self::Tmux => "tmux",
         }
     }
 
@@ -88,6 +91,7 @@ impl Part {
             Self::Goaccess => in_path("goaccess").map(Command::new),
             Self::Rsyslog => in_path("rsyslogd").map(Command::new),
             Self::Logrotate => in_path("logrotate").map(Command::new),
+            Self::Tmux => in_path("tmux").map(Command::new),
         };
         or_skip(self.name(), found)
     }
