@@ -6,6 +6,7 @@ pub mod diagnostics;
 pub mod doctor;
 pub mod http;
 pub mod log;
+mod mark;
 pub mod metrics;
 pub mod overview;
 pub mod sample;

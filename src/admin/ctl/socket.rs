@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use super::{CertificateState, Errand, Filter, REQUEST_LEN_MAX, Reply, Request, Tunnels, Wanted};
 use crate::admin::diagnostics;
 use crate::admin::log::timestamp;
+use crate::admin::mark::mark;
 use crate::admin::overview::overview;
 use crate::admin::sample::Sampler;
 use crate::admin::state::Sources;
@@ -26,7 +27,6 @@ use crate::config::LogLevel;
 use crate::sys::peer;
 use crate::sys::unix_path::{self, UnixPath};
 use crate::tls::identity;
-use crate::upstream::{Member, Upstream};
 
 /// Mode of the socket.
 const MODE: u32 = 0o660;
@@ -184,8 +184,8 @@ impl Desk {
             Request::Certificates => json(&self.certificates()),
             Request::Kill { id } => self.kill(&id).await,
             Request::Drain { server: None } => self.drain().await,
-            Request::Drain { server: Some(name) } => self.mark(&name, true),
-            Request::Undrain { server } => self.mark(&server, false),
+            Request::Drain { server: Some(name) } => json(&mark(self.sources(), &name, true)?),
+            Request::Undrain { server } => json(&mark(self.sources(), &server, false)?),
             Request::Reload => self.reload().await,
             Request::LogLevel { level } => set_level(&level),
         }
@@ -233,18 +233,6 @@ impl Desk {
         sent.map_err(|_| STOPPING.to_owned())
     }
 
-    /// Marks the servers that `name` (`BACKEND/SERVER`) means as drained, or not any more.
-    fn mark(&self, name: &str, drained: bool) -> Result<serde_json::Value, String> {
-        let scene = self.sources().scene();
-        let (upstream, members) = find(&scene.upstreams, name)?;
-        for member in &members {
-            member.traffic.set_drained(drained);
-        }
-        upstream.alarm.notify_one();
-        let state = if drained { "drained" } else { "taken back" };
-        json(&format!("{name} is {state}"))
-    }
-
     fn certificates(&self) -> Vec<CertificateState> {
         let scene = self.sources().scene();
         let mut found = Vec::new();
@@ -274,47 +262,6 @@ async fn read_request(stream: &mut UnixStream) -> Result<Request, String> {
         ));
     }
     serde_json::from_slice(&line).map_err(|error| format!("the request is not understood: {error}"))
-}
-
-/// Finds the addresses of the server that `name` means: one of them, or the server as configured.
-fn find<'u>(
-    upstreams: &'u [Arc<Upstream>],
-    name: &str,
-) -> Result<(&'u Arc<Upstream>, Vec<Arc<Member>>), String> {
-    let backends = || listed(upstreams.iter().map(|it| it.name.to_string()));
-    let Some((backend, server)) = name.split_once('/') else {
-        return Err(format!(
-            "{name:?} is not BACKEND/SERVER; the backends are {}",
-            backends()
-        ));
-    };
-    let upstream = upstreams.iter().find(|it| &*it.name == backend);
-    let upstream = upstream
-        .ok_or_else(|| format!("there is no backend {backend:?}; there is {}", backends()))?;
-    let lineup = upstream.lineup();
-    let all = || lineup.seats.iter().map(|seat| &seat.member);
-    let meant = |member: &&Arc<Member>| {
-        &*member.name == server
-            || &*member.server.name == server
-            || member.address.to_string() == server
-    };
-    let members: Vec<Arc<Member>> = all().filter(meant).cloned().collect();
-    if members.is_empty() {
-        let names = listed(all().map(|member| format!("{backend}/{}", member.name)));
-        return Err(format!(
-            "{backend:?} has no server {server:?}; there is {names}"
-        ));
-    }
-    Ok((upstream, members))
-}
-
-fn listed(names: impl Iterator<Item = String>) -> String {
-    let names: Vec<String> = names.collect();
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
-    }
 }
 
 fn set_level(text: &str) -> Result<serde_json::Value, String> {

@@ -1,0 +1,63 @@
+//! Servers that an operator drains and takes back, over the admin socket or the dashboard.
+
+use std::sync::Arc;
+
+use super::state::Sources;
+use crate::upstream::{Member, Upstream};
+
+/// Marks the servers that `name` (`BACKEND/SERVER`) means as drained, or not any more; returns what
+/// was done, in words.
+///
+/// # Errors
+/// What of `name` is not there.
+pub(super) fn mark(sources: &Sources, name: &str, drained: bool) -> Result<String, String> {
+    let scene = sources.scene();
+    let (upstream, members) = find(&scene.upstreams, name)?;
+    for member in &members {
+        member.traffic.set_drained(drained);
+    }
+    upstream.alarm.notify_one();
+    let state = if drained { "drained" } else { "taken back" };
+    Ok(format!("{name} is {state}"))
+}
+
+/// Finds the addresses of the server that `name` means: one of them, or the server as configured.
+fn find<'u>(
+    upstreams: &'u [Arc<Upstream>],
+    name: &str,
+) -> Result<(&'u Arc<Upstream>, Vec<Arc<Member>>), String> {
+    let backends = || listed(upstreams.iter().map(|it| it.name.to_string()));
+    let Some((backend, server)) = name.split_once('/') else {
+        return Err(format!(
+            "{name:?} is not BACKEND/SERVER; the backends are {}",
+            backends()
+        ));
+    };
+    let upstream = upstreams.iter().find(|it| &*it.name == backend);
+    let upstream = upstream
+        .ok_or_else(|| format!("there is no backend {backend:?}; there is {}", backends()))?;
+    let lineup = upstream.lineup();
+    let all = || lineup.seats.iter().map(|seat| &seat.member);
+    let meant = |member: &&Arc<Member>| {
+        &*member.name == server
+            || &*member.server.name == server
+            || member.address.to_string() == server
+    };
+    let members: Vec<Arc<Member>> = all().filter(meant).cloned().collect();
+    if members.is_empty() {
+        let names = listed(all().map(|member| format!("{backend}/{}", member.name)));
+        return Err(format!(
+            "{backend:?} has no server {server:?}; there is {names}"
+        ));
+    }
+    Ok((upstream, members))
+}
+
+fn listed(names: impl Iterator<Item = String>) -> String {
+    let names: Vec<String> = names.collect();
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
