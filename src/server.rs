@@ -279,6 +279,7 @@ fn scene(config: &Config, upstreams: &[Arc<Upstream>]) -> Scene {
     Scene {
         listeners: config.listeners.iter().cloned().map(Arc::new).collect(),
         upstreams: upstreams.to_vec(),
+        access: config.server.admin_access.clone(),
     }
 }
 

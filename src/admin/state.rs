@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use crate::config::{Bind, Listener, Mode};
+use crate::config::{AdminAccess, Bind, Listener, Mode};
 use crate::journal::{Cause, Counts, Path};
 use crate::relay;
 use crate::relay::inspect::{Glance, TunnelId};
@@ -26,6 +26,8 @@ pub struct Scene {
     pub listeners: Vec<Arc<Listener>>,
     /// Every backend.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// Who may do what at `server.admin_http`.
+    pub access: AdminAccess,
 }
 
 /// Where the state of the process is read.

@@ -4,6 +4,7 @@
 //! every error at once. Names and defaults are the contract with operators.
 
 mod address;
+mod admin;
 mod behind;
 mod errors;
 mod one_liner;
@@ -31,6 +32,7 @@ use crate::proto::http::pattern::{HostPattern, PathPrefix};
 use crate::proto::proxy;
 
 pub use crate::balance::Method as Balance;
+pub use admin::{AdminAccess, AdminToken};
 pub use behind::Behind;
 pub use errors::{Error, Errors, Position};
 pub use one_liner::OneLiner;
@@ -59,7 +61,7 @@ pub fn duration_of(text: &str) -> Result<Duration, String> {
 
 /// Parses a configuration; `file` is for messages, and relative paths start at its directory.
 ///
-/// Certificates and error pages are read, nothing else outside `text`.
+/// Certificates, error pages and the token of `admin_http` are read, nothing else outside `text`.
 ///
 /// # Errors
 /// Everything that is wrong, in the order of the text.
@@ -124,7 +126,9 @@ impl Config {
             pair.chain(ca)
         });
         let itself = self.source.as_deref().into_iter();
-        itself.chain(of_listeners).chain(of_backends)
+        let token = self.server.admin_access.token.iter();
+        let token = token.map(|token| token.file.as_path());
+        itself.chain(token).chain(of_listeners).chain(of_backends)
     }
 }
 
@@ -155,6 +159,8 @@ pub struct Server {
     pub admin_socket: Option<PathBuf>,
     /// Address of metrics, health and dashboard.
     pub admin_http: Option<SocketAddr>,
+    /// Who may do what there.
+    pub admin_access: AdminAccess,
     /// Whom names of servers are asked of; empty = as the system does, with resolv.conf(5).
     pub nameservers: Vec<SocketAddr>,
 }

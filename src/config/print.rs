@@ -122,6 +122,14 @@ fn server(page: &mut Page, server: &Server) {
     if let Some(addr) = server.admin_http {
         page.quoted("admin_http", addr);
     }
+    let access = &server.admin_access;
+    if !access.hosts.is_empty() {
+        page.list("admin_http_hosts", access.hosts.iter().map(|it| quoted(it)));
+    }
+    page.bare("admin_http_write", access.write);
+    if let Some(token) = &access.token {
+        page.bare("admin_http_token", quoted_path(&token.file));
+    }
     if !server.nameservers.is_empty() {
         let nameservers = server.nameservers.iter();
         page.list(

@@ -3,6 +3,7 @@
 //! A value that is wrong is noted and replaced by its default, so that the rest is read all the
 //! same; what comes out is a [`Config`] only when nothing was noted.
 
+mod admin;
 mod backend;
 mod behind;
 mod listener;

@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Binds, CONNECTIONS_MAX, DURATION_MAX, OR_ZERO, POSITIVE, count, elements};
+use super::{Binds, CONNECTIONS_MAX, DURATION_MAX, OR_ZERO, POSITIVE, admin, count, elements};
 use crate::config::address::{self, FACILITIES, LOG_TARGET, NAMESERVER};
 use crate::config::raw::{Table, Value};
-use crate::config::{AccessFormat, Bind, Log, LogLevel, LogTarget, Sandbox, Server, Threads};
+use crate::config::{AccessFormat, Log, LogLevel, LogTarget, Sandbox, Server, Threads};
 
 const DRAIN_TIMEOUT: Duration = Duration::from_mins(10);
 const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
@@ -40,8 +39,9 @@ pub(super) fn server(mut table: Table<'_, '_>, taken: &mut Binds) -> Server {
         group: account(&mut table, "group"),
         sandbox: sandbox(&mut table),
         pid_file: table.path("pid_file"),
-        admin_socket: admin_socket(&mut table, taken),
-        admin_http: admin_http(&mut table, taken),
+        admin_socket: admin::socket(&mut table, taken),
+        admin_http: admin::http(&mut table, taken),
+        admin_access: admin::access(&mut table),
         nameservers: nameservers(&mut table),
     }
 }
@@ -83,24 +83,6 @@ fn account(table: &mut Table<'_, '_>, key: &'static str) -> Option<String> {
             Err("is no such name".to_owned())
         }
     })
-}
-
-fn admin_socket(table: &mut Table<'_, '_>, taken: &mut Binds) -> Option<PathBuf> {
-    let value = table.take("admin_socket")?;
-    let place = value.place.clone();
-    let path = value.parse("the path of a unix socket", |text| {
-        address::unix_path(place.base(), text)
-    })?;
-    taken.claim(Bind::Unix(path.clone()), &place);
-    Some(path)
-}
-
-fn admin_http(table: &mut Table<'_, '_>, taken: &mut Binds) -> Option<SocketAddr> {
-    let value = table.take("admin_http")?;
-    let place = value.place.clone();
-    let addr = value.parse("IP:PORT or [IPv6]:PORT", address::socket_address)?;
-    taken.claim(Bind::Inet(addr), &place);
-    Some(addr)
 }
 
 fn nameservers(table: &mut Table<'_, '_>) -> Vec<SocketAddr> {

@@ -164,6 +164,7 @@ fn what_print_prints() {
         drain_timeout = "10m"
         share_port = false
         sandbox = true
+        admin_http_write = false
 
         [log]
         level = "info"

@@ -1,6 +1,9 @@
 //! Rules of `[server]` and `[log]`.
 
-use super::{SMALL, check, wrong};
+use std::os::unix::fs::PermissionsExt;
+
+use super::{SMALL, check, full, wrong};
+use crate::config::parse;
 
 fn server(lines: &str) -> String {
     format!("[server]\n{lines}\n{SMALL}")
@@ -108,10 +111,89 @@ fn rules_of_admin_addresses_and_unknown_keys() {
             (
                 "\"a b\" = 1",
                 "server.\"a b\": unknown key; reception_threads, relay_threads, max_connections, \
-             drain_timeout, drain_window, share_port, user, group, sandbox, pid_file, admin_socket, admin_http, nameservers",
+             drain_timeout, drain_window, share_port, user, group, sandbox, pid_file, admin_socket, admin_http, admin_http_hosts, \
+             admin_http_write, admin_http_token, nameservers",
             ),
         ],
     );
+}
+
+#[test]
+fn rules_of_who_may_do_what_at_admin_http() {
+    let wanted = "a name such as \"ops.example.com\", without a port";
+    let bad_host = |key: &str, host: &str| {
+        format!("server.admin_http_hosts{key}: \"{host}\" is no name; {wanted}")
+    };
+    let (no_port, no_address) = (bad_host("", "ops.example:80"), bad_host("[1]", "192.0.2.1"));
+    check(
+        server,
+        &[
+            ("admin_http_hosts = [\"ops.example\", \"Other\"]", "nothing"),
+            ("admin_http_hosts = \"ops.example:80\"", &no_port),
+            ("admin_http_hosts = [\"a\", \"192.0.2.1\"]", &no_address),
+            ("admin_http_write = false", "nothing"),
+            (
+                "admin_http_write = true",
+                "server.admin_http_write: needs admin_http_token; the path of a file with a token; \
+                 make one with: (umask 077; openssl rand -hex 32 > FILE)",
+            ),
+            (
+                "admin_http_write = \"yes\"",
+                "server.admin_http_write: is a string; true or false",
+            ),
+            (
+                "admin_http_write = true\nadmin_http_token = \"/nowhere/token\"",
+                "server.admin_http_token: \"/nowhere/token\" cannot be read: No such file or \
+                 directory (os error 2); the path of a file with the token, 16 to 1024 printable \
+                 characters without spaces",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn tokens_are_read_and_never_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    let text = server("admin_http_write = true\nadmin_http_token = \"token\"");
+    let config = folder.path().join("longsplice.toml");
+    let read = |content: &[u8], mode| {
+        std::fs::write(&file, content).expect("a file");
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).expect("a mode");
+        parse(&text, &config)
+    };
+    let legal = read(b"  0123456789abcdef\n", 0o640).expect("legal");
+    let access = &legal.server.admin_access;
+    let token = access.token.as_ref().expect("a token");
+    assert_eq!(&*token.secret, b"0123456789abcdef");
+    assert_eq!(legal.warnings, Vec::<String>::new());
+    for shown in [format!("{legal:?}"), legal.to_string()] {
+        assert!(shown.contains(file.to_str().expect("UTF-8")), "{shown}");
+        assert!(!shown.contains("0123456789abcdef"), "{shown}");
+        assert!(!shown.contains("48, 49"), "{shown}");
+    }
+    full::round_trip(&legal);
+    let open = read(b"0123456789abcdef", 0o644).expect("legal");
+    assert!(open.warnings[0].contains("everybody on this machine may read"));
+    let rows: [(&[u8], &str); 5] = [
+        (b"", "names a file with a token of 0 bytes"),
+        (
+            b" 0123456789abcde ",
+            "names a file with a token of 15 bytes",
+        ),
+        (&[b'x'; 1025], "names a file with a token of 1025 bytes"),
+        (b"0123456789 abcdef", "names a file with more than a token"),
+        (
+            b"0123456789\xff\xff\xff\xff\xff\xff",
+            "cannot be read: stream did not contain valid UTF-8",
+        ),
+    ];
+    for (content, wrong) in rows {
+        let said = read(content, 0o600).expect_err("illegal").to_string();
+        let wanted = format!("server.admin_http_token: {wrong}; the path of a file");
+        assert!(said.contains(&wanted), "{said}");
+        assert!(!said.contains("0123456789"), "{said}");
+    }
 }
 
 #[test]
