@@ -1,30 +1,42 @@
 //! `server.admin_http`: metrics, health, the dashboard and what it reads, over HTTP.
 //!
-//! It runs beside everything else on main and is made for few: connections, heads and times are
-//! limited. Reading is free to whoever reaches the address; there is no CORS, so that no page of
-//! another origin reads it in somebody's browser.
+//! It runs beside everything else on main and is made for few: connections, heads, bodies and times
+//! are limited. Reading is free to whoever reaches the address; there is no CORS, so that no page of
+//! another origin reads it in somebody's browser. Whoever changes something needs the token, where
+//! that is allowed at all; `access` has the rules.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName,
+    HeaderValue, ORIGIN, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{sleep, timeout};
 
+use self::access::Guesses;
+use super::mark::mark;
 use super::metrics;
+use super::overview::{Overview, overview};
 use super::sample::Sampler;
+
+mod access;
+mod dashboard;
 
 /// Connections at one time; beyond, they wait in the kernel.
 const CONNECTIONS_MAX: usize = 64;
@@ -34,6 +46,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const LIFETIME: Duration = Duration::from_mins(2);
 /// Longest head.
 const HEAD_LEN_MAX: usize = 16 * 1024;
+/// Longest body.
+const BODY_LEN_MAX: usize = 4 * 1024;
+/// How long a body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long accepting rests when it fails.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -67,31 +83,44 @@ pub struct Site {
     pub sampler: Arc<Sampler>,
 }
 
+/// What answering takes.
+struct Desk {
+    site: Site,
+    guesses: RefCell<Guesses>,
+}
+
 /// Serves until the task is ended, on the [`tokio::task::LocalSet`] of this thread.
 ///
 /// # Errors
 /// The runtime does not take the listener.
 pub fn serve(listener: StdListener, site: Site) -> io::Result<JoinHandle<()>> {
     let listener = TcpListener::from_std(listener)?;
-    Ok(spawn_local(accept(listener, Rc::new(site))))
+    let guesses = RefCell::default();
+    Ok(spawn_local(accept(
+        listener,
+        Rc::new(Desk { site, guesses }),
+    )))
 }
 
-async fn accept(listener: TcpListener, site: Rc<Site>) {
+async fn accept(listener: TcpListener, desk: Rc<Desk>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // The semaphore is never closed.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "server.admin_http: accept");
                 sleep(PAUSE).await;
                 continue;
             }
         };
-        let site = Rc::clone(&site);
+        let desk = Rc::clone(&desk);
         spawn_local(async move {
             let _place = place;
-            let service = service_fn(move |request| answer(Rc::clone(&site), request));
+            let service = service_fn(move |request| {
+                let desk = Rc::clone(&desk);
+                async move { Ok::<_, Infallible>(desk.answer(request, peer.ip()).await) }
+            });
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
@@ -106,47 +135,226 @@ async fn accept(listener: TcpListener, site: Rc<Site>) {
 
 type Answer = Response<Full<Bytes>>;
 
-async fn answer(site: Rc<Site>, request: Request<Incoming>) -> Result<Answer, Infallible> {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    Ok(match request.uri().path() {
-        path @ ("/metrics" | "/healthz" | "/readyz") if reads => read(&site, path).await,
-        "/metrics" | "/healthz" | "/readyz" => {
-            let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
-            let allowed = HeaderValue::from_static("GET, HEAD");
-            answer.headers_mut().insert(ALLOW, allowed);
-            answer
-        }
-        _ => plain(StatusCode::NOT_FOUND, "nothing here\n"),
-    })
+/// What the page shows.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    overview: Overview,
+    /// Whether servers may be drained here.
+    write: bool,
 }
 
-async fn read(site: &Site, path: &str) -> Answer {
-    match path {
-        "/metrics" => match metrics::text(&site.sampler).await {
-            Ok(text) => page(StatusCode::OK, metrics::CONTENT_TYPE, text),
-            Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "no metrics\n"),
-        },
-        "/readyz" if site.sampler.sources().is_draining() => {
-            plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+/// A server to drain or to take back.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wish {
+    /// `BACKEND/SERVER`.
+    server: String,
+}
+
+impl Desk {
+    async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
+        let path = request.uri().path().to_owned();
+        // Balancers and Prometheus call us by whatever name they like.
+        let public = matches!(&*path, "/metrics" | "/healthz" | "/readyz");
+        let reads = public || matches!(&*path, "/" | "/api/overview");
+        let changes = matches!(&*path, "/api/drain" | "/api/undrain");
+        if !reads && !changes {
+            return plain(StatusCode::NOT_FOUND, "nothing here\n");
         }
-        _ => plain(StatusCode::OK, "ok\n"),
+        if !public && !self.is_ours(&request) {
+            return misdirected();
+        }
+        match *request.method() {
+            Method::GET | Method::HEAD if reads => self.read(&path).await,
+            Method::POST if changes => self
+                .change(request, &path, peer)
+                .await
+                .unwrap_or_else(|refusal| refusal),
+            _ if reads => only("GET, HEAD"),
+            _ => only("POST"),
+        }
+    }
+
+    /// Tells whether the name that is asked for is one of ours.
+    fn is_ours(&self, request: &Request<Incoming>) -> bool {
+        let scene = self.site.sampler.sources().scene();
+        authority(request).is_some_and(|it| access::is_ours(it, &scene.access.hosts))
+    }
+
+    async fn read(&self, path: &str) -> Answer {
+        let sampler = &self.site.sampler;
+        match path {
+            "/" => dashboard::answer(),
+            "/api/overview" => self.overview().await,
+            "/metrics" => match metrics::text(sampler).await {
+                Ok(text) => page(StatusCode::OK, metrics::CONTENT_TYPE, text),
+                Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "no metrics\n"),
+            },
+            "/readyz" if sampler.sources().is_draining() => {
+                plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+            }
+            _ => plain(StatusCode::OK, "ok\n"),
+        }
+    }
+
+    async fn overview(&self) -> Answer {
+        let sampler = &self.site.sampler;
+        let shown = Shown {
+            overview: overview(sampler).await,
+            write: sampler.sources().scene().access.write,
+        };
+        match serde_json::to_vec(&shown) {
+            Ok(json) => page(StatusCode::OK, "application/json", json),
+            Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "no overview\n"),
+        }
+    }
+
+    /// Drains a server or takes it back, for whoever may.
+    async fn change(
+        &self,
+        request: Request<Incoming>,
+        path: &str,
+        peer: IpAddr,
+    ) -> Result<Answer, Answer> {
+        if let Some(refusal) = self.refusal(&request, peer) {
+            return Err(refusal);
+        }
+        if sole(&request, &CONTENT_TYPE).is_none_or(|it| !is_json(it)) {
+            let advice = "the body has to be application/json\n";
+            return Err(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, advice));
+        }
+        let body = body_of(request).await?;
+        let wish: Wish = serde_json::from_slice(&body).map_err(|error| {
+            let said = format!("the body is not {{\"server\": \"BACKEND/SERVER\"}}: {error}\n");
+            plain(StatusCode::BAD_REQUEST, said)
+        })?;
+        let drains = path == "/api/drain";
+        let (command, server) = (if drains { "drain" } else { "undrain" }, &wish.server);
+        tracing::info!(%peer, command, server, "admin http");
+        match mark(self.site.sampler.sources(), server, drains) {
+            Ok(done) => Ok(plain(StatusCode::OK, done + "\n")),
+            Err(why) => Err(plain(StatusCode::NOT_FOUND, why + "\n")),
+        }
+    }
+
+    /// Returns what whoever may not change anything is answered.
+    fn refusal(&self, request: &Request<Incoming>, peer: IpAddr) -> Option<Answer> {
+        let scene = self.site.sampler.sources().scene();
+        let Some(token) = scene.access.token.as_ref().filter(|_| scene.access.write) else {
+            return Some(plain(StatusCode::FORBIDDEN, READ_ONLY));
+        };
+        let same = |origin| authority(request).is_some_and(|it| access::is_same_origin(origin, it));
+        if request.headers().contains_key(ORIGIN) && !sole(request, &ORIGIN).is_some_and(same) {
+            return Some(plain(StatusCode::FORBIDDEN, "not from another origin\n"));
+        }
+        let now = Instant::now();
+        let mut guesses = self.guesses.borrow_mut();
+        if let Some(pause) = guesses.pause(peer, now) {
+            let mut answer = plain(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens\n");
+            let seconds = HeaderValue::from(pause.as_secs() + 1);
+            answer.headers_mut().insert(RETRY_AFTER, seconds);
+            return Some(answer);
+        }
+        let Some(offered) = sole(request, &AUTHORIZATION).and_then(access::bearer) else {
+            return Some(unauthorized(
+                "this takes the token of server.admin_http_token\n",
+            ));
+        };
+        if access::is_secret(offered, &token.secret) {
+            return None;
+        }
+        guesses.wrong(peer, now);
+        tracing::warn!(%peer, "admin http: a wrong token");
+        Some(unauthorized("this is not the token\n"))
     }
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Answer {
+const READ_ONLY: &str = "nothing is changed here: server.admin_http_write is not true\n";
+
+/// Returns what the request is for: its target's authority, or its Host.
+fn authority(request: &Request<Incoming>) -> Option<&str> {
+    match request.uri().authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => sole(request, &HOST),
+    }
+}
+
+/// Returns the value of a header line that stands once, if it is ASCII.
+fn sole<'r>(request: &'r Request<Incoming>, name: &HeaderName) -> Option<&'r str> {
+    let mut values = request.headers().get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(only), None) => only.to_str().ok(),
+        (None | Some(_), _) => None,
+    }
+}
+
+/// Tells whether a media type is that of JSON; forms cannot send it.
+fn is_json(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
+}
+
+async fn body_of(request: Request<Incoming>) -> Result<Bytes, Answer> {
+    let limited = Limited::new(request.into_body(), BODY_LEN_MAX);
+    match timeout(BODY_TIMEOUT, limited.collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(plain(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body is too long\n",
+        )),
+        Ok(Err(_)) => Err(plain(StatusCode::BAD_REQUEST, "the body is malformed\n")),
+        Err(_) => Err(plain(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body took too long\n",
+        )),
+    }
+}
+
+fn misdirected() -> Answer {
+    let advice = "this name is not in server.admin_http_hosts; use the address or add it\n";
+    plain(StatusCode::MISDIRECTED_REQUEST, advice)
+}
+
+fn unauthorized(text: &'static str) -> Answer {
+    let mut answer = plain(StatusCode::UNAUTHORIZED, text);
+    let scheme = HeaderValue::from_static("Bearer realm=\"longsplice\"");
+    answer.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+    answer
+}
+
+fn only(methods: &'static str) -> Answer {
+    let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}\n"));
+    let allowed = HeaderValue::from_static(methods);
+    answer.headers_mut().insert(ALLOW, allowed);
+    answer
+}
+
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Answer {
     page(status, TEXT, text)
 }
 
-/// Makes an answer that nobody keeps and nobody guesses the type of.
+/// Makes an answer that nobody keeps, nobody guesses the type of, and no page of others holds.
 fn page(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        "x-content-type-options",
-        HeaderValue::from_static("nosniff"),
-    );
+    let lines = [
+        (CONTENT_TYPE, content_type),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (
+            CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+    ];
+    for (name, value) in lines {
+        let value = HeaderValue::from_static(value);
+        answer.headers_mut().insert(name, value);
+    }
     answer
 }

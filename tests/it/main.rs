@@ -72,6 +72,8 @@ mod routing;
 mod servers;
 // What the process may still do once it serves.
 mod sandbox;
+// The dashboard: what it answers to whom, and its page in a browser.
+mod dashboard;
 // A stop that is spread over a time.
 mod drain;
 // A running process is asked, and told.

@@ -2,9 +2,12 @@
 // prints what it yields as JSON.
 //
 // Usage: chromium.js PROGRAM URL EXPRESSION [--trust CERTIFICATE] [--screenshot FILE]
+//                    [--window WIDTHxHEIGHT] [--scheme light|dark] [--watch yes]
 //
 // The expression may be a promise. The certificate in the PEM file is believed as if an authority
-// had signed it, and no other. The browser is driven over two pipes and ends with them.
+// had signed it, and no other. With a window the picture shows the whole page at its width. Watched,
+// it prints {"value", "errors", "requests"}: what the console said and refused, and every URL that
+// was asked for. The browser is driven over two pipes and ends with them.
 'use strict';
 const childProcess = require('child_process');
 const crypto = require('crypto');
@@ -40,12 +43,17 @@ const launch = (profile) => {
   // A browser that ends at once is told by its exit.
   browser.stdio[3].on('error', () => {});
   const waiting = new Map();
+  const events = [];
   let number = 0;
   let received = '';
   browser.stdio[4].setEncoding('utf8').on('data', (text) => {
     const messages = (received + text).split('\0');
     received = messages.pop();
     for (const message of messages.map((one) => JSON.parse(one))) {
+      if (message.method) {
+        events.push(message);
+        continue;
+      }
       const { resolve, reject } = waiting.get(message.id) || {};
       waiting.delete(message.id);
       if (message.error) {
@@ -66,13 +74,51 @@ const launch = (profile) => {
     browser.stdio[3].write(`${JSON.stringify({ id: number, method, params, sessionId })}\0`);
   });
   const ended = new Promise((resolve) => { browser.on('exit', resolve); });
-  return { send, ended };
+  return { send, ended, events };
 };
 
-const look = async (send) => {
+// What a person would see in the tools for developers, out of what the browser reported.
+const watched = (events) => {
+  const errors = [];
+  const requests = [];
+  for (const { method, params } of events) {
+    if (method === 'Runtime.exceptionThrown') {
+      errors.push(params.exceptionDetails.exception?.description || params.exceptionDetails.text);
+    } else if (method === 'Runtime.consoleAPICalled') {
+      errors.push(`console.${params.type}: ${params.args.map((it) => it.value).join(' ')}`);
+    } else if (method === 'Log.entryAdded') {
+      errors.push(`${params.entry.source}: ${params.entry.text}`);
+    } else if (method === 'Network.requestWillBeSent') {
+      requests.push(params.request.url);
+    }
+  }
+  return { errors, requests };
+};
+
+// Sets the window and the colours a person prefers.
+const dress = async (call) => {
+  const [width, height] = (option('--window') || '').split('x').map(Number);
+  if (height) {
+    const metrics = { width, height, deviceScaleFactor: 1, mobile: width < 600 };
+    await call('Emulation.setDeviceMetricsOverride', metrics);
+  }
+  if (option('--scheme')) {
+    const features = [{ name: 'prefers-color-scheme', value: option('--scheme') }];
+    await call('Emulation.setEmulatedMedia', { features });
+  }
+  if (option('--watch')) {
+    for (const domain of ['Runtime', 'Log', 'Network']) {
+      await call(`${domain}.enable`);
+    }
+  }
+};
+
+const look = async (send, events) => {
   const { targetId } = await send('Target.createTarget', { url: 'about:blank' });
   const { sessionId } = await send('Target.attachToTarget', { targetId, flatten: true });
-  const { errorText } = await send('Page.navigate', { url }, sessionId);
+  const call = (method, params) => send(method, params, sessionId);
+  await dress(call);
+  const { errorText } = await call('Page.navigate', { url });
   if (errorText) {
     throw new Error(`${url}: ${errorText}`);
   }
@@ -82,22 +128,26 @@ const look = async (send) => {
     awaitPromise: true,
     returnByValue: true,
   };
-  const { result, exceptionDetails } = await send('Runtime.evaluate', asked, sessionId);
+  const { result, exceptionDetails } = await call('Runtime.evaluate', asked);
   if (exceptionDetails) {
     throw new Error(result.description || exceptionDetails.text);
   }
   if (option('--screenshot')) {
-    const { data } = await send('Page.captureScreenshot', { format: 'png' }, sessionId);
+    const { data } = await call('Page.captureScreenshot', {
+      format: 'png',
+      captureBeyondViewport: Boolean(option('--window')),
+    });
     fs.writeFileSync(option('--screenshot'), Buffer.from(data, 'base64'));
   }
-  console.log(JSON.stringify(result.value));
+  const { value } = result;
+  console.log(JSON.stringify(option('--watch') ? { value, ...watched(events) } : value));
 };
 
 const main = async () => {
   const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'longsplice-chromium-'));
-  const { send, ended } = launch(profile);
+  const { send, ended, events } = launch(profile);
   try {
-    await look(send);
+    await look(send, events);
   } finally {
     send('Browser.close').catch(() => {});
     await ended;

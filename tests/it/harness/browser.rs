@@ -36,9 +36,24 @@ impl Browser {
         self.option("--screenshot", picture.as_ref())
     }
 
-    fn option(mut self, name: &str, path: &Path) -> Self {
+    /// Gives it a window of this many pixels; pictures show the whole page then.
+    pub(crate) fn with_window(self, width: u32, height: u32) -> Self {
+        self.option("--window", Path::new(&format!("{width}x{height}")))
+    }
+
+    /// Lets it prefer `light` or `dark` pages.
+    pub(crate) fn preferring(self, scheme: &str) -> Self {
+        self.option("--scheme", Path::new(scheme))
+    }
+
+    /// Has it yield `value`, `errors` (what the console said and refused) and `requests` (URLs).
+    pub(crate) fn watched(self) -> Self {
+        self.option("--watch", Path::new("yes"))
+    }
+
+    fn option(mut self, name: &str, value: &Path) -> Self {
         self.options.push(name.to_owned());
-        self.options.push(path.to_str().unwrap().to_owned());
+        self.options.push(value.to_str().unwrap().to_owned());
         self
     }
 
