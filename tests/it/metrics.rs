@@ -1,5 +1,6 @@
 //! `server.admin_http`: metrics that say what happened, health, readiness, limits.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -254,4 +255,28 @@ fn what_is_asked_is_bounded() {
     let silent: Vec<Peer> = (0..100).map(|_| Peer::connect(admin)).collect();
     drop(silent);
     assert_eq!(get(admin, "/healthz").status, 200);
+}
+
+#[test]
+fn the_readme_names_what_is_served_and_nothing_else() {
+    let (admin, keys) = admin();
+    let _proxy = Plan::tcp(Origin::echo()).process_keys(&keys).start();
+    eventually("it listens", || Peer::try_connect(admin).is_ok());
+    let text = get(admin, "/metrics").text();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let served: BTreeSet<&str> = types
+        .map(|line| line.split(' ').next().unwrap())
+        .map(|name| name.strip_prefix("longsplice_").unwrap())
+        .collect();
+    let readme = std::fs::read_to_string(file("../README.md")).unwrap();
+    let (_, table) = readme.split_once("\n| metric | labels |").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| row.split('|').nth(1).unwrap());
+    let listed: Vec<&str> = cells
+        .flat_map(|cell| cell.split(',').map(|name| name.trim().trim_matches('`')))
+        .collect();
+    let named: BTreeSet<&str> = listed.iter().copied().collect();
+    assert_eq!(named.len(), listed.len(), "one of them twice: {listed:?}");
+    assert_eq!(named, served);
 }
