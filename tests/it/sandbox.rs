@@ -46,6 +46,9 @@ fn every_thread_is_confined() {
             filters.iter().all(|count| *count == before + added),
             "{keys}: {filters:?}"
         );
+        // Nothing that it might execute gains anything, confined or not.
+        let privileges = of_threads(&proxy, "NoNewPrivs");
+        assert!(privileges.iter().all(|set| *set == 1), "{privileges:?}");
         if added > 0 {
             let modes = of_threads(&proxy, "Seccomp");
             assert!(modes.iter().all(|mode| *mode == 2), "{modes:?}");
