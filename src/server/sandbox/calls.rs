@@ -75,7 +75,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_getdents64,
     libc::SYS_getcwd,
     libc::SYS_unlinkat,
-    libc::SYS_renameat,
     libc::SYS_renameat2,
     libc::SYS_mkdirat,
     libc::SYS_fchmod,
@@ -162,13 +161,19 @@ const ALLOWED_HERE: &[c_long] = &[
     libc::SYS_poll,
     libc::SYS_readlink,
     libc::SYS_rename,
+    libc::SYS_renameat,
     libc::SYS_select,
     libc::SYS_stat,
     libc::SYS_time,
     libc::SYS_unlink,
 ];
 #[cfg(not(target_arch = "x86_64"))]
-const ALLOWED_HERE: &[c_long] = &[libc::SYS_accept];
+const ALLOWED_HERE: &[c_long] = &[libc::SYS_accept, RENAMEAT];
+
+/// What rename(3) of glibc calls on arm64 (include/uapi/asm-generic/unistd.h of the kernel); the libc
+/// crate does not name it there.
+#[cfg(not(target_arch = "x86_64"))]
+const RENAMEAT: c_long = 38;
 
 /// Why a filter cannot be had: the crate's own words.
 #[derive(Debug, thiserror::Error)]
