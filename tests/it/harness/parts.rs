@@ -10,7 +10,13 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::PATIENCE;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{LOOK_AGAIN, PATIENCE};
+
+/// How long a program may take to end when it is asked to.
+const ENDING_TIME: Duration = Duration::from_secs(3);
 
 /// A program that may be missing.
 #[derive(Debug, Clone, Copy)]
@@ -185,8 +191,15 @@ impl Running {
 }
 
 impl Drop for Running {
+    /// Asks it to end first: who has processes of its own takes them along.
     fn drop(&mut self) {
-        // Already gone is fine.
+        let asked = Instant::now();
+        let pid = Pid::from_raw(self.pid().try_into().unwrap());
+        // Already gone is fine, here and below.
+        let _ = kill(pid, Signal::SIGTERM);
+        while asked.elapsed() < ENDING_TIME && matches!(self.child.try_wait(), Ok(None)) {
+            thread::sleep(LOOK_AGAIN);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -217,7 +230,7 @@ pub(crate) fn finish_within(command: &mut Command, patience: Duration) -> String
             let _ = child.wait();
             break None;
         }
-        thread::sleep(super::LOOK_AGAIN);
+        thread::sleep(LOOK_AGAIN);
     };
     let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
     assert!(
