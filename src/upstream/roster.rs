@@ -417,6 +417,7 @@ impl Post {
     ) {
         let server = &self.server.name;
         let endpoints = self.watch.endpoints().to_vec();
+        let drained = self.is_drained();
         self.departed.retain(|member| member.strong_count() > 0);
         let stays = |spot: &Spot| endpoints.iter().any(|it| Some(it.addr) == *spot);
         for (spot, watched) in &mut self.watched {
@@ -439,12 +440,21 @@ impl Post {
                 let name = member_name(&self.server, &endpoint);
                 Arc::new(Member::new(name, self.server.clone(), address))
             });
+            if drained {
+                member.traffic.set_drained(true);
+            }
             tracing::info!(backend, server = %member.name, weight, name = %server,
                 "the name points there");
             let watched = Watched::new(member, weight, checks, now, random());
             self.watched.insert(Some(endpoint.addr), watched);
         }
         self.let_go(backend);
+    }
+
+    /// Tells whether an operator lets the server run empty, wherever its name points to.
+    fn is_drained(&self) -> bool {
+        let mut members = self.watched.values().peekable();
+        members.peek().is_some() && members.all(|it| it.member.traffic.is_drained())
     }
 
     /// Takes out those whose address has gone, and tells whether there were any: they get nothing

@@ -112,3 +112,23 @@ fn answers_that_rotate_leave_nothing_behind() {
     assert_eq!(roster.posts[0].departed.len(), 1);
     assert_eq!(held[0].id(), held[2].id());
 }
+
+#[test]
+fn a_server_that_is_drained_stays_so_when_its_name_moves() {
+    let mut roster = roster("", "app.example:80");
+    answer(&mut roster, &["10.0.0.1", "10.0.0.2"]);
+    let members = roster.seats(SECOND);
+    members[0].member.traffic.set_drained(true);
+    roster.look_around(SECOND, || 0);
+    answer(&mut roster, &["10.0.0.1", "10.0.0.3"]);
+    let stands = |roster: &mut Roster| standings(roster).into_iter().map(|(_, it)| it);
+    // One address alone was drained, so another is not.
+    let found: Vec<Standing> = stands(&mut roster).collect();
+    assert_eq!(found, [Standing::Drained, Standing::Up]);
+    for seat in roster.seats(SECOND) {
+        seat.member.traffic.set_drained(true);
+    }
+    answer(&mut roster, &["10.0.0.4"]);
+    answer(&mut roster, &["10.0.0.1"]);
+    assert!(stands(&mut roster).all(|it| it == Standing::Drained));
+}
