@@ -159,7 +159,10 @@ impl Running {
             warnings.push(format!("in effect after a restart only: {keys}"));
         }
         let changes = Changes::between(&self.config, &config);
-        diagnostics::set_level(config.log.level);
+        // What an operator set meanwhile stays, unless the file says something new.
+        if config.log.level != self.config.log.level {
+            diagnostics::set_level(config.log.level);
+        }
         self.log_settings.apply(log);
         let max_connections = config.server.max_connections.get();
         if max_connections > self.config.server.max_connections.get() {
