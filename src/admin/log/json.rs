@@ -12,7 +12,7 @@ use crate::proto::addr::PeerAddr;
 #[must_use]
 pub(super) fn line(entry: &Entry, now: SystemTime) -> Option<String> {
     let line = match entry {
-        Entry::Diagnostic { .. } | Entry::Reopen => return None,
+        Entry::Diagnostic { .. } | Entry::Reopen | Entry::End => return None,
         Entry::Open { subject, request } => {
             let line = Line::new("open", subject, now);
             match request {
@@ -78,7 +78,26 @@ pub(super) fn line(entry: &Entry, now: SystemTime) -> Option<String> {
         }
     };
     // Strings and numbers always serialise.
-    serde_json::to_string(&line).ok()
+    serde_json::to_string(&line).ok().map(shown_safely)
+}
+
+/// Escapes what JSON may hold as it is and a terminal acts on: the controls of C1, and marks that turn
+/// the direction of text around.
+fn shown_safely(line: String) -> String {
+    let is_harmful = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if line.is_ascii() && !line.contains('\u{7f}') {
+        return line;
+    }
+    let mut out = String::with_capacity(line.len());
+    for c in line.chars() {
+        if is_harmful(c) {
+            // All of them have four digits.
+            out += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// One line; the order of the fields is the order in the log.
@@ -214,4 +233,19 @@ impl<'a> Line<'a> {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_line_moves_a_terminal() {
+        let text = "a\u{9b}31m\u{7f}\u{202e}é".to_owned();
+        let line = serde_json::to_string(&text).unwrap();
+        let safe = shown_safely(line);
+        assert_eq!(safe, "\"a\\u009b31m\\u007f\\u202eé\"");
+        assert_eq!(serde_json::from_str::<String>(&safe).unwrap(), text);
+        assert_eq!(shown_safely("plain".to_owned()), "plain");
+    }
 }
