@@ -41,6 +41,7 @@ use crate::upstream::Upstream;
 mod backends;
 mod certificates;
 mod changes;
+mod drain;
 mod inherited;
 mod listeners;
 mod notify;

@@ -145,6 +145,8 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// Over which time tunnels are ended instead, if set.
     pub drain_window: Option<Duration>,
+    /// How many tunnels a second end at the most within that time, if set.
+    pub drain_rate: Option<NonZeroUsize>,
     /// Whether several processes may listen on the same port.
     pub share_port: bool,
     /// User to become after binding.

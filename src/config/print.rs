@@ -98,6 +98,9 @@ fn server(page: &mut Page, server: &Server) {
     if let Some(window) = server.drain_window {
         page.duration("drain_window", window);
     }
+    if let Some(rate) = server.drain_rate {
+        page.bare("drain_rate", rate);
+    }
     page.bare("share_port", server.share_port);
     let accounts = [("user", &server.user), ("group", &server.group)];
     for (key, account) in accounts {

@@ -152,6 +152,12 @@ impl Relay {
         &self.poller
     }
 
+    /// Tells whether the thread has ended, so that [`Relay::join`] does not wait.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Waits until the thread has ended, which takes a [`Handle::stop_when_empty`].
     pub fn join(self) {
         // The thread catches what tunnels panic with; should it die all the same, its inbox was

@@ -23,17 +23,17 @@ const NAMESERVERS_MAX: usize = 8;
 
 /// Reads `[server]`.
 pub(super) fn server(mut table: Table<'_, '_>, taken: &mut Binds) -> Server {
+    let reception_threads = threads(&mut table, "reception_threads");
+    let relay_threads = threads(&mut table, "relay_threads");
+    let max_connections = table.number("max_connections", 1..=CONNECTIONS_MAX);
+    let drain = drain(&mut table);
     Server {
-        reception_threads: threads(&mut table, "reception_threads"),
-        relay_threads: threads(&mut table, "relay_threads"),
-        max_connections: table
-            .number("max_connections", 1..=CONNECTIONS_MAX)
-            .and_then(count)
-            .unwrap_or(MAX_CONNECTIONS),
-        drain_timeout: table
-            .duration("drain_timeout", OR_ZERO)
-            .unwrap_or(DRAIN_TIMEOUT),
-        drain_window: table.duration("drain_window", POSITIVE),
+        reception_threads,
+        relay_threads,
+        max_connections: max_connections.and_then(count).unwrap_or(MAX_CONNECTIONS),
+        drain_timeout: drain.timeout,
+        drain_window: drain.window,
+        drain_rate: drain.rate,
         share_port: table.boolean("share_port").unwrap_or(false),
         user: account(&mut table, "user"),
         group: account(&mut table, "group"),
@@ -44,6 +44,36 @@ pub(super) fn server(mut table: Table<'_, '_>, taken: &mut Binds) -> Server {
         admin_access: admin::access(&mut table),
         nameservers: nameservers(&mut table),
     }
+}
+
+/// The `drain_` keys.
+struct Drain {
+    timeout: Duration,
+    window: Option<Duration>,
+    rate: Option<NonZeroUsize>,
+}
+
+fn drain(table: &mut Table<'_, '_>) -> Drain {
+    let (of_window, of_rate) = (table.place_of("drain_window"), table.place_of("drain_rate"));
+    let drain = Drain {
+        timeout: table
+            .duration("drain_timeout", OR_ZERO)
+            .unwrap_or(DRAIN_TIMEOUT),
+        window: table.duration("drain_window", POSITIVE),
+        rate: table
+            .number("drain_rate", 1..=CONNECTIONS_MAX)
+            .and_then(count),
+    };
+    if drain.window.is_some_and(|window| window > drain.timeout) {
+        of_window.warn("is longer than drain_timeout, at which all that is left ends at once");
+    }
+    if drain.rate.is_some() && drain.window.is_none() {
+        of_rate.warn(
+            "means nothing without drain_window: no tunnel is ended before drain_timeout, \
+             and then all at once",
+        );
+    }
+    drain
 }
 
 fn threads(table: &mut Table<'_, '_>, key: &'static str) -> Threads {

@@ -49,6 +49,10 @@ fn rules_of_server() {
              a whole number and a unit such as \"300ms\", \"10s\", \"5m\" or \"24h\"",
             ),
             (
+                "drain_rate = 0",
+                "server.drain_rate: 0 is out of range; a whole number from 1 to 16777216",
+            ),
+            (
                 "user = \"a b\"",
                 "server.user: \"a b\" is no such name; the name of an account of this system",
             ),
@@ -111,7 +115,7 @@ fn rules_of_admin_addresses_and_unknown_keys() {
             (
                 "\"a b\" = 1",
                 "server.\"a b\": unknown key; reception_threads, relay_threads, max_connections, \
-             drain_timeout, drain_window, share_port, user, group, sandbox, pid_file, admin_socket, admin_http, admin_http_hosts, \
+             drain_timeout, drain_window, drain_rate, share_port, user, group, sandbox, pid_file, admin_socket, admin_http, admin_http_hosts, \
              admin_http_write, admin_http_token, nameservers",
             ),
         ],

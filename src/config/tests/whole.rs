@@ -23,7 +23,7 @@ fn positions_count_lines_and_characters_from_one() {
             "server = { user = \"é\", x = 1 }",
             "1:1: listener: missing; at least one [[listener]]\n\
              1:24: server.x: unknown key; reception_threads, relay_threads, max_connections, \
-             drain_timeout, drain_window, share_port, user, group, sandbox, pid_file, admin_socket, admin_http, admin_http_hosts, \
+             drain_timeout, drain_window, drain_rate, share_port, user, group, sandbox, pid_file, admin_socket, admin_http, admin_http_hosts, \
              admin_http_write, admin_http_token, nameservers",
         ),
     ];
@@ -81,6 +81,18 @@ fn warnings() {
         said(&unused),
         "/etc/longsplice.toml:10:1: backend[1]: every server has weight 0; none gets a new connection\n\
          /etc/longsplice.toml:10:1: backend[1]: no route leads to the backend \"b\""
+    );
+    let drain = |keys: &str| said(&format!("[server]\n{keys}\n{SMALL}"));
+    assert_eq!(drain("drain_window = \"10m\"\ndrain_rate = 50"), "");
+    assert_eq!(
+        drain("drain_timeout = \"30s\"\ndrain_window = \"1m\""),
+        "/etc/longsplice.toml:3:16: server.drain_window: \
+         is longer than drain_timeout, at which all that is left ends at once"
+    );
+    assert_eq!(
+        drain("drain_rate = 50"),
+        "/etc/longsplice.toml:2:14: server.drain_rate: means nothing without drain_window: \
+         no tunnel is ended before drain_timeout, and then all at once"
     );
 }
 

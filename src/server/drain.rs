@@ -1,0 +1,213 @@
+//! The end of a process that serves: nothing more is accepted, and what is established ends by
+//! itself, at the pace that is wished, or at the deadline.
+//!
+//! Signals are heard all the while, and a second stop signal ends it at once.
+
+use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::running::Running;
+use crate::admin::diagnostics;
+use crate::config::Server;
+use crate::journal::{Cause, Counts};
+use crate::reception::thread::Phase;
+use crate::relay::Relay;
+use crate::sys::signals::Received;
+
+mod pace;
+
+use pace::{Pace, divide};
+
+/// How often a draining process looks whether it is done.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+/// How long what is ended at the end of a drain may take to close.
+const END_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The pace of the ends, and who is told.
+struct Spread {
+    began: Instant,
+    pace: Pace,
+    next: Instant,
+}
+
+impl Spread {
+    fn new(server: &Server) -> Option<Self> {
+        // The standard library seeds it from the system.
+        let seed = RandomState::new().hash_one(0_u64);
+        let now = Instant::now();
+        Some(Self {
+            began: now,
+            pace: Pace::new(server.drain_window?, server.drain_rate, seed),
+            next: now,
+        })
+    }
+
+    fn warn_if_slow(&self, server: &Server, tunnels: usize) {
+        let takes = self.pace.length(tunnels);
+        if Some(takes) > server.drain_window {
+            tracing::warn!(
+                tunnels,
+                rate = server.drain_rate,
+                ?takes,
+                timeout = ?server.drain_timeout,
+                "at server.drain_rate these tunnels take longer than server.drain_window; \
+                 those that are left at server.drain_timeout end at once"
+            );
+        }
+    }
+
+    /// Ends those that are due by now.
+    fn keep(&mut self, relays: &[Relay]) {
+        let now = Instant::now();
+        if now < self.next {
+            return;
+        }
+        self.next = now + self.pace.pause();
+        let left: Vec<usize> = relays.iter().map(|it| it.handle().alive()).collect();
+        let due = self.pace.due(now - self.began, left.iter().sum());
+        for (relay, count) in relays.iter().zip(divide(due, &left)) {
+            if count > 0 {
+                relay.handle().end_some(count, Cause::Drained);
+            }
+        }
+    }
+}
+
+/// What a second stop signal breaks off.
+type Step = ControlFlow<()>;
+
+impl Running {
+    /// Ends the process in good order, unless it is told to stop again meanwhile.
+    pub(super) async fn drain(mut self) -> ExitCode {
+        match self.run_dry().await {
+            Step::Continue(()) => ExitCode::SUCCESS,
+            Step::Break(()) => ExitCode::FAILURE,
+        }
+    }
+
+    async fn run_dry(&mut self) -> Step {
+        self.become_unready();
+        self.stop_accepting();
+        self.wait_until_idle().await?;
+        let left = self.tunnels();
+        self.end_the_rest().await?;
+        self.say_stopped(left);
+        self.finish_log().await
+    }
+
+    /// Tells everybody who asks or listens that this process goes.
+    fn become_unready(&self) {
+        self.sources.draining.store(true, Ordering::Relaxed);
+        let server = &self.config.server;
+        let patience = server.drain_timeout + END_PATIENCE * 2;
+        let status = format!("draining {} tunnels", self.tunnels());
+        self.notifier.stopping(&status, patience);
+    }
+
+    fn stop_accepting(&mut self) {
+        let server = &self.config.server;
+        tracing::info!(
+            tunnels = self.tunnels(),
+            connections = self.sources.status().connections,
+            timeout = ?server.drain_timeout,
+            window = server.drain_window.map(tracing::field::debug),
+            rate = server.drain_rate,
+            "draining"
+        );
+        // A successor may want to listen there while we drain.
+        self.listeners.remove_paths();
+        self.phase.send_replace(Phase::Draining);
+    }
+
+    /// Waits for what is established, and ends it at its pace, until nothing is left or its time is up.
+    async fn wait_until_idle(&mut self) -> Step {
+        let mut spread = Spread::new(&self.config.server);
+        if let Some(spread) = &spread {
+            spread.warn_if_slow(&self.config.server, self.tunnels());
+        }
+        let deadline = Instant::now() + self.config.server.drain_timeout;
+        while !self.is_idle() && Instant::now() < deadline {
+            self.hear(LOOK_PAUSE).await?;
+            if let Some(spread) = &mut spread {
+                spread.keep(&self.relays);
+            }
+        }
+        Step::Continue(())
+    }
+
+    /// Ends what is left and waits until it is gone.
+    async fn end_the_rest(&mut self) -> Step {
+        self.phase.send_replace(Phase::Ended);
+        let deadline = Instant::now() + END_PATIENCE;
+        // Reception first: it may still have a tunnel to hand over.
+        while !self.receptions.iter().all(JoinHandle::is_finished) && Instant::now() < deadline {
+            self.hear(LOOK_PAUSE).await?;
+        }
+        for relay in &self.relays {
+            relay.handle().end_all(Cause::Drained);
+            relay.handle().stop_when_empty();
+        }
+        while !self.relays.iter().all(Relay::is_finished) {
+            self.hear(LOOK_PAUSE).await?;
+        }
+        self.relays.drain(..).for_each(Relay::join);
+        Step::Continue(())
+    }
+
+    fn say_stopped(&self, left: usize) {
+        tracing::info!(
+            ended_by_us = left,
+            causes = summary(&self.counts),
+            log_lines_dropped = self.counts.dropped(),
+            "stopped"
+        );
+    }
+
+    /// Waits until the log is written.
+    async fn finish_log(&mut self) -> Step {
+        let deadline = Instant::now() + END_PATIENCE;
+        // The journal's senders are gone with the threads, so the log's thread ends as well, unless
+        // whoever reads standard error has stopped reading: that is not worth waiting for.
+        diagnostics::queue_in(None);
+        while !self.log.is_finished() && Instant::now() < deadline {
+            self.hear(LOOK_PAUSE).await?;
+        }
+        Step::Continue(())
+    }
+
+    /// Hears for at most `pause` what signals want.
+    async fn hear(&self, pause: Duration) -> Step {
+        tokio::select! {
+            received = self.signals.next() => match received {
+                Ok(Received::Stop) => return Step::Break(()),
+                // Logs are rotated while tunnels are waited for.
+                Ok(Received::Reload | Received::Reopen) => diagnostics::reopen(),
+                Err(_) => sleep(pause).await,
+            },
+            () = sleep(pause) => {}
+        }
+        Step::Continue(())
+    }
+
+    fn tunnels(&self) -> usize {
+        self.relays.iter().map(|relay| relay.handle().alive()).sum()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.receptions.iter().all(JoinHandle::is_finished) && self.tunnels() == 0
+    }
+}
+
+fn summary(counts: &Counts) -> String {
+    let seen = Cause::ALL.iter().filter(|cause| counts.of(**cause) > 0);
+    let words: Vec<String> = seen
+        .map(|cause| format!("{}={}", cause.as_str(), counts.of(*cause)))
+        .collect();
+    words.join(" ")
+}
