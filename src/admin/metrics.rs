@@ -127,11 +127,7 @@ impl Scrape {
             self.started_s,
         )?;
         let draining = if status.phase == "draining" { 1.0 } else { 0.0 };
-        page.gauge(
-            "draining",
-            "Whether the process accepts nothing more",
-            draining,
-        )?;
+        page.gauge("draining", "Whether the process was told to stop", draining)?;
         let none: &[(&str, &str)] = &[];
         page.gauges(
             "connections",

@@ -45,7 +45,7 @@ pub struct Sources {
     pub max_connections: Arc<AtomicUsize>,
     /// How often each cause was seen.
     pub counts: Arc<Counts>,
-    /// Set when the process accepts nothing more.
+    /// Set when the process is told to stop; it may accept for a while yet.
     pub draining: AtomicBool,
 }
 
@@ -175,7 +175,7 @@ pub struct TunnelState {
 }
 
 impl Sources {
-    /// Tells whether the process accepts nothing more.
+    /// Tells whether the process was told to stop.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)

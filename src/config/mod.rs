@@ -141,7 +141,9 @@ pub struct Server {
     pub relay_threads: Threads,
     /// Client connections at one time; beyond, nothing is accepted.
     pub max_connections: NonZeroUsize,
-    /// How long tunnels may live after the first stop signal.
+    /// How long connections are still accepted after the first stop signal, for balancers to see it.
+    pub drain_lead: Duration,
+    /// How long tunnels may live after that.
     pub drain_timeout: Duration,
     /// Over which time tunnels are ended instead, if set.
     pub drain_window: Option<Duration>,

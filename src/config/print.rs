@@ -94,6 +94,7 @@ fn server(page: &mut Page, server: &Server) {
     threads(page, "reception_threads", server.reception_threads);
     threads(page, "relay_threads", server.relay_threads);
     page.bare("max_connections", server.max_connections);
+    page.duration("drain_lead", server.drain_lead);
     page.duration("drain_timeout", server.drain_timeout);
     if let Some(window) = server.drain_window {
         page.duration("drain_window", window);

@@ -1,5 +1,5 @@
-//! The end of a process that serves: nothing more is accepted, and what is established ends by
-//! itself, at the pace that is wished, or at the deadline.
+//! The end of a process that serves: not ready first, then nothing is accepted, then what is
+//! established ends by itself, at the pace that is wished, or at the deadline.
 //!
 //! Signals are heard all the while, and a second stop signal ends it at once.
 
@@ -93,6 +93,7 @@ impl Running {
 
     async fn run_dry(&mut self) -> Step {
         self.become_unready();
+        self.lead().await?;
         self.stop_accepting();
         self.wait_until_idle().await?;
         let left = self.tunnels();
@@ -105,9 +106,26 @@ impl Running {
     fn become_unready(&self) {
         self.sources.draining.store(true, Ordering::Relaxed);
         let server = &self.config.server;
-        let patience = server.drain_timeout + END_PATIENCE * 2;
+        let patience = server.drain_lead + server.drain_timeout + END_PATIENCE * 2;
         let status = format!("draining {} tunnels", self.tunnels());
         self.notifier.stopping(&status, patience);
+    }
+
+    /// Goes on as before for a while, so that a balancer looks elsewhere before it is refused.
+    async fn lead(&mut self) -> Step {
+        let lead = self.config.server.drain_lead;
+        if lead.is_zero() {
+            return Step::Continue(());
+        }
+        tracing::info!(?lead, "not ready any more; connections are still accepted");
+        let end = Instant::now() + lead;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Step::Continue(());
+            }
+            self.hear(left).await?;
+        }
     }
 
     fn stop_accepting(&mut self) {

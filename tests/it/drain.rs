@@ -1,14 +1,19 @@
-//! Stops of the process: closed, then empty, at its pace.
+//! Stops of the process: not ready first, then closed, then empty, at its pace.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::harness::origin::Origin;
 use crate::harness::peer::Peer;
 use crate::harness::plan::Plan;
-use crate::harness::process::Proxy;
+use crate::harness::process::{Outcome, Proxy, run};
+use crate::harness::{eventually, free_addr, http};
 
 mod crowd;
 
@@ -92,4 +97,98 @@ fn the_rate_wins_over_the_window_and_the_timeout_over_both() {
     // Two seconds of ten each have ended before.
     let left = number(&proxy.wait_said(&["stopped"]), "ended_by_us");
     assert!((38..=50).contains(&left), "{left}");
+}
+
+/// Where operators look and ask.
+struct Operator {
+    admin: SocketAddr,
+    socket: PathBuf,
+    _dir: TempDir,
+}
+
+impl Operator {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        Self {
+            admin: free_addr(),
+            socket: dir.path().join("admin.sock"),
+            _dir: dir,
+        }
+    }
+
+    fn keys(&self, more: &str) -> String {
+        let (admin, socket) = (self.admin, self.socket.display());
+        format!("admin_http = \"{admin}\"\nadmin_socket = \"{socket}\"\n{more}")
+    }
+
+    fn ready(&self) -> bool {
+        http::exchange(self.admin, http::get("x", "/readyz", "")).status == 200
+    }
+
+    fn ctl(&self, words: &str) -> Outcome {
+        let mut arguments = vec!["ctl", "--socket", self.socket.to_str().unwrap()];
+        arguments.extend(words.split(' '));
+        run(&arguments)
+    }
+
+    fn says(&self, words: &str) -> String {
+        let outcome = self.ctl(words);
+        assert_eq!(outcome.code, Some(0), "{words}: {}", outcome.stderr);
+        outcome.stdout
+    }
+
+    fn phase(&self) -> Value {
+        let status: Value = serde_json::from_str(&self.says("status --json")).unwrap();
+        status["phase"].clone()
+    }
+}
+
+#[test]
+fn readiness_fails_first_and_whoever_comes_meanwhile_is_served() {
+    let operator = Operator::new();
+    let mut proxy = Plan::http(Origin::answering(http::ok("served")).addr)
+        .process_keys(&operator.keys("drain_lead = \"4s\""))
+        .start();
+    let mut kept = proxy.connect();
+    assert_eq!(
+        http::exchange_on(&mut kept, http::get("x", "/", "")).text(),
+        "served"
+    );
+    assert!(operator.ready());
+    assert_eq!(operator.phase(), "running");
+    let began = Instant::now();
+    proxy.signal(Signal::SIGTERM);
+    eventually("not ready", || !operator.ready());
+    assert_eq!(operator.phase(), "draining");
+    let mut late = proxy.connect();
+    let answer = http::exchange_on(&mut late, http::get("x", "/", ""));
+    // It may ask again.
+    assert_eq!(answer.values("connection"), [""; 0]);
+    assert_eq!(
+        http::exchange_on(&mut kept, http::get("x", "/", "")).text(),
+        "served"
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "the machine is too slow for this"
+    );
+    assert_eq!(proxy.count_said(&["tunnels=0", " draining"]), 0);
+    // Both are idle, and go when accepting ends.
+    kept.expect_closed();
+    late.expect_closed();
+    assert!(began.elapsed() >= Duration::from_secs(4));
+    assert_eq!(proxy.wait_exit(), Some(0));
+    proxy.wait_said(&["lead=4s", "not ready any more"]);
+}
+
+#[test]
+fn a_second_signal_within_the_lead_exits_at_once() {
+    let plan = Plan::tcp(Origin::echo()).process_keys("drain_lead = \"1h\"");
+    let mut proxy = plan.start();
+    proxy.signal(Signal::SIGTERM);
+    proxy.wait_said(&["not ready any more"]);
+    let mut client = tunnels(&proxy, 1).remove(0);
+    proxy.signal(Signal::SIGTERM);
+    assert_eq!(proxy.wait_exit(), Some(1));
+    client.drain();
 }

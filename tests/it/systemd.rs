@@ -7,7 +7,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -113,6 +113,24 @@ fn systemd_is_told_of_start_reload_and_stop() {
         drop(client);
         assert_eq!(proxy.wait_exit(), Some(0));
     }
+}
+
+#[test]
+fn systemd_is_told_of_a_lead_at_its_beginning() {
+    let manager = Manager::at_a_path();
+    let keys = "drain_lead = \"2s\"\ndrain_timeout = \"7s\"";
+    let mut proxy = manager.start(&Plan::tcp(Origin::echo()).process_keys(keys), &[]);
+    manager.expect("READY=1\n");
+    let mut client = proxy.connect();
+    client.send("x");
+    client.expect("x");
+    let asked = Instant::now();
+    proxy.signal(Signal::SIGTERM);
+    let stopping = manager.expect("STOPPING=1\n");
+    assert!(number_behind(&stopping, "EXTEND_TIMEOUT_USEC=") >= 9_000_000);
+    assert!(asked.elapsed() < Duration::from_secs(2), "behind the lead");
+    drop(client);
+    assert_eq!(proxy.wait_exit(), Some(0));
 }
 
 #[test]

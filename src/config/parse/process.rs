@@ -31,6 +31,7 @@ pub(super) fn server(mut table: Table<'_, '_>, taken: &mut Binds) -> Server {
         reception_threads,
         relay_threads,
         max_connections: max_connections.and_then(count).unwrap_or(MAX_CONNECTIONS),
+        drain_lead: drain.lead,
         drain_timeout: drain.timeout,
         drain_window: drain.window,
         drain_rate: drain.rate,
@@ -48,6 +49,7 @@ pub(super) fn server(mut table: Table<'_, '_>, taken: &mut Binds) -> Server {
 
 /// The `drain_` keys.
 struct Drain {
+    lead: Duration,
     timeout: Duration,
     window: Option<Duration>,
     rate: Option<NonZeroUsize>,
@@ -56,6 +58,7 @@ struct Drain {
 fn drain(table: &mut Table<'_, '_>) -> Drain {
     let (of_window, of_rate) = (table.place_of("drain_window"), table.place_of("drain_rate"));
     let drain = Drain {
+        lead: table.duration("drain_lead", OR_ZERO).unwrap_or_default(),
         timeout: table
             .duration("drain_timeout", OR_ZERO)
             .unwrap_or(DRAIN_TIMEOUT),

@@ -80,6 +80,7 @@ fn defaults_are_those_of_the_example() {
     let config = read(SMALL).expect("legal");
     assert_eq!(config.server.reception_threads, Threads::Auto);
     assert_eq!(config.server.max_connections, shown.server.max_connections);
+    assert_eq!(config.server.drain_lead, shown.server.drain_lead);
     assert_eq!(config.server.drain_timeout, shown.server.drain_timeout);
     assert_eq!(config.server.share_port, shown.server.share_port);
     assert_eq!((config.server.user, config.server.pid_file), (None, None));
@@ -161,6 +162,7 @@ fn what_print_prints() {
         reception_threads = "auto"
         relay_threads = "auto"
         max_connections = 65536
+        drain_lead = "0s"
         drain_timeout = "10m"
         share_port = false
         sandbox = true

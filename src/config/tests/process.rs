@@ -48,6 +48,12 @@ fn rules_of_server() {
                 "server.drain_window: \"0s\" is below the least value 1ms; \
              a whole number and a unit such as \"300ms\", \"10s\", \"5m\" or \"24h\"",
             ),
+            ("drain_lead = \"0s\"", "nothing"),
+            (
+                "drain_lead = 5",
+                "server.drain_lead: is an integer; \
+             a whole number and a unit such as \"300ms\", \"10s\", \"5m\" or \"24h\"",
+            ),
             (
                 "drain_rate = 0",
                 "server.drain_rate: 0 is out of range; a whole number from 1 to 16777216",
@@ -115,7 +121,7 @@ fn rules_of_admin_addresses_and_unknown_keys() {
             (
                 "\"a b\" = 1",
                 "server.\"a b\": unknown key; reception_threads, relay_threads, max_connections, \
-             drain_timeout, drain_window, drain_rate, share_port, user, group, sandbox, pid_file, admin_socket, admin_http, admin_http_hosts, \
+             drain_lead, drain_timeout, drain_window, drain_rate, share_port, user, group, sandbox, pid_file, admin_socket, admin_http, admin_http_hosts, \
              admin_http_write, admin_http_token, nameservers",
             ),
         ],

@@ -23,7 +23,7 @@ fn positions_count_lines_and_characters_from_one() {
             "server = { user = \"é\", x = 1 }",
             "1:1: listener: missing; at least one [[listener]]\n\
              1:24: server.x: unknown key; reception_threads, relay_threads, max_connections, \
-             drain_timeout, drain_window, drain_rate, share_port, user, group, sandbox, pid_file, admin_socket, admin_http, admin_http_hosts, \
+             drain_lead, drain_timeout, drain_window, drain_rate, share_port, user, group, sandbox, pid_file, admin_socket, admin_http, admin_http_hosts, \
              admin_http_write, admin_http_token, nameservers",
         ),
     ];
