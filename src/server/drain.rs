@@ -1,7 +1,8 @@
 //! The end of a process that serves: not ready first, then nothing is accepted, then what is
 //! established ends by itself, at the pace that is wished, or at the deadline.
 //!
-//! Signals are heard all the while, and a second stop signal ends it at once.
+//! Main stays where it is all the while: signals are heard, the admin socket answers, and a second
+//! stop signal ends it at once.
 
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::running::Running;
+use crate::admin::ctl::Errand;
 use crate::admin::diagnostics;
 use crate::config::Server;
 use crate::journal::{Cause, Counts};
@@ -21,8 +23,10 @@ use crate::relay::Relay;
 use crate::sys::signals::Received;
 
 mod pace;
+mod progress;
 
 use pace::{Pace, divide};
+use progress::{Ended, Progress};
 
 /// How often a draining process looks whether it is done.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
@@ -95,10 +99,11 @@ impl Running {
         self.become_unready();
         self.lead().await?;
         self.stop_accepting();
-        self.wait_until_idle().await?;
-        let left = self.tunnels();
+        let mut progress = Progress::new(self);
+        self.wait_until_idle(&mut progress).await?;
+        let before_the_end = progress.ended(&self.counts);
         self.end_the_rest().await?;
-        self.say_stopped(left);
+        self.say_stopped(&progress, before_the_end);
         self.finish_log().await
     }
 
@@ -144,17 +149,18 @@ impl Running {
     }
 
     /// Waits for what is established, and ends it at its pace, until nothing is left or its time is up.
-    async fn wait_until_idle(&mut self) -> Step {
+    async fn wait_until_idle(&mut self, progress: &mut Progress) -> Step {
         let mut spread = Spread::new(&self.config.server);
         if let Some(spread) = &spread {
             spread.warn_if_slow(&self.config.server, self.tunnels());
         }
-        let deadline = Instant::now() + self.config.server.drain_timeout;
+        let deadline = progress.began + self.config.server.drain_timeout;
         while !self.is_idle() && Instant::now() < deadline {
             self.hear(LOOK_PAUSE).await?;
             if let Some(spread) = &mut spread {
                 spread.keep(&self.relays);
             }
+            progress.tell(self);
         }
         Step::Continue(())
     }
@@ -178,9 +184,14 @@ impl Running {
         Step::Continue(())
     }
 
-    fn say_stopped(&self, left: usize) {
+    fn say_stopped(&self, progress: &Progress, before_the_end: Ended) {
+        let ended = progress.ended(&self.counts);
         tracing::info!(
-            ended_by_us = left,
+            ended_by_themselves = ended.by_themselves(),
+            ended_by_window = before_the_end.by_us,
+            ended_at_timeout = ended.since(before_the_end).by_us,
+            cut_off_at_timeout = ended.cut_off,
+            seconds = progress.began.elapsed().as_secs(),
             causes = summary(&self.counts),
             log_lines_dropped = self.counts.dropped(),
             "stopped"
@@ -199,14 +210,25 @@ impl Running {
         Step::Continue(())
     }
 
-    /// Hears for at most `pause` what signals want.
-    async fn hear(&self, pause: Duration) -> Step {
+    /// Answers for at most `pause` whoever wants something.
+    async fn hear(&mut self, pause: Duration) -> Step {
         tokio::select! {
             received = self.signals.next() => match received {
                 Ok(Received::Stop) => return Step::Break(()),
+                Ok(Received::Reload) => {
+                    tracing::warn!("not reloaded: {DRAINING}");
+                    diagnostics::reopen();
+                }
                 // Logs are rotated while tunnels are waited for.
-                Ok(Received::Reload | Received::Reopen) => diagnostics::reopen(),
+                Ok(Received::Reopen) => diagnostics::reopen(),
                 Err(_) => sleep(pause).await,
+            },
+            // Whoever asked need not wait for the answer.
+            Some(errand) = self.errands.recv() => match errand {
+                Errand::Drain(reply) => drop(reply.send("draining already")),
+                Errand::Reload(reply) => {
+                    drop(reply.send(Err(vec![format!("not reloaded: {DRAINING}")])));
+                }
             },
             () = sleep(pause) => {}
         }
@@ -221,6 +243,8 @@ impl Running {
         self.receptions.iter().all(JoinHandle::is_finished) && self.tunnels() == 0
     }
 }
+
+const DRAINING: &str = "the process is draining";
 
 fn summary(counts: &Counts) -> String {
     let seen = Cause::ALL.iter().filter(|cause| counts.of(**cause) > 0);

@@ -71,6 +71,11 @@ impl Notifier {
         ));
     }
 
+    /// Tells how far it is with what it was said to do.
+    pub(super) fn status(&self, status: &str) {
+        self.tell(&format!("STATUS={status}"));
+    }
+
     /// Begins to tell that the process is alive, beside everything else that main does.
     pub(super) fn feed_watchdog(&self) {
         let Some(pause) = self.watchdog_pause else {

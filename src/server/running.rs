@@ -108,7 +108,7 @@ impl Running {
                 Errand::Reload(reply) => Asked::Reload(Some(reply)),
                 Errand::Drain(reply) => {
                     // Whoever asked need not wait for the answer.
-                    let _ = reply.send(());
+                    let _ = reply.send("draining");
                     Asked::Stop
                 }
             },

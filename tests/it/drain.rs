@@ -63,6 +63,20 @@ fn two_thousand_websockets_end_evenly_and_each_in_good_order() {
     assert_eq!(proxy.wait_exit(), Some(0));
     let begun = proxy.wait_said(&["tunnels=2000", "window=20s", "timeout=600s", " draining"]);
     assert_eq!(number(&begun, "connections"), 2000, "{begun}");
+    let lines = proxy.log_lines();
+    let progress: Vec<_> = lines
+        .iter()
+        .filter(|line| line.contains("still draining"))
+        .collect();
+    assert!((2..=4).contains(&progress.len()), "{progress:#?}");
+    for line in progress {
+        let (left, gone) = (number(line, "tunnels"), number(line, "ended_by_window"));
+        // Between the two readings tunnels go on to end.
+        assert!((1980..=2020).contains(&(left + gone)), "{line}");
+    }
+    let stopped = proxy.wait_said(&["stopped", "ended_at_timeout=0"]);
+    assert_eq!(number(&stopped, "ended_by_window"), 2000, "{stopped}");
+    assert_eq!(number(&stopped, "ended_by_themselves"), 0, "{stopped}");
 }
 
 /// Opens tunnels in `mode = "tcp"`.
@@ -94,9 +108,41 @@ fn the_rate_wins_over_the_window_and_the_timeout_over_both() {
     }
     assert!(began.elapsed() >= Duration::from_millis(1900));
     assert_eq!(proxy.wait_exit(), Some(0));
-    // Two seconds of ten each have ended before.
-    let left = number(&proxy.wait_said(&["stopped"]), "ended_by_us");
-    assert!((38..=50).contains(&left), "{left}");
+    let stopped = proxy.wait_said(&["stopped"]);
+    let by_window = number(&stopped, "ended_by_window");
+    // Two seconds of ten each.
+    assert!((10..=22).contains(&by_window), "{stopped}");
+    let at_timeout = number(&stopped, "ended_at_timeout");
+    assert_eq!(by_window + at_timeout, 60, "{stopped}");
+}
+
+#[test]
+fn what_ended_by_itself_is_told_apart() {
+    let origin = Origin::bind();
+    let plan = Plan::http(origin.addr()).process_keys("drain_timeout = \"1s\"");
+    let mut proxy = plan.start();
+    let mut unanswered = proxy.connect();
+    unanswered.send(http::get("x", "/", ""));
+    let _server = origin.accept();
+    proxy.signal(Signal::SIGTERM);
+    assert_eq!(proxy.wait_exit(), Some(0));
+    proxy.wait_said(&["stopped", "ended_by_themselves=0", "cut_off_at_timeout=1"]);
+
+    let mut proxy = Plan::tcp(Origin::echo())
+        .process_keys("drain_timeout = \"1s\"")
+        .start();
+    let mut clients = tunnels(&proxy, 3);
+    proxy.signal(Signal::SIGTERM);
+    proxy.wait_said(&["tunnels=3", " draining"]);
+    drop(clients.pop());
+    assert_eq!(proxy.wait_exit(), Some(0));
+    proxy.wait_said(&[
+        "stopped",
+        "ended_by_themselves=1",
+        "ended_by_window=0",
+        "ended_at_timeout=2",
+        "cut_off_at_timeout=0",
+    ]);
 }
 
 /// Where operators look and ask.
@@ -141,6 +187,19 @@ impl Operator {
         let status: Value = serde_json::from_str(&self.says("status --json")).unwrap();
         status["phase"].clone()
     }
+
+    /// Demands that a draining process answers at once, and does not obey.
+    fn expect_answers(&self, proxy: &Proxy) {
+        let refused = self.ctl("reload");
+        assert_eq!(refused.code, Some(1), "{}", refused.stdout);
+        let why = "not reloaded: the process is draining";
+        assert!(refused.stderr.contains(why), "{}", refused.stderr);
+        proxy.signal(Signal::SIGHUP);
+        proxy.wait_said(&["WARN", why]);
+        let said = self.says("drain");
+        assert!(said.contains("draining already"), "{said}");
+        assert_eq!(self.phase(), "draining");
+    }
 }
 
 #[test]
@@ -159,7 +218,7 @@ fn readiness_fails_first_and_whoever_comes_meanwhile_is_served() {
     let began = Instant::now();
     proxy.signal(Signal::SIGTERM);
     eventually("not ready", || !operator.ready());
-    assert_eq!(operator.phase(), "draining");
+    operator.expect_answers(&proxy);
     let mut late = proxy.connect();
     let answer = http::exchange_on(&mut late, http::get("x", "/", ""));
     // It may ask again.
@@ -191,4 +250,22 @@ fn a_second_signal_within_the_lead_exits_at_once() {
     proxy.signal(Signal::SIGTERM);
     assert_eq!(proxy.wait_exit(), Some(1));
     client.drain();
+}
+
+#[test]
+fn operators_are_answered_while_it_drains() {
+    let operator = Operator::new();
+    let mut proxy = Plan::tcp(Origin::echo())
+        .process_keys(&operator.keys(""))
+        .start();
+    let mut client = tunnels(&proxy, 1).remove(0);
+    assert!(operator.says("drain").contains("draining"));
+    proxy.wait_said(&["tunnels=1", " draining"]);
+    operator.expect_answers(&proxy);
+    let found: Value = serde_json::from_str(&operator.says("tunnels --json")).unwrap();
+    let id = found["tunnels"][0]["id"].as_str().unwrap();
+    operator.says(&format!("kill {id}"));
+    client.expect_ended();
+    assert_eq!(proxy.wait_exit(), Some(0));
+    proxy.wait_said(&["stopped", "ended_by_themselves=1", "killed=1"]);
 }

@@ -116,7 +116,7 @@ fn systemd_is_told_of_start_reload_and_stop() {
 }
 
 #[test]
-fn systemd_is_told_of_a_lead_at_its_beginning() {
+fn systemd_is_told_of_a_lead_and_how_far_a_drain_is() {
     let manager = Manager::at_a_path();
     let keys = "drain_lead = \"2s\"\ndrain_timeout = \"7s\"";
     let mut proxy = manager.start(&Plan::tcp(Origin::echo()).process_keys(keys), &[]);
@@ -129,6 +129,7 @@ fn systemd_is_told_of_a_lead_at_its_beginning() {
     let stopping = manager.expect("STOPPING=1\n");
     assert!(number_behind(&stopping, "EXTEND_TIMEOUT_USEC=") >= 9_000_000);
     assert!(asked.elapsed() < Duration::from_secs(2), "behind the lead");
+    manager.expect("STATUS=draining for 5 s: 1 tunnels left, 0 ended");
     drop(client);
     assert_eq!(proxy.wait_exit(), Some(0));
 }

@@ -145,8 +145,8 @@ pub struct CertificateState {
 pub enum Errand {
     /// Read the configuration again; the lines say what was done, or every mistake.
     Reload(oneshot::Sender<Result<Vec<String>, Vec<String>>>),
-    /// Let the process run empty and end.
-    Drain(oneshot::Sender<()>),
+    /// Let the process run empty and end; the words say what it does.
+    Drain(oneshot::Sender<&'static str>),
 }
 
 /// A [`Wanted`] that was understood.

@@ -214,8 +214,7 @@ impl Desk {
     async fn drain(&self) -> Result<serde_json::Value, String> {
         let (reply, replied) = oneshot::channel();
         self.run(Errand::Drain(reply)).await?;
-        replied.await.map_err(|_| STOPPING.to_owned())?;
-        json(&"draining")
+        json(&replied.await.map_err(|_| STOPPING.to_owned())?)
     }
 
     async fn reload(&self) -> Result<serde_json::Value, String> {
