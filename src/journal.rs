@@ -3,6 +3,7 @@
 //!
 //! A data thread never waits here: an entry that finds the queue full is dropped and counted.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -308,6 +309,8 @@ pub enum Entry {
     },
     /// Whoever writes to a file opens it again.
     Reopen,
+    /// Nothing that comes after this is written; for [`Entries`] alone.
+    End,
     /// A tunnel opened.
     Open {
         /// Whose.
@@ -476,6 +479,7 @@ pub fn journal() -> (Journal, Entries) {
     let entries = Entries {
         queue: entries,
         shared: Arc::clone(&shared),
+        ended: Cell::new(false),
     };
     let journal = Journal {
         queue,
@@ -494,18 +498,23 @@ pub fn journal() -> (Journal, Entries) {
 pub struct Entries {
     queue: Receiver<Entry>,
     shared: Arc<Counts>,
+    /// Whether the end has been taken out.
+    ended: Cell<bool>,
 }
 
 impl Entries {
     /// Waits for the next entry, at most `patience`; none = no limit.
     #[must_use]
     pub fn next_within(&self, patience: Option<Duration>) -> Waited {
+        if self.ended.get() {
+            return Waited::Closed;
+        }
         let received = match patience {
             Some(patience) => self.queue.recv_timeout(patience),
             None => self.queue.recv().map_err(RecvTimeoutError::from),
         };
         match received {
-            Ok(entry) => Waited::Entry(self.taken(entry)),
+            Ok(entry) => self.taken(entry).map_or(Waited::Closed, Waited::Entry),
             Err(RecvTimeoutError::Timeout) => Waited::Nothing,
             Err(RecvTimeoutError::Disconnected) => Waited::Closed,
         }
@@ -515,21 +524,24 @@ impl Entries {
     #[must_use]
     pub fn wait_for(&self, patience: Duration) -> Option<Entry> {
         let received = self.queue.recv_timeout(patience).ok();
-        received.map(|entry| self.taken(entry))
+        received.and_then(|entry| self.taken(entry))
     }
 
     /// Returns the next entry if one is there.
     #[must_use]
     pub fn take(&self) -> Option<Entry> {
-        self.queue.try_recv().ok().map(|entry| self.taken(entry))
+        let received = self.queue.try_recv().ok().filter(|_| !self.ended.get());
+        received.and_then(|entry| self.taken(entry))
     }
 
-    fn taken(&self, entry: Entry) -> Entry {
+    /// Counts what was taken out; none = it was the end.
+    fn taken(&self, entry: Entry) -> Option<Entry> {
         self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
         if matches!(entry, Entry::Reopen) {
             self.shared.reopening.store(false, Ordering::Relaxed);
         }
-        entry
+        self.ended.set(matches!(entry, Entry::End));
+        (!self.ended.get()).then_some(entry)
     }
 
     /// Returns the counts, which go on changing.
@@ -546,7 +558,7 @@ pub enum Waited {
     Entry(Entry),
     /// The time is over.
     Nothing,
-    /// Every sender is gone.
+    /// Nothing more is written, or every sender is gone.
     Closed,
 }
 
@@ -577,6 +589,15 @@ impl Journal {
         (ms > 0).then(|| Duration::from_millis(ms))
     }
 
+    /// Lets the writer end, behind everything that was written until now. Others may keep senders: they
+    /// are not waited for.
+    pub fn end(&self) {
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        if self.queue.send(Entry::End).is_err() {
+            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// Asks the writer to open its file again, behind everything that was written until now.
     pub fn reopen(&self) {
         // However full the queue is: one more at a time does no harm.
@@ -591,7 +612,7 @@ impl Journal {
     /// Hands an entry to the writer and counts its cause; never waits.
     pub fn write(&self, entry: Entry) {
         match &entry {
-            Entry::Progress { .. } | Entry::Diagnostic { .. } | Entry::Reopen => {}
+            Entry::Progress { .. } | Entry::Diagnostic { .. } | Entry::Reopen | Entry::End => {}
             Entry::Open { subject, .. } => self.tally().of(subject, |row| {
                 row.add(Count::Opened, 1);
                 subject

@@ -29,6 +29,14 @@ pub fn queue_in(journal: Option<Journal>) {
     *QUEUE.write().unwrap_or_else(PoisonError::into_inner) = journal;
 }
 
+/// Lets the log end behind what was said until now; what comes goes to standard error.
+pub fn end() {
+    let queue = QUEUE.write().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(journal) = queue {
+        journal.end();
+    }
+}
+
 /// Has the log's file opened again, behind what was written until now.
 pub fn reopen() {
     let queue = QUEUE.read().unwrap_or_else(PoisonError::into_inner);

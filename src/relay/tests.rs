@@ -130,6 +130,7 @@ impl Bench {
             },
             other @ (Entry::Diagnostic { .. }
             | Entry::Reopen
+            | Entry::End
             | Entry::Progress { .. }
             | Entry::Open { .. }
             | Entry::Request { .. }

@@ -201,9 +201,9 @@ impl Running {
     /// Waits until the log is written.
     async fn finish_log(&mut self) -> Step {
         let deadline = Instant::now() + END_PATIENCE;
-        // The journal's senders are gone with the threads, so the log's thread ends as well, unless
-        // whoever reads standard error has stopped reading: that is not worth waiting for.
-        diagnostics::queue_in(None);
+        // Its thread ends as well, unless whoever reads it has stopped reading: that is not worth waiting
+        // for.
+        diagnostics::end();
         while !self.log.is_finished() && Instant::now() < deadline {
             self.hear(LOOK_PAUSE).await?;
         }

@@ -591,3 +591,21 @@ fn a_process_that_was_held_up_looks_before_it_blames() {
         server.expect("too");
     }
 }
+
+#[test]
+fn a_stop_with_nothing_to_wait_for_is_over_at_once() {
+    let mut proxy = Plan::tcp(Origin::echo())
+        .process_keys(&format!("admin_http = \"{}\"", free_addr()))
+        .start();
+    let began = Instant::now();
+    proxy.signal(Signal::SIGTERM);
+    assert_eq!(proxy.wait_exit(), Some(0));
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(1500), "{took:?}");
+    assert!(
+        proxy
+            .log_lines()
+            .iter()
+            .any(|line| line.contains("stopped"))
+    );
+}

@@ -24,7 +24,11 @@ const PASSED: u16 = 200;
 #[must_use]
 pub(super) fn line(entry: &Entry, now: SystemTime, time: &LocalTime) -> Option<String> {
     let (subject, request, status, bytes_out) = match entry {
-        Entry::Diagnostic { .. } | Entry::Reopen | Entry::Open { .. } | Entry::Progress { .. } => {
+        Entry::Diagnostic { .. }
+        | Entry::Reopen
+        | Entry::End
+        | Entry::Open { .. }
+        | Entry::Progress { .. } => {
             return None;
         }
         Entry::Close {

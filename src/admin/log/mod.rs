@@ -229,6 +229,7 @@ impl Writer {
     fn write(&mut self, entry: &Entry) {
         let now = SystemTime::now();
         match entry {
+            Entry::End => {}
             Entry::Reopen => {
                 // What came before belongs to the file of before.
                 self.flush();
