@@ -165,7 +165,7 @@ fn a_tunnel_is_killed_and_no_other() {
     assert_eq!(line["client"], "127.0.5.1");
     other.send("still here");
     other.expect("still here");
-    for unknown in [id, "0", "nonsense"] {
+    for unknown in [id, "ffffffffffffffff", "nonsense"] {
         let said = watched.refuses(&format!("kill {unknown}"));
         assert!(said.contains("no open tunnel has the id"), "{said}");
     }
