@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::state::Sources;
-use crate::upstream::{Member, Upstream};
+use crate::upstream::{Member, Upstream, Wish};
 
 /// Marks the servers that `name` (`BACKEND/SERVER`) means as drained, or not any more; returns what
 /// was done, in words.
@@ -14,7 +14,13 @@ pub(super) fn mark(sources: &Sources, name: &str, drained: bool) -> Result<Strin
     let scene = sources.scene();
     let (upstream, members) = find(&scene.upstreams, name)?;
     for member in &members {
-        member.traffic.set_drained(drained);
+        // The server as configured, or one address of it.
+        let whole = name.ends_with(&format!("/{}", member.server.name));
+        member.traffic.set_wish(match (drained, whole) {
+            (false, _) => Wish::Serves,
+            (true, true) => Wish::ServerDrained,
+            (true, false) => Wish::Drained,
+        });
     }
     upstream.alarm.notify_one();
     let state = if drained { "drained" } else { "taken back" };

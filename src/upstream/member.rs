@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::record::Record;
 use crate::balance::Load;
@@ -122,6 +122,17 @@ impl Member {
     }
 }
 
+/// What an operator wants of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// It serves.
+    Serves,
+    /// It runs empty, and no other address of its server.
+    Drained,
+    /// Its server runs empty, wherever its name points to.
+    ServerDrained,
+}
+
 /// What a member is doing, counted by all threads.
 #[derive(Debug)]
 pub struct Traffic {
@@ -130,7 +141,8 @@ pub struct Traffic {
     connected: AtomicU64,
     refused: AtomicU64,
     refused_in_a_row: AtomicU32,
-    drained: AtomicBool,
+    /// As [`Wish`].
+    wish: AtomicU8,
     /// Whose turn it is among the addresses of ours.
     source_turn: AtomicUsize,
 }
@@ -144,7 +156,7 @@ impl Traffic {
             connected: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             refused_in_a_row: AtomicU32::new(0),
-            drained: AtomicBool::new(false),
+            wish: AtomicU8::new(Wish::Serves as u8),
             source_turn: AtomicUsize::new(0),
         }
     }
@@ -177,12 +189,21 @@ impl Traffic {
     /// Returns whether an operator wants it to run empty.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.drained.load(Ordering::Relaxed)
+        self.wish() != Wish::Serves
     }
 
-    /// Lets it run empty from the next line-up on, or takes it back.
-    pub fn set_drained(&self, drained: bool) {
-        self.drained.store(drained, Ordering::Relaxed);
+    /// Returns what an operator wants of it.
+    #[must_use]
+    pub fn wish(&self) -> Wish {
+        let wish = self.wish.load(Ordering::Relaxed);
+        let all = [Wish::Serves, Wish::Drained, Wish::ServerDrained];
+        let found = all.into_iter().find(|it| *it as u8 == wish);
+        found.unwrap_or(Wish::Serves)
+    }
+
+    /// Has an operator's wish obeyed from the next line-up on.
+    pub fn set_wish(&self, wish: Wish) {
+        self.wish.store(wish as u8, Ordering::Relaxed);
     }
 
     /// Draws whose turn it is among the addresses of ours that connections to it come from.

@@ -28,7 +28,7 @@ mod supervisor;
 mod tests;
 
 pub use lineup::{Lineup, Seat, Standing};
-pub use member::{Address, Member, MemberId, SUSPECT_FAILURES, Traffic};
+pub use member::{Address, Member, MemberId, SUSPECT_FAILURES, Traffic, Wish};
 pub use queue::InLine;
 
 pub use record::{Record, Turn};

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::check::Failure;
 use super::names::{Answer, Endpoint, News, Watch};
-use super::{Address, Member, MemberId, Seat, Standing};
+use super::{Address, Member, MemberId, Seat, Standing, Wish};
 use crate::balance::health::{self, Change, Checks, Event, Next, SIGNS};
 use crate::balance::ramp::{self, Entrant};
 use crate::config::{Backend, BackendServer, ServerAddress};
@@ -418,6 +418,12 @@ impl Post {
         let server = &self.server.name;
         let endpoints = self.watch.endpoints().to_vec();
         let drained = self.is_drained();
+        let wish_of = |member: &Member| match (drained, member.traffic.wish()) {
+            (true, _) => Wish::ServerDrained,
+            // It was away when its server was taken back.
+            (false, Wish::ServerDrained) => Wish::Serves,
+            (false, own) => own,
+        };
         self.departed.retain(|member| member.strong_count() > 0);
         let stays = |spot: &Spot| endpoints.iter().any(|it| Some(it.addr) == *spot);
         for (spot, watched) in &mut self.watched {
@@ -436,13 +442,16 @@ impl Post {
             }
             let address = Address::Inet(endpoint.addr);
             let known = returned(&mut self.departed, &address);
+            // It may have been away during a reload.
+            let known = known.map(|member| match member.server == self.server {
+                true => member,
+                false => Arc::new(member.under(&self.server)),
+            });
             let member = known.unwrap_or_else(|| {
                 let name = member_name(&self.server, &endpoint);
                 Arc::new(Member::new(name, self.server.clone(), address))
             });
-            if drained {
-                member.traffic.set_drained(true);
-            }
+            member.traffic.set_wish(wish_of(&member));
             tracing::info!(backend, server = %member.name, weight, name = %server,
                 "the name points there");
             let watched = Watched::new(member, weight, checks, now, random());
@@ -453,8 +462,8 @@ impl Post {
 
     /// Tells whether an operator lets the server run empty, wherever its name points to.
     fn is_drained(&self) -> bool {
-        let mut members = self.watched.values().peekable();
-        members.peek().is_some() && members.all(|it| it.member.traffic.is_drained())
+        let mut wishes = self.watched.values().map(|it| it.member.traffic.wish());
+        wishes.any(|wish| wish == Wish::ServerDrained)
     }
 
     /// Takes out those whose address has gone, and tells whether there were any: they get nothing

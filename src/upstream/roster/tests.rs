@@ -118,17 +118,28 @@ fn a_server_that_is_drained_stays_so_when_its_name_moves() {
     let mut roster = roster("", "app.example:80");
     answer(&mut roster, &["10.0.0.1", "10.0.0.2"]);
     let members = roster.seats(SECOND);
-    members[0].member.traffic.set_drained(true);
+    members[0].member.traffic.set_wish(Wish::Drained);
     roster.look_around(SECOND, || 0);
     answer(&mut roster, &["10.0.0.1", "10.0.0.3"]);
     let stands = |roster: &mut Roster| standings(roster).into_iter().map(|(_, it)| it);
-    // One address alone was drained, so another is not.
+    // One address alone was drained, so another is not, even in its place.
     let found: Vec<Standing> = stands(&mut roster).collect();
     assert_eq!(found, [Standing::Drained, Standing::Up]);
-    for seat in roster.seats(SECOND) {
-        seat.member.traffic.set_drained(true);
+    answer(&mut roster, &["10.0.0.1"]);
+    answer(&mut roster, &["10.0.0.3"]);
+    assert!(stands(&mut roster).all(|it| it == Standing::Up));
+    // The server was, so whoever comes is too.
+    let held = roster.seats(SECOND);
+    for seat in &held {
+        seat.member.traffic.set_wish(Wish::ServerDrained);
     }
     answer(&mut roster, &["10.0.0.4"]);
-    answer(&mut roster, &["10.0.0.1"]);
     assert!(stands(&mut roster).all(|it| it == Standing::Drained));
+    // Who was away when it was taken back, with tunnels, is taken back as well.
+    for seat in roster.seats(SECOND) {
+        seat.member.traffic.set_wish(Wish::Serves);
+    }
+    answer(&mut roster, &["10.0.0.3"]);
+    assert!(stands(&mut roster).all(|it| it == Standing::Up));
+    assert_eq!(roster.seats(SECOND)[0].member.id(), held[0].member.id());
 }
