@@ -92,6 +92,12 @@ fn the_screen_shows_the_process_and_keys_change_it() {
     );
     terminal.resize(140, 40);
     terminal.wait_text("+ - interval");
+    // Drawn anew on what somebody else has written there.
+    terminal.scribble("another program's words");
+    terminal.keys(&["C-l"]);
+    terminal.wait("a whole screen", |screen| {
+        !screen.contains("another program")
+    });
     terminal.keys(&["3"]);
     terminal.wait("both tunnels", |screen| {
         screen.contains("127.0.5.1:") && screen.contains("127.0.5.2:")

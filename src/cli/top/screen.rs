@@ -61,7 +61,10 @@ impl Screen {
     /// # Errors
     /// What the terminal says.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        // Not `Terminal::clear`: it asks the terminal where the cursor is, and whoever reads keys takes
+        // the answer.
+        let size = self.terminal.size()?;
+        self.terminal.resize(size.into())
     }
 
     /// Gives the terminal back to the shell until it wants us again.

@@ -58,6 +58,13 @@ impl Terminal {
         self.keys(&["Enter"]);
     }
 
+    /// Writes over what is shown, as another program does that has the terminal too.
+    pub(crate) fn scribble(&self, text: &str) {
+        let tty = self.tmux(&["display-message", "-p", "#{pane_tty}"]);
+        std::fs::write(tty.trim(), format!("\x1b[5;5H{text}")).unwrap();
+        self.wait_text(text);
+    }
+
     /// Returns the process id of what [`Terminal::run`] ran.
     pub(crate) fn pid(&self) -> i32 {
         let text = std::fs::read_to_string(self.dir.path().join("pid")).unwrap();
