@@ -524,6 +524,7 @@ impl Entries {
     #[must_use]
     pub fn wait_for(&self, patience: Duration) -> Option<Entry> {
         let received = self.queue.recv_timeout(patience).ok();
+        let received = received.filter(|_| !self.ended.get());
         received.and_then(|entry| self.taken(entry))
     }
 

@@ -202,7 +202,11 @@ impl Handle {
 
     /// Ends up to `count` tunnels with `cause`, so that a stop can be spread over time.
     pub fn end_some(&self, count: usize, cause: Cause) {
-        self.shared.inbox().end = Some((count, cause));
+        let mut inbox = self.shared.inbox();
+        // Those that were asked for last may wait still.
+        let waiting = inbox.end.map_or(0, |(count, _)| count);
+        inbox.end = Some((count.saturating_add(waiting), cause));
+        drop(inbox);
         self.shared.bell.ring();
     }
 

@@ -73,7 +73,8 @@ impl Notifier {
 
     /// Tells how far it is with what it was said to do.
     pub(super) fn status(&self, status: &str) {
-        self.tell(&format!("STATUS={status}"));
+        // The next one comes soon enough.
+        let _ = self.try_tell(&format!("STATUS={status}"));
     }
 
     /// Begins to tell that the process is alive, beside everything else that main does.

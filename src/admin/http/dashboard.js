@@ -708,7 +708,7 @@
     say(byId('process'), facts.join(' · '));
     phase(status.phase);
     if (status.phase === 'draining') {
-      notice('draining', `The process drains: it accepts nothing more and ends with its last tunnel; ${tunnels(status.tunnels)} left.`);
+      notice('draining', `The process drains: it is going to end with its last tunnel; ${tunnels(status.tunnels)} left.`);
     } else if (restarted !== null) {
       notice('restarted', `The process was started anew at ${clock(restarted)}; everything is counted from then on.`);
     } else {
