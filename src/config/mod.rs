@@ -597,15 +597,16 @@ pub struct ServerTls {
     pub tcp: Arc<ClientConfig>,
     /// Who encrypts after the handshake.
     pub offload: Offload,
+    /// Tells what rustls is told apart, as [`servers::fingerprint`](crate::tls::servers::fingerprint).
+    pub fingerprint: [u8; 32],
 }
 
 impl PartialEq for ServerTls {
-    /// Tells whether it is the same one: certificates that were read again may be others.
+    /// Tells whether it is the same; files that were read again may hold something else.
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
             && self.offload == other.offload
-            && Arc::ptr_eq(&self.http, &other.http)
-            && Arc::ptr_eq(&self.tcp, &other.tcp)
+            && self.fingerprint == other.fingerprint
     }
 }
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -98,6 +99,34 @@ pub fn client_config(demand: &Demand) -> Result<Arc<ClientConfig>, Wrong> {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
     }
     Ok(Arc::new(config))
+}
+
+/// Returns what tells demands apart, ALPN aside: SHA-256 of who is believed, of what is shown, and of
+/// the versions. The same files read again have the same.
+#[must_use]
+pub fn fingerprint(demand: &Demand) -> [u8; SHA256_OUTPUT_LEN] {
+    let mut context = Context::new(&SHA256);
+    let mut add = |part: &[u8]| {
+        // With its length, so that no two lists of parts run together alike.
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    };
+    add(&[
+        u8::from(demand.only_tls13),
+        u8::from(demand.roots.is_some()),
+    ]);
+    for anchor in demand.roots.iter().flat_map(|roots| &roots.roots) {
+        add(&anchor.subject);
+        add(&anchor.subject_public_key_info);
+        add(anchor.name_constraints.as_deref().unwrap_or_default());
+    }
+    if let Some(identity) = &demand.identity {
+        // Its key is the one that its first certificate names.
+        identity.key().cert.iter().for_each(|it| add(it));
+    }
+    let mut sum = [0; SHA256_OUTPUT_LEN];
+    sum.copy_from_slice(context.finish().as_ref());
+    sum
 }
 
 /// Returns the same without sessions for resumption: each handshake looks at the certificate then.

@@ -572,3 +572,17 @@ fn what_is_wrong_is_known_before_the_start() {
         assert!(outcome.stderr.contains(said), "{outcome:?}");
     }
 }
+
+#[test]
+fn a_reload_goes_by_what_the_files_hold() {
+    let (first, second) = (Identity::new(&["localhost"]), Identity::new(&["localhost"]));
+    let proxy = Plan::http(free_addr())
+        .backend_keys(&believing(&first, ""))
+        .process_keys("sandbox = false")
+        .start();
+    let line = proxy.reload_again();
+    assert!(line.contains("nothing changed"), "{line}");
+    std::fs::copy(second.cert_file(), first.cert_file()).unwrap();
+    let line = proxy.reload_again();
+    assert!(line.contains("backends changed: app"), "{line}");
+}

@@ -24,7 +24,15 @@ pub(super) struct Common {
     settings: BackendTls,
     identity: Option<Identity>,
     /// What rustls is told, with ALPN and without; made when a server first needs it.
-    configs: OnceCell<Option<[Arc<ClientConfig>; 2]>>,
+    configs: OnceCell<Option<Configs>>,
+}
+
+/// What rustls is told.
+struct Configs {
+    http: Arc<ClientConfig>,
+    tcp: Arc<ClientConfig>,
+    /// As [`servers::fingerprint`].
+    fingerprint: [u8; 32],
 }
 
 impl Common {
@@ -75,11 +83,12 @@ impl Common {
         }
         let name = self.name_of(address, &place)?;
         let configs = self.configs.get_or_init(|| self.configs(&place));
-        let [http, tcp] = configs.as_ref()?;
+        let configs = configs.as_ref()?;
         Some(Arc::new(ServerTls {
             name,
-            http: Arc::clone(http),
-            tcp: Arc::clone(tcp),
+            http: Arc::clone(&configs.http),
+            tcp: Arc::clone(&configs.tcp),
+            fingerprint: configs.fingerprint,
             offload: self.settings.offload,
         }))
     }
@@ -123,7 +132,7 @@ impl Common {
         }
     }
 
-    fn configs(&self, place: &Place<'_, '_>) -> Option<[Arc<ClientConfig>; 2]> {
+    fn configs(&self, place: &Place<'_, '_>) -> Option<Configs> {
         let roots = if self.settings.verify {
             match servers::read_ca(&self.settings.ca) {
                 Ok(roots) => Some(roots),
@@ -135,19 +144,23 @@ impl Common {
         } else {
             None
         };
+        let demand = |http| Demand {
+            roots: roots.clone(),
+            identity: self.identity.clone(),
+            only_tls13: self.settings.min_version == TlsVersion::V1_3,
+            http,
+        };
         let make = |http| {
-            let demand = Demand {
-                roots: roots.clone(),
-                identity: self.identity.clone(),
-                only_tls13: self.settings.min_version == TlsVersion::V1_3,
-                http,
-            };
-            let config = servers::client_config(&demand);
+            let config = servers::client_config(&demand(http));
             config
                 .map_err(|wrong| place.reject(format!("tls: {wrong}")))
                 .ok()
         };
-        Some([make(true)?, make(false)?])
+        Some(Configs {
+            http: make(true)?,
+            tcp: make(false)?,
+            fingerprint: servers::fingerprint(&demand(true)),
+        })
     }
 }
 
