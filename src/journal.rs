@@ -22,6 +22,8 @@ pub use timing::{Connections, Timing};
 
 /// Entries that may wait for the writer; at about 400 bytes each this is 26 MB at the worst.
 const QUEUE_LEN_MAX: usize = 65_536;
+/// Bytes of what strangers sent, and of diagnostics, in the queue: 256 for each entry of a full one.
+const QUEUED_TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Who ended a connection, or whose fault it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -378,6 +380,33 @@ pub enum Entry {
     },
 }
 
+impl RequestFacts {
+    fn text_bytes(&self) -> usize {
+        let sent = [&self.referer, &self.user_agent];
+        let sent = sent.into_iter().flatten().map(String::len).sum::<usize>();
+        self.method.len() + self.target.len() + self.host.len() + sent
+    }
+}
+
+impl Entry {
+    /// Returns how much text it holds that somebody else gave the length of.
+    fn text_bytes(&self) -> usize {
+        let of = |request: &Option<Box<RequestFacts>>| {
+            request.as_ref().map_or(0, |request| request.text_bytes())
+        };
+        match self {
+            Self::Diagnostic { text, .. } => text.len(),
+            Self::Reopen | Self::End => 0,
+            Self::Open { subject, request } => of(&subject.request) + of(request),
+            Self::Progress { subject, .. } | Self::Close { subject, .. } => of(&subject.request),
+            Self::Request { request, .. } => request.text_bytes(),
+            Self::Refused {
+                detail, request, ..
+            } => detail.len() + of(request),
+        }
+    }
+}
+
 /// The sending end: cheap to clone, one per thread.
 #[derive(Debug, Clone)]
 pub struct Journal {
@@ -430,11 +459,19 @@ pub struct Counts {
     dropped: AtomicU64,
     /// Entries in the queue.
     waiting: AtomicUsize,
+    /// Bytes of text in them.
+    text_bytes: AtomicUsize,
     /// Whether a wish to open files again is in the queue.
     reopening: AtomicBool,
 }
 
 impl Counts {
+    /// Takes an entry with so much text off the queue.
+    fn leave(&self, text_bytes: usize) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.text_bytes.fetch_sub(text_bytes, Ordering::Relaxed);
+    }
+
     /// Returns how often `cause` was counted.
     #[must_use]
     pub fn of(&self, cause: Cause) -> u64 {
@@ -474,6 +511,7 @@ pub fn journal() -> (Journal, Entries) {
         by_cause,
         dropped: AtomicU64::new(0),
         waiting: AtomicUsize::new(0),
+        text_bytes: AtomicUsize::new(0),
         reopening: AtomicBool::new(false),
     });
     let entries = Entries {
@@ -537,7 +575,7 @@ impl Entries {
 
     /// Counts what was taken out; none = it was the end.
     fn taken(&self, entry: Entry) -> Option<Entry> {
-        self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.shared.leave(entry.text_bytes());
         if matches!(entry, Entry::Reopen) {
             self.shared.reopening.store(false, Ordering::Relaxed);
         }
@@ -658,10 +696,12 @@ impl Journal {
                 });
             }
         }
-        let shared = &self.shared;
+        let (shared, text_bytes) = (&self.shared, entry.text_bytes());
         let has_room = shared.waiting.fetch_add(1, Ordering::Relaxed) < QUEUE_LEN_MAX;
+        let text_before = shared.text_bytes.fetch_add(text_bytes, Ordering::Relaxed);
+        let has_room = has_room && text_before < QUEUED_TEXT_BYTES_MAX;
         if !has_room || self.queue.send(entry).is_err() {
-            shared.waiting.fetch_sub(1, Ordering::Relaxed);
+            shared.leave(text_bytes);
             shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }

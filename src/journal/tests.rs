@@ -23,6 +23,47 @@ fn a_full_queue_drops_and_counts_and_has_room_again() {
 }
 
 #[test]
+fn long_texts_fill_the_queue_sooner() {
+    const TEXT_LEN: usize = 4096;
+    let (journal, entries) = journal();
+    let write = || {
+        journal.write(Entry::Diagnostic {
+            time: SystemTime::UNIX_EPOCH,
+            level: Level::INFO,
+            text: "x".repeat(TEXT_LEN),
+        });
+    };
+    let room = QUEUED_TEXT_BYTES_MAX / TEXT_LEN;
+    (0..room + 3).for_each(|_| write());
+    assert_eq!(journal.counts().dropped(), 3);
+    // What was dropped holds no room, what was taken out none either.
+    assert!(entries.take().is_some());
+    write();
+    assert_eq!(journal.counts().dropped(), 3);
+    assert_eq!(std::iter::from_fn(|| entries.take()).count(), room);
+    assert_eq!(journal.counts().text_bytes.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn what_comes_behind_the_end_is_not_written() {
+    let (journal, entries) = journal();
+    let say = |text: &str| {
+        journal.write(Entry::Diagnostic {
+            time: SystemTime::UNIX_EPOCH,
+            level: Level::INFO,
+            text: text.to_owned(),
+        });
+    };
+    say("last words");
+    journal.end();
+    say("too late");
+    assert!(matches!(entries.next_within(None), Waited::Entry(_)));
+    assert!(matches!(entries.next_within(None), Waited::Closed));
+    assert!(entries.take().is_none());
+    assert!(matches!(entries.next_within(None), Waited::Closed));
+}
+
+#[test]
 fn readme_lists_every_cause_with_its_side() {
     let readme = include_str!("../../README.md");
     let (_, section) = readme.split_once("### Causes\n").unwrap();
