@@ -45,12 +45,16 @@ fn plan(
     wish: ClientWish,
 ) -> Plan {
     let keys = believing(identity, &format!("offload = \"{offload}\""));
-    let plan = Plan::tcp(origin).backend_keys(&keys);
+    // A handshake takes seconds where the processor is emulated and other tests are at it too.
+    let plan = Plan::tcp(origin)
+        .backend_keys(&keys)
+        .backend_timeouts("connect = \"60s\"");
     match wish {
         None => plan,
         Some(wish) => {
             let keys = identity.listener_keys();
             plan.listener_keys(&format!("{keys}\ntls.offload = \"{wish}\""))
+                .listener_timeouts("tls_handshake = \"60s\"")
         }
     }
 }
