@@ -5,6 +5,32 @@ use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
 };
 use rustls::ConnectionTrafficSecrets;
+use rustls::unbuffered::{ConnectionState, EncodeError};
+
+/// Does what rustls wants next in a handshake, for the keys, and puts what it says behind `said`;
+/// false = nothing without more from the other end.
+pub(crate) fn say<Data>(state: ConnectionState<'_, '_, Data>, said: &mut Vec<u8>) -> bool {
+    match state {
+        ConnectionState::EncodeTlsData(mut data) => {
+            let len = match data.encode(&mut []) {
+                Err(EncodeError::InsufficientSize(size)) => size.required_size,
+                Ok(_) | Err(_) => 0,
+            };
+            let from = said.len();
+            said.resize(from + len, 0);
+            data.encode(&mut said[from..]).expect("room");
+            true
+        }
+        ConnectionState::TransmitTlsData(data) => {
+            data.done();
+            true
+        }
+        ConnectionState::BlockedHandshake
+        | ConnectionState::WriteTraffic(_)
+        | ConnectionState::ReadTraffic(_)
+        | _ => false,
+    }
+}
 
 /// Records are sealed and opened with this.
 pub(crate) struct Keys {

@@ -11,11 +11,11 @@ use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::crypto::{CryptoProvider, aws_lc_rs::default_provider};
 use rustls::kernel::KernelConnection;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
+use rustls::unbuffered::UnbufferedStatus;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme};
 
-use crate::record_keys::Keys;
+use crate::record_keys::{Keys, say};
 
 /// Versions with ciphers: 1.2 and then 1.3, each with both lengths of AES-GCM and ChaCha20.
 pub(crate) const SUITES: u8 = 6;
@@ -77,26 +77,7 @@ fn speak(client: &mut UnbufferedClientConnection, received: &mut Vec<u8>) -> Vec
     let mut said = Vec::new();
     loop {
         let UnbufferedStatus { discard, state } = client.process_tls_records(received);
-        let goes_on = match state.expect("a handshake") {
-            ConnectionState::EncodeTlsData(mut data) => {
-                let len = match data.encode(&mut []) {
-                    Err(EncodeError::InsufficientSize(size)) => size.required_size,
-                    Ok(_) | Err(_) => 0,
-                };
-                let from = said.len();
-                said.resize(from + len, 0);
-                data.encode(&mut said[from..]).expect("room");
-                true
-            }
-            ConnectionState::TransmitTlsData(data) => {
-                data.done();
-                true
-            }
-            ConnectionState::BlockedHandshake
-            | ConnectionState::WriteTraffic(_)
-            | ConnectionState::ReadTraffic(_)
-            | _ => false,
-        };
+        let goes_on = say(state.expect("a handshake"), &mut said);
         received.drain(..discard);
         if !goes_on && (discard == 0 || received.is_empty()) {
             return said;

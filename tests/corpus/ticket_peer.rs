@@ -10,11 +10,11 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::kernel::KernelConnection;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
+use rustls::unbuffered::UnbufferedStatus;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 
-use crate::record_keys::Keys;
+use crate::record_keys::{Keys, say};
 
 /// A server's end.
 pub(crate) struct Server {
@@ -70,26 +70,7 @@ fn speak(server: &mut UnbufferedServerConnection, received: &mut Vec<u8>) -> Vec
     let mut said = Vec::new();
     loop {
         let UnbufferedStatus { discard, state } = server.process_tls_records(received);
-        let goes_on = match state.expect("a handshake") {
-            ConnectionState::EncodeTlsData(mut data) => {
-                let len = match data.encode(&mut []) {
-                    Err(EncodeError::InsufficientSize(size)) => size.required_size,
-                    Ok(_) | Err(_) => 0,
-                };
-                let from = said.len();
-                said.resize(from + len, 0);
-                data.encode(&mut said[from..]).expect("room");
-                true
-            }
-            ConnectionState::TransmitTlsData(data) => {
-                data.done();
-                true
-            }
-            ConnectionState::BlockedHandshake
-            | ConnectionState::WriteTraffic(_)
-            | ConnectionState::ReadTraffic(_)
-            | _ => false,
-        };
+        let goes_on = say(state.expect("a handshake"), &mut said);
         received.drain(..discard);
         if !goes_on && (discard == 0 || received.is_empty()) {
             return said;
