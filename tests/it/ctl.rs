@@ -17,7 +17,7 @@ use crate::harness::eventually;
 use crate::harness::origin::{Origin, echo};
 use crate::harness::peer::Peer;
 use crate::harness::plan::Plan;
-use crate::harness::process::{Outcome, Proxy, binary, run};
+use crate::harness::process::{Outcome, Proxy, binary, ctl, run};
 use crate::harness::tls::Identity;
 
 /// A process with an admin socket.
@@ -41,9 +41,7 @@ impl Watched {
     }
 
     fn ctl(&self, words: &str) -> Outcome {
-        let mut arguments = vec!["ctl", "--socket", self.socket.to_str().unwrap()];
-        arguments.extend(words.split(' '));
-        run(&arguments)
+        ctl(&self.socket, words)
     }
 
     /// What a command prints for people.

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::harness::origin::Origin;
 use crate::harness::peer::Peer;
 use crate::harness::plan::Plan;
-use crate::harness::process::{Outcome, Proxy, run};
+use crate::harness::process::{Outcome, Proxy, ctl};
 use crate::harness::{eventually, free_addr, http};
 
 mod crowd;
@@ -172,9 +172,7 @@ impl Operator {
     }
 
     fn ctl(&self, words: &str) -> Outcome {
-        let mut arguments = vec!["ctl", "--socket", self.socket.to_str().unwrap()];
-        arguments.extend(words.split(' '));
-        run(&arguments)
+        ctl(&self.socket, words)
     }
 
     fn says(&self, words: &str) -> String {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -438,6 +438,13 @@ pub(crate) fn run(arguments: &[&str]) -> Outcome {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+/// Runs `longsplice ctl` with these words at an admin socket.
+pub(crate) fn ctl(socket: &Path, words: &str) -> Outcome {
+    let mut arguments = vec!["ctl", "--socket", socket.to_str().unwrap()];
+    arguments.extend(words.split(' '));
+    run(&arguments)
 }
 
 /// Reads a log line as an access line; none = a diagnostic.
