@@ -13,9 +13,10 @@ use crate::upstream::{Member, Upstream, Wish};
 pub(super) fn mark(sources: &Sources, name: &str, drained: bool) -> Result<String, String> {
     let scene = sources.scene();
     let (upstream, members) = find(&scene.upstreams, name)?;
+    let server = name.split_once('/').map(|(_, server)| server);
     for member in &members {
         // The server as configured, or one address of it.
-        let whole = name.ends_with(&format!("/{}", member.server.name));
+        let whole = Some(&*member.server.name) == server;
         member.traffic.set_wish(match (drained, whole) {
             (false, _) => Wish::Serves,
             (true, true) => Wish::ServerDrained,
