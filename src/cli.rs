@@ -6,6 +6,7 @@ mod ask;
 mod check;
 mod ctl;
 mod demo;
+pub mod doctor;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -17,8 +18,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::admin::diagnostics::say;
-use crate::{admin, config, server};
+use crate::log::diagnostics::say;
+use crate::{config, process};
 
 /// Wrong usage, or a wrong configuration.
 const EXIT_USAGE: u8 = 2;
@@ -29,8 +30,8 @@ pub fn main() -> ExitCode {
     match CommandLine::parse().command {
         Command::Run(options) => run::run(options),
         Command::Check(options) => check::check(&options),
-        Command::Doctor { sandbox: true, .. } => server::sandbox::trial(),
-        Command::Doctor { json, .. } => admin::doctor::run(json),
+        Command::Doctor { sandbox: true, .. } => process::sandbox::trial(),
+        Command::Doctor { json, .. } => doctor::run(json),
         Command::Demo { listen } => demo::demo(listen),
         Command::Ctl(options) => ctl::ctl(&options),
         Command::Top(options) => top::top(&options),

@@ -13,20 +13,22 @@
 //! | [`config`] | TOML in, only legal values out |
 //! | [`relay`] | established tunnels: a pure state machine and the loop that drives it |
 //! | [`upstream`] | backends at run time: members, line-up, places, queue |
-//! | [`admin`] | what operators read: log, doctor, demo page, state of the process |
+//! | [`log`] | access lines and diagnostics: their forms and targets |
+//! | [`admin`] | what operators read and ask: metrics, dashboard, control socket |
 //! | [`reception`] | opening of connections: PROXY header, request head, route, connect |
-//! | [`server`] | start, signals, reload, drain |
-//! | [`cli`] | the command line |
+//! | [`process`] | start, signals, reload, drain |
+//! | [`cli`] | the command line, doctor, demo |
 
 pub mod admin;
 pub mod balance;
 pub mod cli;
 pub mod config;
 pub mod journal;
+pub mod log;
+pub mod process;
 pub mod proto;
 pub mod reception;
 pub mod relay;
-pub mod server;
 #[allow(unsafe_code, reason = "the one module that may: DESIGN of the project")]
 pub mod sys;
 pub mod tls;

@@ -1,11 +1,7 @@
-//! What operators read: the log and its diagnostics, the doctor's report, the demo's page.
+//! What operators read and ask: metrics, the dashboard, the control socket.
 
 pub mod ctl;
-pub mod demo;
-pub mod diagnostics;
-pub mod doctor;
 pub mod http;
-pub mod log;
 mod mark;
 pub mod metrics;
 pub mod overview;

@@ -31,15 +31,15 @@ pub struct Overview {
     /// The listeners.
     pub listeners: Vec<ListenerState>,
     /// What went by, by names.
-    pub traffic: Vec<Traffic>,
+    pub traffic: Vec<TrafficCount>,
     /// The backends and their servers.
     pub backends: Vec<BackendState>,
     /// What changed with servers, the latest first; at most a hundred.
-    pub changes: Vec<Change>,
+    pub changes: Vec<ServerChange>,
     /// Bytes through tunnels by how they went, since the start.
     pub moved: Vec<Moved>,
     /// Open tunnels by whether the kernel has their TLS records.
-    pub offload: Vec<Offload>,
+    pub offload: Vec<OffloadCount>,
     /// The tunnels that moved most since somebody looked last.
     pub busiest: Vec<Busy>,
 }
@@ -65,7 +65,7 @@ pub struct Totals {
 
 /// Counted since the start for one combination of names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Traffic {
+pub struct TrafficCount {
     /// Name of the listener.
     pub listener: String,
     /// Name of the backend; none = not chosen yet.
@@ -81,7 +81,7 @@ pub struct Traffic {
 
 /// A change in how a server stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
+pub struct ServerChange {
     /// When, in milliseconds since 1970.
     pub time_ms: u64,
     /// Name of the backend.
@@ -107,7 +107,7 @@ pub struct Moved {
 
 /// Open tunnels over TLS in one state of one direction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Offload {
+pub struct OffloadCount {
     /// `in` from clients or `out` to them.
     pub direction: String,
     /// Whether the kernel has the records, or why not, as in access lines.
@@ -174,10 +174,10 @@ fn bytes(sum: &Sum, way: Way) -> u64 {
     sum.of(Count::TunnelBytes(way)) + sum.of(Count::BodyBytes(way))
 }
 
-fn traffic(sums: &BTreeMap<Names, Sum>) -> Vec<Traffic> {
+fn traffic(sums: &BTreeMap<Names, Sum>) -> Vec<TrafficCount> {
     let row = |(names, sum): (&Names, &Sum)| {
         let totals = Totals::of(sum);
-        Traffic {
+        TrafficCount {
             listener: names.listener.to_string(),
             backend: names.backend.as_deref().map(str::to_owned),
             server: names.server.as_deref().map(str::to_owned),
@@ -189,12 +189,12 @@ fn traffic(sums: &BTreeMap<Names, Sum>) -> Vec<Traffic> {
     sums.iter().map(row).collect()
 }
 
-fn changes(sources: &Sources) -> Vec<Change> {
+fn changes(sources: &Sources) -> Vec<ServerChange> {
     let mut changes = Vec::new();
     for upstream in &sources.scene().upstreams {
         for seat in &upstream.lineup().seats {
             let turns = seat.member.record.recent();
-            changes.extend(turns.into_iter().map(|turn| Change {
+            changes.extend(turns.into_iter().map(|turn| ServerChange {
                 time_ms: turn.time_ms,
                 backend: upstream.name.to_string(),
                 server: seat.member.name.to_string(),
@@ -227,12 +227,12 @@ fn moved(sources: &Sources) -> Vec<Moved> {
     .collect()
 }
 
-fn offload(sample: &Sample) -> Vec<Offload> {
+fn offload(sample: &Sample) -> Vec<OffloadCount> {
     let mut rows = Vec::new();
     for ((direction, _), counts) in DIRECTIONS.into_iter().zip(&sample.offload) {
         for (state, tunnels) in Offloaded::ALL.into_iter().zip(counts) {
             if *tunnels > 0 {
-                rows.push(Offload {
+                rows.push(OffloadCount {
                     direction: direction.to_owned(),
                     state: state.as_str().to_owned(),
                     tunnels: *tunnels,

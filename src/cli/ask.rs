@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::admin::ctl::{Reply, Request};
+use crate::admin::ctl::{CtlRequest, Reply};
 
 /// Longest answer in bytes.
 const ANSWER_LEN_MAX: u64 = 64 * 1024 * 1024;
@@ -17,7 +17,7 @@ const ANSWER_LEN_MAX: u64 = 64 * 1024 * 1024;
 ///
 /// # Errors
 /// Nobody answers there, or the process says no; in words.
-pub(super) fn ask(socket: &Path, request: &Request, time: Duration) -> Result<Value, String> {
+pub(super) fn ask(socket: &Path, request: &CtlRequest, time: Duration) -> Result<Value, String> {
     let shown = socket.display();
     let mut stream = UnixStream::connect(socket)
         .map_err(|error| format!("{shown}: {}", why_not_connected(&error)))?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::ask::{ask, read};
 use super::{CtlCommand, CtlOptions, say};
-use crate::admin::ctl::{Request, Wanted, text};
+use crate::admin::ctl::{CtlRequest, Wanted, text};
 use crate::config::duration_of;
 
 /// How long an answer may take; a reload reads files and opens sockets.
@@ -44,7 +44,7 @@ pub(super) fn ctl(options: &CtlOptions) -> ExitCode {
     }
 }
 
-fn request_of(command: &CtlCommand) -> Result<Request, String> {
+fn request_of(command: &CtlCommand) -> Result<CtlRequest, String> {
     let millis = |text: &Option<String>, option| match text {
         None => Ok(None),
         Some(text) => match duration_of(text) {
@@ -53,10 +53,10 @@ fn request_of(command: &CtlCommand) -> Result<Request, String> {
         },
     };
     Ok(match command {
-        CtlCommand::Status => Request::Status,
-        CtlCommand::Listeners => Request::Listeners,
-        CtlCommand::Backends => Request::Backends,
-        CtlCommand::Tunnels(options) => Request::Tunnels(Wanted {
+        CtlCommand::Status => CtlRequest::Status,
+        CtlCommand::Listeners => CtlRequest::Listeners,
+        CtlCommand::Backends => CtlRequest::Backends,
+        CtlCommand::Tunnels(options) => CtlRequest::Tunnels(Wanted {
             client: options.client.clone(),
             listener: options.listener.clone(),
             backend: options.backend.clone(),
@@ -66,39 +66,39 @@ fn request_of(command: &CtlCommand) -> Result<Request, String> {
             bytes: options.min_bytes,
             limit: options.limit,
         }),
-        CtlCommand::Kill { id } => Request::Kill { id: id.clone() },
-        CtlCommand::Drain { server } => Request::Drain {
+        CtlCommand::Kill { id } => CtlRequest::Kill { id: id.clone() },
+        CtlCommand::Drain { server } => CtlRequest::Drain {
             server: server.clone(),
         },
-        CtlCommand::Undrain { server } => Request::Undrain {
+        CtlCommand::Undrain { server } => CtlRequest::Undrain {
             server: server.clone(),
         },
-        CtlCommand::Reload => Request::Reload,
-        CtlCommand::LogLevel { level } => Request::LogLevel {
+        CtlCommand::Reload => CtlRequest::Reload,
+        CtlCommand::LogLevel { level } => CtlRequest::LogLevel {
             level: level.clone(),
         },
-        CtlCommand::Certificates => Request::Certificates,
+        CtlCommand::Certificates => CtlRequest::Certificates,
     })
 }
 
 /// Writes an answer for people.
-fn page(request: &Request, value: Value) -> Result<String, String> {
+fn page(request: &CtlRequest, value: Value) -> Result<String, String> {
     Ok(match request {
-        Request::Status => text::status(&read(value)?),
-        Request::Listeners => text::listeners(&read::<Vec<_>>(value)?),
-        Request::Backends => text::backends(&read::<Vec<_>>(value)?),
-        Request::Tunnels(_) => {
+        CtlRequest::Status => text::status(&read(value)?),
+        CtlRequest::Listeners => text::listeners(&read::<Vec<_>>(value)?),
+        CtlRequest::Backends => text::backends(&read::<Vec<_>>(value)?),
+        CtlRequest::Tunnels(_) => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let now_ms = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
             text::tunnels(&read(value)?, now_ms)
         }
-        Request::Certificates => text::certificates(&read::<Vec<_>>(value)?),
+        CtlRequest::Certificates => text::certificates(&read::<Vec<_>>(value)?),
         // Asked by `longsplice top`, which draws it.
-        Request::Overview => format!("{value:#}\n"),
-        Request::Kill { .. }
-        | Request::Drain { .. }
-        | Request::Undrain { .. }
-        | Request::Reload
-        | Request::LogLevel { .. } => read::<String>(value)? + "\n",
+        CtlRequest::Overview => format!("{value:#}\n"),
+        CtlRequest::Kill { .. }
+        | CtlRequest::Drain { .. }
+        | CtlRequest::Undrain { .. }
+        | CtlRequest::Reload
+        | CtlRequest::LogLevel { .. } => read::<String>(value)? + "\n",
     })
 }

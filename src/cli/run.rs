@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{OneLinerOptions, RunOptions, report};
 use crate::config::{self, OneLiner};
-use crate::server;
+use crate::process;
 
 /// Runs until told to stop.
 pub(super) fn run(options: RunOptions) -> ExitCode {
@@ -13,7 +13,7 @@ pub(super) fn run(options: RunOptions) -> ExitCode {
         None => one_liner(options.one_liner).into_config(),
     };
     match config {
-        Ok(config) => server::run(config),
+        Ok(config) => process::run(config),
         Err(errors) => report(&errors),
     }
 }

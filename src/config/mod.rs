@@ -94,7 +94,7 @@ pub struct Config {
     /// The file it was read from, if it was one.
     pub source: Option<PathBuf>,
     /// `[server]`.
-    pub server: Server,
+    pub process: Process,
     /// `[log]`.
     pub log: Log,
     /// `[[listener]]`, at least one.
@@ -126,7 +126,7 @@ impl Config {
             pair.chain(ca)
         });
         let itself = self.source.as_deref().into_iter();
-        let token = self.server.admin_access.token.iter();
+        let token = self.process.admin_access.token.iter();
         let token = token.map(|token| token.file.as_path());
         itself.chain(token).chain(of_listeners).chain(of_backends)
     }
@@ -134,7 +134,7 @@ impl Config {
 
 /// `[server]`: the process as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
+pub struct Process {
     /// Threads that open connections.
     pub reception_threads: Threads,
     /// Threads that move bytes of established tunnels.
@@ -491,12 +491,12 @@ pub struct Route {
     /// Ranges of the client's address, any of them; empty = no condition.
     pub client: Vec<Cidr>,
     /// What happens then.
-    pub action: Action,
+    pub action: RouteAction,
 }
 
 /// What a route does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
+pub enum RouteAction {
     /// Forward to a backend.
     Backend(BackendId),
     /// Answer with a redirect.
@@ -553,7 +553,7 @@ pub struct Backend {
     /// `[backend.timeouts]`.
     pub timeouts: BackendTimeouts,
     /// `[backend.health]`; none = off.
-    pub health: Option<Health>,
+    pub health: Option<HealthCheck>,
     /// `[[backend.server]]`, at least one.
     pub servers: Vec<BackendServer>,
     /// `[backend.tls]`, or its defaults; none = no server is spoken to over TLS.
@@ -638,7 +638,7 @@ pub struct BackendTimeouts {
 
 /// `[backend.health]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
+pub struct HealthCheck {
     /// What is asked.
     pub kind: HealthKind,
     /// Method of http checks.
@@ -663,7 +663,7 @@ pub struct Health {
     pub fall: u32,
 }
 
-/// `health.kind`, `off` being the absence of [`Health`].
+/// `health.kind`, `off` being the absence of [`HealthCheck`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HealthKind {
     /// A request and its status.
@@ -707,7 +707,7 @@ pub struct BackendServer {
     /// Connections at one time; none = no limit.
     pub max_connections: Option<NonZeroUsize>,
     /// Which PROXY header it wants; none = none.
-    pub send_proxy: Option<proxy::Version>,
+    pub send_proxy: Option<proxy::HeaderVersion>,
     /// Addresses of ours that connections to it come from, in turn; empty = the system chooses.
     pub source: Vec<IpAddr>,
     /// How it is spoken to over TLS; none = in the clear.

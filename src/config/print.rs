@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    AccessFormat, Action, Backend, BackendServer, BackendTls, Bind, CertificateFiles, Config,
-    DrainClose, ErrorPages, Health, HealthKind, Limits, Listener, Log, LogLevel, LogTarget, Mode,
-    Offload, ProxyProtocol, Route, Sandbox, Server, ServerAddress, TcpKeepalive, Threads, Tls,
+    AccessFormat, Backend, BackendServer, BackendTls, Bind, CertificateFiles, Config, DrainClose,
+    ErrorPages, HealthCheck, HealthKind, Limits, Listener, Log, LogLevel, LogTarget, Mode, Offload,
+    Process, ProxyProtocol, Route, RouteAction, Sandbox, ServerAddress, TcpKeepalive, Threads, Tls,
     TlsVersion, WhenDown, units,
 };
 use crate::proto::addr::TrustedProxies;
@@ -19,7 +19,7 @@ impl Display for Config {
     /// Writes every key that has a value, defaults too. Keys that are off stay away.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut page = Page::default();
-        server(&mut page, &self.server);
+        process(&mut page, &self.process);
         log(&mut page, &self.log);
         for each in &self.listeners {
             listener(&mut page, each, &self.backends);
@@ -89,44 +89,44 @@ fn quoted_path(path: &Path) -> String {
     quoted(&path.to_string_lossy())
 }
 
-fn server(page: &mut Page, server: &Server) {
+fn process(page: &mut Page, process: &Process) {
     page.header("[server]");
-    threads(page, "reception_threads", server.reception_threads);
-    threads(page, "relay_threads", server.relay_threads);
-    page.bare("max_connections", server.max_connections);
-    page.duration("drain_lead", server.drain_lead);
-    page.duration("drain_timeout", server.drain_timeout);
-    if let Some(window) = server.drain_window {
+    threads(page, "reception_threads", process.reception_threads);
+    threads(page, "relay_threads", process.relay_threads);
+    page.bare("max_connections", process.max_connections);
+    page.duration("drain_lead", process.drain_lead);
+    page.duration("drain_timeout", process.drain_timeout);
+    if let Some(window) = process.drain_window {
         page.duration("drain_window", window);
     }
-    if let Some(rate) = server.drain_rate {
+    if let Some(rate) = process.drain_rate {
         page.bare("drain_rate", rate);
     }
-    page.bare("share_port", server.share_port);
-    let accounts = [("user", &server.user), ("group", &server.group)];
+    page.bare("share_port", process.share_port);
+    let accounts = [("user", &process.user), ("group", &process.group)];
     for (key, account) in accounts {
         if let Some(account) = account {
             page.quoted(key, account);
         }
     }
-    match server.sandbox {
+    match process.sandbox {
         Sandbox::Off => page.bare("sandbox", false),
         Sandbox::On => page.bare("sandbox", true),
         Sandbox::Log => page.quoted("sandbox", "log"),
     }
     let paths = [
-        ("pid_file", &server.pid_file),
-        ("admin_socket", &server.admin_socket),
+        ("pid_file", &process.pid_file),
+        ("admin_socket", &process.admin_socket),
     ];
     for (key, path) in paths {
         if let Some(path) = path {
             page.bare(key, quoted_path(path));
         }
     }
-    if let Some(addr) = server.admin_http {
+    if let Some(addr) = process.admin_http {
         page.quoted("admin_http", addr);
     }
-    let access = &server.admin_access;
+    let access = &process.admin_access;
     if !access.hosts.is_empty() {
         page.list("admin_http_hosts", access.hosts.iter().map(|it| quoted(it)));
     }
@@ -134,8 +134,8 @@ fn server(page: &mut Page, server: &Server) {
     if let Some(token) = &access.token {
         page.bare("admin_http_token", quoted_path(&token.file));
     }
-    if !server.nameservers.is_empty() {
-        let nameservers = server.nameservers.iter();
+    if !process.nameservers.is_empty() {
+        let nameservers = process.nameservers.iter();
         page.list(
             "nameservers",
             nameservers.map(|addr| quoted(&addr.to_string())),
@@ -350,14 +350,14 @@ fn route(page: &mut Page, route: &Route, backends: &[Backend]) {
     action(page, &route.action, backends);
 }
 
-fn action(page: &mut Page, action: &Action, backends: &[Backend]) {
+fn action(page: &mut Page, action: &RouteAction, backends: &[Backend]) {
     match action {
-        Action::Backend(id) => {
+        RouteAction::Backend(id) => {
             if let Some(backend) = backends.get(id.0) {
                 page.quoted("backend", &backend.name);
             }
         }
-        Action::Redirect(redirect) => {
+        RouteAction::Redirect(redirect) => {
             let scheme = redirect.scheme.map(|scheme| quoted(scheme.as_str()));
             let parts = [
                 ("scheme", scheme),
@@ -367,7 +367,7 @@ fn action(page: &mut Page, action: &Action, backends: &[Backend]) {
             ];
             page.bare("redirect", inline_table(&parts));
         }
-        Action::Respond(respond) => {
+        RouteAction::Respond(respond) => {
             let parts = [
                 ("status", Some(respond.status.to_string())),
                 ("body", Some(quoted(&respond.body))),
@@ -443,7 +443,7 @@ fn backend_tls(page: &mut Page, tls: &BackendTls) {
     offload(page, tls.offload);
 }
 
-fn health(page: &mut Page, health: Option<&Health>, over_tls: bool) {
+fn health(page: &mut Page, health: Option<&HealthCheck>, over_tls: bool) {
     page.header("[backend.health]");
     let Some(health) = health else {
         page.quoted("kind", "off");
@@ -503,8 +503,8 @@ fn backend_server(page: &mut Page, server: &BackendServer) {
         "send_proxy",
         match server.send_proxy {
             None => "off",
-            Some(proxy::Version::V1) => "v1",
-            Some(proxy::Version::V2) => "v2",
+            Some(proxy::HeaderVersion::V1) => "v1",
+            Some(proxy::HeaderVersion::V2) => "v2",
         },
     );
 }

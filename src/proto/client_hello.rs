@@ -41,7 +41,7 @@ pub struct ClientHello {
 /// Why bytes are no ClientHello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it all")]
-pub enum Malformed {
+pub enum MalformedHello {
     #[error("these bytes are not TLS")]
     NotTls,
     #[error("the first TLS message is no ClientHello")]
@@ -65,11 +65,11 @@ pub enum Malformed {
 /// Reads a ClientHello at the start of `buf`; `used` ends with its last byte.
 ///
 /// # Errors
-/// See [`Malformed`]; told at the first byte that shows it, as far as framing is concerned.
+/// See [`MalformedHello`]; told at the first byte that shows it, as far as framing is concerned.
 ///
 /// # Source
 /// RFC 8446 sections 4.1.2 and 5.1.
-pub fn parse(buf: &[u8]) -> Result<Progress<ClientHello>, Malformed> {
+pub fn parse(buf: &[u8]) -> Result<Progress<ClientHello>, MalformedHello> {
     let mut rest = buf;
     let mut head = Vec::with_capacity(MESSAGE_HEADER_LEN_BYTES);
     let mut gathered = 0;
@@ -93,23 +93,23 @@ pub fn parse(buf: &[u8]) -> Result<Progress<ClientHello>, Malformed> {
         }
         gathered += fragment.len();
         if start + len >= LEN_BYTES_MAX {
-            return Err(Malformed::TooLong);
+            return Err(MalformedHello::TooLong);
         }
         let Some(next) = rest.get(RECORD_HEADER_LEN_BYTES + len..) else {
             return Ok(Progress::Partial);
         };
         rest = next;
     }
-    Err(Malformed::TooManyRecords)
+    Err(MalformedHello::TooManyRecords)
 }
 
 /// Returns what is there of the record at the start of `buf`, and its whole length; none while its
 /// header is not complete.
-fn record(buf: &[u8]) -> Result<Option<(&[u8], usize)>, Malformed> {
+fn record(buf: &[u8]) -> Result<Option<(&[u8], usize)>, MalformedHello> {
     if buf.first().is_some_and(|kind| *kind != RECORD_HANDSHAKE)
         || buf.get(1).is_some_and(|major| *major != VERSION_MAJOR)
     {
-        return Err(Malformed::NotTls);
+        return Err(MalformedHello::NotTls);
     }
     let Some((header, rest)) = buf.split_first_chunk::<RECORD_HEADER_LEN_BYTES>() else {
         return Ok(None);
@@ -117,21 +117,21 @@ fn record(buf: &[u8]) -> Result<Option<(&[u8], usize)>, Malformed> {
     let [_, _, _, high, low] = *header;
     let len = usize::from(u16::from_be_bytes([high, low]));
     if len == 0 {
-        return Err(Malformed::EmptyRecord);
+        return Err(MalformedHello::EmptyRecord);
     }
     if len > RECORD_LEN_BYTES_MAX {
-        return Err(Malformed::RecordTooLong);
+        return Err(MalformedHello::RecordTooLong);
     }
     Ok(Some((rest.get(..len).unwrap_or(rest), len)))
 }
 
 /// Returns the length of the message with its header; none while the header is not complete.
-fn message_len(head: &[u8]) -> Result<Option<usize>, Malformed> {
+fn message_len(head: &[u8]) -> Result<Option<usize>, MalformedHello> {
     if head
         .first()
         .is_some_and(|kind| *kind != MESSAGE_CLIENT_HELLO)
     {
-        return Err(Malformed::NotClientHello);
+        return Err(MalformedHello::NotClientHello);
     }
     let Some(&[_, high, middle, low]) = head.first_chunk::<MESSAGE_HEADER_LEN_BYTES>() else {
         return Ok(None);
@@ -139,18 +139,18 @@ fn message_len(head: &[u8]) -> Result<Option<usize>, Malformed> {
     let body = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
     let total = MESSAGE_HEADER_LEN_BYTES + body;
     if total > LEN_BYTES_MAX {
-        return Err(Malformed::TooLong);
+        return Err(MalformedHello::TooLong);
     }
     Ok(Some(total))
 }
 
 /// Puts the message of `total` bytes together, whose records are complete, and reads it.
-fn message(buf: &[u8], total: usize) -> Result<ClientHello, Malformed> {
+fn message(buf: &[u8], total: usize) -> Result<ClientHello, MalformedHello> {
     let mut message = Vec::with_capacity(total);
     let mut rest = buf;
     while message.len() < total {
         let Some((fragment, len)) = record(rest)? else {
-            return Err(Malformed::BadLength);
+            return Err(MalformedHello::BadLength);
         };
         message.extend(fragment.iter().take(total - message.len()));
         rest = rest
@@ -162,10 +162,10 @@ fn message(buf: &[u8], total: usize) -> Result<ClientHello, Malformed> {
     ))
 }
 
-fn hello(mut body: Bytes<'_>) -> Result<ClientHello, Malformed> {
+fn hello(mut body: Bytes<'_>) -> Result<ClientHello, MalformedHello> {
     let version = body.take(2)?;
     if version.first() != Some(&VERSION_MAJOR) {
-        return Err(Malformed::NotClientHello);
+        return Err(MalformedHello::NotClientHello);
     }
     body.take(RANDOM_LEN_BYTES)?;
     let session_id = body.short_vector()?;
@@ -176,7 +176,7 @@ fn hello(mut body: Bytes<'_>) -> Result<ClientHello, Malformed> {
         || !suites.0.len().is_multiple_of(2)
         || compressions.is_empty()
     {
-        return Err(Malformed::BadLength);
+        return Err(MalformedHello::BadLength);
     }
     // TLS 1.2 may leave the extensions out altogether.
     if body.is_empty() {
@@ -184,12 +184,12 @@ fn hello(mut body: Bytes<'_>) -> Result<ClientHello, Malformed> {
     }
     let extensions = body.vector()?;
     if !body.is_empty() {
-        return Err(Malformed::BadLength);
+        return Err(MalformedHello::BadLength);
     }
     read_extensions(extensions)
 }
 
-fn read_extensions(mut extensions: Bytes<'_>) -> Result<ClientHello, Malformed> {
+fn read_extensions(mut extensions: Bytes<'_>) -> Result<ClientHello, MalformedHello> {
     let mut hello = ClientHello::default();
     let mut kinds = Vec::new();
     while !extensions.is_empty() {
@@ -204,15 +204,15 @@ fn read_extensions(mut extensions: Bytes<'_>) -> Result<ClientHello, Malformed> 
     }
     kinds.sort_unstable();
     if kinds.windows(2).any(|pair| pair.first() == pair.last()) {
-        return Err(Malformed::RepeatedExtension);
+        return Err(MalformedHello::RepeatedExtension);
     }
     Ok(hello)
 }
 
-fn server_name(mut data: Bytes<'_>) -> Result<Option<String>, Malformed> {
+fn server_name(mut data: Bytes<'_>) -> Result<Option<String>, MalformedHello> {
     let mut list = data.vector()?;
     if list.is_empty() || !data.is_empty() {
-        return Err(Malformed::BadLength);
+        return Err(MalformedHello::BadLength);
     }
     let mut host = None;
     while !list.is_empty() {
@@ -220,14 +220,14 @@ fn server_name(mut data: Bytes<'_>) -> Result<Option<String>, Malformed> {
         let kind = list.take(1)?;
         let name = list.vector()?;
         if kind == [NAME_TYPE_HOST] && host.replace(name.0).is_some() {
-            return Err(Malformed::BadServerName);
+            return Err(MalformedHello::BadServerName);
         }
     }
     host.map_or(Ok(None), host_name)
 }
 
-fn host_name(name: &[u8]) -> Result<Option<String>, Malformed> {
-    let text = std::str::from_utf8(name).map_err(|_| Malformed::BadServerName)?;
+fn host_name(name: &[u8]) -> Result<Option<String>, MalformedHello> {
+    let text = std::str::from_utf8(name).map_err(|_| MalformedHello::BadServerName)?;
     if text.parse::<IpAddr>().is_ok() {
         return Ok(None);
     }
@@ -238,21 +238,21 @@ fn host_name(name: &[u8]) -> Result<Option<String>, Malformed> {
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     if text.len() > NAME_LEN_BYTES_MAX || !text.split('.').all(label_fits) {
-        return Err(Malformed::BadServerName);
+        return Err(MalformedHello::BadServerName);
     }
     Ok(Some(text.to_ascii_lowercase()))
 }
 
-fn alpn(mut data: Bytes<'_>) -> Result<Vec<Vec<u8>>, Malformed> {
+fn alpn(mut data: Bytes<'_>) -> Result<Vec<Vec<u8>>, MalformedHello> {
     let mut list = data.vector()?;
     if list.is_empty() || !data.is_empty() {
-        return Err(Malformed::BadLength);
+        return Err(MalformedHello::BadLength);
     }
     let mut protocols = Vec::new();
     while !list.is_empty() {
         let protocol = list.short_vector()?;
         if protocol.is_empty() {
-            return Err(Malformed::BadLength);
+            return Err(MalformedHello::BadLength);
         }
         protocols.push(protocol.0.to_vec());
     }
@@ -268,26 +268,32 @@ impl<'a> Bytes<'a> {
         self.0.is_empty()
     }
 
-    fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.0.split_at_checked(len).ok_or(Malformed::BadLength)?;
+    fn take(&mut self, len: usize) -> Result<&'a [u8], MalformedHello> {
+        let (taken, rest) = self
+            .0
+            .split_at_checked(len)
+            .ok_or(MalformedHello::BadLength)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn number(&mut self) -> Result<u16, Malformed> {
-        let (number, rest) = self.0.split_first_chunk().ok_or(Malformed::BadLength)?;
+    fn number(&mut self) -> Result<u16, MalformedHello> {
+        let (number, rest) = self
+            .0
+            .split_first_chunk()
+            .ok_or(MalformedHello::BadLength)?;
         self.0 = rest;
         Ok(u16::from_be_bytes(*number))
     }
 
     /// Takes a vector with a length of two bytes before it.
-    fn vector(&mut self) -> Result<Self, Malformed> {
+    fn vector(&mut self) -> Result<Self, MalformedHello> {
         let len = self.number()?;
         self.take(usize::from(len)).map(Self)
     }
 
     /// Takes a vector with a length of one byte before it.
-    fn short_vector(&mut self) -> Result<Self, Malformed> {
+    fn short_vector(&mut self) -> Result<Self, MalformedHello> {
         let len = self.take(1)?.first().copied().unwrap_or_default();
         self.take(usize::from(len)).map(Self)
     }

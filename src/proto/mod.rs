@@ -4,6 +4,7 @@ pub mod addr;
 pub mod client_hello;
 pub mod http;
 pub mod proxy;
+pub mod readiness;
 pub mod websocket;
 
 /// What a parser knows after reading a prefix of its input.

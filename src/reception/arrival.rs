@@ -8,11 +8,12 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use super::client_place::ClientPlace;
-use super::door::{Door, Snapshot};
+use super::door::{BoundAddress, Snapshot};
+use super::http::connection;
 use super::refusal::Refusal;
 use super::socket::Socket;
 use super::thread::{Local, Phase};
-use super::{connection, passage};
+use super::tunnel_only;
 use super::{handshake, proxy_header};
 use crate::config::{Listener, Mode, Offload, ProxyProtocol};
 use crate::journal::tally::Stage;
@@ -29,7 +30,7 @@ pub(super) struct Arrival {
     /// What happens to it, as it was when it was accepted or its present request began.
     pub(super) snapshot: Arc<Snapshot>,
     /// Where it came in.
-    pub(super) door: Rc<Door>,
+    pub(super) door: Rc<BoundAddress>,
     /// When it was accepted, for time-outs.
     pub(super) accepted: Instant,
     /// When it was accepted, for the log.
@@ -175,7 +176,7 @@ async fn open(mut arrival: Arrival, local: Rc<Local>) {
     match arrival.listener().mode {
         Mode::Http => connection::serve(arrival, origin, inbox, local).await,
         // On the heap, so that an idle connection of http mode has no room for it.
-        Mode::Tcp | Mode::Sni => Box::pin(passage::serve(arrival, origin, inbox, local)).await,
+        Mode::Tcp | Mode::Sni => Box::pin(tunnel_only::serve(arrival, origin, inbox, local)).await,
     }
 }
 

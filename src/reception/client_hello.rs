@@ -6,7 +6,7 @@ use super::refusal::Refusal;
 use super::socket::Socket;
 use crate::journal::Cause;
 use crate::proto::Progress;
-use crate::proto::client_hello::{ClientHello, Malformed, parse};
+use crate::proto::client_hello::{ClientHello, MalformedHello, parse};
 
 /// Bytes asked for at once; whatever follows the ClientHello stays in the inbox.
 const READ_LEN_BYTES: usize = 4096;
@@ -29,7 +29,7 @@ pub(super) async fn read(
         match parse(inbox) {
             Ok(Progress::Complete { value, .. }) => return Ok(value),
             Ok(Progress::Partial) => {}
-            Err(rule @ Malformed::NotTls) => return Err(failed(rule.to_string()).quiet()),
+            Err(rule @ MalformedHello::NotTls) => return Err(failed(rule.to_string()).quiet()),
             Err(rule) => return Err(failed(rule.to_string())),
         }
         match timeout_at(deadline, socket.recv_onto(inbox, READ_LEN_BYTES)).await {

@@ -14,11 +14,11 @@ use tokio::time::{Instant, sleep};
 
 use super::arrival::Arrival;
 use super::door::Meant;
-use super::driver::{Driver, Interest, until};
 use super::handshake;
 use super::listen::{NOTSENT_LEN_BYTES, RECEIVE_LEN_BYTES};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
+use super::socket::driver::{Driver, Interest, until};
 use super::socket::{Half, Socket};
 use crate::config::{BackendServer, BackendTimeouts, Mode};
 use crate::journal::{Cause, Timing};
@@ -26,7 +26,7 @@ use crate::proto::addr::PeerAddr;
 use crate::proto::proxy::{self, Addresses, Header, Ssl, Tlvs};
 use crate::relay::Timeouts;
 use crate::tls::terms::Terms;
-use crate::upstream::{Address, Denied, InLine, Lineup, Member, MemberId, Place, Upstream};
+use crate::upstream::{Address, Denied, InLine, Lineup, Member, MemberId, Reservation, Upstream};
 
 /// A full accept queue of a unix socket gives no readiness, so it is asked again after this time.
 const UNIX_BACKLOG_PAUSE: Duration = Duration::from_millis(10);
@@ -93,7 +93,7 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     /// Nobody may get the request, nobody is left to try, the wait was too long, or the client left.
-    pub(super) async fn place(&mut self) -> Result<Option<Place>, Refusal> {
+    pub(super) async fn place(&mut self) -> Result<Option<Reservation>, Refusal> {
         let began = Instant::now();
         let tell = |line: InLine| {
             self.note(|timing| {
@@ -141,7 +141,7 @@ impl<'a> Search<'a> {
     /// It cannot be reached, and no other server is to be tried.
     pub(super) async fn connect(
         &mut self,
-        place: &Place,
+        place: &Reservation,
         driver: Driver,
         preface: &mut Vec<u8>,
     ) -> Result<Option<Socket>, Refusal> {

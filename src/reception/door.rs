@@ -84,7 +84,7 @@ pub type Present = Arc<ArcSwap<Snapshot>>;
 
 /// A bind address as one thread serves it.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct BoundAddress {
     /// The address.
     pub(super) bind: Bind,
     /// Another process listens here too, and goes on when this one ends.
@@ -94,7 +94,7 @@ pub(super) struct Door {
     closing: Notify,
 }
 
-impl Door {
+impl BoundAddress {
     /// Opens.
     pub(super) fn new(bind: Bind, present: Present, is_shared: bool) -> Self {
         Self {

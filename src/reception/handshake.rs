@@ -15,7 +15,7 @@ use crate::config::ServerTls;
 use crate::journal::Cause;
 use crate::relay::offload::OffloadWish;
 use crate::tls::control::{Alert, sealed_len_max};
-use crate::tls::handshake::{Established, Failure, Handshake};
+use crate::tls::handshake::{Established, Handshake, HandshakeFailure};
 use crate::tls::servers::told;
 
 /// Bytes asked for at once; whatever follows the handshake is kept.
@@ -68,7 +68,7 @@ async fn carry(
         }
         let read = socket.recv_onto(handshake.inbox(), READ_LEN_BYTES).await;
         match read {
-            Ok(0) => return Err(failed(Failure::Closed)),
+            Ok(0) => return Err(failed(HandshakeFailure::Closed)),
             Ok(_) => *silent = false,
             Err(error) => return Err(Refusal::new(Cause::ClientReset, error.to_string())),
         }
@@ -84,7 +84,7 @@ pub(super) async fn with_server(
     tls: &ServerTls,
     http: bool,
 ) -> Result<(), Refusal> {
-    let refused = |failure: &Failure| Refusal::new(Cause::ServerTlsFailed, told(failure));
+    let refused = |failure: &HandshakeFailure| Refusal::new(Cause::ServerTlsFailed, told(failure));
     let lost = |error: &io::Error| {
         let detail = format!("the server broke the handshake off: {error}");
         Refusal::new(Cause::ServerTlsFailed, detail)
@@ -105,7 +105,7 @@ pub(super) async fn with_server(
         }
         let read = socket.recv_onto(handshake.inbox(), READ_LEN_BYTES).await;
         if read.map_err(|error| lost(&error))? == 0 {
-            return Err(refused(&Failure::Closed));
+            return Err(refused(&HandshakeFailure::Closed));
         }
     }
 }
@@ -129,11 +129,14 @@ async fn admit(socket: &Socket, mut established: Established) -> Result<Establis
     ))
 }
 
-fn failed(failure: Failure) -> Refusal {
+fn failed(failure: HandshakeFailure) -> Refusal {
     let refusal = Refusal::new(Cause::TlsHandshakeFailed, failure.to_string());
     match failure {
         // Scanners and lost browsers; a line for each would be their way into the log.
-        Failure::NotTls => refusal.quiet(),
-        Failure::Refused(_) | Failure::TooMany | Failure::Closed | Failure::UnknownKeys => refusal,
+        HandshakeFailure::NotTls => refusal.quiet(),
+        HandshakeFailure::Refused(_)
+        | HandshakeFailure::TooMany
+        | HandshakeFailure::Closed
+        | HandshakeFailure::UnknownKeys => refusal,
     }
 }

@@ -3,27 +3,21 @@
 //! established tunnel.
 //!
 //! The path of one connection: `thread::accept_all` -> `arrival::serve` -> `proxy_header::read` ->
-//! `handshake::run` (listeners with TLS) -> `connection::serve` and `exchange::serve` (`http` mode) or `passage::serve` (`tcp` mode) -> `route::choose` ->
+//! `handshake::run` (listeners with TLS) -> `connection::serve` and `exchange::serve` (`http` mode) or `tunnel_only::serve` (`tcp` mode) -> `route::choose` ->
 //! `connect::Search` -> `thread::Local::hand_over`.
 
 mod arrival;
 mod client_hello;
 pub mod client_place;
 mod connect;
-mod connection;
 pub mod door;
-pub mod driver;
-mod exchange;
-mod guard;
 mod handshake;
 mod head_reader;
-mod kept;
+mod http;
 pub mod listen;
-mod passage;
 mod proxy_header;
 mod refusal;
 mod route;
-mod socket;
+pub mod socket;
 pub mod thread;
-mod transfer;
-mod upload;
+mod tunnel_only;

@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 
 use tokio::time::Instant;
 
-use super::driver::until;
 use super::refusal::Refusal;
 use super::socket::Socket;
+use super::socket::driver::until;
 use crate::config::{Listener, ProxyProtocol};
 use crate::journal::Cause;
 use crate::proto::Progress;
 use crate::proto::addr::PeerAddr;
-use crate::proto::proxy::{self, Addresses, Header, Malformed, Tlvs};
+use crate::proto::proxy::{self, Addresses, Header, MalformedHeader, Tlvs};
 
 /// Headers that may stand before each other: balancer behind balancer behind balancer ...
 const STACK_LEN_MAX: usize = 4;
@@ -141,7 +141,7 @@ enum Found {
 }
 
 enum ReadError {
-    Malformed(Malformed),
+    Malformed(MalformedHeader),
     Io(io::Error),
 }
 
@@ -153,7 +153,7 @@ async fn next_header(socket: &Socket, inbox: &mut Vec<u8>) -> Result<Found, Read
                 return Ok(Found::Header(Box::new(value)));
             }
             Ok(Progress::Partial) => {}
-            Err(Malformed::NotProxy) => return Ok(Found::Payload),
+            Err(MalformedHeader::NotProxy) => return Ok(Found::Payload),
             Err(rule) => return Err(ReadError::Malformed(rule)),
         }
         let received = socket

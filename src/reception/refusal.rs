@@ -3,10 +3,10 @@
 use std::io;
 use std::sync::Arc;
 
-use super::guard::cause_of;
+use super::socket::tls::cause_of;
 use crate::config::Listener;
 use crate::journal::Cause;
-use crate::proto::http::answer::{self, Content, Own};
+use crate::proto::http::answer::{self, AnswerBody, Own};
 use crate::proto::http::refusal::{self as http, RefusalKind};
 use crate::relay::tunnel::End;
 use crate::upstream::Member;
@@ -136,13 +136,13 @@ impl Refusal {
     ) {
         let text;
         let content = match listener.errors.of(status) {
-            Some(page) => Content {
+            Some(page) => AnswerBody {
                 media_type: page.media_type,
                 bytes: &page.bytes,
             },
             None => {
                 text = self.text(status);
-                Content::text(&text)
+                AnswerBody::text(&text)
             }
         };
         let answer = Own {
@@ -166,8 +166,8 @@ impl Refusal {
     }
 }
 
-impl From<http::Refusal> for Refusal {
-    fn from(refusal: http::Refusal) -> Self {
+impl From<http::HttpRefusal> for Refusal {
+    fn from(refusal: http::HttpRefusal) -> Self {
         let cause = match refusal.kind() {
             RefusalKind::BadRequest => Cause::BadRequest,
             RefusalKind::BadUpgrade => Cause::BadUpgrade,

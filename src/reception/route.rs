@@ -1,6 +1,6 @@
 //! Which route a connection or a request takes: the first whose every condition holds.
 
-use crate::config::{Action, Listener, Route};
+use crate::config::{Listener, Route, RouteAction};
 use crate::proto::addr::PeerAddr;
 use crate::proto::http::Scheme;
 
@@ -23,7 +23,7 @@ pub(super) struct Traits<'a> {
 
 /// Returns what the first route that fits does.
 #[must_use]
-pub(super) fn choose<'a>(listener: &'a Listener, traits: &Traits<'_>) -> Option<&'a Action> {
+pub(super) fn choose<'a>(listener: &'a Listener, traits: &Traits<'_>) -> Option<&'a RouteAction> {
     listener
         .routes
         .iter()

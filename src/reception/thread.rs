@@ -17,10 +17,10 @@ use tokio::time::{Instant, sleep};
 
 use super::arrival::{self, Arrival};
 use super::client_place::ClientPlace;
-use super::door::{Door, Present};
-use super::driver::{Driver, Interest, Readiness};
+use super::door::{BoundAddress, Present};
 use super::listen::set_keepalive;
 use super::socket::Socket;
+use super::socket::driver::{Driver, Interest, WatchedSocket};
 use crate::config::Bind;
 use crate::journal::tally::Count;
 use crate::journal::{Journal, peer_of};
@@ -304,7 +304,7 @@ async fn run(setup: Setup) {
 /// The doors of one thread.
 #[derive(Default)]
 struct Doors {
-    open: Vec<(Rc<Door>, Rc<Readiness>)>,
+    open: Vec<(Rc<BoundAddress>, Rc<WatchedSocket>)>,
     /// A task for each of them, and for those that are being closed.
     accepting: JoinSet<()>,
 }
@@ -317,8 +317,8 @@ impl Doors {
             is_shared,
             socket,
         } = entrance;
-        let door = Rc::new(Door::new(bind, present, is_shared));
-        let readiness = Rc::new(Readiness::new(local.driver, socket.into()));
+        let door = Rc::new(BoundAddress::new(bind, present, is_shared));
+        let readiness = Rc::new(WatchedSocket::new(local.driver, socket.into()));
         self.open.push((Rc::clone(&door), Rc::clone(&readiness)));
         let accepting = accept_all(door, readiness, Rc::clone(local));
         self.accepting.spawn_local(accepting);
@@ -349,7 +349,7 @@ impl Doors {
 }
 
 /// Does to a socket that stays what its new configuration asks for.
-fn adjust(door: &Door, socket: &Readiness) {
+fn adjust(door: &BoundAddress, socket: &WatchedSocket) {
     let snapshot = door.snapshot();
     if snapshot.shakes_hands() {
         step_back();
@@ -364,7 +364,7 @@ fn adjust(door: &Door, socket: &Readiness) {
 
 /// Accepts on one socket until its door is closed. This task lives as long as its socket, and only
 /// its waiting is ever given up, never an accept.
-async fn accept_all(door: Rc<Door>, socket: Rc<Readiness>, local: Rc<Local>) {
+async fn accept_all(door: Rc<BoundAddress>, socket: Rc<WatchedSocket>, local: Rc<Local>) {
     let mut queue = Queue::Empty;
     loop {
         // Only an empty queue is waited for: epoll tells of arrivals, not of those that are left.
@@ -412,7 +412,7 @@ enum Queue {
 
 /// Accepts what is there, up to a burst; a place is taken first, so that beyond `max_connections`
 /// clients wait in the kernel's queue.
-async fn accept_burst(door: &Rc<Door>, socket: &Readiness, local: &Rc<Local>) -> Queue {
+async fn accept_burst(door: &Rc<BoundAddress>, socket: &WatchedSocket, local: &Rc<Local>) -> Queue {
     for _ in 0..ACCEPT_BURST {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&local.shared.places).acquire_owned().await else {
@@ -444,8 +444,8 @@ fn exhausted(error: &io::Error) -> bool {
 }
 
 fn accept_one(
-    door: &Rc<Door>,
-    socket: &Readiness,
+    door: &Rc<BoundAddress>,
+    socket: &WatchedSocket,
     place: OwnedSemaphorePermit,
     local: &Rc<Local>,
 ) -> io::Result<()> {

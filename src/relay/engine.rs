@@ -27,8 +27,8 @@ use super::tunnel::{BUFFER_BYTES, Close, End, Flow, Tunnel};
 use super::warm::Warm;
 use super::{Shared, Start, end_unseen};
 use crate::journal::{Cause, Entry};
+use crate::proto::readiness::{Notice, Readiness};
 use crate::proto::websocket::frames::Frames;
-use crate::sys::poll::{Notice, Readiness};
 use crate::sys::{clock, ktls, thread};
 
 mod asks;
@@ -301,10 +301,10 @@ impl<'a> Engine<'a> {
         if !slot.tunnel.is_opened_by_kernel(Flow::from(end)) {
             return ready;
         }
-        let (Some(peer), Some(protection)) = (slot.fd(end), cold.protection(end)) else {
+        let (Some(peer), Some(leg)) = (slot.fd(end), cold.leg(end)) else {
             return ready;
         };
-        if protection.note_error(ktls::take_error(peer)) {
+        if leg.note_error(ktls::take_error(peer)) {
             Readiness::READABLE | Readiness::STICKY | Readiness::WRITABLE
         } else {
             ready
@@ -343,8 +343,8 @@ impl<'a> Engine<'a> {
         if Flow::BOTH
             .into_iter()
             .any(|flow| slot.tunnel.makes_records(flow))
-            && let Some(protection) = cold.protections()
-            && protection.becomes_warm()
+            && let Some(leg) = cold.legs()
+            && leg.becomes_warm()
         {
             let due = self.now.wrapping_add(WARM_TICKS);
             self.warm.add((index, slot.generation()), due);
@@ -398,17 +398,17 @@ impl<'a> Engine<'a> {
         let payload = [start.to_server.len() as u64, start.to_client.len() as u64];
         let mut frames = Frames::default();
         frames.feed(&start.to_client);
-        let [of_client, of_server] = &mut start.protections;
+        let [of_client, of_server] = &mut start.legs;
         let sealed = [
             (of_server, &mut start.to_server),
             (of_client, &mut start.to_client),
         ];
-        for (protection, early) in sealed {
-            if let Some(protection) = protection
+        for (leg, early) in sealed {
+            if let Some(leg) = leg
                 && !early.is_empty()
             {
                 // A seal that fails leaves nothing to send; the next one fails too and ends the tunnel.
-                *early = protection.seal_early(early).unwrap_or_default();
+                *early = leg.seal_early(early).unwrap_or_default();
             }
         }
         let (Ok(held_to_server), Ok(held_to_client)) = (
@@ -420,9 +420,9 @@ impl<'a> Engine<'a> {
         };
         let kernel = &self.shared.kernel_tls;
         let plans = start
-            .protections
+            .legs
             .each_mut()
-            .map(|protection| Some(protection.as_mut()?.plan(kernel)));
+            .map(|leg| Some(leg.as_mut()?.plan(kernel)));
         let protected = plans.iter().any(Option::is_some);
         let tunnel = if protected {
             Tunnel::open_protected([held_to_server, held_to_client], payload, plans)
@@ -459,7 +459,7 @@ impl<'a> Engine<'a> {
             if held_to_client > 0 {
                 cold.keep(Flow::ToClient, start.to_client.into_boxed_slice());
             }
-            cold.protect(start.protections);
+            cold.set_legs(start.legs);
             let deadline = deadline(self.now, cold.idle);
             self.wheel.set(index, deadline);
         }
@@ -528,12 +528,12 @@ impl<'a> Engine<'a> {
             if slot.generation() != generation {
                 continue;
             }
-            let Some(protection) = cold.protections() else {
+            let Some(leg) = cold.legs() else {
                 continue;
             };
             let due = slot.last_active.wrapping_add(WARM_TICKS);
             if crowded || is_past(due, self.now) {
-                protection.rest();
+                leg.rest();
             } else {
                 self.warm.add((index, generation), due);
             }

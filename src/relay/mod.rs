@@ -2,7 +2,7 @@
 //! per core until they end.
 //!
 //! This file is the door: [`spawn`] starts a thread, [`Handle`] gives it tunnels. Behind it,
-//! [`tunnel`] is the pure state machine, `pump` does what it says, `protection` opens and seals records
+//! [`tunnel`] is the pure state machine, `pump` does what it says, `leg` opens and seals records
 //! or leaves them to the kernel, [`offload`] knows what that can do, `engine` is the loop, [`inspect`]
 //! what others ask it, `table` holds the tunnels, `timer` knows when silence ends them, `warm` which
 //! keep their ciphers, `progress` when those that go on are told about, `pipes` lends the pipes of
@@ -31,12 +31,12 @@ use crate::sys::event::Bell;
 mod engine;
 mod followed;
 pub mod inspect;
+mod leg;
 pub mod offload;
 mod partings;
 mod pipes;
 pub mod poller;
 mod progress;
-mod protection;
 mod pump;
 pub mod stats;
 mod table;
@@ -46,8 +46,8 @@ mod timer;
 pub mod tunnel;
 mod warm;
 
+pub use leg::{Leg, cause_of};
 pub use poller::{PollerChoice, PollerInUse, PollerKind};
-pub use protection::{Protection, cause_of};
 
 /// A tunnel as reception hands it over: both ends connected, non-blocking, every option set.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub struct Start {
     /// The server's connection.
     pub server: OwnedFd,
     /// Present = the client, or the server, speaks TLS, and this is its session.
-    pub protections: [Option<Box<Protection>>; 2],
+    pub legs: [Option<Box<Leg>>; 2],
     /// Bytes already received from the client that the server has not got; they go first.
     pub to_server: Vec<u8>,
     /// Bytes already received from the server that the client has not got; they go first.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::tunnel::Offload;
+use super::tunnel::OffloadPlan;
 use crate::sys::ktls::Direction;
 use crate::sys::probe::{KtlsOffer, Suite};
 use crate::tls::record::kernel::SuiteCode;
@@ -86,19 +86,19 @@ impl KernelTls {
 
     /// Returns when the records of a direction are left to it.
     #[must_use]
-    pub fn plan(&self, wish: OffloadWish, suite: SuiteCode, direction: Direction) -> Offload {
+    pub fn plan(&self, wish: OffloadWish, suite: SuiteCode, direction: Direction) -> OffloadPlan {
         let found = self.suites.iter().find(|(found, _)| *found == suite);
         let Some((_, offer)) = found else {
-            return Offload::Never;
+            return OffloadPlan::Never;
         };
         let offered = match direction {
             Direction::Tx => offer.tx,
             Direction::Rx => offer.rx,
         };
         match wish {
-            OffloadWish::Adaptive if offered && offer.accelerated => Offload::WhenBulky,
-            OffloadWish::Always if offered => Offload::AtOnce,
-            OffloadWish::Adaptive | OffloadWish::Always | OffloadWish::Never => Offload::Never,
+            OffloadWish::Adaptive if offered && offer.accelerated => OffloadPlan::WhenBulky,
+            OffloadWish::Always if offered => OffloadPlan::AtOnce,
+            OffloadWish::Adaptive | OffloadWish::Always | OffloadWish::Never => OffloadPlan::Never,
         }
     }
 }
@@ -106,12 +106,12 @@ impl KernelTls {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::probe::{Refusal, Suite, SuiteOffer};
+    use crate::sys::probe::{Refused, Suite, SuiteOffer};
     use nix::errno::Errno;
 
     #[test]
     fn a_direction_is_left_to_a_kernel_that_offers_it() {
-        let refused = Err(Refusal {
+        let refused = Err(Refused {
             call: "setsockopt(TLS_RX)",
             errno: Errno::ENOENT,
         });
@@ -132,12 +132,32 @@ mod tests {
                 OffloadWish::Adaptive,
                 offered,
                 Direction::Tx,
-                Offload::WhenBulky,
+                OffloadPlan::WhenBulky,
             ),
-            (OffloadWish::Always, offered, Direction::Tx, Offload::AtOnce),
-            (OffloadWish::Never, offered, Direction::Tx, Offload::Never),
-            (OffloadWish::Always, offered, Direction::Rx, Offload::Never),
-            (OffloadWish::Always, other, Direction::Tx, Offload::Never),
+            (
+                OffloadWish::Always,
+                offered,
+                Direction::Tx,
+                OffloadPlan::AtOnce,
+            ),
+            (
+                OffloadWish::Never,
+                offered,
+                Direction::Tx,
+                OffloadPlan::Never,
+            ),
+            (
+                OffloadWish::Always,
+                offered,
+                Direction::Rx,
+                OffloadPlan::Never,
+            ),
+            (
+                OffloadWish::Always,
+                other,
+                Direction::Tx,
+                OffloadPlan::Never,
+            ),
         ];
         for (wish, suite, direction, expected) in rows {
             assert_eq!(kernel.plan(wish, suite, direction), expected, "{wish:?}");
@@ -146,12 +166,12 @@ mod tests {
         slow.suites[0].accelerated = false;
         let slow = KernelTls::of(&slow);
         let plan = |wish| slow.plan(wish, offered, Direction::Tx);
-        assert_eq!(plan(OffloadWish::Adaptive), Offload::Never);
-        assert_eq!(plan(OffloadWish::Always), Offload::AtOnce);
+        assert_eq!(plan(OffloadWish::Adaptive), OffloadPlan::Never);
+        assert_eq!(plan(OffloadWish::Always), OffloadPlan::AtOnce);
         let none = KernelTls::default();
         assert_eq!(
             none.plan(OffloadWish::Always, offered, Direction::Tx),
-            Offload::Never
+            OffloadPlan::Never
         );
     }
 }

@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use crate::proto::readiness::Notice;
 use crate::sys::epoll::Epoll;
-use crate::sys::poll::Notice;
 use crate::sys::ring::Ring;
 
 /// Which poller is wanted.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use nix::errno::Errno;
 
 use super::followed::Followed;
+use super::leg::PLAIN_BYTES;
 use super::pipes::Pipes;
-use super::protection::PLAIN_BYTES;
 use super::stats::Stats;
 use super::table::{Cold, Slot};
 use super::tunnel::{Action, Close, Flow, Outcome};
@@ -104,18 +104,16 @@ fn perform(
     match action {
         Action::Receive => receive(slot, cold, gear, flow),
         Action::TakeControl => take_control(slot, cold, gear, flow),
-        Action::Offload(end) => match (slot.fd(end), cold.protection(end)) {
-            (Some(fd), Some(protection)) => protection.offload(flow, fd),
+        Action::Offload(end) => match (slot.fd(end), cold.leg(end)) {
+            (Some(fd), Some(leg)) => leg.offload(flow, fd),
             (_, _) => Outcome::Failed,
         },
         Action::Rekey => cold
-            .protection(flow.target())
-            .map_or(Outcome::Failed, |protection| protection.rekey(target)),
+            .leg(flow.target())
+            .map_or(Outcome::Failed, |leg| leg.rekey(target)),
         Action::Notify => cold
-            .protection(flow.target())
-            .map_or(Outcome::Failed, |protection| {
-                protection.notify(target, &mut gear.buffer)
-            }),
+            .leg(flow.target())
+            .map_or(Outcome::Failed, |leg| leg.notify(target, &mut gear.buffer)),
         Action::Send { from, len } => send(target, part(&gear.buffer, from, len)),
         Action::Hold { from, len } => {
             cold.keep(flow, part(&gear.buffer, from, len).into());
@@ -238,8 +236,8 @@ fn receive_to_seal(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow
     if let Some(frames) = frames_of(slot, cold, &mut gear.followed, flow) {
         frames.feed(data);
     }
-    match cold.protection(flow.target()) {
-        Some(protection) => protection.seal(data, full, &mut gear.buffer),
+    match cold.leg(flow.target()) {
+        Some(leg) => leg.seal(data, full, &mut gear.buffer),
         // Never the bytes themselves where records are due.
         None => Outcome::Failed,
     }
@@ -261,11 +259,11 @@ fn receive_plain(slot: &Slot, cold: &mut Cold, room: &mut [u8], flow: Flow) -> O
 /// Receives records and opens them.
 fn open(slot: &mut Slot, cold: &mut Cold, room: &mut [u8], flow: Flow) -> Outcome {
     let end = flow.source();
-    let (Some(source), Some(protection)) = (slot.fd(end), cold.protection(end)) else {
+    let (Some(source), Some(leg)) = (slot.fd(end), cold.leg(end)) else {
         return Outcome::Failed;
     };
-    let outcome = protection.receive(source, room);
-    if protection.owes_kernel_update() {
+    let outcome = leg.receive(source, room);
+    if leg.owes_kernel_update() {
         slot.tunnel.ask_for_new_keys(end);
     }
     outcome
@@ -273,12 +271,12 @@ fn open(slot: &mut Slot, cold: &mut Cold, room: &mut [u8], flow: Flow) -> Outcom
 
 fn take_control(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -> Outcome {
     let end = flow.source();
-    let (Some(source), Some(protection)) = (slot.fd(end), cold.protection(end)) else {
+    let (Some(source), Some(leg)) = (slot.fd(end), cold.leg(end)) else {
         return Outcome::Failed;
     };
     let received = slot.tunnel.received(flow);
-    let outcome = protection.take_control(source, &mut gear.buffer, received);
-    if protection.owes_kernel_update() {
+    let outcome = leg.take_control(source, &mut gear.buffer, received);
+    if leg.owes_kernel_update() {
         slot.tunnel.ask_for_new_keys(end);
     }
     outcome
@@ -291,10 +289,8 @@ fn judge(slot: &Slot, cold: &mut Cold, flow: Flow, received: Result<usize, Errno
         return moved(received);
     }
     let end = flow.source();
-    match (slot.fd(end), cold.protection(end)) {
-        (Some(source), Some(protection)) => {
-            protection.judge(source, received, slot.tunnel.received(flow))
-        }
+    match (slot.fd(end), cold.leg(end)) {
+        (Some(source), Some(leg)) => leg.judge(source, received, slot.tunnel.received(flow)),
         (_, _) => Outcome::Failed,
     }
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::followed::FramesId;
 use super::pipes::PipeId;
 use super::tunnel::{Close, End, Flow, Tunnel};
-use super::{Lease, Protection, Timeouts};
+use super::{Lease, Leg, Timeouts};
 use crate::journal::Subject;
 use crate::journal::tally::{Count, Tally, Way};
 
@@ -104,7 +104,7 @@ struct Rare {
     /// Bytes a target did not take, to the server and to the client.
     kept: [Option<Box<[u8]>>; 2],
     /// Of tunnels over TLS: that of the client, with that of the server beside it, or that of either.
-    protection: Option<Box<Protection>>,
+    leg: Option<Box<Leg>>,
 }
 
 impl Cold {
@@ -156,15 +156,15 @@ impl Cold {
                 Flow::ToServer => *to_server = None,
                 Flow::ToClient => *to_client = None,
             }
-            if to_server.is_none() && to_client.is_none() && rare.protection.is_none() {
+            if to_server.is_none() && to_client.is_none() && rare.leg.is_none() {
                 self.rare = None;
             }
         }
     }
 
     /// Protects an end of the tunnel, the client's or the server's, or both.
-    pub(super) fn protect(&mut self, protections: [Option<Box<Protection>>; 2]) {
-        let protection = match protections {
+    pub(super) fn set_legs(&mut self, legs: [Option<Box<Leg>>; 2]) {
+        let leg = match legs {
             [None, None] => return,
             [Some(mut client), Some(server)] => {
                 client.join(server);
@@ -172,17 +172,17 @@ impl Cold {
             }
             [Some(only), None] | [None, Some(only)] => only,
         };
-        self.rare.get_or_insert_default().protection = Some(protection);
+        self.rare.get_or_insert_default().leg = Some(leg);
     }
 
-    /// Returns the protection of `end`, if it has one.
-    pub(super) fn protection(&mut self, end: End) -> Option<&mut Protection> {
-        self.protections()?.of(end)
+    /// Returns the leg of `end`, if it has one.
+    pub(super) fn leg(&mut self, end: End) -> Option<&mut Leg> {
+        self.legs()?.of(end)
     }
 
-    /// Returns the first protection, which knows that beside it.
-    pub(super) fn protections(&mut self) -> Option<&mut Protection> {
-        self.rare.as_mut()?.protection.as_deref_mut()
+    /// Returns the first leg, which knows that beside it.
+    pub(super) fn legs(&mut self) -> Option<&mut Leg> {
+        self.rare.as_mut()?.leg.as_deref_mut()
     }
 }
 

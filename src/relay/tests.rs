@@ -93,7 +93,7 @@ impl Bench {
         self.handle.adopt(Start {
             client: client.into(),
             server: server.into(),
-            protections: [None, None],
+            legs: [None, None],
             to_server: plan.to_server.to_vec(),
             to_client: plan.to_client.to_vec(),
             says_goodbye: plan.says_goodbye,

@@ -13,14 +13,14 @@
 //! - there is exactly one close.
 
 use crate::journal::{Cause, Path};
-use crate::sys::poll::Readiness;
+use crate::proto::readiness::Readiness;
 
 mod guards;
 mod outcomes;
 mod vocabulary;
 
 use guards::Guards;
-pub use vocabulary::{Action, Close, End, Flow, Guard, Offload, Outcome};
+pub use vocabulary::{Action, Close, End, Flow, OffloadPlan, Outcome, RecordKeeper};
 
 /// Bytes one receive can bring; a receive that fills it all is "full".
 pub const BUFFER_BYTES: u32 = 64 * 1024;
@@ -165,7 +165,7 @@ impl Tunnel {
     pub fn open_protected(
         held: [u32; 2],
         payload: [u64; 2],
-        offload: [Option<[Offload; 2]>; 2],
+        offload: [Option<[OffloadPlan; 2]>; 2],
     ) -> Self {
         let [held_to_server, held_to_client] = held;
         let mut tunnel = Self::open(held_to_server, held_to_client);
@@ -174,12 +174,12 @@ impl Tunnel {
             let Some(plan) = plan else { continue };
             let flows = [Flow::from(end), Flow::from(end.other())];
             for (flow, offload) in flows.into_iter().zip(plan) {
-                if offload == Offload::WhenBulky {
+                if offload == OffloadPlan::WhenBulky {
                     tunnel.guards.let_offload(flow, end);
                 }
                 let guard = match offload {
-                    Offload::Never | Offload::WhenBulky => Guard::Records,
-                    Offload::AtOnce => Guard::Leaving,
+                    OffloadPlan::Never | OffloadPlan::WhenBulky => RecordKeeper::Records,
+                    OffloadPlan::AtOnce => RecordKeeper::Leaving,
                 };
                 tunnel.guards.set(flow, end, guard);
                 let lane = tunnel.lane_mut(flow);
@@ -243,7 +243,7 @@ impl Tunnel {
         if lane.has(ENDED) {
             return !lane.has(SHUT | BLOCKED) && !self.is_broken(flow.source());
         }
-        if self.guard(flow, flow.target()) == Guard::Rekeying {
+        if self.guard(flow, flow.target()) == RecordKeeper::Rekeying {
             return !lane.has(BLOCKED);
         }
         lane.has(READABLE)
@@ -333,28 +333,28 @@ impl Tunnel {
 
     /// Returns who protects the bytes of `flow` at `end`.
     #[must_use]
-    pub fn guard(&self, flow: Flow, end: End) -> Guard {
+    pub fn guard(&self, flow: Flow, end: End) -> RecordKeeper {
         self.guards.of(flow, end)
     }
 
     /// Tells whether what a receive of `flow` gives comes from records that the kernel opens.
     #[must_use]
     pub fn is_opened_by_kernel(&self, flow: Flow) -> bool {
-        self.guard(flow, flow.source()) == Guard::Kernel
+        self.guard(flow, flow.source()) == RecordKeeper::Kernel
     }
 
     /// Tells whether we open records of `flow`.
     #[must_use]
     pub fn opens_records(&self, flow: Flow) -> bool {
         let guard = self.guard(flow, flow.source());
-        matches!(guard, Guard::Records | Guard::Leaving)
+        matches!(guard, RecordKeeper::Records | RecordKeeper::Leaving)
     }
 
     /// Tells whether we seal records of `flow`.
     #[must_use]
     pub fn seals_records(&self, flow: Flow) -> bool {
         let guard = self.guard(flow, flow.target());
-        matches!(guard, Guard::Records | Guard::Leaving)
+        matches!(guard, RecordKeeper::Records | RecordKeeper::Leaving)
     }
 
     /// Tells whether we open or seal records of `flow`.
@@ -367,8 +367,8 @@ impl Tunnel {
     /// gets its records from us.
     pub fn ask_for_new_keys(&mut self, end: End) {
         let flow = Flow::from(end.other());
-        if self.guard(flow, end) == Guard::Kernel {
-            self.guards.set(flow, end, Guard::Rekeying);
+        if self.guard(flow, end) == RecordKeeper::Kernel {
+            self.guards.set(flow, end, RecordKeeper::Rekeying);
         }
     }
 
@@ -407,9 +407,12 @@ impl Tunnel {
             copied: lane.has(COPIED),
             spliced: lane.has(SPLICED),
             records: lane.has(RECORDS),
-            kernel: [End::Client, End::Server]
-                .into_iter()
-                .any(|end| matches!(self.guard(flow, end), Guard::Kernel | Guard::Rekeying)),
+            kernel: [End::Client, End::Server].into_iter().any(|end| {
+                matches!(
+                    self.guard(flow, end),
+                    RecordKeeper::Kernel | RecordKeeper::Rekeying
+                )
+            }),
             offload: None,
         }
     }
@@ -426,14 +429,14 @@ impl Tunnel {
         let sealing = self.guard(pump.flow, pump.flow.target());
         pump.doing = if !self.can_run(pump.flow) {
             return self.finish();
-        } else if sealing == Guard::Rekeying && (lane.held > 0 || !lane.has(ENDED)) {
+        } else if sealing == RecordKeeper::Rekeying && (lane.held > 0 || !lane.has(ENDED)) {
             // Before any more data; the end needs no new keys.
             Action::Rekey
         } else if lane.held > 0 && lane.has(IN_PIPE) {
             Action::SpliceOut { len: lane.held }
         } else if lane.held > 0 {
             Action::SendHeld { len: lane.held }
-        } else if lane.has(ENDED) && sealing != Guard::Nobody && !lane.has(NOTIFIED) {
+        } else if lane.has(ENDED) && sealing != RecordKeeper::Nobody && !lane.has(NOTIFIED) {
             Action::Notify
         } else if lane.has(ENDED) {
             Action::ShutdownWrite
@@ -452,7 +455,7 @@ impl Tunnel {
         if !self.makes_records(flow) {
             return None;
         }
-        let leaves = |end: &End| self.guard(flow, *end) == Guard::Leaving;
+        let leaves = |end: &End| self.guard(flow, *end) == RecordKeeper::Leaving;
         [flow.source(), flow.target()].into_iter().find(leaves)
     }
 
@@ -554,7 +557,7 @@ impl Tunnel {
             && !lane.has(ENDED | BLOCKED)
             && !self.is_broken(End::Client)
             // It waits for new keys before it gets more.
-            && self.guard(Flow::ToClient, End::Client) != Guard::Rekeying
+            && self.guard(Flow::ToClient, End::Client) != RecordKeeper::Rekeying
     }
 
     // Both lanes are reached by match, so that no index can be out of range.

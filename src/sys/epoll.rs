@@ -7,7 +7,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::poll::{INTEREST, Notice, Readiness};
+use super::poll::{INTEREST, readiness_of};
+use crate::proto::readiness::Notice;
 
 /// Events of one call; more come with the next.
 const EVENTS: usize = 1024;
@@ -78,7 +79,7 @@ impl Epoll {
         };
         notices.extend(self.events.iter().take(count).map(|event| Notice {
             token: event.data(),
-            ready: Readiness::from_poll_bits(event.events().bits().cast_unsigned()),
+            ready: readiness_of(event.events().bits().cast_unsigned()),
             armed: true,
             failed: false,
         }));

@@ -12,7 +12,7 @@ use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, TlsGetRecordType, getsockopt, recvmsg, setsockopt, sockopt,
 };
 
-use super::poll::Readiness;
+use crate::proto::readiness::Readiness;
 
 /// Room for the type of a record, as cmsg(3) wants it.
 const CMSG_SPACE_BYTES: usize = {

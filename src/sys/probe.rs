@@ -20,14 +20,14 @@ use super::ring;
 
 /// A call that the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Refused {
     /// Name of the call, as strace would show it.
     pub call: &'static str,
     /// What it answered.
     pub errno: Errno,
 }
 
-impl Refusal {
+impl Refused {
     fn of(call: &'static str) -> impl Fn(io::Error) -> Self {
         move |error| Self {
             call,
@@ -42,7 +42,7 @@ impl Refusal {
     }
 }
 
-impl std::fmt::Display for Refusal {
+impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {:?} ({})", self.call, self.errno, self.errno.desc())
     }
@@ -53,29 +53,29 @@ impl std::fmt::Display for Refusal {
 /// # Errors
 /// The refusal of io_uring_setup(2): ENOSYS (not in this kernel), EPERM (seccomp or
 /// `kernel.io_uring_disabled`), ENOMEM (memory limits), EINVAL (flags newer than this kernel).
-pub fn io_uring() -> Result<(), Refusal> {
-    ring::probe().map_err(Refusal::of("io_uring_setup"))
+pub fn io_uring() -> Result<(), Refused> {
+    ring::probe().map_err(Refused::of("io_uring_setup"))
 }
 
 /// Moves a byte from a socket through a pipe into another socket with splice(2).
 ///
 /// # Errors
 /// The first refusal on the way; EIO of `splice` when the byte came out changed.
-pub fn splice_byte() -> Result<(), Refusal> {
+pub fn splice_byte() -> Result<(), Refused> {
     const BYTE: [u8; 1] = [0x5a];
-    let pair = || UnixStream::pair().map_err(Refusal::of("socketpair"));
+    let pair = || UnixStream::pair().map_err(Refused::of("socketpair"));
     let (mut source, from_source) = pair()?;
     let (to_sink, mut sink) = pair()?;
     let (pipe_out, pipe_in) =
-        pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(Refusal::with("pipe2"))?;
-    source.write_all(&BYTE).map_err(Refusal::of("write"))?;
-    let refused = Refusal::with("splice");
+        pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(Refused::with("pipe2"))?;
+    source.write_all(&BYTE).map_err(Refused::of("write"))?;
+    let refused = Refused::with("splice");
     let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
     splice(&from_source, None, &pipe_in, None, 1, flags).map_err(&refused)?;
     splice(&pipe_out, None, &to_sink, None, 1, flags).map_err(&refused)?;
     drop(to_sink);
     let mut seen = Vec::new();
-    sink.read_to_end(&mut seen).map_err(Refusal::of("read"))?;
+    sink.read_to_end(&mut seen).map_err(Refused::of("read"))?;
     if seen == BYTE {
         Ok(())
     } else {
@@ -177,9 +177,9 @@ pub struct SuiteOffer {
     /// Which.
     pub suite: Suite,
     /// Whether it encrypts what is sent.
-    pub tx: Result<(), Refusal>,
+    pub tx: Result<(), Refused>,
     /// Whether it decrypts what is received.
-    pub rx: Result<(), Refusal>,
+    pub rx: Result<(), Refused>,
     /// Whether it does so with instructions made for it (AES-NI, SIMD); without them the kernel is
     /// several times slower than user space.
     pub accelerated: bool,
@@ -199,7 +199,7 @@ pub struct KtlsOffer {
 /// # Errors
 /// The refusal of the protocol itself: ENOENT of `setsockopt(TCP_ULP)` when the module `tls` is
 /// missing, or of the loopback connection that is needed to ask.
-pub fn ktls() -> Result<KtlsOffer, Refusal> {
+pub fn ktls() -> Result<KtlsOffer, Refused> {
     attached_connection()?;
     let mut suites = Vec::with_capacity(Suite::ALL.len());
     for suite in Suite::ALL {
@@ -246,23 +246,23 @@ fn is_accelerated(cipher: Cipher, listed: &str) -> bool {
     best.is_some_and(|(_, accelerated)| accelerated)
 }
 
-fn transmit(suite: Suite) -> Result<Loopback, Refusal> {
+fn transmit(suite: Suite) -> Result<Loopback, Refused> {
     let connection = attached_connection()?;
     setsockopt(&connection.near, TcpTlsTx, &suite.dummy_keys(1))
-        .map_err(Refusal::with("setsockopt(TLS_TX)"))?;
+        .map_err(Refused::with("setsockopt(TLS_TX)"))?;
     Ok(connection)
 }
 
-fn receive(suite: Suite) -> Result<(), Refusal> {
+fn receive(suite: Suite) -> Result<(), Refused> {
     let connection = attached_connection()?;
     setsockopt(&connection.near, TcpTlsRx, &suite.dummy_keys(1))
-        .map_err(Refusal::with("setsockopt(TLS_RX)"))
+        .map_err(Refused::with("setsockopt(TLS_RX)"))
 }
 
-fn rekeyed(suite: Suite) -> Result<(), Refusal> {
+fn rekeyed(suite: Suite) -> Result<(), Refused> {
     let connection = transmit(suite)?;
     setsockopt(&connection.near, TcpTlsTx, &suite.dummy_keys(2))
-        .map_err(Refusal::with("setsockopt(TLS_TX)"))
+        .map_err(Refused::with("setsockopt(TLS_TX)"))
 }
 
 /// Two ends of one connection; the far one only has to stay open.
@@ -271,12 +271,12 @@ struct Loopback {
     _far: TcpStream,
 }
 
-fn attached_connection() -> Result<Loopback, Refusal> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Refusal::of("bind"))?;
-    let addr = listener.local_addr().map_err(Refusal::of("getsockname"))?;
-    let near = TcpStream::connect(addr).map_err(Refusal::of("connect"))?;
-    let (far, _) = listener.accept().map_err(Refusal::of("accept"))?;
-    setsockopt(&near, TcpUlp::default(), b"tls").map_err(Refusal::with("setsockopt(TCP_ULP)"))?;
+fn attached_connection() -> Result<Loopback, Refused> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Refused::of("bind"))?;
+    let addr = listener.local_addr().map_err(Refused::of("getsockname"))?;
+    let near = TcpStream::connect(addr).map_err(Refused::of("connect"))?;
+    let (far, _) = listener.accept().map_err(Refused::of("accept"))?;
+    setsockopt(&near, TcpUlp::default(), b"tls").map_err(Refused::with("setsockopt(TCP_ULP)"))?;
     Ok(Loopback { near, _far: far })
 }
 
@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn refusal_names_the_call_and_the_errno() {
-        let refusal = Refusal {
+        let refusal = Refused {
             call: "io_uring_setup",
             errno: Errno::EPERM,
         };

@@ -16,7 +16,8 @@ use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 
-use super::poll::{INTEREST, Notice, Readiness};
+use super::poll::{INTEREST, readiness_of};
+use crate::proto::readiness::{Notice, Readiness};
 
 /// Submissions that fit between two system calls; more are submitted in between.
 const SUBMISSIONS: u32 = 512;
@@ -182,7 +183,7 @@ fn notice(done: &cqueue::Entry) -> Option<Notice> {
     let ready = if result < 0 {
         Readiness::default()
     } else {
-        Readiness::from_poll_bits(result as u32)
+        readiness_of(result as u32)
     };
     Some(Notice {
         token: done.user_data(),

@@ -16,7 +16,8 @@ use rustls::server::ServerConnectionData;
 
 use super::record::kernel::SuiteCode;
 use super::record::{
-    ContentType, Keys, OVERHEAD_LEN_MAX, Opener, PAYLOAD_LEN_MAX, RecordError, Sealer, Version,
+    ContentType, Keys, OVERHEAD_LEN_MAX, Opener, PAYLOAD_LEN_MAX, RecordError, RecordVersion,
+    Sealer,
 };
 use super::schedule::Schedule;
 
@@ -175,24 +176,24 @@ impl Session {
     /// needs it.
     #[must_use]
     pub fn new(
-        version: Version,
+        version: RecordVersion,
         receive: Keys,
         send: Keys,
         kernel: KernelConnection<ServerConnectionData>,
     ) -> Self {
-        let schedule = (version == Version::Tls13).then(|| Schedule::Server(kernel));
+        let schedule = (version == RecordVersion::Tls13).then(|| Schedule::Server(kernel));
         Self::of(receive, send, schedule, false)
     }
 
     /// Makes a session with a server, whose client we are.
     #[must_use]
     pub fn of_client(
-        version: Version,
+        version: RecordVersion,
         receive: Keys,
         send: Keys,
         kernel: KernelConnection<ClientConnectionData>,
     ) -> Self {
-        let schedule = (version == Version::Tls13).then(|| Schedule::of_client(kernel));
+        let schedule = (version == RecordVersion::Tls13).then(|| Schedule::of_client(kernel));
         Self::of(receive, send, schedule, true)
     }
 

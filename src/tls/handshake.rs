@@ -13,7 +13,7 @@ use rustls::{ClientConfig, CommonState, Error, ServerConfig};
 use rustls_pki_types::ServerName;
 
 use super::control::{Alert, Session};
-use super::record::{ContentType, Keys, RecordError, Version, whole_record};
+use super::record::{ContentType, Keys, RecordError, RecordVersion, whole_record};
 use super::terms::Terms;
 use crate::proto::Progress;
 use crate::proto::client_hello;
@@ -23,7 +23,7 @@ const RECORDS_MAX: u32 = 256;
 
 /// Why a handshake came to nothing. What the peer is to be told is in the outbox.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum Failure {
+pub enum HandshakeFailure {
     /// The peer does not speak TLS.
     #[error("the client does not speak TLS")]
     NotTls,
@@ -103,7 +103,7 @@ impl Handshake {
     ///
     /// # Errors
     /// What rustls says about the configuration.
-    pub fn new(config: Arc<ServerConfig>, received: Vec<u8>) -> Result<Self, Failure> {
+    pub fn new(config: Arc<ServerConfig>, received: Vec<u8>) -> Result<Self, HandshakeFailure> {
         let connection = UnbufferedServerConnection::new(config)?;
         Ok(Self {
             inbox: received,
@@ -119,7 +119,7 @@ impl Handshake {
     pub fn with_server(
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, HandshakeFailure> {
         let connection = UnbufferedClientConnection::new(config, name)?;
         Ok(Self::over(Connection::Client(connection)))
     }
@@ -151,7 +151,7 @@ impl Handshake {
     ///
     /// # Errors
     /// The handshake is over; the outbox has the alert.
-    pub fn advance(&mut self) -> Result<bool, Failure> {
+    pub fn advance(&mut self) -> Result<bool, HandshakeFailure> {
         loop {
             if self.settle()? {
                 return Ok(true);
@@ -162,7 +162,7 @@ impl Handshake {
             self.records += 1;
             if self.records > RECORDS_MAX {
                 self.answer_plainly(Alert::UnexpectedMessage);
-                return Err(Failure::TooMany);
+                return Err(HandshakeFailure::TooMany);
             }
             let rest = self.inbox.split_off(len);
             let mut record = std::mem::replace(&mut self.inbox, rest);
@@ -185,22 +185,22 @@ impl Handshake {
         self.hello = None;
     }
 
-    fn next_record(&mut self) -> Result<Option<usize>, Failure> {
+    fn next_record(&mut self) -> Result<Option<usize>, HandshakeFailure> {
         match whole_record(&self.inbox) {
             Ok(len) => Ok(len),
             Err(RecordError::TooLong) if self.records > 0 => {
                 self.answer_plainly(Alert::RecordOverflow);
-                Err(Failure::NotTls)
+                Err(HandshakeFailure::NotTls)
             }
             Err(_) => {
                 self.answer_plainly(Alert::UnexpectedMessage);
-                Err(Failure::NotTls)
+                Err(HandshakeFailure::NotTls)
             }
         }
     }
 
     /// Lets rustls say all it has to say; true = the handshake is complete.
-    fn settle(&mut self) -> Result<bool, Failure> {
+    fn settle(&mut self) -> Result<bool, HandshakeFailure> {
         loop {
             let (used, said) = self.connection.advance(&mut self.given, &mut self.outbox);
             self.given.drain(..used.min(self.given.len()));
@@ -213,14 +213,14 @@ impl Handshake {
     }
 
     /// Collects the alert that goes with `error`.
-    fn refuse(&mut self, error: Error) -> Failure {
+    fn refuse(&mut self, error: Error) -> HandshakeFailure {
         // Asked once more than it has something to say, rustls would look for what is left of a flight
         // in records that are gone.
         while self.connection.common().wants_write()
             && let (_, Ok(Said::Something)) = self.connection.advance(&mut [], &mut self.outbox)
         {
         }
-        Failure::Refused(error)
+        HandshakeFailure::Refused(error)
     }
 
     /// An alert in the clear, to somebody who may not even speak TLS.
@@ -234,16 +234,16 @@ impl Handshake {
     ///
     /// # Errors
     /// The handshake is not complete, or its keys are of an unknown kind.
-    pub fn finish(self) -> Result<Established, Failure> {
+    pub fn finish(self) -> Result<Established, HandshakeFailure> {
         if !self.given.is_empty() {
             // Part of a message behind the last one: keys would change in the middle of it.
-            return Err(Failure::Refused(Error::HandshakeNotComplete));
+            return Err(HandshakeFailure::Refused(Error::HandshakeNotComplete));
         }
         let version = self.connection.common().protocol_version();
-        let version = version.and_then(Version::of);
-        let version = version.ok_or(Failure::UnknownKeys)?;
+        let version = version.and_then(RecordVersion::of);
+        let version = version.ok_or(HandshakeFailure::UnknownKeys)?;
         let keys = |(sequence, secrets)| {
-            Keys::new(version, sequence, &secrets).ok_or(Failure::UnknownKeys)
+            Keys::new(version, sequence, &secrets).ok_or(HandshakeFailure::UnknownKeys)
         };
         let (session, terms) = match self.connection {
             Connection::Server(connection) => {

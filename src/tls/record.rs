@@ -112,12 +112,12 @@ pub fn whole_record(bytes: &[u8]) -> Result<Option<usize>, RecordError> {
 /// The version, as far as records are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it all")]
-pub enum Version {
+pub enum RecordVersion {
     Tls12,
     Tls13,
 }
 
-impl Version {
+impl RecordVersion {
     /// Returns the version rustls names, unless it is one we do not speak.
     #[must_use]
     pub fn of(version: ProtocolVersion) -> Option<Self> {
@@ -161,7 +161,7 @@ pub struct Keys {
     key: [u8; 32],
     iv: [u8; NONCE_LEN],
     cipher: Cipher,
-    version: Version,
+    version: RecordVersion,
 }
 
 impl std::fmt::Debug for Keys {
@@ -186,7 +186,7 @@ impl Keys {
     /// Copies the keys out of what rustls gave; none when they are of a kind we do not know.
     #[must_use]
     pub fn new(
-        version: Version,
+        version: RecordVersion,
         sequence: u64,
         secrets: &ConnectionTrafficSecrets,
     ) -> Option<Self> {
@@ -232,13 +232,13 @@ impl Keys {
     fn check_outside(&self, header: &[u8], body_len: usize) -> Result<u8, RecordError> {
         let outer = header.first().copied().unwrap_or_default();
         let expansion_max = match self.version {
-            Version::Tls12 => EXPANSION_12_MAX,
-            Version::Tls13 => EXPANSION_13_MAX,
+            RecordVersion::Tls12 => EXPANSION_12_MAX,
+            RecordVersion::Tls13 => EXPANSION_13_MAX,
         };
         if body_len > PAYLOAD_LEN_MAX + expansion_max {
             return Err(RecordError::TooLong);
         }
-        if self.version == Version::Tls13 && outer != ContentType::Data as u8 {
+        if self.version == RecordVersion::Tls13 && outer != ContentType::Data as u8 {
             return Err(RecordError::UnexpectedType);
         }
         if header.get(1..3) != Some(&WIRE_VERSION) {
@@ -250,8 +250,8 @@ impl Keys {
     /// Returns how many bytes stand between the header and what is encrypted.
     fn explicit_nonce_len(&self) -> usize {
         match (self.version, self.cipher) {
-            (Version::Tls12, Cipher::Aes128Gcm | Cipher::Aes256Gcm) => EXPLICIT_NONCE_LEN,
-            (Version::Tls12, Cipher::Chacha20Poly1305) | (Version::Tls13, _) => 0,
+            (RecordVersion::Tls12, Cipher::Aes128Gcm | Cipher::Aes256Gcm) => EXPLICIT_NONCE_LEN,
+            (RecordVersion::Tls12, Cipher::Chacha20Poly1305) | (RecordVersion::Tls13, _) => 0,
         }
     }
 
@@ -281,8 +281,8 @@ impl Keys {
         AdditionalData {
             bytes,
             skipped: match self.version {
-                Version::Tls12 => 0,
-                Version::Tls13 => 8,
+                RecordVersion::Tls12 => 0,
+                RecordVersion::Tls13 => 8,
             },
         }
     }
@@ -394,15 +394,17 @@ impl Sealer {
         };
         let explicit_len = keys.explicit_nonce_len();
         let (outer, inner): (u8, &[u8]) = match keys.version {
-            Version::Tls12 => (kind as u8, &[]),
-            Version::Tls13 => (ContentType::Data as u8, &[kind as u8]),
+            RecordVersion::Tls12 => (kind as u8, &[]),
+            RecordVersion::Tls13 => (ContentType::Data as u8, &[kind as u8]),
         };
         let encrypted_len = payload.len() + inner.len() + TAG_LEN;
         let len = explicit_len + encrypted_len;
         let body_len = u16::try_from(len).map_err(|_| RecordError::TooLong)?;
         let authenticated_len = match keys.version {
-            Version::Tls12 => u16::try_from(payload.len()).map_err(|_| RecordError::TooLong)?,
-            Version::Tls13 => body_len,
+            RecordVersion::Tls12 => {
+                u16::try_from(payload.len()).map_err(|_| RecordError::TooLong)?
+            }
+            RecordVersion::Tls13 => body_len,
         };
         let out = out
             .get_mut(..HEADER_LEN + len)
@@ -484,7 +486,7 @@ impl Opener {
         let (explicit, encrypted) = body.split_at_mut(explicit_len);
         let text_len = encrypted.len() - TAG_LEN;
         let (nonce, authenticated_len) = match keys.version {
-            Version::Tls12 => {
+            RecordVersion::Tls12 => {
                 let mut nonce = keys.nonce();
                 if explicit_len > 0 {
                     nonce
@@ -497,7 +499,7 @@ impl Opener {
                     u16::try_from(text_len).map_err(|_| RecordError::TooLong)?,
                 )
             }
-            Version::Tls13 => (keys.nonce(), body_len),
+            RecordVersion::Tls13 => (keys.nonce(), body_len),
         };
         let data = keys.additional_data(outer, authenticated_len);
         let text = cipher
@@ -510,8 +512,8 @@ impl Opener {
         // 2^64 records do not happen, but a number that wraps must not either.
         keys.sequence = keys.sequence.checked_add(1).ok_or(RecordError::UsedUp)?;
         let (kind, payload_len) = match keys.version {
-            Version::Tls12 => (outer, text.len()),
-            Version::Tls13 => inner_type(text)?,
+            RecordVersion::Tls12 => (outer, text.len()),
+            RecordVersion::Tls13 => inner_type(text)?,
         };
         if payload_len > PAYLOAD_LEN_MAX {
             return Err(RecordError::TooLong);

@@ -6,7 +6,7 @@ use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 
 use super::control::Fault;
-use super::record::{Keys, RecordError, Version};
+use super::record::{Keys, RecordError, RecordVersion};
 
 /// A message's type and length (RFC 8446 section 4).
 const HEADER_LEN: usize = 4;
@@ -49,7 +49,7 @@ impl Schedule {
             Self::Client(client) => client.kernel.update_rx_secret(),
         };
         let (sequence, secrets) = next.ok()?;
-        Keys::new(Version::Tls13, sequence, &secrets)
+        Keys::new(RecordVersion::Tls13, sequence, &secrets)
     }
 
     /// Returns the keys of what is sent behind a KeyUpdate.
@@ -59,7 +59,7 @@ impl Schedule {
             Self::Client(client) => client.kernel.update_tx_secret(),
         };
         let (sequence, secrets) = next.ok()?;
-        Keys::new(Version::Tls13, sequence, &secrets)
+        Keys::new(RecordVersion::Tls13, sequence, &secrets)
     }
 }
 

@@ -20,7 +20,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::control::Fault;
-use super::handshake::Failure;
+use super::handshake::HandshakeFailure;
 use super::identity::{Identity, Wrong, certificates, text_of, wrong};
 
 /// Where Debian, and most after it, keep the certificates that the system believes.
@@ -162,12 +162,16 @@ fn refused_with(alert: AlertDescription) -> String {
     clippy::wildcard_enum_match_arm,
     reason = "rustls's list is long, and open"
 )]
-pub fn told(failure: &Failure) -> String {
-    let Failure::Refused(error) = failure else {
+pub fn told(failure: &HandshakeFailure) -> String {
+    let HandshakeFailure::Refused(error) = failure else {
         return match failure {
-            Failure::NotTls => "the server does not speak TLS".to_owned(),
-            Failure::Closed => "the server closed in the middle of the handshake".to_owned(),
-            Failure::Refused(_) | Failure::TooMany | Failure::UnknownKeys => failure.to_string(),
+            HandshakeFailure::NotTls => "the server does not speak TLS".to_owned(),
+            HandshakeFailure::Closed => {
+                "the server closed in the middle of the handshake".to_owned()
+            }
+            HandshakeFailure::Refused(_)
+            | HandshakeFailure::TooMany
+            | HandshakeFailure::UnknownKeys => failure.to_string(),
         };
     };
     match error {

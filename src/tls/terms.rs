@@ -2,7 +2,7 @@
 
 use rustls::{CipherSuite, CommonState};
 
-use super::record::Version;
+use super::record::RecordVersion;
 use super::{name, x509};
 
 /// What a handshake settled.
@@ -13,14 +13,14 @@ pub struct Terms {
     /// The protocol that was chosen.
     pub alpn: Option<Vec<u8>>,
     /// The version.
-    pub version: Version,
+    pub version: RecordVersion,
     /// The cipher suite, as OpenSSL calls it.
     pub cipher: Option<&'static str>,
     /// Whether it resumed an earlier one.
     pub resumed: bool,
     /// Whose certificate the client showed, here or in the handshake that is resumed; it was
     /// verified.
-    pub client: Option<Subject>,
+    pub client: Option<CertificateSubject>,
     /// When that certificate ends, in seconds since 1970. A ticket outlives it, and who resumes is not
     /// verified again.
     pub client_until_s: Option<i64>,
@@ -28,7 +28,7 @@ pub struct Terms {
 
 /// The subject of a certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Subject {
+pub struct CertificateSubject {
     /// As RFC 4514 writes it, in printable ASCII; empty when it is empty, or too long to be told.
     pub text: String,
     /// Its first common name.
@@ -38,7 +38,11 @@ pub struct Subject {
 impl Terms {
     /// Reads them off a complete handshake for `server_name`; certificates are those of a client.
     #[must_use]
-    pub fn of(connection: &CommonState, version: Version, server_name: Option<String>) -> Self {
+    pub fn of(
+        connection: &CommonState,
+        version: RecordVersion,
+        server_name: Option<String>,
+    ) -> Self {
         let certificates = connection.peer_certificates();
         let client = certificates.and_then(<[_]>::first);
         let suite = connection.negotiated_cipher_suite();
@@ -51,13 +55,13 @@ impl Terms {
             client_until_s: client
                 .and_then(|certificate| x509::read(certificate))
                 .and_then(|facts| facts.not_after),
-            client: client.map(|certificate| Subject::of(certificate)),
+            client: client.map(|certificate| CertificateSubject::of(certificate)),
         }
     }
 
     /// Reads them off a complete handshake on which we are the client.
     #[must_use]
-    pub fn of_client(connection: &CommonState, version: Version) -> Self {
+    pub fn of_client(connection: &CommonState, version: RecordVersion) -> Self {
         Self {
             client: None,
             client_until_s: None,
@@ -75,13 +79,13 @@ impl Terms {
     #[must_use]
     pub fn version_name(&self) -> &'static str {
         match self.version {
-            Version::Tls12 => "TLSv1.2",
-            Version::Tls13 => "TLSv1.3",
+            RecordVersion::Tls12 => "TLSv1.2",
+            RecordVersion::Tls13 => "TLSv1.3",
         }
     }
 }
 
-impl Subject {
+impl CertificateSubject {
     /// Reads the subject of a certificate in DER.
     #[must_use]
     pub fn of(certificate: &[u8]) -> Self {

@@ -13,7 +13,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::control::{Content, Fault, Session, sealed_len_max};
-use super::handshake::{Established, Failure, Handshake};
+use super::handshake::{Established, Handshake, HandshakeFailure};
 use super::identity::{Offer, identity, server_config, tickets};
 use super::record::whole_record;
 
@@ -153,7 +153,7 @@ impl ServerPeer {
         config: &Arc<ClientConfig>,
         name: &'static str,
         piece: usize,
-    ) -> Result<Established, Failure> {
+    ) -> Result<Established, HandshakeFailure> {
         let name = ServerName::try_from(name).unwrap();
         let mut handshake = Handshake::with_server(Arc::clone(config), name)?;
         let mut waiting = Vec::new();

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use self::wire::Wire;
 use super::Address;
 use crate::balance::health::Reason;
-use crate::config::{Health, HealthKind, ServerTls, duration_text};
+use crate::config::{HealthCheck, HealthKind, ServerTls, duration_text};
 use crate::proto::Progress;
 use crate::proto::http::framing::Framing;
 use crate::proto::http::head::{self, HeadLimits, Response};
@@ -54,14 +54,14 @@ pub struct Target<'a> {
     /// Addresses of ours that it is reached from; the first that fits is taken. None = any.
     pub source: &'a [IpAddr],
     /// Which PROXY header it expects first.
-    pub send_proxy: Option<proxy::Version>,
+    pub send_proxy: Option<proxy::HeaderVersion>,
     /// How TLS is opened behind that; none = it is spoken to in the clear.
     pub tls: Option<&'a ServerTls>,
 }
 
 /// Why a check was not passed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub enum CheckFailure {
     /// Nobody listens, or a firewall says so.
     #[error("refused the connection")]
     Refused,
@@ -106,7 +106,7 @@ pub enum Failure {
     Ours(String),
 }
 
-impl Failure {
+impl CheckFailure {
     /// Returns what kind of failure it is; none when it says nothing about the server.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
@@ -129,11 +129,11 @@ impl Failure {
 ///
 /// # Errors
 /// What went wrong.
-pub async fn check(target: Target<'_>, health: &Health) -> Result<(), Failure> {
+pub async fn check(target: Target<'_>, health: &HealthCheck) -> Result<(), CheckFailure> {
     let deadline = Instant::now() + health.timeout;
     let late = || duration_text(health.timeout);
     let connecting = timeout_at(deadline, connect(target)).await;
-    let mut wire = connecting.map_err(|_| Failure::ConnectTimeout(late()))??;
+    let mut wire = connecting.map_err(|_| CheckFailure::ConnectTimeout(late()))??;
     let mut opening = Vec::new();
     if let Some(version) = target.send_proxy {
         // Version 1 knows no LOCAL and writes UNKNOWN.
@@ -146,10 +146,10 @@ pub async fn check(target: Target<'_>, health: &Health) -> Result<(), Failure> {
             wire.secure(tls, http).await
         };
         let secured = timeout_at(deadline, securing).await;
-        secured.map_err(|_| Failure::HandshakeTimeout(late()))??;
+        secured.map_err(|_| CheckFailure::HandshakeTimeout(late()))??;
     }
     let answered = timeout_at(deadline, converse(&mut wire, opening, target, health)).await;
-    let rest = answered.map_err(|_| Failure::AnswerTimeout(late()))??;
+    let rest = answered.map_err(|_| CheckFailure::AnswerTimeout(late()))??;
     if rest > 0 || wire.is_secure() {
         let until = deadline.min(Instant::now() + FAREWELL);
         // Passed already, whatever comes of it.
@@ -158,7 +158,7 @@ pub async fn check(target: Target<'_>, health: &Health) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn connect(target: Target<'_>) -> Result<Wire, Failure> {
+async fn connect(target: Target<'_>) -> Result<Wire, CheckFailure> {
     let connected = match target.address {
         Address::Inet(addr) => {
             let socket = socket_to(*addr, target.source)?;
@@ -170,7 +170,7 @@ async fn connect(target: Target<'_>) -> Result<Wire, Failure> {
 }
 
 /// Makes a socket that reaches `addr` from one of `sources`, as connections for clients do.
-fn socket_to(addr: SocketAddr, sources: &[IpAddr]) -> Result<TcpSocket, Failure> {
+fn socket_to(addr: SocketAddr, sources: &[IpAddr]) -> Result<TcpSocket, CheckFailure> {
     let made = match addr {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
@@ -184,7 +184,7 @@ fn socket_to(addr: SocketAddr, sources: &[IpAddr]) -> Result<TcpSocket, Failure>
     let prepared = setsockopt(&socket, IpBindAddressNoPort, &true).map_err(io::Error::from);
     let bound = prepared.and_then(|()| socket.bind(SocketAddr::new(*ip, 0)));
     bound.map_err(|error| {
-        Failure::Ours(format!("the source address {ip} cannot be used: {error}"))
+        CheckFailure::Ours(format!("the source address {ip} cannot be used: {error}"))
     })?;
     Ok(socket)
 }
@@ -201,13 +201,13 @@ async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn not_connected(error: io::Error) -> Failure {
+fn not_connected(error: io::Error) -> CheckFailure {
     match error.raw_os_error() {
-        Some(libc::ECONNREFUSED | libc::ECONNRESET) => Failure::Refused,
+        Some(libc::ECONNREFUSED | libc::ECONNRESET) => CheckFailure::Refused,
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL) => {
-            Failure::Ours(error.to_string())
+            CheckFailure::Ours(error.to_string())
         }
-        _ => Failure::Unreachable(error.to_string()),
+        _ => CheckFailure::Unreachable(error.to_string()),
     }
 }
 
@@ -217,8 +217,8 @@ async fn converse(
     wire: &mut Wire,
     mut opening: Vec<u8>,
     target: Target<'_>,
-    health: &Health,
-) -> Result<usize, Failure> {
+    health: &HealthCheck,
+) -> Result<usize, CheckFailure> {
     let key = match health.kind {
         HealthKind::Tcp => None,
         HealthKind::Http => {
@@ -246,7 +246,7 @@ async fn converse(
     Ok(rest)
 }
 
-fn write_request(out: &mut Vec<u8>, target: Target<'_>, health: &Health, key: Option<&str>) {
+fn write_request(out: &mut Vec<u8>, target: Target<'_>, health: &HealthCheck, key: Option<&str>) {
     let method = health.method.as_str();
     let path = &health.path;
     let host = health.host.as_deref().unwrap_or(target.host);
@@ -266,18 +266,18 @@ fn write_request(out: &mut Vec<u8>, target: Target<'_>, health: &Health, key: Op
     out.extend_from_slice(request.as_bytes());
 }
 
-fn random_key() -> Result<String, Failure> {
+fn random_key() -> Result<String, CheckFailure> {
     Ok(STANDARD.encode(random::<16>()?))
 }
 
-fn random<const LEN: usize>() -> Result<[u8; LEN], Failure> {
+fn random<const LEN: usize>() -> Result<[u8; LEN], CheckFailure> {
     let mut bytes = [0; LEN];
-    rand::fill(&mut bytes).map_err(|_| Failure::Ours("no random bytes".to_owned()))?;
+    rand::fill(&mut bytes).map_err(|_| CheckFailure::Ours("no random bytes".to_owned()))?;
     Ok(bytes)
 }
 
 /// Makes a Close frame with the code 1000 (RFC 6455 sections 5.2 and 5.5.1).
-fn close_frame() -> Result<[u8; 8], Failure> {
+fn close_frame() -> Result<[u8; 8], CheckFailure> {
     let [a, b, c, d] = random::<4>()?;
     let [high, low] = 1000_u16.to_be_bytes();
     Ok([0x88, 0x82, a, b, c, d, high ^ a, low ^ b])
@@ -285,7 +285,11 @@ fn close_frame() -> Result<[u8; 8], Failure> {
 
 /// Reads the answer's head, lets those before it (100, 103) pass, and returns how much of a body
 /// may follow, as far as it is worth reading.
-async fn judge(wire: &mut Wire, health: &Health, key: Option<&str>) -> Result<usize, Failure> {
+async fn judge(
+    wire: &mut Wire,
+    health: &HealthCheck,
+    key: Option<&str>,
+) -> Result<usize, CheckFailure> {
     let method = health.method.as_str();
     let mut bytes = Vec::with_capacity(1024);
     loop {
@@ -313,23 +317,27 @@ async fn judge(wire: &mut Wire, health: &Health, key: Option<&str>) -> Result<us
         }
         let began = !bytes.is_empty();
         match wire.receive(&mut bytes).await? {
-            0 if began => return Err(Failure::ClosedWithin),
-            0 => return Err(Failure::Closed),
+            0 if began => return Err(CheckFailure::ClosedWithin),
+            0 => return Err(CheckFailure::Closed),
             _ => {}
         }
     }
 }
 
-fn verdict(answer: &Response<'_>, health: &Health, key: Option<&str>) -> Result<(), Failure> {
+fn verdict(
+    answer: &Response<'_>,
+    health: &HealthCheck,
+    key: Option<&str>,
+) -> Result<(), CheckFailure> {
     let status = answer.status;
     match key {
         Some(key) if answer.accepts(key) => Ok(()),
-        Some(_) if status == 101 => Err(Failure::WrongUpgrade),
-        Some(_) => Err(Failure::NoUpgrade(status)),
+        Some(_) if status == 101 => Err(CheckFailure::WrongUpgrade),
+        Some(_) => Err(CheckFailure::NoUpgrade(status)),
         None => {
             let mut expected = health.expect.iter();
             let expected = expected.any(|(low, high)| (*low..=*high).contains(&status));
-            expected.then_some(()).ok_or(Failure::Status(status))
+            expected.then_some(()).ok_or(CheckFailure::Status(status))
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::config::Backend;
 
 /// How a member stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Standing {
+pub enum MemberStanding {
     /// It gets new connections.
     Up,
     /// Connections to it failed lately: it gets new ones only when nobody else may.
@@ -19,7 +19,7 @@ pub enum Standing {
     Drained,
 }
 
-impl Standing {
+impl MemberStanding {
     /// Returns the word of the log and of whoever shows it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -38,7 +38,7 @@ pub struct Seat {
     /// Who.
     pub member: Arc<Member>,
     /// How it stands.
-    pub standing: Standing,
+    pub standing: MemberStanding,
     /// Its share at this moment: that of the configuration, or less while it starts slowly; 0 =
     /// nothing new.
     pub weight: u16,
@@ -64,8 +64,8 @@ impl Lineup {
     pub fn new(backend: Arc<Backend>, seats: Vec<Seat>) -> Self {
         let circle = |standing| Circle::new(backend.balance, &seats, standing);
         Self {
-            up: circle(Standing::Up),
-            suspect: circle(Standing::Suspect),
+            up: circle(MemberStanding::Up),
+            suspect: circle(MemberStanding::Suspect),
             backend,
             edition: 0,
             seats,
@@ -101,9 +101,9 @@ impl Lineup {
         let any = |standing| self.seats.iter().any(|seat| seat.standing == standing);
         if self.seats.is_empty() {
             "no name of a server has an address"
-        } else if any(Standing::Up) || any(Standing::Suspect) {
+        } else if any(MemberStanding::Up) || any(MemberStanding::Suspect) {
             "every server that is up has weight 0"
-        } else if any(Standing::Down) {
+        } else if any(MemberStanding::Down) {
             "every server is down"
         } else {
             "every server is drained"
@@ -119,7 +119,7 @@ struct Circle {
 }
 
 impl Circle {
-    fn new(method: Method, seats: &[Seat], standing: Standing) -> Self {
+    fn new(method: Method, seats: &[Seat], standing: MemberStanding) -> Self {
         let fits = |seat: &&Seat| seat.standing == standing && seat.weight > 0;
         let chosen: Vec<&Seat> = seats.iter().filter(fits).collect();
         let keys: Vec<String> = chosen

@@ -1,7 +1,7 @@
 //! Backends at run time: who belongs to them, how each one stands, who gets the next connection, and
 //! who waits for it.
 //!
-//! Main publishes an immutable [`Lineup`] at every change; reception reads it, takes a [`Place`] at a
+//! Main publishes an immutable [`Lineup`] at every change; reception reads it, takes a [`Reservation`] at a
 //! member, and gives it back by dropping it. Loads are shared atomics. Nobody takes a lock while
 //! there is room; where there is none, `queue` keeps the order.
 
@@ -27,7 +27,7 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 
-pub use lineup::{Lineup, Seat, Standing};
+pub use lineup::{Lineup, MemberStanding, Seat};
 pub use member::{Address, Member, MemberId, SUSPECT_FAILURES, Traffic, Wish};
 pub use queue::InLine;
 
@@ -104,7 +104,7 @@ impl Upstream {
         self: &Arc<Self>,
         client: Option<IpAddr>,
         tried: &[MemberId],
-    ) -> Result<Place, Denied> {
+    ) -> Result<Reservation, Denied> {
         self.place_telling(client, tried, |_| {}).await
     }
 
@@ -117,7 +117,7 @@ impl Upstream {
         client: Option<IpAddr>,
         tried: &[MemberId],
         tell: impl FnOnce(InLine),
-    ) -> Result<Place, Denied> {
+    ) -> Result<Reservation, Denied> {
         let asking = self.asking(client);
         let lineup = self.lineup();
         if let Some(place) = self.try_place(&lineup, &asking, tried) {
@@ -159,7 +159,7 @@ impl Upstream {
         lineup: &Lineup,
         asking: &Asking,
         tried: &[MemberId],
-    ) -> Option<Place> {
+    ) -> Option<Reservation> {
         while let Choice::Member(member) = lineup.choose(asking, tried) {
             if self.queue.len() > 0 {
                 return None;
@@ -167,23 +167,27 @@ impl Upstream {
             // Where somebody was faster it is full, and the next choice sees that.
             if member.take_place() {
                 let edition = lineup.edition;
-                return Some(Place::new(Arc::clone(self), Arc::clone(member), edition));
+                return Some(Reservation::new(
+                    Arc::clone(self),
+                    Arc::clone(member),
+                    edition,
+                ));
             }
         }
         None
     }
 }
 
-/// A place at a member: counted from here on, given back by being dropped.
+/// A place at a member that is held: counted from here on, given back by being dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct Reservation {
     upstream: Arc<Upstream>,
     member: Arc<Member>,
     edition: u32,
     counted: bool,
 }
 
-impl Place {
+impl Reservation {
     /// Takes over a place that was taken at `member`, as a line-up of this `edition` had it.
     fn new(upstream: Arc<Upstream>, member: Arc<Member>, edition: u32) -> Self {
         Self {
@@ -220,7 +224,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Reservation {
     fn drop(&mut self) {
         if self.counted {
             self.member.give_back();

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::lineup::{Choice, Lineup};
 use super::member::MemberId;
-use super::{Denied, Place, Upstream};
+use super::{Denied, Reservation, Upstream};
 use crate::balance::Asking;
 use crate::config::WhenDown;
 
@@ -38,7 +38,7 @@ struct Waiter {
     number: u64,
     asking: Asking,
     tried: Vec<MemberId>,
-    reply: oneshot::Sender<Place>,
+    reply: oneshot::Sender<Reservation>,
 }
 
 /// What became of somebody who asked for a place.
@@ -58,7 +58,7 @@ pub(super) struct Ticket {
     number: u64,
     /// Where it began to wait.
     pub(super) line: InLine,
-    reply: oneshot::Receiver<Place>,
+    reply: oneshot::Receiver<Reservation>,
 }
 
 /// Where a request stands when it begins to wait, counted from one; zero = in another line, or in
@@ -91,7 +91,7 @@ impl InLine {
 
 impl Ticket {
     /// Waits for its turn; none = there is nobody to wait for any more.
-    pub(super) async fn turn(&mut self) -> Option<Place> {
+    pub(super) async fn turn(&mut self) -> Option<Reservation> {
         (&mut self.reply).await.ok()
     }
 }
@@ -188,7 +188,8 @@ impl Queue {
             // Where somebody was faster it is full, and the next choice sees that.
             if member.take_place() {
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
-                let place = Place::new(Arc::clone(upstream), Arc::clone(member), lineup.edition);
+                let place =
+                    Reservation::new(Arc::clone(upstream), Arc::clone(member), lineup.edition);
                 if let Err(place) = waiter.reply.send(place) {
                     place.dissolve();
                 }

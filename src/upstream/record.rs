@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::Standing;
+use super::MemberStanding;
 
 /// Changes of one member that are remembered.
 const RECENT_LEN: usize = 16;
@@ -29,7 +29,7 @@ pub struct Turn {
     /// When, in milliseconds since 1970.
     pub time_ms: u64,
     /// How it stands from then on.
-    pub standing: Standing,
+    pub standing: MemberStanding,
     /// Why, as the log says it.
     pub why: Arc<str>,
 }
@@ -38,7 +38,7 @@ impl Default for Record {
     /// Begins with a member of which nothing is known.
     fn default() -> Self {
         Self {
-            standing: AtomicU8::new(number(Standing::Down)),
+            standing: AtomicU8::new(number(MemberStanding::Down)),
             changed_ms: AtomicU64::new(now_ms()),
             changes: AtomicU64::new(0),
             passed: AtomicU64::new(0),
@@ -50,13 +50,13 @@ impl Default for Record {
 
 impl Record {
     /// Takes note of how it stands from now on, which is no change.
-    pub(super) fn begin(&self, standing: Standing) {
+    pub(super) fn begin(&self, standing: MemberStanding) {
         self.standing.store(number(standing), Ordering::Relaxed);
         self.changed_ms.store(now_ms(), Ordering::Relaxed);
     }
 
     /// Takes note of a change.
-    pub(super) fn note_change(&self, standing: Standing, why: &str) {
+    pub(super) fn note_change(&self, standing: MemberStanding, why: &str) {
         self.standing.store(number(standing), Ordering::Relaxed);
         let time_ms = now_ms();
         self.changed_ms.store(time_ms, Ordering::Relaxed);
@@ -80,12 +80,12 @@ impl Record {
 
     /// Returns how it stands.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> MemberStanding {
         match self.standing.load(Ordering::Relaxed) {
-            0 => Standing::Up,
-            1 => Standing::Suspect,
-            2 => Standing::Down,
-            _ => Standing::Drained,
+            0 => MemberStanding::Up,
+            1 => MemberStanding::Suspect,
+            2 => MemberStanding::Down,
+            _ => MemberStanding::Drained,
         }
     }
 
@@ -116,12 +116,12 @@ impl Record {
     }
 }
 
-fn number(standing: Standing) -> u8 {
+fn number(standing: MemberStanding) -> u8 {
     match standing {
-        Standing::Up => 0,
-        Standing::Suspect => 1,
-        Standing::Down => 2,
-        Standing::Drained => 3,
+        MemberStanding::Up => 0,
+        MemberStanding::Suspect => 1,
+        MemberStanding::Down => 2,
+        MemberStanding::Drained => 3,
     }
 }
 
@@ -139,16 +139,16 @@ mod tests {
     #[test]
     fn the_latest_changes_are_remembered() {
         let record = Record::default();
-        record.begin(Standing::Up);
+        record.begin(MemberStanding::Up);
         assert!(record.recent().is_empty(), "a beginning is no change");
         for number in 0..RECENT_LEN + 3 {
-            record.note_change(Standing::Down, &number.to_string());
+            record.note_change(MemberStanding::Down, &number.to_string());
         }
         let recent = record.recent();
         assert_eq!(recent.len(), RECENT_LEN);
         assert_eq!((&*recent[0].why, record.changes()), ("3", 19));
         let last = recent.last().unwrap();
-        assert_eq!((&*last.why, last.standing), ("18", Standing::Down));
+        assert_eq!((&*last.why, last.standing), ("18", MemberStanding::Down));
         assert_eq!(last.time_ms, record.since_ms());
     }
 }

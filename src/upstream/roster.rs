@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::check::Failure;
+use super::check::CheckFailure;
 use super::names::{Answer, Endpoint, News, Watch};
-use super::{Address, Member, MemberId, Seat, Standing, Wish};
+use super::{Address, Member, MemberId, MemberStanding, Seat, Wish};
 use crate::balance::health::{self, Change, Checks, Event, Next, SIGNS};
 use crate::balance::ramp::{self, Entrant};
 use crate::config::{Backend, BackendServer, ServerAddress};
@@ -222,7 +222,7 @@ impl Roster {
     pub(super) fn checked(
         &mut self,
         id: MemberId,
-        result: Result<(), Failure>,
+        result: Result<(), CheckFailure>,
         now: Duration,
         random: u64,
     ) {
@@ -471,11 +471,12 @@ impl Post {
     /// serve stand in for them.
     fn let_go(&mut self, backend: &str) -> bool {
         let staying = || self.watched.values().filter(|watched| !watched.leaving);
-        let serves = |watched: &Watched| watched.standing() == Standing::Up && watched.weight > 0;
+        let serves =
+            |watched: &Watched| watched.standing() == MemberStanding::Up && watched.weight > 0;
         let unknown = |watched: &Watched| watched.health.standing() == health::Standing::Unknown;
         let replaced = staying().any(serves) || !staying().any(unknown);
         let gone = (self.watched).extract_if(.., |_, watched| {
-            watched.leaving && (replaced || watched.standing() == Standing::Down)
+            watched.leaving && (replaced || watched.standing() == MemberStanding::Down)
         });
         let mut changed = false;
         for (_, watched) in gone {
@@ -544,14 +545,14 @@ impl Watched {
         changed
     }
 
-    fn standing(&self) -> Standing {
+    fn standing(&self) -> MemberStanding {
         if self.drained {
-            return Standing::Drained;
+            return MemberStanding::Drained;
         }
         match self.health.standing() {
-            health::Standing::Up => Standing::Up,
-            health::Standing::Suspect => Standing::Suspect,
-            health::Standing::Unknown | health::Standing::Down => Standing::Down,
+            health::Standing::Up => MemberStanding::Up,
+            health::Standing::Suspect => MemberStanding::Suspect,
+            health::Standing::Unknown | health::Standing::Down => MemberStanding::Down,
         }
     }
 

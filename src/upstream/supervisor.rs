@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep_until};
 
-use super::check::{self, Failure, Target};
+use super::check::{self, CheckFailure, Target};
 use super::names::{Answer, Resolution};
 use super::roster::{Job, Roster};
 use super::{Address, Lineup, Member, MemberId, Upstream, random};
@@ -26,7 +26,7 @@ const IDLE: Duration = Duration::from_hours(1);
 
 /// What the tasks of a supervisor report.
 enum Report {
-    Checked(MemberId, Result<(), Failure>),
+    Checked(MemberId, Result<(), CheckFailure>),
     /// The question for the server at this place, with what is needed to ask again, under the
     /// configuration of this number.
     Resolved(u32, usize, Resolution, Result<Answer, String>),
@@ -273,7 +273,7 @@ impl Work {
     }
 }
 
-async fn check(member: &Member, backend: &Backend) -> Result<(), Failure> {
+async fn check(member: &Member, backend: &Backend) -> Result<(), CheckFailure> {
     let Some(health) = &backend.health else {
         return Ok(());
     };

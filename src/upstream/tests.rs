@@ -30,14 +30,14 @@ fn upstream(lines: &str, places: &[usize]) -> Arc<Upstream> {
         let address = Address::Inet(server.name.parse().expect("an address"));
         seat(
             Arc::new(Member::new(Arc::clone(&server.name), server, address)),
-            Standing::Up,
+            MemberStanding::Up,
         )
     });
     let seats = seats.collect();
     Upstream::new(Arc::new(backend), seats)
 }
 
-fn seat(member: Arc<Member>, standing: Standing) -> Seat {
+fn seat(member: Arc<Member>, standing: MemberStanding) -> Seat {
     Seat {
         weight: member.server.weight,
         member,
@@ -46,7 +46,7 @@ fn seat(member: Arc<Member>, standing: Standing) -> Seat {
 }
 
 /// Publishes that everybody stands like this.
-fn publish(upstream: &Arc<Upstream>, standing: Standing) {
+fn publish(upstream: &Arc<Upstream>, standing: MemberStanding) {
     let now = upstream.lineup();
     let seats = now
         .seats
@@ -67,7 +67,7 @@ fn run(test: impl Future<Output = ()>) {
     LocalSet::new().block_on(&runtime, test);
 }
 
-type Asked = JoinHandle<Result<Place, Denied>>;
+type Asked = JoinHandle<Result<Reservation, Denied>>;
 
 /// Sends a request, which is in the queue or served when this returns.
 async fn ask(upstream: &Arc<Upstream>, client: Option<IpAddr>) -> Asked {
@@ -80,7 +80,7 @@ async fn ask(upstream: &Arc<Upstream>, client: Option<IpAddr>) -> Asked {
 }
 
 /// Waits for what a task that has its answer got.
-async fn answer(asked: Asked) -> Result<Place, Denied> {
+async fn answer(asked: Asked) -> Result<Reservation, Denied> {
     for _ in 0..3 {
         yield_now().await;
     }
@@ -193,18 +193,18 @@ fn those_who_wait_are_asked_again_when_the_lineup_changes() {
         let refuses = upstream("", &[1]);
         let _place = refuses.place(client(1), &[]).await.unwrap();
         let waits = ask(&refuses, client(1)).await;
-        publish(&refuses, Standing::Down);
+        publish(&refuses, MemberStanding::Down);
         let why = Denied::Nobody("every server is down");
         assert_eq!(answer(waits).await.unwrap_err(), why);
         assert_eq!(refuses.place(client(1), &[]).await.unwrap_err(), why);
         assert_eq!(refuses.waiting(), 0);
 
         let queues = upstream("when_down = \"queue\"", &[2]);
-        publish(&queues, Standing::Down);
+        publish(&queues, MemberStanding::Down);
         let waits = [ask(&queues, None).await, ask(&queues, None).await];
         let third = ask(&queues, None).await;
         assert_eq!(queues.waiting(), 3);
-        publish(&queues, Standing::Up);
+        publish(&queues, MemberStanding::Up);
         for waits in waits {
             // They give it back at once, so that the third has one too.
             assert!(answer(waits).await.is_ok());
@@ -227,9 +227,9 @@ fn nobody_is_asked_twice_for_one_request() {
         assert_eq!(denied, Denied::AllTried);
         // A suspect one is better than none, one that is down or drained is not.
         for (standing, why) in [
-            (Standing::Suspect, None),
-            (Standing::Down, Some("every server is down")),
-            (Standing::Drained, Some("every server is drained")),
+            (MemberStanding::Suspect, None),
+            (MemberStanding::Down, Some("every server is down")),
+            (MemberStanding::Drained, Some("every server is drained")),
         ] {
             publish(&upstream, standing);
             let denied = upstream.place(client(7), &[]).await.err();
@@ -246,14 +246,14 @@ fn whoever_has_tried_everybody_does_not_wait_for_them() {
         let denied = upstream.place(client(1), &tried).await.unwrap_err();
         assert_eq!(denied, Denied::AllTried);
         // Who is down while it is asked for again is another matter, and gets another try.
-        publish(&upstream, Standing::Down);
+        publish(&upstream, MemberStanding::Down);
         let waits = {
             let upstream = Arc::clone(&upstream);
             spawn_local(async move { upstream.place(client(1), &tried).await })
         };
         yield_now().await;
         assert_eq!(upstream.waiting(), 1);
-        publish(&upstream, Standing::Up);
+        publish(&upstream, MemberStanding::Up);
         assert!(answer(waits).await.is_ok());
     });
 }
@@ -264,7 +264,7 @@ fn suspects_are_asked_when_the_others_have_failed() {
         let upstream = upstream("", &[9, 9]);
         let now = upstream.lineup();
         let mut seats: Vec<Seat> = now.seats.clone();
-        seats[0].standing = Standing::Suspect;
+        seats[0].standing = MemberStanding::Suspect;
         upstream.publish(Lineup::new(Arc::clone(&now.backend), seats));
         let (suspect, up) = (now.seats[0].member.id(), now.seats[1].member.id());
         for last in 1..20 {

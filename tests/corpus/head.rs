@@ -11,7 +11,7 @@ use longsplice::proto::http::forwarding::{
 };
 use longsplice::proto::http::framing::{Body, Framing, FramingError};
 use longsplice::proto::http::head::{
-    HeadLimits, Line, Request, Response, Version, parse_request, parse_response,
+    HeadLimits, HttpVersion, Line, Request, Response, parse_request, parse_response,
 };
 
 /// The defaults.
@@ -214,7 +214,7 @@ fn check_answered(response: &Response<'_>, method: &str) {
     for hop in [Hop::KeepAlive, Hop::Close] {
         let mut head = Vec::new();
         let reader = Reader {
-            version: Version::Http11,
+            version: HttpVersion::Http11,
             connection: hop,
             strict_transport: Some("max-age=9"),
         };
@@ -359,8 +359,8 @@ const INTERIM_MAX: usize = 16;
 pub(crate) fn judge_answer(asked: &str, bytes: &[u8]) -> &'static str {
     let method = if asked == "HEAD" { "HEAD" } else { "GET" };
     let version = match asked {
-        "HTTP10" => Version::Http10,
-        _ => Version::Http11,
+        "HTTP10" => HttpVersion::Http10,
+        _ => HttpVersion::Http11,
     };
     let mut rest = bytes;
     for _ in 0..=INTERIM_MAX {

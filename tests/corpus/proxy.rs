@@ -2,7 +2,7 @@
 
 use longsplice::proto::Progress;
 use longsplice::proto::proxy::{
-    Addresses, Header, Malformed, V1_LEN_MAX, V2_LEN_MAX, Version, encode, parse,
+    Addresses, Header, HeaderVersion, MalformedHeader, V1_LEN_MAX, V2_LEN_MAX, encode, parse,
 };
 
 /// Length of the longer signature.
@@ -26,7 +26,7 @@ pub(crate) fn check(bytes: &[u8]) {
             assert_eq!(used, settled_len, "took more or less than was needed");
             comes_back(&bytes[..used], &value);
         }
-        Err(Malformed::NotProxy) => assert!(settled_len <= SIGNATURE_LEN_MAX),
+        Err(MalformedHeader::NotProxy) => assert!(settled_len <= SIGNATURE_LEN_MAX),
         Err(_) => assert!(settled_len > b"PROXY ".len(), "judged before the signature"),
     }
 }
@@ -34,14 +34,14 @@ pub(crate) fn check(bytes: &[u8]) {
 /// Writes what was read and reads it again.
 fn comes_back(read: &[u8], header: &Header) {
     let version = match read {
-        [b'P', ..] => Version::V1,
-        _ => Version::V2,
+        [b'P', ..] => HeaderVersion::V1,
+        _ => HeaderVersion::V2,
     };
     let mut written = Vec::new();
     encode(version, header, &mut written);
     let len_max = match version {
-        Version::V1 => V1_LEN_MAX,
-        Version::V2 => read.len(),
+        HeaderVersion::V1 => V1_LEN_MAX,
+        HeaderVersion::V2 => read.len(),
     };
     assert!(
         written.len() <= len_max,
@@ -52,7 +52,7 @@ fn comes_back(read: &[u8], header: &Header) {
     assert_eq!(parse(&written), Ok(Progress::Complete { value, used }));
 
     let mut line = Vec::new();
-    encode(Version::V1, header, &mut line);
+    encode(HeaderVersion::V1, header, &mut line);
     let value = match header.addresses {
         Addresses::Local => Header::from(Addresses::Unknown),
         addresses @ (Addresses::Proxied { .. } | Addresses::Unknown) => Header::from(addresses),

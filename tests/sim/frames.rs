@@ -2,7 +2,7 @@
 
 use longsplice::journal::Cause;
 use longsplice::proto::websocket::frames::Frames;
-use longsplice::relay::tunnel::{Close, End, Flow, Guard};
+use longsplice::relay::tunnel::{Close, End, Flow, RecordKeeper};
 
 use crate::Sim;
 use crate::world::Random;
@@ -139,7 +139,7 @@ impl Sim {
             None => client.sent == self.position(Flow::ToClient),
         };
         let ended = client.shut || client.reset || tls.is_some_and(|records| records.notified);
-        let rekeys = self.tunnel.guard(Flow::ToClient, End::Client) == Guard::Rekeying;
+        let rekeys = self.tunnel.guard(Flow::ToClient, End::Client) == RecordKeeper::Rekeying;
         let drained = close.cause == Cause::Drained;
         let follows = self.speech.is_some();
         if close.goodbye {

@@ -20,8 +20,8 @@ mod records;
 mod world;
 
 use longsplice::journal::Cause;
+use longsplice::proto::readiness::Readiness;
 use longsplice::relay::tunnel::{Action, BUFFER_BYTES, Close, End, Flow, Outcome, Tunnel};
-use longsplice::sys::poll::Readiness;
 
 use frames::{Speech, UNSEEN_MIN};
 use records::{OVERHEAD, Records, bad_record};

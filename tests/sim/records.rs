@@ -6,7 +6,7 @@
 //! record at the most; the end is a record too.
 
 use longsplice::journal::Cause;
-use longsplice::relay::tunnel::{BUFFER_BYTES, End, Flow, Offload, Outcome};
+use longsplice::relay::tunnel::{BUFFER_BYTES, End, Flow, OffloadPlan, Outcome};
 
 use crate::world::{Random, Wire};
 use crate::{Sim, moved};
@@ -18,7 +18,7 @@ pub(crate) const OVERHEAD: u32 = 22;
 #[derive(Debug)]
 pub(crate) struct Records {
     /// When what comes from the peer and what goes to it is to be left to the kernel.
-    pub(crate) offload: [Offload; 2],
+    pub(crate) offload: [OffloadPlan; 2],
     /// Length of the peer's records, and where the first one begins.
     len: u32,
     first: u64,
@@ -66,15 +66,15 @@ impl Records {
             every => (every * 4096_u64).div_ceil(u64::from(len)),
         };
         let plans = [
-            Offload::Never,
-            Offload::WhenBulky,
-            Offload::WhenBulky,
-            Offload::AtOnce,
+            OffloadPlan::Never,
+            OffloadPlan::WhenBulky,
+            OffloadPlan::WhenBulky,
+            OffloadPlan::AtOnce,
         ];
         let mut offload = [0, 1].map(|_| plans[random.below(4) as usize]);
         if len == 1 {
             // A splice for each byte would take for ever.
-            offload[0] = Offload::Never;
+            offload[0] = OffloadPlan::Never;
         }
         Self {
             offload,

@@ -1,8 +1,8 @@
 //! The world around the tunnel: peers with a plan, and connections that keep the kernel's promises
 //! about edges, but not one more.
 
+use longsplice::proto::readiness::Readiness;
 use longsplice::relay::tunnel::Outcome;
-use longsplice::sys::poll::Readiness;
 
 /// A small reproducible generator (splitmix64).
 pub(crate) struct Random(u64);

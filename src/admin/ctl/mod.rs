@@ -1,6 +1,6 @@
 //! What `longsplice ctl` and the process say to each other over the admin socket.
 //!
-//! A stream socket of unix(7). The client sends one [`Request`] as one line of JSON, the process answers
+//! A stream socket of unix(7). The client sends one [`CtlRequest`] as one line of JSON, the process answers
 //! with one [`Reply`] as one line of JSON, and closes. A request has [`REQUEST_LEN_MAX`] bytes at the most.
 //!
 //! Whoever may connect may ask: the socket has the mode 0660, and besides that only root, the user of the
@@ -25,7 +25,7 @@ pub const TUNNELS_MAX: usize = 10_000;
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Request {
+pub enum CtlRequest {
     /// The process as a whole.
     Status,
     /// Everything that `longsplice top` shows but single tunnels.
@@ -62,7 +62,7 @@ pub enum Request {
     Certificates,
 }
 
-impl Request {
+impl CtlRequest {
     /// Tells whether it changes anything.
     #[must_use]
     pub fn changes(&self) -> bool {

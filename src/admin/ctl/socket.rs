@@ -16,14 +16,16 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
-use super::{CertificateState, Errand, Filter, REQUEST_LEN_MAX, Reply, Request, Tunnels, Wanted};
-use crate::admin::diagnostics;
-use crate::admin::log::timestamp;
+use super::{
+    CertificateState, CtlRequest, Errand, Filter, REQUEST_LEN_MAX, Reply, Tunnels, Wanted,
+};
 use crate::admin::mark::mark;
 use crate::admin::overview::overview;
 use crate::admin::sample::Sampler;
 use crate::admin::state::Sources;
 use crate::config::LogLevel;
+use crate::log::diagnostics;
+use crate::log::timestamp;
 use crate::sys::peer;
 use crate::sys::unix_path::{self, UnixPath};
 use crate::tls::identity;
@@ -162,7 +164,7 @@ impl Desk {
             || peer::groups(stream.as_fd()).is_ok_and(|groups| groups.contains(&self.group))
     }
 
-    async fn answer(&self, request: Request, peer: &UCred) -> Reply {
+    async fn answer(&self, request: CtlRequest, peer: &UCred) -> Reply {
         if request.changes() {
             let (uid, pid) = (peer.uid(), peer.pid());
             let command = serde_json::to_string(&request).unwrap_or_default();
@@ -174,20 +176,20 @@ impl Desk {
         }
     }
 
-    async fn conduct(&self, request: Request) -> Result<serde_json::Value, String> {
+    async fn conduct(&self, request: CtlRequest) -> Result<serde_json::Value, String> {
         match request {
-            Request::Status => json(&self.sources().status()),
-            Request::Overview => json(&overview(&self.sampler).await),
-            Request::Listeners => json(&self.sources().listeners()),
-            Request::Backends => json(&self.sources().backends()),
-            Request::Tunnels(wanted) => json(&self.tunnels(wanted).await?),
-            Request::Certificates => json(&self.certificates()),
-            Request::Kill { id } => self.kill(&id).await,
-            Request::Drain { server: None } => self.drain().await,
-            Request::Drain { server: Some(name) } => json(&mark(self.sources(), &name, true)?),
-            Request::Undrain { server } => json(&mark(self.sources(), &server, false)?),
-            Request::Reload => self.reload().await,
-            Request::LogLevel { level } => set_level(&level),
+            CtlRequest::Status => json(&self.sources().status()),
+            CtlRequest::Overview => json(&overview(&self.sampler).await),
+            CtlRequest::Listeners => json(&self.sources().listeners()),
+            CtlRequest::Backends => json(&self.sources().backends()),
+            CtlRequest::Tunnels(wanted) => json(&self.tunnels(wanted).await?),
+            CtlRequest::Certificates => json(&self.certificates()),
+            CtlRequest::Kill { id } => self.kill(&id).await,
+            CtlRequest::Drain { server: None } => self.drain().await,
+            CtlRequest::Drain { server: Some(name) } => json(&mark(self.sources(), &name, true)?),
+            CtlRequest::Undrain { server } => json(&mark(self.sources(), &server, false)?),
+            CtlRequest::Reload => self.reload().await,
+            CtlRequest::LogLevel { level } => set_level(&level),
         }
     }
 
@@ -250,7 +252,7 @@ fn json(value: &impl Serialize) -> Result<serde_json::Value, String> {
     serde_json::to_value(value).map_err(|error| error.to_string())
 }
 
-async fn read_request(stream: &mut UnixStream) -> Result<Request, String> {
+async fn read_request(stream: &mut UnixStream) -> Result<CtlRequest, String> {
     let mut line = Vec::new();
     let limited = stream.take(REQUEST_LEN_MAX as u64);
     let read = BufReader::new(limited).read_until(b'\n', &mut line).await;

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::Event;
-use crate::admin::ctl::{Request, Tunnels, Wanted};
+use crate::admin::ctl::{CtlRequest, Tunnels, Wanted};
 use crate::admin::overview::Overview;
 use crate::cli::ask::{ask, read};
 
@@ -24,7 +24,7 @@ pub(super) enum Errand {
         tunnels: bool,
     },
     /// To tell the process something.
-    Tell(Request),
+    Tell(CtlRequest),
 }
 
 /// What came of it.
@@ -67,7 +67,7 @@ fn run(socket: &Path, errands: &Receiver<Errand>, events: &Sender<Event>) {
 /// # Errors
 /// As [`ask`].
 pub(super) fn look(socket: &Path) -> Result<Overview, String> {
-    read(ask(socket, &Request::Overview, ANSWER_TIME)?)
+    read(ask(socket, &CtlRequest::Overview, ANSWER_TIME)?)
 }
 
 fn list(socket: &Path) -> Result<Tunnels, String> {
@@ -75,5 +75,5 @@ fn list(socket: &Path) -> Result<Tunnels, String> {
         limit: Some(TUNNELS_MAX),
         ..Wanted::default()
     };
-    read(ask(socket, &Request::Tunnels(wanted), ANSWER_TIME)?)
+    read(ask(socket, &CtlRequest::Tunnels(wanted), ANSWER_TIME)?)
 }

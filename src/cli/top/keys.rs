@@ -8,7 +8,7 @@ use super::INTERVALS;
 use super::panes::Pane;
 use super::state::{Effect, Mode, State};
 use super::words::interval;
-use crate::admin::ctl::Request;
+use crate::admin::ctl::CtlRequest;
 use crate::config::duration_of;
 
 /// Steps of `+` and `-`.
@@ -167,7 +167,7 @@ impl State {
         None
     }
 
-    fn answer(&mut self, text: String, request: Request, code: KeyCode) -> Option<Effect> {
+    fn answer(&mut self, text: String, request: CtlRequest, code: KeyCode) -> Option<Effect> {
         match (code, ()) {
             (KeyCode::Char('y' | 'Y'), ()) => Some(Effect::Tell(request)),
             (KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc, ()) => None,
@@ -192,13 +192,13 @@ impl State {
         self.mode = match drained {
             true => Mode::Question {
                 text: format!("Drain {shown}? Nothing new for it, its tunnels go on."),
-                request: Request::Drain {
+                request: CtlRequest::Drain {
                     server: Some(server),
                 },
             },
             false => Mode::Question {
                 text: format!("Take {shown} back?"),
-                request: Request::Undrain { server },
+                request: CtlRequest::Undrain { server },
             },
         };
     }
@@ -219,7 +219,7 @@ impl State {
         let text = format!("End tunnel {} of {client}?", super::words::clean(&id));
         self.mode = Mode::Question {
             text,
-            request: Request::Kill { id },
+            request: CtlRequest::Kill { id },
         };
     }
 

@@ -7,7 +7,7 @@ use super::panes::Pane;
 use super::rates::Watched;
 use super::table::{Row, Table};
 use super::words::clean;
-use crate::admin::ctl::{Request, Tunnels};
+use crate::admin::ctl::{CtlRequest, Tunnels};
 use crate::admin::overview::Overview;
 
 /// What the loop is to do.
@@ -22,7 +22,7 @@ pub(super) enum Effect {
     /// Ask now.
     Look,
     /// Tell the process to do something.
-    Tell(Request),
+    Tell(CtlRequest),
 }
 
 /// What the keys mean.
@@ -41,7 +41,7 @@ pub(super) enum Mode {
         /// What is asked.
         text: String,
         /// What is done on yes.
-        request: Request,
+        request: CtlRequest,
     },
 }
 

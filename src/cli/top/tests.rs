@@ -12,7 +12,7 @@ use super::draw::{Palette, draw};
 use super::panes::Pane;
 use super::plain;
 use super::state::{Effect, Link, Mode, State};
-use crate::admin::ctl::{Request, Tunnels};
+use crate::admin::ctl::{CtlRequest, Tunnels};
 use crate::admin::overview::Overview;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -451,13 +451,13 @@ fn what_changes_something_is_asked_for_first() {
     let server = Some("maps/10.1.0.2:80".to_owned());
     assert_eq!(
         press(&mut state, "y"),
-        Some(Effect::Tell(Request::Drain { server }))
+        Some(Effect::Tell(CtlRequest::Drain { server }))
     );
     press(&mut state, "U");
     let server = "maps/10.1.0.2:80".to_owned();
     assert_eq!(
         press(&mut state, "y"),
-        Some(Effect::Tell(Request::Undrain { server }))
+        Some(Effect::Tell(CtlRequest::Undrain { server }))
     );
     press(&mut state, "2K");
     let asked = text(&mut state, 80, 24);
@@ -468,7 +468,7 @@ fn what_changes_something_is_asked_for_first() {
     let id = "7".to_owned();
     assert_eq!(
         press(&mut state, "y"),
-        Some(Effect::Tell(Request::Kill { id }))
+        Some(Effect::Tell(CtlRequest::Kill { id }))
     );
     // Where nothing is meant, nothing is asked.
     for keys in ["1K", "5D", "5K"] {

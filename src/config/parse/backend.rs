@@ -12,8 +12,8 @@ use super::{CONNECTIONS_MAX, OR_ZERO, POSITIVE, Unique, count, name};
 use crate::config::address::{self, SERVER};
 use crate::config::raw::{Place, Table, Value};
 use crate::config::{
-    Action, Backend, BackendId, BackendServer, BackendTimeouts, Balance, DrainClose, Health,
-    HealthKind, HealthMethod, Listener, Mode, Route, ServerAddress, WhenDown,
+    Backend, BackendId, BackendServer, BackendTimeouts, Balance, DrainClose, HealthCheck,
+    HealthKind, HealthMethod, Listener, Mode, Route, RouteAction, ServerAddress, WhenDown,
 };
 use crate::config::{raw, units};
 use crate::proto::proxy;
@@ -91,7 +91,8 @@ impl Names<'_, '_> {
     /// Warns of Close frames for backends that only get connections nobody sees WebSockets in.
     pub(super) fn report_misplaced(&self, listeners: &[Listener]) {
         for (id, place) in &self.closing {
-            let leads = |route: &Route| matches!(route.action, Action::Backend(to) if to == *id);
+            let leads =
+                |route: &Route| matches!(route.action, RouteAction::Backend(to) if to == *id);
             let mut modes = listeners
                 .iter()
                 .filter(|listener| listener.routes.iter().any(leads))
@@ -203,7 +204,7 @@ fn backend(mut table: Table<'_, '_>, name: Arc<str>) -> Backend {
 /// What a backend says for all its servers.
 struct Inherited {
     tls: Common,
-    send_proxy: Option<proxy::Version>,
+    send_proxy: Option<proxy::HeaderVersion>,
     source: Vec<IpAddr>,
 }
 
@@ -227,11 +228,11 @@ fn source(table: &mut Table<'_, '_>) -> Option<Vec<IpAddr>> {
     Some(addresses.into_iter().filter_map(read).collect())
 }
 
-fn send_proxy(table: &mut Table<'_, '_>) -> Option<Option<proxy::Version>> {
+fn send_proxy(table: &mut Table<'_, '_>) -> Option<Option<proxy::HeaderVersion>> {
     let versions = [
         ("off", None),
-        ("v1", Some(proxy::Version::V1)),
-        ("v2", Some(proxy::Version::V2)),
+        ("v1", Some(proxy::HeaderVersion::V1)),
+        ("v2", Some(proxy::HeaderVersion::V2)),
     ];
     table.choice("send_proxy", &versions)
 }
@@ -252,7 +253,7 @@ fn timeouts(mut table: Table<'_, '_>) -> BackendTimeouts {
 fn health<'r, 'a>(
     mut table: Table<'r, 'a>,
     over_tls: &mut Option<Place<'r, 'a>>,
-) -> Option<Health> {
+) -> Option<HealthCheck> {
     let kinds = [
         ("http", Some(HealthKind::Http)),
         ("tcp", Some(HealthKind::Tcp)),
@@ -291,7 +292,7 @@ fn health<'r, 'a>(
     let interval = table
         .duration("interval", POSITIVE)
         .unwrap_or(Duration::from_secs(10));
-    let health = Health {
+    let health = HealthCheck {
         kind: kind.unwrap_or(HealthKind::Tcp),
         method: method
             .and_then(|value| value.choice(&METHODS))

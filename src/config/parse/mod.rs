@@ -32,7 +32,7 @@ pub(super) fn config(text: &str, file: &Path) -> Result<(Config, Vec<Error>), Er
     let tree = reading.tree()?;
     let mut root = Table::root(&reading, tree);
     let mut taken = Unique::default();
-    let server = process::server(root.table_or_empty("server"), &mut taken);
+    let process = process::process(root.table_or_empty("server"), &mut taken);
     let log = process::log(root.table_or_empty("log"));
     let (backends, names) = backend::backends(&mut root);
     let mut listeners = listener::listeners(&mut root, &names, &mut taken);
@@ -49,7 +49,7 @@ pub(super) fn config(text: &str, file: &Path) -> Result<(Config, Vec<Error>), Er
     reading.verdict()?;
     let config = Config {
         source: None,
-        server,
+        process,
         log,
         listeners,
         backends,

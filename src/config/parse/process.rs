@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Binds, CONNECTIONS_MAX, DURATION_MAX, OR_ZERO, POSITIVE, admin, count, elements};
 use crate::config::address::{self, FACILITIES, LOG_TARGET, NAMESERVER};
 use crate::config::raw::{Table, Value};
-use crate::config::{AccessFormat, Log, LogLevel, LogTarget, Sandbox, Server, Threads};
+use crate::config::{AccessFormat, Log, LogLevel, LogTarget, Process, Sandbox, Threads};
 
 const DRAIN_TIMEOUT: Duration = Duration::from_mins(10);
 const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
@@ -22,12 +22,12 @@ const USER_LEN_MAX: usize = 32;
 const NAMESERVERS_MAX: usize = 8;
 
 /// Reads `[server]`.
-pub(super) fn server(mut table: Table<'_, '_>, taken: &mut Binds) -> Server {
+pub(super) fn process(mut table: Table<'_, '_>, taken: &mut Binds) -> Process {
     let reception_threads = threads(&mut table, "reception_threads");
     let relay_threads = threads(&mut table, "relay_threads");
     let max_connections = table.number("max_connections", 1..=CONNECTIONS_MAX);
     let drain = drain(&mut table);
-    Server {
+    Process {
         reception_threads,
         relay_threads,
         max_connections: max_connections.and_then(count).unwrap_or(MAX_CONNECTIONS),

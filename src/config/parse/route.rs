@@ -7,7 +7,7 @@ use super::elements;
 use super::listener::{RANGE, range};
 use crate::config::address::is_name;
 use crate::config::raw::{Table, Value};
-use crate::config::{Action, BackendId, Mode, Redirect, Respond, Route};
+use crate::config::{BackendId, Mode, Redirect, Respond, Route, RouteAction};
 use crate::proto::addr::Cidr;
 use crate::proto::http::Scheme;
 use crate::proto::http::pattern::{HostPattern, PathPrefix};
@@ -125,7 +125,7 @@ fn path(value: Value<'_, '_>) -> Option<PathPrefix> {
     })
 }
 
-fn action(table: &mut Table<'_, '_>, context: &Context<'_, '_, '_>) -> Option<Action> {
+fn action(table: &mut Table<'_, '_>, context: &Context<'_, '_, '_>) -> Option<RouteAction> {
     let given = ["backend", "redirect", "respond"].map(|key| table.has(key));
     let backend = table.take("backend");
     let redirect = table.table("redirect");
@@ -142,9 +142,9 @@ fn action(table: &mut Table<'_, '_>, context: &Context<'_, '_, '_>) -> Option<Ac
     let redirect = redirect.and_then(self::redirect);
     let respond = respond.and_then(self::respond);
     backend
-        .map(Action::Backend)
-        .or(redirect.map(Action::Redirect))
-        .or(respond.map(Action::Respond))
+        .map(RouteAction::Backend)
+        .or(redirect.map(RouteAction::Redirect))
+        .or(respond.map(RouteAction::Respond))
 }
 
 fn target(value: Value<'_, '_>, backends: &Names<'_, '_>) -> Option<BackendId> {

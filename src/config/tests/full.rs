@@ -6,9 +6,9 @@ use expect_test::expect;
 
 use super::{SMALL, read};
 use crate::config::{
-    Action, Balance, Bind, Config, HealthKind, Mode, ServerAddress, Threads, WhenDown, parse,
+    Balance, Bind, Config, HealthKind, Mode, RouteAction, ServerAddress, Threads, WhenDown, parse,
 };
-use crate::proto::proxy::Version;
+use crate::proto::proxy::HeaderVersion;
 
 /// The example, with every key; certificates lie beside the file.
 pub(super) const FULL: &str = include_str!("full.toml");
@@ -41,7 +41,7 @@ pub(super) fn round_trip(config: &Config) {
         format!("{:?}", again.listeners),
         format!("{:?}", config.listeners)
     );
-    assert_eq!(again.server, config.server);
+    assert_eq!(again.process, config.process);
     assert_eq!(again.log, config.log);
 }
 
@@ -59,9 +59,9 @@ fn the_full_example_is_legal() {
         Some(2)
     );
     assert_eq!(listener.limits.head, 32 * 1024);
-    assert!(matches!(listener.routes[0].action, Action::Backend(id) if id.0 == 0));
-    assert!(matches!(&listener.routes[1].action, Action::Redirect(to) if to.status == 301));
-    assert!(matches!(&listener.routes[2].action, Action::Respond(with) if with.status == 404));
+    assert!(matches!(listener.routes[0].action, RouteAction::Backend(id) if id.0 == 0));
+    assert!(matches!(&listener.routes[1].action, RouteAction::Redirect(to) if to.status == 301));
+    assert!(matches!(&listener.routes[2].action, RouteAction::Respond(with) if with.status == 404));
     let backend = &config.backends[0];
     assert_eq!(backend.timeouts.tunnel_idle, Duration::from_hours(24));
     let health = backend.health.as_ref().expect("on");
@@ -69,7 +69,7 @@ fn the_full_example_is_legal() {
         (health.kind, &health.expect[..]),
         (HealthKind::Http, &[(200, 399)][..])
     );
-    assert_eq!(backend.servers[0].send_proxy, Some(Version::V1));
+    assert_eq!(backend.servers[0].send_proxy, Some(HeaderVersion::V1));
     assert_eq!(config.warnings, [""; 0]);
 }
 
@@ -78,12 +78,15 @@ fn the_full_example_is_legal() {
 fn defaults_are_those_of_the_example() {
     let shown = read_with_certificates(FULL);
     let config = read(SMALL).expect("legal");
-    assert_eq!(config.server.reception_threads, Threads::Auto);
-    assert_eq!(config.server.max_connections, shown.server.max_connections);
-    assert_eq!(config.server.drain_lead, shown.server.drain_lead);
-    assert_eq!(config.server.drain_timeout, shown.server.drain_timeout);
-    assert_eq!(config.server.share_port, shown.server.share_port);
-    assert_eq!((config.server.user, config.server.pid_file), (None, None));
+    assert_eq!(config.process.reception_threads, Threads::Auto);
+    assert_eq!(
+        config.process.max_connections,
+        shown.process.max_connections
+    );
+    assert_eq!(config.process.drain_lead, shown.process.drain_lead);
+    assert_eq!(config.process.drain_timeout, shown.process.drain_timeout);
+    assert_eq!(config.process.share_port, shown.process.share_port);
+    assert_eq!((config.process.user, config.process.pid_file), (None, None));
     assert_eq!(config.log, shown.log);
     let (listener, shown_listener) = (&config.listeners[0], &shown.listeners[0]);
     assert_eq!(listener.name.as_ref(), "127.0.0.1:8080");
@@ -116,7 +119,10 @@ fn a_server_overrides_its_backend() {
     let config = read(&text).expect("legal");
     let servers = &config.backends[0].servers;
     let versions: Vec<_> = servers.iter().map(|server| server.send_proxy).collect();
-    assert_eq!(versions, [Some(Version::V2), None, Some(Version::V1)]);
+    assert_eq!(
+        versions,
+        [Some(HeaderVersion::V2), None, Some(HeaderVersion::V1)]
+    );
     assert_eq!(servers[1].address, ServerAddress::Name("x".to_owned(), 1));
     round_trip(&config);
 }

@@ -173,7 +173,7 @@ fn tokens_are_read_and_never_shown() {
         parse(&text, &config)
     };
     let legal = read(b"  0123456789abcdef\n", 0o640).expect("legal");
-    let access = &legal.server.admin_access;
+    let access = &legal.process.admin_access;
     let token = access.token.as_ref().expect("a token");
     assert_eq!(&*token.secret, b"0123456789abcdef");
     assert_eq!(legal.warnings, Vec::<String>::new());

@@ -50,7 +50,7 @@ fn usual_value() -> ClientHello {
 }
 
 #[track_caller]
-fn check(extensions: &[u8], expected: Result<Option<&str>, Malformed>) {
+fn check(extensions: &[u8], expected: Result<Option<&str>, MalformedHello>) {
     let wire = records(&message_with(extensions), 16_384);
     let name = parse(&wire).map(|progress| match progress {
         Progress::Complete { value, used } => {
@@ -119,7 +119,7 @@ fn names_are_dns_names() {
         &long_label,
         &long_name,
     ] {
-        check(&name(bad), Err(Malformed::BadServerName));
+        check(&name(bad), Err(MalformedHello::BadServerName));
     }
 }
 
@@ -130,32 +130,41 @@ fn lists_and_extensions_keep_their_lengths() {
     let names = |entries: &[&[u8]]| extension(0, &prefixed(2, &entries.concat()));
     check(&names(&[&other, &host]), Ok(Some("a")));
     check(&names(&[&other]), Ok(None));
-    check(&names(&[&host, &host]), Err(Malformed::BadServerName));
-    check(&names(&[]), Err(Malformed::BadLength));
-    check(&extension(0, b""), Err(Malformed::BadLength));
-    check(&extension(16, &prefixed(2, b"")), Err(Malformed::BadLength));
+    check(&names(&[&host, &host]), Err(MalformedHello::BadServerName));
+    check(&names(&[]), Err(MalformedHello::BadLength));
+    check(&extension(0, b""), Err(MalformedHello::BadLength));
+    check(
+        &extension(16, &prefixed(2, b"")),
+        Err(MalformedHello::BadLength),
+    );
     check(
         &extension(16, &prefixed(2, b"\0")),
-        Err(Malformed::BadLength),
+        Err(MalformedHello::BadLength),
     );
-    check(&extension(16, b"\0\x02\x01hx"), Err(Malformed::BadLength));
-    check(&[0, 5, 0], Err(Malformed::BadLength));
+    check(
+        &extension(16, b"\0\x02\x01hx"),
+        Err(MalformedHello::BadLength),
+    );
+    check(&[0, 5, 0], Err(MalformedHello::BadLength));
     let twice = [name(b"a"), extension(5, b""), extension(5, b"x")].concat();
-    check(&twice, Err(Malformed::RepeatedExtension));
+    check(&twice, Err(MalformedHello::RepeatedExtension));
 }
 
 #[test]
 fn garbage_is_refused_at_its_first_byte() {
     for (bytes, expected) in [
-        (&b"G"[..], Malformed::NotTls),
-        (b"\x80", Malformed::NotTls), // how SSLv2 began
-        (b"\x17", Malformed::NotTls),
-        (b"\x16\x02", Malformed::NotTls),
-        (b"\x16\x03\x01\0\0", Malformed::EmptyRecord),
-        (b"\x16\x03\x01\x40\x01", Malformed::RecordTooLong),
-        (b"\x16\x03\x01\0\x01\x02", Malformed::NotClientHello),
-        (b"\x16\x03\x01\0\x01\x01G", Malformed::NotTls),
-        (b"\x16\x03\x01\x01\0\x01\x00\xff\xfd", Malformed::TooLong),
+        (&b"G"[..], MalformedHello::NotTls),
+        (b"\x80", MalformedHello::NotTls), // how SSLv2 began
+        (b"\x17", MalformedHello::NotTls),
+        (b"\x16\x02", MalformedHello::NotTls),
+        (b"\x16\x03\x01\0\0", MalformedHello::EmptyRecord),
+        (b"\x16\x03\x01\x40\x01", MalformedHello::RecordTooLong),
+        (b"\x16\x03\x01\0\x01\x02", MalformedHello::NotClientHello),
+        (b"\x16\x03\x01\0\x01\x01G", MalformedHello::NotTls),
+        (
+            b"\x16\x03\x01\x01\0\x01\x00\xff\xfd",
+            MalformedHello::TooLong,
+        ),
     ] {
         assert_eq!(parse(bytes), Err(expected), "{bytes:?}");
         let before = &bytes[..bytes.len() - 1];
@@ -167,11 +176,11 @@ fn garbage_is_refused_at_its_first_byte() {
 fn floods_of_records_and_bytes_end() {
     let padding = extension(21, &[0; 4000]);
     let wire = records(&message_with(&padding), 1);
-    assert_eq!(parse(&wire), Err(Malformed::TooManyRecords));
+    assert_eq!(parse(&wire), Err(MalformedHello::TooManyRecords));
     let long = message_with(&extension(21, &[0; 65_000]));
     assert!(matches!(
         parse(&records(&long, 16_384)),
         Ok(Progress::Complete { .. })
     ));
-    assert_eq!(parse(&records(&long, 64)), Err(Malformed::TooLong));
+    assert_eq!(parse(&records(&long, 64)), Err(MalformedHello::TooLong));
 }

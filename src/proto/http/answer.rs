@@ -5,14 +5,14 @@ use super::head::Request;
 
 /// What an answer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Content<'a> {
+pub struct AnswerBody<'a> {
     /// The value of Content-Type, which must hold no control characters.
     pub media_type: &'a str,
     /// The body.
     pub bytes: &'a [u8],
 }
 
-impl<'a> Content<'a> {
+impl<'a> AnswerBody<'a> {
     /// Says `text`, as text/plain.
     #[must_use]
     pub fn text(text: &'a str) -> Self {
@@ -29,7 +29,7 @@ pub struct Own<'a> {
     /// The status.
     pub status: u16,
     /// Sent with its exact length; left out where the status has no body.
-    pub content: Content<'a>,
+    pub content: AnswerBody<'a>,
     /// Further lines, name and value. Control characters are left out, so that no value can begin a
     /// new line.
     pub extra_lines: &'a [(&'a str, &'a str)],
@@ -175,7 +175,7 @@ mod tests {
         let mut out = Vec::new();
         let answer = Own {
             status: 301,
-            content: Content::text("ü\n"),
+            content: AnswerBody::text("ü\n"),
             extra_lines: &[("Location", "http://a/\r\nEvil: x")],
             strict_transport: Some("max-age=1"),
             close: true,
@@ -204,7 +204,7 @@ mod tests {
             let mut out = Vec::new();
             let answer = Own {
                 status,
-                content: Content {
+                content: AnswerBody {
                     media_type: "text/html",
                     bytes: b"body",
                 },

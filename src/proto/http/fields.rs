@@ -1,6 +1,6 @@
 //! Header fields that decide about the message itself: lists, the connection, and the framing.
 
-use super::head::{Line, Version};
+use super::head::{HttpVersion, Line};
 use super::refusal::Malformed;
 
 /// Options of Connection that are looked up for every header line; more are refused.
@@ -70,10 +70,10 @@ impl ConnectionOptions {
 
     /// Tells whether the sender of a message of that version goes on with the connection
     /// (RFC 9112 9.3).
-    pub(super) fn persists(self, version: Version) -> bool {
+    pub(super) fn persists(self, version: HttpVersion) -> bool {
         match version {
-            Version::Http11 => !self.close,
-            Version::Http10 => self.keep_alive && !self.close,
+            HttpVersion::Http11 => !self.close,
+            HttpVersion::Http10 => self.keep_alive && !self.close,
         }
     }
 }
@@ -94,7 +94,7 @@ impl Announced {
     ///
     /// # Errors
     /// A [`Malformed`] for each way to be ambiguous.
-    pub(super) fn read(lines: &[Line<'_>], version: Version) -> Result<Self, Malformed> {
+    pub(super) fn read(lines: &[Line<'_>], version: HttpVersion) -> Result<Self, Malformed> {
         let mut lengths = named(lines, "content-length");
         let length = lengths.next();
         let mut encodings = named(lines, "transfer-encoding");
@@ -111,7 +111,7 @@ impl Announced {
         let Some(line) = encoding else {
             return Ok(Self::Nothing);
         };
-        if version == Version::Http10 {
+        if version == HttpVersion::Http10 {
             return Err(Malformed::EncodingInHttp10);
         }
         let mut codings = elements(line.value);

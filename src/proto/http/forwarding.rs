@@ -15,7 +15,7 @@ use crate::proto::addr::{PeerAddr, TrustedProxies};
 
 use super::Scheme;
 use super::fields::{elements, elements_of, named};
-use super::head::{Line, Request, Response, Version, names_websocket};
+use super::head::{HttpVersion, Line, Request, Response, names_websocket};
 
 /// Who speaks on a connection, as of its PROXY header, and whether that is one of
 /// `trusted_proxies`.
@@ -196,7 +196,7 @@ pub fn request_head(
     write_line(out, request.request_line);
     let passed = PassedOptions {
         upgrade: connection == Hop::Upgrade,
-        trailers: request.version == Version::Http11
+        trailers: request.version == HttpVersion::Http11
             && elements_of(&request.lines, "te").any(|t| t.eq_ignore_ascii_case(b"trailers")),
     };
     let nominated = nominated(&request.lines);
@@ -227,7 +227,7 @@ pub fn request_head(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reader<'a> {
     /// What it speaks.
-    pub version: Version,
+    pub version: HttpVersion,
     /// What becomes of its connection.
     pub connection: Hop,
     /// The value of Strict-Transport-Security, where its connection has TLS and wants it.
@@ -261,8 +261,8 @@ pub fn response_head(response: &Response<'_>, reader: Reader<'_>, out: &mut Vec<
     }
     if !response.is_interim() {
         let spoken = match response.version {
-            Version::Http10 => Version::Http10,
-            Version::Http11 => reader.version,
+            HttpVersion::Http10 => HttpVersion::Http10,
+            HttpVersion::Http11 => reader.version,
         };
         write_connection(reader.connection, spoken, passed, out);
     }
@@ -422,11 +422,16 @@ fn join(list: &mut Vec<u8>, element: &[u8]) {
 
 /// Appends our Connection line, where one is needed (RFC 9112 section 9.3): HTTP/1.1 goes on
 /// without saying so, HTTP/1.0 only when told.
-fn write_connection(connection: Hop, spoken: Version, passed: PassedOptions, out: &mut Vec<u8>) {
+fn write_connection(
+    connection: Hop,
+    spoken: HttpVersion,
+    passed: PassedOptions,
+    out: &mut Vec<u8>,
+) {
     let end = match (connection, spoken) {
         (Hop::Close, _) => "close",
-        (Hop::KeepAlive, Version::Http10) => "keep-alive",
-        (Hop::KeepAlive, Version::Http11) | (Hop::Upgrade, _) => "",
+        (Hop::KeepAlive, HttpVersion::Http10) => "keep-alive",
+        (Hop::KeepAlive, HttpVersion::Http11) | (Hop::Upgrade, _) => "",
     };
     let upgrade = if passed.upgrade { "Upgrade" } else { "" };
     let trailers = if passed.trailers { "TE" } else { "" };

@@ -11,7 +11,7 @@ use crate::proto::{Progress, websocket};
 use super::fields::{Announced, ConnectionOptions, elements_of, named};
 use super::framing::Framing;
 use super::pattern::normalise_path;
-use super::refusal::{BadResponse, Malformed, Refusal};
+use super::refusal::{BadResponse, HttpRefusal, Malformed};
 use super::target::{Authority, Target};
 
 /// Limits of a head, in bytes and lines.
@@ -27,14 +27,14 @@ pub struct HeadLimits {
 
 /// Version of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
+pub enum HttpVersion {
     /// HTTP/1.0.
     Http10,
     /// HTTP/1.1.
     Http11,
 }
 
-impl Version {
+impl HttpVersion {
     /// Returns the number, `1.0` or `1.1`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -79,7 +79,7 @@ pub struct Request<'a> {
     /// The request target as received.
     pub target: &'a str,
     /// The version.
-    pub version: Version,
+    pub version: HttpVersion,
     /// The request line as received, without CRLF.
     pub request_line: &'a [u8],
     /// Header lines in order.
@@ -122,7 +122,7 @@ impl<'a> Request<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response<'a> {
     /// The version.
-    pub version: Version,
+    pub version: HttpVersion,
     /// The status, 100 to 999.
     pub status: u16,
     /// The status line as received, without CRLF.
@@ -157,7 +157,7 @@ impl<'a> Response<'a> {
         let mut answers = named(&self.lines, "sec-websocket-accept");
         let answer = answers.next().map(|line| line.value);
         self.status == 101
-            && self.version == Version::Http11
+            && self.version == HttpVersion::Http11
             && upgrade == Some(true)
             && connection
             && answer == Some(websocket::accept_of(key).as_bytes())
@@ -167,8 +167,8 @@ impl<'a> Response<'a> {
     /// Tells whether a client of that version can read the body: HTTP/1.0 knows no chunks, and a
     /// server that sends them to it all the same is at fault (RFC 9112 6.1).
     #[must_use]
-    pub fn is_readable_by(&self, client: Version) -> bool {
-        client == Version::Http11 || self.framing != Framing::Chunked
+    pub fn is_readable_by(&self, client: HttpVersion) -> bool {
+        client == HttpVersion::Http11 || self.framing != Framing::Chunked
     }
 
     /// Tells whether this is an answer before the answer (100, 102, 103 ...), not a 101.
@@ -186,7 +186,7 @@ impl<'a> Response<'a> {
 /// valid upgrade.
 ///
 /// # Errors
-/// The [`Refusal`] of the first rule that is seen broken, as early as it shows: limits and the form
+/// The [`HttpRefusal`] of the first rule that is seen broken, as early as it shows: limits and the form
 /// of lines before the head is complete.
 ///
 /// # Source
@@ -194,17 +194,17 @@ impl<'a> Response<'a> {
 pub fn parse_request<'a>(
     buf: &'a [u8],
     limits: &HeadLimits,
-) -> Result<Progress<Request<'a>>, Refusal> {
+) -> Result<Progress<Request<'a>>, HttpRefusal> {
     let (empty_len, rest) = match buf {
         [b'\r', b'\n', rest @ ..] => (2, rest),
         [b'\r'] => return Ok(Progress::Partial),
         all => (0, all),
     };
     if let [b'\r' | b'\n', ..] = rest {
-        return Err(Refusal::LeadingEmptyLines);
+        return Err(HttpRefusal::LeadingEmptyLines);
     }
     if is_first_line_longer(rest, limits.request_line) {
-        return Err(Refusal::RequestLineTooLong);
+        return Err(HttpRefusal::RequestLineTooLong);
     }
     let mut slots = Slots::new(limits.headers);
     let mut split = httparse::Request::new(slots.as_mut());
@@ -212,20 +212,20 @@ pub fn parse_request<'a>(
         Status::Partial => {
             check_line_ends(rest)?;
             if buf.len() >= limits.head {
-                return Err(Refusal::HeadTooLong);
+                return Err(HttpRefusal::HeadTooLong);
             }
             Ok(Progress::Partial)
         }
         Status::Complete(len) => {
             if empty_len + len > limits.head {
-                return Err(Refusal::HeadTooLong);
+                return Err(HttpRefusal::HeadTooLong);
             }
             let head = rest.get(..len).unwrap_or(rest);
             let (request_line, lines) = split_lines(head, split.headers)?;
             let start = StartLine {
                 method: split.method.unwrap_or(""),
                 target: split.path.unwrap_or(""),
-                version: Version::of_minor(split.version),
+                version: HttpVersion::of_minor(split.version),
                 request_line,
             };
             Ok(Progress::Complete {
@@ -241,12 +241,15 @@ pub fn parse_request<'a>(
 struct StartLine<'a> {
     method: &'a str,
     target: &'a str,
-    version: Version,
+    version: HttpVersion,
     request_line: &'a [u8],
 }
 
 /// Judges what the lines of a complete head mean together.
-fn judge_request<'a>(start: StartLine<'a>, lines: Vec<Line<'a>>) -> Result<Request<'a>, Refusal> {
+fn judge_request<'a>(
+    start: StartLine<'a>,
+    lines: Vec<Line<'a>>,
+) -> Result<Request<'a>, HttpRefusal> {
     let StartLine {
         method,
         target: text,
@@ -254,11 +257,11 @@ fn judge_request<'a>(start: StartLine<'a>, lines: Vec<Line<'a>>) -> Result<Reque
         request_line,
     } = start;
     if method == "CONNECT" {
-        return Err(Refusal::Connect);
+        return Err(HttpRefusal::Connect);
     }
     let target = Target::parse(method, text)?;
     let authority = authority_of(target, version, &lines)?;
-    let path = normalise_path(target.path()).map_err(|_| Refusal::ClimbsAboveRoot)?;
+    let path = normalise_path(target.path()).map_err(|_| HttpRefusal::ClimbsAboveRoot)?;
     let framing = match Announced::read(&lines, version)? {
         Announced::Nothing => Framing::None,
         Announced::Length(len) => Framing::Length(len),
@@ -271,7 +274,7 @@ fn judge_request<'a>(start: StartLine<'a>, lines: Vec<Line<'a>>) -> Result<Reque
     } else {
         None
     };
-    let expects_continue = version == Version::Http11
+    let expects_continue = version == HttpVersion::Http11
         && elements_of(&lines, "expect").any(|e| e.eq_ignore_ascii_case(b"100-continue"));
     Ok(Request {
         method,
@@ -292,20 +295,20 @@ fn judge_request<'a>(start: StartLine<'a>, lines: Vec<Line<'a>>) -> Result<Reque
 /// Finds out whom the request is for (RFC 9112 section 3.2).
 fn authority_of<'a>(
     target: Target<'a>,
-    version: Version,
+    version: HttpVersion,
     lines: &[Line<'a>],
-) -> Result<Option<Authority<'a>>, Refusal> {
+) -> Result<Option<Authority<'a>>, HttpRefusal> {
     let mut hosts = named(lines, "host").map(|line| line.value);
     let host = hosts.next();
     if hosts.next().is_some() {
-        return Err(Refusal::HostRepeated);
+        return Err(HttpRefusal::HostRepeated);
     }
     let host = match host {
         Some(value) => {
-            let text = std::str::from_utf8(value).map_err(|_| Refusal::HostValue)?;
-            Some(Authority::parse(text).ok_or(Refusal::HostValue)?)
+            let text = std::str::from_utf8(value).map_err(|_| HttpRefusal::HostValue)?;
+            Some(Authority::parse(text).ok_or(HttpRefusal::HostValue)?)
         }
-        None if version == Version::Http11 => return Err(Refusal::HostMissing),
+        None if version == HttpVersion::Http11 => return Err(HttpRefusal::HostMissing),
         None => None,
     };
     let Target::Absolute {
@@ -315,7 +318,7 @@ fn authority_of<'a>(
         return Ok(host);
     };
     match host {
-        Some(host) if !host.agrees(authority, scheme) => Err(Refusal::HostDisagrees),
+        Some(host) if !host.agrees(authority, scheme) => Err(HttpRefusal::HostDisagrees),
         Some(host) => Ok(Some(host)),
         None => Ok(Some(authority)),
     }
@@ -329,30 +332,30 @@ pub(super) fn names_websocket(lines: &[Line<'_>]) -> bool {
 /// Checks the rules of an upgrade and returns its key (RFC 6455 section 4.2.1).
 fn upgrade_key<'a>(
     method: &str,
-    version: Version,
+    version: HttpVersion,
     framing: Framing,
     lines: &[Line<'a>],
-) -> Result<&'a str, Refusal> {
+) -> Result<&'a str, HttpRefusal> {
     if method != "GET" {
-        return Err(Refusal::UpgradeMethod);
+        return Err(HttpRefusal::UpgradeMethod);
     }
-    if version != Version::Http11 {
-        return Err(Refusal::UpgradeVersion);
+    if version != HttpVersion::Http11 {
+        return Err(HttpRefusal::UpgradeVersion);
     }
     if !matches!(framing, Framing::None | Framing::Length(0)) {
-        return Err(Refusal::UpgradeBody);
+        return Err(HttpRefusal::UpgradeBody);
     }
     match only(lines, "sec-websocket-version") {
-        None => return Err(Refusal::UpgradeVersionLine),
+        None => return Err(HttpRefusal::UpgradeVersionLine),
         Some(number) if number != websocket::VERSION.as_bytes() => {
-            return Err(Refusal::WebsocketVersion);
+            return Err(HttpRefusal::WebsocketVersion);
         }
         Some(_) => {}
     }
     only(lines, "sec-websocket-key")
         .and_then(|key| std::str::from_utf8(key).ok())
         .filter(|key| websocket::is_valid_key(key))
-        .ok_or(Refusal::UpgradeKey)
+        .ok_or(HttpRefusal::UpgradeKey)
 }
 
 /// Reads a response head from the start of `buf`; `request_method` is that of the request it
@@ -390,7 +393,7 @@ pub fn parse_response<'a>(
             }
             let head = buf.get(..len).unwrap_or(buf);
             let (status_line, lines) = split_lines(head, split.headers)?;
-            let version = Version::of_minor(split.version);
+            let version = HttpVersion::of_minor(split.version);
             let status = split.code.unwrap_or(0);
             if status < 100 {
                 return Err(BadResponse::StatusCode);
@@ -419,7 +422,7 @@ pub fn parse_response<'a>(
 fn response_framing(
     status: u16,
     request_method: &str,
-    version: Version,
+    version: HttpVersion,
     lines: &[Line<'_>],
 ) -> Result<Framing, BadResponse> {
     let announced = Announced::read(lines, version)?;
@@ -468,11 +471,11 @@ impl<'a> Slots<'a> {
     }
 }
 
-fn refusal_of(error: httparse::Error) -> Refusal {
+fn refusal_of(error: httparse::Error) -> HttpRefusal {
     match error {
-        httparse::Error::Token | httparse::Error::Status => Refusal::RequestLine,
-        httparse::Error::Version => Refusal::Version,
-        httparse::Error::TooManyHeaders => Refusal::TooManyLines,
+        httparse::Error::Token | httparse::Error::Status => HttpRefusal::RequestLine,
+        httparse::Error::Version => HttpRefusal::Version,
+        httparse::Error::TooManyHeaders => HttpRefusal::TooManyLines,
         httparse::Error::HeaderName => Malformed::FieldName.into(),
         httparse::Error::HeaderValue => Malformed::FieldValue.into(),
         httparse::Error::NewLine => Malformed::LineEnd.into(),

@@ -42,7 +42,7 @@ pub enum Malformed {
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Refusal {
+pub enum HttpRefusal {
     /// What responses are refused for as well.
     #[error("{0}")]
     Malformed(#[from] Malformed),
@@ -123,7 +123,7 @@ pub enum RefusalKind {
     RequestHeadTooLarge,
 }
 
-impl Refusal {
+impl HttpRefusal {
     /// Returns the kind, which has the name of a cause in the log.
     #[must_use]
     pub fn kind(self) -> RefusalKind {

@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::Scheme;
-use super::refusal::Refusal;
+use super::refusal::HttpRefusal;
 
 /// A request target, by form; the authority-form belongs to CONNECT, which is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +25,12 @@ impl<'a> Target<'a> {
     /// Parses the target of a request with that method.
     ///
     /// # Errors
-    /// [`Refusal::Target`] for a fragment, bytes outside ASCII and unknown forms,
-    /// [`Refusal::UserInfo`], [`Refusal::HostValue`] for the authority of an absolute target.
-    pub(super) fn parse(method: &str, target: &'a str) -> Result<Self, Refusal> {
+    /// [`HttpRefusal::Target`] for a fragment, bytes outside ASCII and unknown forms,
+    /// [`HttpRefusal::UserInfo`], [`HttpRefusal::HostValue`] for the authority of an absolute target.
+    pub(super) fn parse(method: &str, target: &'a str) -> Result<Self, HttpRefusal> {
         let visible = target.bytes().all(|byte| byte.is_ascii_graphic());
         if !visible || target.contains('#') {
-            return Err(Refusal::Target);
+            return Err(HttpRefusal::Target);
         }
         if target.starts_with('/') {
             return Ok(Self::Origin(target));
@@ -38,18 +38,18 @@ impl<'a> Target<'a> {
         if target == "*" && method == "OPTIONS" {
             return Ok(Self::Asterisk);
         }
-        let (scheme, rest) = target.split_once("://").ok_or(Refusal::Target)?;
+        let (scheme, rest) = target.split_once("://").ok_or(HttpRefusal::Target)?;
         let scheme = match scheme {
             _ if scheme.eq_ignore_ascii_case("http") => Scheme::Http,
             _ if scheme.eq_ignore_ascii_case("https") => Scheme::Https,
-            _ => return Err(Refusal::Target),
+            _ => return Err(HttpRefusal::Target),
         };
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path_and_query) = rest.split_at(end);
         if authority.contains('@') {
-            return Err(Refusal::UserInfo);
+            return Err(HttpRefusal::UserInfo);
         }
-        let authority = Authority::parse(authority).ok_or(Refusal::HostValue)?;
+        let authority = Authority::parse(authority).ok_or(HttpRefusal::HostValue)?;
         Ok(Self::Absolute {
             scheme,
             authority,

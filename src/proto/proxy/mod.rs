@@ -114,7 +114,7 @@ pub struct Ssl {
 
 /// Which header a server wants to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
+pub enum HeaderVersion {
     /// The line of text.
     V1,
     /// The binary header.
@@ -123,7 +123,7 @@ pub enum Version {
 
 /// The rule that the bytes break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
+pub enum MalformedHeader {
     /// The bytes cannot be the beginning of any PROXY header: with `optional`, they are payload.
     #[error("not a PROXY header")]
     NotProxy,
@@ -190,17 +190,17 @@ pub enum Malformed {
 /// are as they were sent: an IPv4-mapped IPv6 address stays one.
 ///
 /// # Errors
-/// [`Malformed::NotProxy`] at the first byte that belongs to neither signature; every other
+/// [`MalformedHeader::NotProxy`] at the first byte that belongs to neither signature; every other
 /// variant means a signature was complete and what follows breaks the rule that it names.
 ///
 /// # Source
 /// proxy-protocol.txt 2.1 and 2.2.
-pub fn parse(buf: &[u8]) -> Result<Progress<Header>, Malformed> {
+pub fn parse(buf: &[u8]) -> Result<Progress<Header>, MalformedHeader> {
     match (begins(buf, v1::SIGNATURE), begins(buf, v2::SIGNATURE)) {
         (Begin::Whole, _) => v1::parse(buf),
         (_, Begin::Whole) => v2::parse(buf),
         (Begin::Part, _) | (_, Begin::Part) => Ok(Progress::Partial),
-        (Begin::Other, Begin::Other) => Err(Malformed::NotProxy),
+        (Begin::Other, Begin::Other) => Err(MalformedHeader::NotProxy),
     }
 }
 
@@ -213,10 +213,10 @@ pub fn parse(buf: &[u8]) -> Result<Progress<Header>, Malformed> {
 ///
 /// # Source
 /// proxy-protocol.txt 2.1 and 2.2.
-pub fn encode(version: Version, header: &Header, out: &mut Vec<u8>) {
+pub fn encode(version: HeaderVersion, header: &Header, out: &mut Vec<u8>) {
     match version {
-        Version::V1 => v1::encode(header.addresses, out),
-        Version::V2 => v2::encode(header, out),
+        HeaderVersion::V1 => v1::encode(header.addresses, out),
+        HeaderVersion::V2 => v2::encode(header, out),
     }
 }
 

@@ -8,7 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use super::{Addresses, Header, Malformed, Pair, Progress, V1_LEN_MAX};
+use super::{Addresses, Header, MalformedHeader, Pair, Progress, V1_LEN_MAX};
 
 /// What every line begins with.
 pub(super) const SIGNATURE: &[u8] = b"PROXY ";
@@ -16,7 +16,7 @@ pub(super) const SIGNATURE: &[u8] = b"PROXY ";
 /// Reads the line that `buf` begins with; the caller has seen the signature.
 ///
 /// The line is judged once it is complete, as proxy-protocol.txt wants it.
-pub(super) fn parse(buf: &[u8]) -> Result<Progress<Header>, Malformed> {
+pub(super) fn parse(buf: &[u8]) -> Result<Progress<Header>, MalformedHeader> {
     let Some(line_len) = line_len(buf)? else {
         return Ok(Progress::Partial);
     };
@@ -28,46 +28,46 @@ pub(super) fn parse(buf: &[u8]) -> Result<Progress<Header>, Malformed> {
 }
 
 /// Returns where the CRLF begins, or none if it has not arrived.
-fn line_len(buf: &[u8]) -> Result<Option<usize>, Malformed> {
+fn line_len(buf: &[u8]) -> Result<Option<usize>, MalformedHeader> {
     let within = buf.get(..V1_LEN_MAX).unwrap_or(buf);
     let Some(end) = within.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else {
         return if within.len() < V1_LEN_MAX {
             Ok(None)
         } else {
-            Err(Malformed::LineTooLong)
+            Err(MalformedHeader::LineTooLong)
         };
     };
     if within.get(end) == Some(&b'\n') {
-        return Err(Malformed::LineEnding);
+        return Err(MalformedHeader::LineEnding);
     }
     match within.get(end + 1) {
         Some(b'\n') => Ok(Some(end)),
-        Some(_) => Err(Malformed::LineEnding),
+        Some(_) => Err(MalformedHeader::LineEnding),
         None if within.len() < V1_LEN_MAX => Ok(None),
-        None => Err(Malformed::LineTooLong),
+        None => Err(MalformedHeader::LineTooLong),
     }
 }
 
 /// Reads what stands between the signature and CRLF.
-fn addresses(words: &[u8]) -> Result<Addresses, Malformed> {
+fn addresses(words: &[u8]) -> Result<Addresses, MalformedHeader> {
     let mut fields = words.split(|byte| *byte == b' ');
     match fields.next() {
         Some(b"UNKNOWN") => Ok(Addresses::Unknown),
         Some(b"TCP4") => pair::<Ipv4Addr>(fields),
         Some(b"TCP6") => pair::<Ipv6Addr>(fields),
-        Some(_) | None => Err(Malformed::LineProtocol),
+        Some(_) | None => Err(MalformedHeader::LineProtocol),
     }
 }
 
 /// Reads the two addresses and two ports of one family.
-fn pair<'a, Ip>(mut fields: impl Iterator<Item = &'a [u8]>) -> Result<Addresses, Malformed>
+fn pair<'a, Ip>(mut fields: impl Iterator<Item = &'a [u8]>) -> Result<Addresses, MalformedHeader>
 where
     Ip: FromStr + Into<IpAddr>,
 {
-    let mut field = || fields.next().ok_or(Malformed::LineFields);
+    let mut field = || fields.next().ok_or(MalformedHeader::LineFields);
     let texts = [field()?, field()?, field()?, field()?];
     if field().is_ok() || texts.iter().any(|text| text.is_empty()) {
-        return Err(Malformed::LineFields);
+        return Err(MalformedHeader::LineFields);
     }
     let [source, destination, source_port, destination_port] = texts;
     let (source, destination) = (ip::<Ip>(source)?, ip::<Ip>(destination)?);
@@ -77,18 +77,18 @@ where
     })
 }
 
-fn ip<Ip: FromStr + Into<IpAddr>>(text: &[u8]) -> Result<IpAddr, Malformed> {
+fn ip<Ip: FromStr + Into<IpAddr>>(text: &[u8]) -> Result<IpAddr, MalformedHeader> {
     parsed::<Ip>(text)
         .map(Into::into)
-        .ok_or(Malformed::LineAddress)
+        .ok_or(MalformedHeader::LineAddress)
 }
 
-fn port(text: &[u8]) -> Result<u16, Malformed> {
+fn port(text: &[u8]) -> Result<u16, MalformedHeader> {
     let digits_only = text.iter().all(u8::is_ascii_digit);
     let leading_zero = text.len() > 1 && text.first() == Some(&b'0');
     parsed(text)
         .filter(|_| digits_only && !leading_zero)
-        .ok_or(Malformed::LinePort)
+        .ok_or(MalformedHeader::LinePort)
 }
 
 fn parsed<T: FromStr>(text: &[u8]) -> Option<T> {

@@ -11,7 +11,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
-    Addresses, Header, Malformed, Pair, Progress, Ssl, Tlvs, UNIQUE_ID_LEN_MAX, V2_LEN_MAX,
+    Addresses, Header, MalformedHeader, Pair, Progress, Ssl, Tlvs, UNIQUE_ID_LEN_MAX, V2_LEN_MAX,
 };
 
 /// What every header begins with.
@@ -49,7 +49,7 @@ const CRC32C_LEN: usize = 4;
 /// Reads the header that `buf` begins with; the caller has seen the signature.
 ///
 /// The fixed part is judged byte by byte, so that nobody waits for the rest of a wrong header.
-pub(super) fn parse(buf: &[u8]) -> Result<Progress<Header>, Malformed> {
+pub(super) fn parse(buf: &[u8]) -> Result<Progress<Header>, MalformedHeader> {
     let Some(fixed) = Fixed::read(buf)? else {
         return Ok(Progress::Partial);
     };
@@ -109,7 +109,7 @@ impl Family {
 
 impl Fixed {
     /// Reads and judges what has arrived; none if that is not all of it.
-    fn read(buf: &[u8]) -> Result<Option<Self>, Malformed> {
+    fn read(buf: &[u8]) -> Result<Option<Self>, MalformedHeader> {
         let mut bytes = buf.iter().skip(SIGNATURE.len()).copied();
         let Some(version_command) = bytes.next() else {
             return Ok(None);
@@ -122,20 +122,20 @@ impl Fixed {
         let family = Family::of(family);
         // The family of LOCAL is ignored, so an unknown one is no error (proxy-protocol.txt 2.2).
         if !local && family.is_none() {
-            return Err(Malformed::Family);
+            return Err(MalformedHeader::Family);
         }
         if !local && transport > TRANSPORT_DGRAM {
-            return Err(Malformed::Transport);
+            return Err(MalformedHeader::Transport);
         }
         let (Some(high), Some(low)) = (bytes.next(), bytes.next()) else {
             return Ok(None);
         };
         let block_len = usize::from(u16::from_be_bytes([high, low]));
         if block_len > V2_LEN_MAX - FIXED_LEN {
-            return Err(Malformed::TooLong);
+            return Err(MalformedHeader::TooLong);
         }
         if !local && family.is_some_and(|family| block_len < family.addresses_len()) {
-            return Err(Malformed::TooShort);
+            return Err(MalformedHeader::TooShort);
         }
         Ok(Some(Self {
             local,
@@ -177,14 +177,14 @@ impl Fixed {
     }
 }
 
-fn is_local(version_command: u8) -> Result<bool, Malformed> {
+fn is_local(version_command: u8) -> Result<bool, MalformedHeader> {
     if version_command >> 4 != VERSION {
-        return Err(Malformed::Version);
+        return Err(MalformedHeader::Version);
     }
     match version_command & 0x0F {
         COMMAND_LOCAL => Ok(true),
         COMMAND_PROXY => Ok(false),
-        _ => Err(Malformed::Command),
+        _ => Err(MalformedHeader::Command),
     }
 }
 
@@ -206,19 +206,19 @@ where
 }
 
 /// Reads the TLVs, which are the end of `header`; the checksum is over all of it.
-fn read_tlvs(header: &[u8], mut rest: &[u8]) -> Result<Tlvs, Malformed> {
+fn read_tlvs(header: &[u8], mut rest: &[u8]) -> Result<Tlvs, MalformedHeader> {
     let mut tlvs = Tlvs::default();
     while let Some(tlv) = Tlv::split_from(&mut rest)? {
         match tlv.kind {
             TYPE_ALPN => keep_first(&mut tlvs.alpn, || bytes(tlv.value)),
             TYPE_AUTHORITY => keep_first(&mut tlvs.authority, || text(tlv.value)),
-            TYPE_CRC32C if tlvs.crc32c => return Err(Malformed::ChecksumForm),
+            TYPE_CRC32C if tlvs.crc32c => return Err(MalformedHeader::ChecksumForm),
             TYPE_CRC32C => {
                 verify_checksum(header, tlv.value, rest)?;
                 tlvs.crc32c = true;
             }
             TYPE_UNIQUE_ID if tlv.value.len() > UNIQUE_ID_LEN_MAX => {
-                return Err(Malformed::UniqueId);
+                return Err(MalformedHeader::UniqueId);
             }
             TYPE_UNIQUE_ID => keep_first(&mut tlvs.unique_id, || bytes(tlv.value)),
             TYPE_SSL => {
@@ -236,16 +236,16 @@ fn read_tlvs(header: &[u8], mut rest: &[u8]) -> Result<Tlvs, Malformed> {
 }
 
 /// Compares the checksum in `value` with that of `header`, whose last bytes are `value` and `rest`.
-fn verify_checksum(header: &[u8], value: &[u8], rest: &[u8]) -> Result<(), Malformed> {
+fn verify_checksum(header: &[u8], value: &[u8], rest: &[u8]) -> Result<(), MalformedHeader> {
     let Ok(sent) = <[u8; CRC32C_LEN]>::try_from(value) else {
-        return Err(Malformed::ChecksumForm);
+        return Err(MalformedHeader::ChecksumForm);
     };
     let before_len = header.len().saturating_sub(CRC32C_LEN + rest.len());
     let before = header.get(..before_len).unwrap_or_default();
     if checksum(before, rest) == sent {
         Ok(())
     } else {
-        Err(Malformed::Checksum)
+        Err(MalformedHeader::Checksum)
     }
 }
 
@@ -256,9 +256,9 @@ fn checksum(before: &[u8], after: &[u8]) -> [u8; CRC32C_LEN] {
     crc32c::crc32c_append(crc, after).to_be_bytes()
 }
 
-fn read_ssl(value: &[u8]) -> Result<Ssl, Malformed> {
+fn read_ssl(value: &[u8]) -> Result<Ssl, MalformedHeader> {
     let Some((&[client, verify @ ..], mut rest)) = value.split_first_chunk::<5>() else {
-        return Err(Malformed::Ssl);
+        return Err(MalformedHeader::Ssl);
     };
     let certificate = client & (CLIENT_CERT_CONN | CLIENT_CERT_SESS) != 0;
     let client_verified = certificate && verify == [0; 4];
@@ -286,16 +286,18 @@ struct Tlv<'a> {
 
 impl<'a> Tlv<'a> {
     /// Takes the first TLV off `rest`; none at the end.
-    fn split_from(rest: &mut &'a [u8]) -> Result<Option<Self>, Malformed> {
+    fn split_from(rest: &mut &'a [u8]) -> Result<Option<Self>, MalformedHeader> {
         match *rest {
             [] => Ok(None),
             [kind, high, low, behind @ ..] => {
                 let len = usize::from(u16::from_be_bytes([*high, *low]));
-                let (value, behind) = behind.split_at_checked(len).ok_or(Malformed::TlvOverrun)?;
+                let (value, behind) = behind
+                    .split_at_checked(len)
+                    .ok_or(MalformedHeader::TlvOverrun)?;
                 *rest = behind;
                 Ok(Some(Self { kind: *kind, value }))
             }
-            [_] | [_, _] => Err(Malformed::TlvDangling),
+            [_] | [_, _] => Err(MalformedHeader::TlvDangling),
         }
     }
 }

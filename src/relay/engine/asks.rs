@@ -59,9 +59,7 @@ impl Engine<'_> {
                 moved.push((more, index));
             }
             for flow in Flow::BOTH {
-                let state = cold
-                    .protections()
-                    .map(|it| it.offloaded(&slot.tunnel, flow));
+                let state = cold.legs().map(|it| it.offloaded(&slot.tunnel, flow));
                 let ways = &mut settled.offload[flow as usize];
                 if let Some(count) = state.and_then(|state| ways.get_mut(state as usize)) {
                     *count += 1;
@@ -105,11 +103,11 @@ fn glance(thread: usize, index: u32, slot: &Slot, cold: &mut Cold, now: u32) -> 
     }
     let tunnel = &slot.tunnel;
     let [path_in, path_out] = Flow::BOTH.map(|flow| Path {
-        offload: cold.protections().map(|it| it.offloaded(tunnel, flow)),
+        offload: cold.legs().map(|it| it.offloaded(tunnel, flow)),
         ..tunnel.path(flow)
     });
-    let of_client = cold.protection(End::Client);
-    let tls = of_client.map(|protection| protection.suite_name());
+    let of_client = cold.leg(End::Client);
+    let tls = of_client.map(|leg| leg.suite_name());
     let subject = cold.subject.as_ref()?;
     let idle = now.wrapping_sub(slot.last_active);
     Some(Glance {

@@ -40,7 +40,7 @@ impl Engine<'_> {
             self.gear.pipes.close_all();
         }
         let [path_in, path_out] = Flow::BOTH.map(|flow| Path {
-            offload: cold.protections().map(|it| it.offloaded(&tunnel, flow)),
+            offload: cold.legs().map(|it| it.offloaded(&tunnel, flow)),
             ..tunnel.path(flow)
         });
         if let Some(subject) = cold.subject {
@@ -78,9 +78,9 @@ fn part_from_peers(slot: &Slot, cold: &mut Cold, close: Close, goodbye: &[u8], b
         let Some(fd) = slot.fd(end).filter(|_| close.reset != Some(end)) else {
             continue;
         };
-        match cold.protection(end) {
-            Some(protection) => {
-                let said = protection.say_farewell(fd, we_close, cut, data, buffer);
+        match cold.leg(end) {
+            Some(leg) => {
+                let said = leg.say_farewell(fd, we_close, cut, data, buffer);
                 if said {
                     say_farewell(fd, buffer);
                 }

@@ -1,7 +1,7 @@
 //! Who protects each flow at each of its two ends, and whether the kernel may have it: four bits for
 //! each, so that a tunnel stays half a cache line.
 
-use super::{End, Flow, Guard};
+use super::{End, Flow, RecordKeeper};
 
 /// We make the records.
 const BY_US: u16 = 4;
@@ -18,24 +18,24 @@ impl Guards {
         flow as u16 * 8 + end as u16 * 4
     }
 
-    pub(super) fn of(self, flow: Flow, end: End) -> Guard {
+    pub(super) fn of(self, flow: Flow, end: End) -> RecordKeeper {
         match self.0 >> Self::shift(flow, end) & GUARD {
-            0 => Guard::Nobody,
-            1 => Guard::Kernel,
-            2 => Guard::Rekeying,
-            4 => Guard::Records,
+            0 => RecordKeeper::Nobody,
+            1 => RecordKeeper::Kernel,
+            2 => RecordKeeper::Rekeying,
+            4 => RecordKeeper::Records,
             // The only one left.
-            _ => Guard::Leaving,
+            _ => RecordKeeper::Leaving,
         }
     }
 
-    pub(super) fn set(&mut self, flow: Flow, end: End, guard: Guard) {
+    pub(super) fn set(&mut self, flow: Flow, end: End, guard: RecordKeeper) {
         let bits: u16 = match guard {
-            Guard::Nobody => 0,
-            Guard::Kernel => 1,
-            Guard::Rekeying => 2,
-            Guard::Records => BY_US,
-            Guard::Leaving => BY_US | 1,
+            RecordKeeper::Nobody => 0,
+            RecordKeeper::Kernel => 1,
+            RecordKeeper::Rekeying => 2,
+            RecordKeeper::Records => BY_US,
+            RecordKeeper::Leaving => BY_US | 1,
         };
         let shift = Self::shift(flow, end);
         self.0 = self.0 & !(GUARD << shift) | bits << shift;
@@ -60,7 +60,7 @@ impl Guards {
         for end in [End::Client, End::Server] {
             if self.may_offload(flow, end) {
                 self.0 &= !(MAY_OFFLOAD << Self::shift(flow, end));
-                self.set(flow, end, Guard::Leaving);
+                self.set(flow, end, RecordKeeper::Leaving);
             }
         }
     }
@@ -73,11 +73,11 @@ mod tests {
     #[test]
     fn each_is_set_alone() {
         let guards = [
-            Guard::Records,
-            Guard::Leaving,
-            Guard::Kernel,
-            Guard::Rekeying,
-            Guard::Nobody,
+            RecordKeeper::Records,
+            RecordKeeper::Leaving,
+            RecordKeeper::Kernel,
+            RecordKeeper::Rekeying,
+            RecordKeeper::Nobody,
         ];
         let places = Flow::BOTH.map(|flow| [End::Client, End::Server].map(|end| (flow, end)));
         for (flow, end) in places.into_iter().flatten() {
@@ -87,15 +87,15 @@ mod tests {
                 all.set(flow, end, guard);
                 for (other_flow, other_end) in places.into_iter().flatten() {
                     let here = (flow, end) == (other_flow, other_end);
-                    let expected = if here { guard } else { Guard::Nobody };
+                    let expected = if here { guard } else { RecordKeeper::Nobody };
                     assert_eq!(all.of(other_flow, other_end), expected);
                     assert_eq!(all.may_offload(other_flow, other_end), here);
                 }
-                let by_us = matches!(guard, Guard::Records | Guard::Leaving);
+                let by_us = matches!(guard, RecordKeeper::Records | RecordKeeper::Leaving);
                 assert_eq!(all.makes_records(flow), by_us);
             }
             all.leave(flow);
-            assert_eq!(all.of(flow, end), Guard::Leaving);
+            assert_eq!(all.of(flow, end), RecordKeeper::Leaving);
             assert!(!all.may_offload(flow, end));
         }
     }

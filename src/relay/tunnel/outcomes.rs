@@ -1,8 +1,8 @@
 //! What comes of each action: how a tunnel's state goes on after a receive, a send, a change of hands.
 
 use super::{
-    Action, BROKEN, BUFFER_BYTES, COPIED, ENDED, End, Flow, Guard, IN_PIPE, NO_SPLICE, NOTIFIED,
-    Outcome, Pump, READABLE, RECORDS, SPLICE, SPLICED, STICKY, TRUNCATED, Tunnel,
+    Action, BROKEN, BUFFER_BYTES, COPIED, ENDED, End, Flow, IN_PIPE, NO_SPLICE, NOTIFIED, Outcome,
+    Pump, READABLE, RECORDS, RecordKeeper, SPLICE, SPLICED, STICKY, TRUNCATED, Tunnel,
 };
 use crate::journal::Side;
 
@@ -98,7 +98,7 @@ impl Tunnel {
     pub(super) fn on_offload(&mut self, pump: &mut Pump, outcome: Outcome, end: End) -> Action {
         match outcome {
             Outcome::Done => {
-                self.guards.set(pump.flow, end, Guard::Kernel);
+                self.guards.set(pump.flow, end, RecordKeeper::Kernel);
                 let by_us = self.makes_records(pump.flow);
                 let by_kernel = self.is_opened_by_kernel(pump.flow);
                 let lane = self.lane_mut(pump.flow);
@@ -117,7 +117,7 @@ impl Tunnel {
             }
             Outcome::WouldBlock => self.read(pump),
             Outcome::Unsupported => {
-                self.guards.set(pump.flow, end, Guard::Records);
+                self.guards.set(pump.flow, end, RecordKeeper::Records);
                 self.proceed(pump)
             }
             Outcome::Moved(_)
@@ -156,7 +156,7 @@ impl Tunnel {
             Outcome::Done => {
                 let end = pump.flow.target();
                 *self.unseen_records_mut(pump.flow) = 0;
-                self.guards.set(pump.flow, end, Guard::Kernel);
+                self.guards.set(pump.flow, end, RecordKeeper::Kernel);
                 self.proceed(pump)
             }
             Outcome::WouldBlock => {
@@ -357,8 +357,8 @@ impl Tunnel {
         pump.moved = true;
         let flow = pump.flow;
         match self.guard(flow, flow.target()) {
-            Guard::Nobody | Guard::Records | Guard::Leaving => {}
-            Guard::Kernel | Guard::Rekeying => self.count_unseen_records(flow, len),
+            RecordKeeper::Nobody | RecordKeeper::Records | RecordKeeper::Leaving => {}
+            RecordKeeper::Kernel | RecordKeeper::Rekeying => self.count_unseen_records(flow, len),
         }
         // Records were counted as what they carry when they came.
         if flow == Flow::ToClient && !self.makes_records(flow) {

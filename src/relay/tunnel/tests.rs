@@ -165,7 +165,7 @@ const SMALL: Outcome = Outcome::Records {
     full: false,
 };
 
-fn protected(offload: Offload) -> Tunnel {
+fn protected(offload: OffloadPlan) -> Tunnel {
     Tunnel::open_protected([0; 2], [0; 2], [Some([offload; 2]), None])
 }
 
@@ -175,7 +175,7 @@ fn moving(outcome: Outcome, len: u32) -> [(Action, Outcome); 2] {
 
 #[test]
 fn sixteen_bulky_receives_leave_a_flow_to_the_kernel() {
-    let mut tunnel = protected(Offload::WhenBulky);
+    let mut tunnel = protected(OffloadPlan::WhenBulky);
     let mut rows = [moving(BULKY, BULKY_LEN); 16].concat();
     check(&mut tunnel, &rows, Yield);
     rows = vec![(Action::Offload(End::Client), WouldBlock)];
@@ -183,15 +183,21 @@ fn sixteen_bulky_receives_leave_a_flow_to_the_kernel() {
     rows.push((Action::Offload(End::Client), Done));
     rows.push((SpliceIn, WouldBlock));
     check(&mut tunnel, &rows, Wait);
-    assert_eq!(tunnel.guard(Flow::ToServer, End::Client), Guard::Kernel);
-    assert_eq!(tunnel.guard(Flow::ToClient, End::Client), Guard::Records);
+    assert_eq!(
+        tunnel.guard(Flow::ToServer, End::Client),
+        RecordKeeper::Kernel
+    );
+    assert_eq!(
+        tunnel.guard(Flow::ToClient, End::Client),
+        RecordKeeper::Records
+    );
     let path = tunnel.path(Flow::ToServer);
     assert!(path.records && path.kernel);
 }
 
 #[test]
 fn small_messages_stay_with_us() {
-    let mut tunnel = protected(Offload::WhenBulky);
+    let mut tunnel = protected(OffloadPlan::WhenBulky);
     for _ in 0..100 {
         // One bulky among four that are not is not worth it.
         for outcome in [BULKY, SMALL, SMALL, SMALL, SMALL] {
@@ -204,12 +210,15 @@ fn small_messages_stay_with_us() {
             check(&mut tunnel, &rows, Wait);
         }
     }
-    assert_eq!(tunnel.guard(Flow::ToServer, End::Client), Guard::Records);
+    assert_eq!(
+        tunnel.guard(Flow::ToServer, End::Client),
+        RecordKeeper::Records
+    );
 }
 
 #[test]
 fn a_kernel_that_refuses_is_not_asked_again() {
-    let mut tunnel = protected(Offload::AtOnce);
+    let mut tunnel = protected(OffloadPlan::AtOnce);
     let rows = [
         (Action::Offload(End::Client), Unsupported),
         (Receive, WouldBlock),
@@ -217,12 +226,15 @@ fn a_kernel_that_refuses_is_not_asked_again() {
     check(&mut tunnel, &rows, Wait);
     tunnel.on_ready(End::Client, Readiness::READABLE);
     check(&mut tunnel, &[moving(SMALL, 100)].concat(), Wait);
-    assert_eq!(tunnel.guard(Flow::ToServer, End::Client), Guard::Records);
+    assert_eq!(
+        tunnel.guard(Flow::ToServer, End::Client),
+        RecordKeeper::Records
+    );
 }
 
 #[test]
 fn the_kernel_is_read_until_it_has_nothing() {
-    let mut tunnel = protected(Offload::AtOnce);
+    let mut tunnel = protected(OffloadPlan::AtOnce);
     let rows = [
         (Action::Offload(End::Client), Done),
         (SpliceIn, Moved(9)),
@@ -244,7 +256,7 @@ fn the_kernel_is_read_until_it_has_nothing() {
 
 #[test]
 fn new_keys_go_out_before_more_data() {
-    let mut tunnel = protected(Offload::AtOnce);
+    let mut tunnel = protected(OffloadPlan::AtOnce);
     tunnel.on_ready(End::Server, Readiness::READABLE);
     let (mut pump, action) = tunnel.begin(Flow::ToClient);
     assert_eq!(action, Action::Offload(End::Client));
@@ -277,7 +289,7 @@ fn new_keys_go_out_before_more_data() {
 
 #[test]
 fn the_kernels_number_is_looked_at_before_its_keys_are_used_up() {
-    let mut tunnel = protected(Offload::AtOnce);
+    let mut tunnel = protected(OffloadPlan::AtOnce);
     let mut looks = 0;
     for _ in 0..40_000_u32 {
         tunnel.on_ready(End::Server, Readiness::READABLE);
@@ -300,14 +312,14 @@ fn the_kernels_number_is_looked_at_before_its_keys_are_used_up() {
 
 /// A tunnel of which both ends speak TLS; what comes from the client is to be left to the kernel, at
 /// either end.
-fn protected_twice(offload: Offload) -> Tunnel {
-    let [rx, tx] = [[offload, Offload::Never], [Offload::Never, offload]];
+fn protected_twice(offload: OffloadPlan) -> Tunnel {
+    let [rx, tx] = [[offload, OffloadPlan::Never], [OffloadPlan::Never, offload]];
     Tunnel::open_protected([0; 2], [0; 2], [Some(rx), Some(tx)])
 }
 
 #[test]
 fn both_ends_of_a_bulky_flow_are_left_to_the_kernel_one_after_the_other() {
-    let mut tunnel = protected_twice(Offload::WhenBulky);
+    let mut tunnel = protected_twice(OffloadPlan::WhenBulky);
     check(&mut tunnel, &[moving(BULKY, BULKY_LEN); 16].concat(), Yield);
     let mut rows = vec![(Action::Offload(End::Client), Done)];
     rows.push((Action::Offload(End::Server), WouldBlock));
@@ -318,26 +330,32 @@ fn both_ends_of_a_bulky_flow_are_left_to_the_kernel_one_after_the_other() {
     rows.push((SpliceIn, WouldBlock));
     check(&mut tunnel, &rows, Wait);
     for end in [End::Client, End::Server] {
-        assert_eq!(tunnel.guard(Flow::ToServer, end), Guard::Kernel);
-        assert_eq!(tunnel.guard(Flow::ToClient, end), Guard::Records);
+        assert_eq!(tunnel.guard(Flow::ToServer, end), RecordKeeper::Kernel);
+        assert_eq!(tunnel.guard(Flow::ToClient, end), RecordKeeper::Records);
     }
     assert_eq!(tunnel.bytes_in(), 16 * u64::from(BULKY_LEN) + 109);
 }
 
 #[test]
 fn a_kernel_that_refuses_one_end_still_gets_the_other() {
-    let mut tunnel = protected_twice(Offload::AtOnce);
+    let mut tunnel = protected_twice(OffloadPlan::AtOnce);
     let mut rows = vec![(Action::Offload(End::Client), Unsupported)];
     rows.push((Action::Offload(End::Server), Done));
     rows.extend(moving(SMALL, 100));
     check(&mut tunnel, &rows, Wait);
-    assert_eq!(tunnel.guard(Flow::ToServer, End::Client), Guard::Records);
-    assert_eq!(tunnel.guard(Flow::ToServer, End::Server), Guard::Kernel);
+    assert_eq!(
+        tunnel.guard(Flow::ToServer, End::Client),
+        RecordKeeper::Records
+    );
+    assert_eq!(
+        tunnel.guard(Flow::ToServer, End::Server),
+        RecordKeeper::Kernel
+    );
 }
 
 #[test]
 fn what_a_protected_server_says_is_counted_once() {
-    let protected = Some([Offload::Never; 2]);
+    let protected = Some([OffloadPlan::Never; 2]);
     let mut tunnel = Tunnel::open_protected([30, 5], [8, 5], [None, protected]);
     tunnel.on_ready(End::Client, Readiness::WRITABLE);
     let (mut pump, action) = tunnel.begin(Flow::ToClient);
@@ -352,7 +370,7 @@ fn what_a_protected_server_says_is_counted_once() {
 
 #[test]
 fn an_end_without_close_notify_is_passed_on_without_one() {
-    let protected = Some([Offload::Never; 2]);
+    let protected = Some([OffloadPlan::Never; 2]);
     for (first, cause) in [
         (Outcome::Truncated, Cause::ServerTruncated),
         (Ended, Cause::ServerClosed),
@@ -382,7 +400,7 @@ fn an_end_without_close_notify_is_passed_on_without_one() {
 
 #[test]
 fn new_keys_for_a_server_go_out_before_more_data() {
-    let protected = Some([Offload::Never, Offload::AtOnce]);
+    let protected = Some([OffloadPlan::Never, OffloadPlan::AtOnce]);
     let mut tunnel = Tunnel::open_protected([0; 2], [0; 2], [None, protected]);
     tunnel.on_ready(End::Client, Readiness::READABLE);
     let send = Send { from: 0, len: 9 };
@@ -393,7 +411,10 @@ fn new_keys_for_a_server_go_out_before_more_data() {
     ];
     check(&mut tunnel, &rows, Wait);
     tunnel.ask_for_new_keys(End::Client);
-    assert_eq!(tunnel.guard(Flow::ToServer, End::Server), Guard::Kernel);
+    assert_eq!(
+        tunnel.guard(Flow::ToServer, End::Server),
+        RecordKeeper::Kernel
+    );
     tunnel.ask_for_new_keys(End::Server);
     tunnel.on_ready(End::Client, Readiness::READABLE);
     let rows = [(Action::Rekey, Done), (Receive, Moved(9)), (send, Moved(9))];
@@ -402,7 +423,7 @@ fn new_keys_for_a_server_go_out_before_more_data() {
 
 #[test]
 fn a_bad_record_of_either_end_resets_the_other() {
-    let protected = Some([Offload::Never; 2]);
+    let protected = Some([OffloadPlan::Never; 2]);
     for (flow, cause) in [
         (Flow::ToServer, Cause::TlsBadRecord),
         (Flow::ToClient, Cause::ServerTlsBadRecord),
@@ -469,7 +490,7 @@ fn behind_the_servers_end_or_a_break_there_is_none() {
 
 #[test]
 fn a_client_that_waits_for_new_keys_gets_none() {
-    let mut tunnel = followed(protected(Offload::AtOnce));
+    let mut tunnel = followed(protected(OffloadPlan::AtOnce));
     tunnel.on_ready(End::Server, Readiness::READABLE);
     let (mut pump, action) = tunnel.begin(Flow::ToClient);
     assert_eq!(action, Action::Offload(End::Client));

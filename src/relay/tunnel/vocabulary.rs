@@ -169,7 +169,7 @@ pub enum Outcome {
 
 /// Who protects the bytes of one flow at one end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Guard {
+pub enum RecordKeeper {
     /// Nobody: they are plain there.
     Nobody,
     /// We open or seal their records.
@@ -184,7 +184,7 @@ pub enum Guard {
 
 /// When the records of a flow at an end are left to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Offload {
+pub enum OffloadPlan {
     /// Never: it is not wanted, or this kernel cannot.
     Never,
     /// When the flow turns bulky.

@@ -58,9 +58,9 @@ fn mirrored(version: &'static SupportedProtocolVersion) -> (Sealer, Session) {
     drop(peer.take_bytes());
     let secrets = peer.connection.dangerous_extract_secrets().unwrap();
     let version = if version == &TLS13 {
-        Version::Tls13
+        RecordVersion::Tls13
     } else {
-        Version::Tls12
+        RecordVersion::Tls12
     };
     let keys = Keys::new(version, secrets.tx.0, &secrets.tx.1).unwrap();
     (Sealer::new(keys), session)

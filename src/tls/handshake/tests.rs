@@ -6,7 +6,11 @@ use crate::tls::record::whole_record;
 use crate::tls::testing::{Peer, offer, server};
 
 /// Runs a handshake in which the client's bytes come in pieces of `piece` bytes.
-fn open(peer: &mut Peer, config: &Arc<ServerConfig>, piece: usize) -> Result<Established, Failure> {
+fn open(
+    peer: &mut Peer,
+    config: &Arc<ServerConfig>,
+    piece: usize,
+) -> Result<Established, HandshakeFailure> {
     let mut handshake = Handshake::new(Arc::clone(config), Vec::new())?;
     loop {
         let bytes = peer.take_bytes();
@@ -79,7 +83,7 @@ fn what_is_no_tls_gets_an_alert_in_the_clear() {
     let config = server(offer());
     for text in [&b"GET / HTTP/1.1\r\n"[..], b"\x16\x03\x01\xff\xff", b"\0\0"] {
         let mut handshake = Handshake::new(Arc::clone(&config), text.to_vec()).unwrap();
-        assert_eq!(handshake.advance(), Err(Failure::NotTls));
+        assert_eq!(handshake.advance(), Err(HandshakeFailure::NotTls));
         assert_eq!(handshake.take_outbox(), [21, 3, 3, 0, 2, 2, 10]);
     }
 }
@@ -89,7 +93,10 @@ fn a_hello_that_is_none_gets_the_librarys_alert() {
     let config = server(offer());
     let text = [22, 3, 1, 0, 4, 1, 0, 0, 0].to_vec();
     let mut handshake = Handshake::new(config, text).unwrap();
-    assert!(matches!(handshake.advance(), Err(Failure::Refused(_))));
+    assert!(matches!(
+        handshake.advance(),
+        Err(HandshakeFailure::Refused(_))
+    ));
     let alert = handshake.take_outbox();
     assert_eq!(alert.first(), Some(&21), "{alert:?}");
 }
@@ -103,7 +110,7 @@ fn a_peer_that_never_finishes_is_stopped() {
     for _ in 0..RECORDS_MAX {
         handshake.inbox().extend([22, 3, 1, 0, 1, 3]);
     }
-    assert_eq!(handshake.advance(), Err(Failure::TooMany));
+    assert_eq!(handshake.advance(), Err(HandshakeFailure::TooMany));
 }
 
 #[test]
@@ -115,7 +122,7 @@ fn refusals_of_a_peer_are_told() {
     let mut peer = Peer::new(&rustls::version::TLS12, "localhost");
     assert!(matches!(
         open(&mut peer, &config, 1000),
-        Err(Failure::Refused(_))
+        Err(HandshakeFailure::Refused(_))
     ));
 }
 

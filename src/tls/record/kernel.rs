@@ -3,7 +3,7 @@
 use ktls::CryptoInfo;
 use ktls_sys::bindings;
 
-use super::{Cipher, Keys, SALT_LEN, Version};
+use super::{Cipher, Keys, RecordVersion, SALT_LEN};
 
 /// Keys for the kernel; the bytes are wiped when they are dropped.
 pub struct KernelKeys(CryptoInfo);
@@ -59,8 +59,8 @@ impl Keys {
         };
         SuiteCode {
             version: match self.version {
-                Version::Tls12 => 0x0303,
-                Version::Tls13 => 0x0304,
+                RecordVersion::Tls12 => 0x0303,
+                RecordVersion::Tls13 => 0x0304,
             },
             // The numbers are below 100.
             cipher: u16::try_from(cipher).unwrap_or(0),

@@ -3,16 +3,16 @@
 use super::*;
 use proptest::prelude::*;
 
-const SUITES: [(Version, Cipher); 6] = [
-    (Version::Tls12, Cipher::Aes128Gcm),
-    (Version::Tls12, Cipher::Aes256Gcm),
-    (Version::Tls12, Cipher::Chacha20Poly1305),
-    (Version::Tls13, Cipher::Aes128Gcm),
-    (Version::Tls13, Cipher::Aes256Gcm),
-    (Version::Tls13, Cipher::Chacha20Poly1305),
+const SUITES: [(RecordVersion, Cipher); 6] = [
+    (RecordVersion::Tls12, Cipher::Aes128Gcm),
+    (RecordVersion::Tls12, Cipher::Aes256Gcm),
+    (RecordVersion::Tls12, Cipher::Chacha20Poly1305),
+    (RecordVersion::Tls13, Cipher::Aes128Gcm),
+    (RecordVersion::Tls13, Cipher::Aes256Gcm),
+    (RecordVersion::Tls13, Cipher::Chacha20Poly1305),
 ];
 
-fn keys((version, cipher): (Version, Cipher), sequence: u64) -> Keys {
+fn keys((version, cipher): (RecordVersion, Cipher), sequence: u64) -> Keys {
     Keys {
         sequence,
         key: [7; 32],
@@ -22,7 +22,12 @@ fn keys((version, cipher): (Version, Cipher), sequence: u64) -> Keys {
     }
 }
 
-fn sealed(suite: (Version, Cipher), sequence: u64, kind: ContentType, payload: &[u8]) -> Vec<u8> {
+fn sealed(
+    suite: (RecordVersion, Cipher),
+    sequence: u64,
+    kind: ContentType,
+    payload: &[u8],
+) -> Vec<u8> {
     let mut out = vec![0; payload.len() + OVERHEAD_LEN_MAX];
     let len = Sealer::new(keys(suite, sequence))
         .seal(kind, payload, &mut out)
@@ -234,7 +239,7 @@ fn the_kernel_goes_on_where_we_stop() {
         assert_eq!(number, [0, 0, 0, 0, 0, 0, 1, 2]);
         let (salt, iv, _, number) = in_kernel(&keys.for_sending());
         let mut expected = [9; 12];
-        if version == Version::Tls12 && gcm {
+        if version == RecordVersion::Tls12 && gcm {
             expected[SALT_LEN] = 0x89;
         }
         assert_eq!([salt, iv].concat(), expected, "{suite:?}");

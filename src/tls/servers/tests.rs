@@ -8,7 +8,7 @@ use super::*;
 use crate::tls::control::{Content, Fault, Session};
 use crate::tls::handshake::Established;
 use crate::tls::identity::{Offer, identity, server_config, tickets};
-use crate::tls::record::{ContentType, Keys, OVERHEAD_LEN_MAX, RecordError, Sealer, Version};
+use crate::tls::record::{ContentType, Keys, OVERHEAD_LEN_MAX, RecordError, RecordVersion, Sealer};
 use crate::tls::testing::{ServerPeer, read, seal, server};
 
 /// A certificate authority and what it signs.
@@ -218,7 +218,7 @@ fn what_is_no_tls_and_what_refuses_is_told() {
         assert_eq!(told(&failure), expected);
     }
     assert_eq!(
-        told(&Failure::Closed),
+        told(&HandshakeFailure::Closed),
         "the server closed in the middle of the handshake"
     );
 }
@@ -262,7 +262,7 @@ fn mirrored(version: &'static rustls::SupportedProtocolVersion) -> (Sealer, Sess
     let mut peer = ServerPeer::new(&Arc::new(config));
     let opened = peer.open(&anybody(), "localhost", 1000).unwrap();
     let secrets = peer.connection.dangerous_extract_secrets().unwrap();
-    let version = Version::of(version.version).unwrap();
+    let version = RecordVersion::of(version.version).unwrap();
     let keys = Keys::new(version, secrets.tx.0, &secrets.tx.1).unwrap();
     (Sealer::new(keys), opened.session)
 }

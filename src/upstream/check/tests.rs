@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::config::HealthMethod;
 
-fn health(kind: HealthKind) -> Health {
-    Health {
+fn health(kind: HealthKind) -> HealthCheck {
+    HealthCheck {
         kind,
         method: HealthMethod::Get,
         path: "/healthz".to_owned(),
@@ -25,12 +25,16 @@ fn health(kind: HealthKind) -> Health {
     }
 }
 
-fn run(addr: SocketAddr, health: &Health, send_proxy: Option<proxy::Version>) -> String {
+fn run(addr: SocketAddr, health: &HealthCheck, send_proxy: Option<proxy::HeaderVersion>) -> String {
     run_at(&Address::Inet(addr), health, send_proxy)
 }
 
 /// Checks, and returns "ok" or what was wrong.
-fn run_at(address: &Address, health: &Health, send_proxy: Option<proxy::Version>) -> String {
+fn run_at(
+    address: &Address,
+    health: &HealthCheck,
+    send_proxy: Option<proxy::HeaderVersion>,
+) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -79,7 +83,7 @@ fn read_until(stream: &mut TcpStream, mark: &str) -> Vec<u8> {
 
 const HEAD_END: &str = "\r\n\r\n";
 
-fn answering(answer: &str, health: &Health) -> String {
+fn answering(answer: &str, health: &HealthCheck) -> String {
     let answer = answer.as_bytes().to_vec();
     let (addr, thread) = server(HEAD_END, move |_| answer);
     let said = run(addr, health, None);
@@ -138,7 +142,7 @@ fn answers_are_judged() {
 
 #[test]
 fn the_request_is_what_was_configured() {
-    let asked = |health: &Health, version| {
+    let asked = |health: &HealthCheck, version| {
         let (addr, thread) = server(HEAD_END, |_| b"HTTP/1.1 200 OK\r\n\r\n".to_vec());
         assert_eq!(run(addr, health, version), "ok");
         thread.join().unwrap()
@@ -153,11 +157,11 @@ fn the_request_is_what_was_configured() {
     configured.host = Some("maps".to_owned());
     configured.path = "/a?b".to_owned();
     assert_eq!(
-        asked(&configured, Some(proxy::Version::V1)),
+        asked(&configured, Some(proxy::HeaderVersion::V1)),
         "PROXY UNKNOWN\r\nHEAD /a?b HTTP/1.1\r\nHost: maps\r\nUser-Agent: longsplice\r\n\
          Connection: close\r\n\r\n"
     );
-    let request = asked(&configured, Some(proxy::Version::V2));
+    let request = asked(&configured, Some(proxy::HeaderVersion::V2));
     // The signature, version 2, LOCAL.
     assert!(
         request.starts_with("\r\n\r\n\0\r\nQUIT\n\x20"),
@@ -258,7 +262,7 @@ fn a_tcp_check_only_connects() {
     assert_eq!(run(addr, &configured, None), "ok");
     assert_eq!(thread.join().unwrap(), "");
     let (addr, thread) = server("never", |_| Vec::new());
-    assert_eq!(run(addr, &configured, Some(proxy::Version::V1)), "ok");
+    assert_eq!(run(addr, &configured, Some(proxy::HeaderVersion::V1)), "ok");
     assert_eq!(thread.join().unwrap(), "PROXY UNKNOWN\r\n");
 }
 
@@ -370,5 +374,5 @@ fn a_check_comes_from_the_source_address_that_fits() {
     let (_, from) = listener.accept().unwrap();
     assert_eq!(from.ip().to_string(), "127.0.0.9");
     let failure = checked("203.0.113.1").unwrap_err();
-    assert!(matches!(failure, Failure::Ours(_)), "{failure}");
+    assert!(matches!(failure, CheckFailure::Ours(_)), "{failure}");
 }

@@ -9,7 +9,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::Failure;
+use super::CheckFailure;
 use crate::config::ServerTls;
 use crate::tls::control::{Alert, Content, Fault, Session, sealed_len_max};
 use crate::tls::handshake::{self, Handshake};
@@ -62,11 +62,12 @@ impl Wire {
     /// Opens TLS; `http` = ALPN offers it.
     ///
     /// # Errors
-    /// [`Failure::Tls`], with whose fault it is; the server has its alert.
-    pub(super) async fn secure(&mut self, tls: &ServerTls, http: bool) -> Result<(), Failure> {
-        let refused = |failure: handshake::Failure| Failure::Tls(told(&failure));
-        let lost =
-            |error: io::Error| Failure::Tls(format!("the server broke the handshake off: {error}"));
+    /// [`CheckFailure::Tls`], with whose fault it is; the server has its alert.
+    pub(super) async fn secure(&mut self, tls: &ServerTls, http: bool) -> Result<(), CheckFailure> {
+        let refused = |failure: handshake::HandshakeFailure| CheckFailure::Tls(told(&failure));
+        let lost = |error: io::Error| {
+            CheckFailure::Tls(format!("the server broke the handshake off: {error}"))
+        };
         let config = afresh(if http { &tls.http } else { &tls.tcp });
         let mut handshake = Handshake::with_server(config, tls.name.clone()).map_err(refused)?;
         loop {
@@ -86,7 +87,7 @@ impl Wire {
             }
             let read = receive_onto(&mut *self.stream, handshake.inbox()).await;
             if read.map_err(lost)? == 0 {
-                return Err(refused(handshake::Failure::Closed));
+                return Err(refused(handshake::HandshakeFailure::Closed));
             }
         }
     }
@@ -100,7 +101,7 @@ impl Wire {
     ///
     /// # Errors
     /// The connection is broken.
-    pub(super) async fn send(&mut self, data: &[u8]) -> Result<(), Failure> {
+    pub(super) async fn send(&mut self, data: &[u8]) -> Result<(), CheckFailure> {
         let Some(secured) = &mut self.secured else {
             return self.stream.write_all(data).await.map_err(broken);
         };
@@ -114,7 +115,7 @@ impl Wire {
     ///
     /// # Errors
     /// The connection is broken, or a record is wrong.
-    pub(super) async fn receive(&mut self, data: &mut Vec<u8>) -> Result<usize, Failure> {
+    pub(super) async fn receive(&mut self, data: &mut Vec<u8>) -> Result<usize, CheckFailure> {
         let Some(secured) = &mut self.secured else {
             return receive_onto(&mut *self.stream, data).await.map_err(broken);
         };
@@ -155,7 +156,7 @@ impl Wire {
 
 impl Secured {
     /// Opens the next record onto `data`; false = it is not whole.
-    fn open_one(&mut self, data: &mut Vec<u8>) -> Result<bool, Failure> {
+    fn open_one(&mut self, data: &mut Vec<u8>) -> Result<bool, CheckFailure> {
         let whole = whole_record(&self.received).map_err(|error| faulty(error.into()))?;
         let Some(len) = whole else {
             return Ok(false);
@@ -176,14 +177,14 @@ async fn receive_onto(stream: &mut dyn Stream, bytes: &mut Vec<u8>) -> io::Resul
     stream.read_buf(bytes).await
 }
 
-fn faulty(fault: Fault) -> Failure {
-    Failure::Tls(told_of_fault(fault))
+fn faulty(fault: Fault) -> CheckFailure {
+    CheckFailure::Tls(told_of_fault(fault))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn broken(error: io::Error) -> Failure {
+fn broken(error: io::Error) -> CheckFailure {
     match error.raw_os_error() {
-        Some(libc::ECONNRESET | libc::EPIPE) => Failure::Reset,
-        _ => Failure::Unreachable(error.to_string()),
+        Some(libc::ECONNRESET | libc::EPIPE) => CheckFailure::Reset,
+        _ => CheckFailure::Unreachable(error.to_string()),
     }
 }

@@ -18,7 +18,7 @@ fn roster(lines: &str, address: &str) -> Roster {
 }
 
 /// Returns each member's address and how it stands.
-fn standings(roster: &mut Roster) -> Vec<(String, Standing)> {
+fn standings(roster: &mut Roster) -> Vec<(String, MemberStanding)> {
     let seats = roster.seats(SECOND).into_iter();
     let said = seats.map(|seat| (seat.member.address.to_string(), seat.standing));
     said.collect()
@@ -40,15 +40,15 @@ fn failures_with_successes_between_them_raise_no_suspicion() {
         standings(&mut roster)[0].1
     };
     // Seen one by one, with what worked unseen, or not.
-    assert_eq!(stands(&[false]), Standing::Up);
-    assert_eq!(stands(&[false]), Standing::Up);
-    assert_eq!(stands(&[true]), Standing::Up);
-    assert_eq!(stands(&[false]), Standing::Up);
-    assert_eq!(stands(&[false]), Standing::Up);
-    assert_eq!(stands(&[true, false]), Standing::Up);
-    assert_eq!(stands(&[false]), Standing::Up);
-    assert_eq!(stands(&[false]), Standing::Suspect);
-    assert_eq!(stands(&[true, false]), Standing::Up);
+    assert_eq!(stands(&[false]), MemberStanding::Up);
+    assert_eq!(stands(&[false]), MemberStanding::Up);
+    assert_eq!(stands(&[true]), MemberStanding::Up);
+    assert_eq!(stands(&[false]), MemberStanding::Up);
+    assert_eq!(stands(&[false]), MemberStanding::Up);
+    assert_eq!(stands(&[true, false]), MemberStanding::Up);
+    assert_eq!(stands(&[false]), MemberStanding::Up);
+    assert_eq!(stands(&[false]), MemberStanding::Suspect);
+    assert_eq!(stands(&[true, false]), MemberStanding::Up);
 }
 
 /// Says where the name points.
@@ -63,7 +63,7 @@ fn answer(roster: &mut Roster, ips: &[&str]) {
 }
 
 /// Checks whoever is at `ip`.
-fn check(roster: &mut Roster, ip: &str, result: Result<(), Failure>) {
+fn check(roster: &mut Roster, ip: &str, result: Result<(), CheckFailure>) {
     let seats = roster.seats(SECOND);
     let mut members = seats.iter().map(|seat| &seat.member);
     let at = format!("{ip}:80");
@@ -73,8 +73,8 @@ fn check(roster: &mut Roster, ip: &str, result: Result<(), Failure>) {
 
 #[test]
 fn the_old_addresses_stand_in_until_a_new_one_is_up_or_all_are_judged() {
-    let up = |ip: &str| (format!("{ip}:80"), Standing::Up);
-    let down = |ip: &str| (format!("{ip}:80"), Standing::Down);
+    let up = |ip: &str| (format!("{ip}:80"), MemberStanding::Up);
+    let down = |ip: &str| (format!("{ip}:80"), MemberStanding::Down);
     let mut roster = roster("health = { kind = \"tcp\" }", "app.example:80");
     answer(&mut roster, &["10.0.0.1"]);
     assert_eq!(standings(&mut roster), [down("10.0.0.1")]);
@@ -91,9 +91,9 @@ fn the_old_addresses_stand_in_until_a_new_one_is_up_or_all_are_judged() {
     assert!(roster.is_changed(SECOND));
     assert_eq!(standings(&mut roster), [up("10.0.0.2")]);
     answer(&mut roster, &["10.0.0.3", "10.0.0.4"]);
-    check(&mut roster, "10.0.0.3", Err(Failure::Refused));
+    check(&mut roster, "10.0.0.3", Err(CheckFailure::Refused));
     assert_eq!(standings(&mut roster).first(), Some(&up("10.0.0.2")));
-    check(&mut roster, "10.0.0.4", Err(Failure::Refused));
+    check(&mut roster, "10.0.0.4", Err(CheckFailure::Refused));
     let both = [down("10.0.0.3"), down("10.0.0.4")];
     assert_eq!(standings(&mut roster), both);
 }
@@ -123,23 +123,23 @@ fn a_server_that_is_drained_stays_so_when_its_name_moves() {
     answer(&mut roster, &["10.0.0.1", "10.0.0.3"]);
     let stands = |roster: &mut Roster| standings(roster).into_iter().map(|(_, it)| it);
     // One address alone was drained, so another is not, even in its place.
-    let found: Vec<Standing> = stands(&mut roster).collect();
-    assert_eq!(found, [Standing::Drained, Standing::Up]);
+    let found: Vec<MemberStanding> = stands(&mut roster).collect();
+    assert_eq!(found, [MemberStanding::Drained, MemberStanding::Up]);
     answer(&mut roster, &["10.0.0.1"]);
     answer(&mut roster, &["10.0.0.3"]);
-    assert!(stands(&mut roster).all(|it| it == Standing::Up));
+    assert!(stands(&mut roster).all(|it| it == MemberStanding::Up));
     // The server was, so whoever comes is too.
     let held = roster.seats(SECOND);
     for seat in &held {
         seat.member.traffic.set_wish(Wish::ServerDrained);
     }
     answer(&mut roster, &["10.0.0.4"]);
-    assert!(stands(&mut roster).all(|it| it == Standing::Drained));
+    assert!(stands(&mut roster).all(|it| it == MemberStanding::Drained));
     // Who was away when it was taken back, with tunnels, is taken back as well.
     for seat in roster.seats(SECOND) {
         seat.member.traffic.set_wish(Wish::Serves);
     }
     answer(&mut roster, &["10.0.0.3"]);
-    assert!(stands(&mut roster).all(|it| it == Standing::Up));
+    assert!(stands(&mut roster).all(|it| it == MemberStanding::Up));
     assert_eq!(roster.seats(SECOND)[0].member.id(), held[0].member.id());
 }

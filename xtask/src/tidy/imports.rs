@@ -8,32 +8,34 @@ use super::scan::{is_word, line_of, words};
 /// A module of `src/` and the modules it may import.
 const LAYERS: &[(&str, &[&str])] = &[
     ("proto", &[]),
-    ("sys", &[]),
+    ("sys", &["proto"]),
     ("balance", &["proto"]),
     ("journal", &["proto"]),
     ("tls", &["proto"]),
     ("config", &["balance", "proto", "tls"]),
     ("relay", &["journal", "proto", "sys", "tls"]),
     ("upstream", &["balance", "config", "proto", "tls"]),
+    ("log", &["config", "journal", "proto"]),
     (
         "admin",
         &[
-            "balance", "config", "journal", "proto", "relay", "sys", "tls", "upstream",
+            "balance", "config", "journal", "log", "proto", "relay", "sys", "tls", "upstream",
         ],
     ),
     (
         "reception",
         &[
-            "admin", "balance", "config", "journal", "proto", "relay", "sys", "tls", "upstream",
+            "config", "journal", "proto", "relay", "sys", "tls", "upstream",
         ],
     ),
     (
-        "server",
+        "process",
         &[
             "admin",
             "balance",
             "config",
             "journal",
+            "log",
             "proto",
             "reception",
             "relay",
@@ -49,10 +51,11 @@ const LAYERS: &[(&str, &[&str])] = &[
             "balance",
             "config",
             "journal",
+            "log",
+            "process",
             "proto",
             "reception",
             "relay",
-            "server",
             "sys",
             "tls",
             "upstream",
@@ -185,14 +188,14 @@ mod tests {
             ("src/config/parse.rs", "use crate::relay::Start;", &["relay"]),
             ("src/relay/engine.rs", "use crate::{journal, proto, sys, tls};", &[]),
             ("src/relay/engine.rs", "use crate::config::Config;", &["config"]),
-            ("src/admin/doctor.rs", "use crate::sys::probe;", &[]),
-            ("src/admin/doctor.rs", "use crate::reception;", &["reception"]),
-            ("src/reception/mod.rs", "use crate::server::Server;", &["server"]),
-            ("src/server.rs", "use crate::cli;", &["cli"]),
-            ("src/cli.rs", "use crate::server;", &[]),
+            ("src/admin/state.rs", "use crate::sys::probe;", &[]),
+            ("src/admin/state.rs", "use crate::reception;", &["reception"]),
+            ("src/reception/mod.rs", "use crate::process::run;", &["process"]),
+            ("src/process.rs", "use crate::cli;", &["cli"]),
+            ("src/cli.rs", "use crate::process;", &[]),
             ("src/main.rs", "longsplice::cli::main()", &[]),
-            ("src/main.rs", "longsplice::server::run()", &["server"]),
-            ("tests/it/main.rs", "use longsplice::server;", &[]),
+            ("src/main.rs", "longsplice::process::run()", &["process"]),
+            ("tests/it/main.rs", "use longsplice::process;", &[]),
         ];
         for (path, code, refused) in rows {
             let found: Vec<String> = check(path, code)

@@ -24,8 +24,6 @@ const FUNCTION_LINES_NOTED: usize = 70;
 const FUNCTION_LINES_MAX: usize = 100;
 /// Folders and files that take bytes and clock values and return values.
 const PURE: &[&str] = &["src/proto/", "src/balance/", "src/relay/tunnel"];
-/// The vocabulary of pollers: values, no calls.
-const PURE_OF_SYS: &str = "crate::sys::poll::Readiness";
 /// What a pure file may not name, and why.
 const IMPURE: &[(&str, &str)] = &[
     ("std::io", "input and output"),
@@ -210,10 +208,8 @@ fn purity(source: &Source, code: &str) -> Vec<Finding> {
         }
     }
     for at in words(code, "crate::sys") {
-        if !code[at..].starts_with(PURE_OF_SYS) {
-            let text = format!("of `sys` a file that is pure may name `{PURE_OF_SYS}` only");
-            findings.push(fatal(&source.path, line_of(code, at), text));
-        }
+        let text = "`sys` in a file that is pure".to_owned();
+        findings.push(fatal(&source.path, line_of(code, at), text));
     }
     for at in words(code, "use") {
         let end = code[at..].find(';').map_or(code.len(), |len| at + len);
@@ -356,13 +352,13 @@ mod tests {
         check_file("src/proto/addr.rs", test, &[]);
         check_file(
             "src/relay/tunnel.rs",
-            "use crate::sys::poll::Readiness;",
+            "use crate::proto::readiness::Readiness;",
             &[],
         );
         check_file(
             "src/relay/tunnel.rs",
             "use crate::sys::stream;",
-            &["2: of `sys` a file that is pure may name `crate::sys::poll::Readiness` only"],
+            &["2: `sys` in a file that is pure"],
         );
         let grouped = "2: grouped import of std with input or output in a file that is pure";
         check_file("src/proto/addr.rs", "use std::{fmt, io};", &[grouped]);

@@ -477,7 +477,7 @@ fn an_upgrade_passes_with_what_it_needs() {
 
 #[test]
 fn responses_pass_byte_for_byte() {
-    use Version::{Http10, Http11};
+    use HttpVersion::{Http10, Http11};
     let opening = "HTTP/1.1 101 Switching Protocols\nupgrade:WebSocket\nSec-WebSocket-Accept: x";
     let rows = [
         (
@@ -595,7 +595,7 @@ fn strict_transport_security_is_said_once() {
             };
             let mut out = Vec::new();
             let reader = Reader {
-                version: Version::Http11,
+                version: HttpVersion::Http11,
                 connection: Hop::Upgrade,
                 strict_transport: Some("max-age=60"),
             };

@@ -15,7 +15,7 @@ const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, 
     Upgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// Parses a head that must be complete, and returns what was found in one line.
-fn summary(head: &[u8]) -> Result<String, Refusal> {
+fn summary(head: &[u8]) -> Result<String, HttpRefusal> {
     match parse_request(head, &LIMITS)? {
         Progress::Partial => panic!("partial: {:?}", String::from_utf8_lossy(head)),
         Progress::Complete { value, used } => {
@@ -43,7 +43,7 @@ fn summary(head: &[u8]) -> Result<String, Refusal> {
 }
 
 /// One row: a head with `\n` for CRLF, without the empty line, and what comes of it.
-fn check_request(head: &str, expected: Result<&str, Refusal>) {
+fn check_request(head: &str, expected: Result<&str, HttpRefusal>) {
     let head = format!("{head}\n\n").replace('\n', "\r\n");
     assert_eq!(
         summary(head.as_bytes()),
@@ -143,8 +143,8 @@ fn requests_are_understood() {
 
 #[test]
 fn ambiguous_requests_are_refused() {
+    use HttpRefusal as R;
     use Malformed as M;
-    use Refusal as R;
     let rows = [
         // RFC 9112 section 3: the request line.
         ("\n\nGET / HTTP/1.1\nHost: a", R::LeadingEmptyLines),
@@ -324,53 +324,57 @@ fn broken_upgrades_are_refused() {
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
     let version = "Sec-WebSocket-Version: 13";
     let rows = [
-        ("GET /chat", "POST /chat", Refusal::UpgradeMethod),
-        ("HTTP/1.1", "HTTP/1.0", Refusal::UpgradeVersion),
+        ("GET /chat", "POST /chat", HttpRefusal::UpgradeMethod),
+        ("HTTP/1.1", "HTTP/1.0", HttpRefusal::UpgradeVersion),
         (
             "Host: a",
             "Host: a\r\nContent-Length: 1",
-            Refusal::UpgradeBody,
+            HttpRefusal::UpgradeBody,
         ),
         (
             "Host: a",
             "Host: a\r\nTransfer-Encoding: chunked",
-            Refusal::UpgradeBody,
+            HttpRefusal::UpgradeBody,
         ),
-        (version, "X: y", Refusal::UpgradeVersionLine),
+        (version, "X: y", HttpRefusal::UpgradeVersionLine),
         (
             version,
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 13",
-            Refusal::UpgradeVersionLine,
+            HttpRefusal::UpgradeVersionLine,
         ),
         (
             version,
             "Sec-WebSocket-Version: 8",
-            Refusal::WebsocketVersion,
+            HttpRefusal::WebsocketVersion,
         ),
         (
             version,
             "Sec-WebSocket-Version: 13, 8",
-            Refusal::WebsocketVersion,
+            HttpRefusal::WebsocketVersion,
         ),
-        (version, "Sec-WebSocket-Version:", Refusal::WebsocketVersion),
-        (key, "X: y", Refusal::UpgradeKey),
-        (key, "Sec-WebSocket-Key:", Refusal::UpgradeKey),
+        (
+            version,
+            "Sec-WebSocket-Version:",
+            HttpRefusal::WebsocketVersion,
+        ),
+        (key, "X: y", HttpRefusal::UpgradeKey),
+        (key, "Sec-WebSocket-Key:", HttpRefusal::UpgradeKey),
         (
             key,
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j",
-            Refusal::UpgradeKey,
+            HttpRefusal::UpgradeKey,
         ),
         (
             key,
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-            Refusal::UpgradeKey,
+            HttpRefusal::UpgradeKey,
         ),
     ];
     for (from, to, refusal) in rows {
         let head = UPGRADE.replace(from, to);
         assert_ne!(head, UPGRADE);
         assert_eq!(summary(head.as_bytes()), Err(refusal), "{head}");
-        let status = if refusal == Refusal::WebsocketVersion {
+        let status = if refusal == HttpRefusal::WebsocketVersion {
             426
         } else {
             400
@@ -410,7 +414,7 @@ fn only_crlf_ends_a_line() {
     let head = b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
     assert_eq!(
         parse_request(head, &LIMITS),
-        Err(Refusal::LeadingEmptyLines)
+        Err(HttpRefusal::LeadingEmptyLines)
     );
     let body_is_no_line = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n\n\r";
     assert!(parse_request(body_is_no_line, &LIMITS).is_ok());
@@ -450,18 +454,21 @@ fn limits_hold_while_the_head_comes_in() {
         head: 60,
         headers: 2,
     };
-    let rows: [(&str, Result<bool, Refusal>); 13] = [
+    let rows: [(&str, Result<bool, HttpRefusal>); 13] = [
         ("GET /aaaaaa HTTP/1.1\r\nHost: a\r\n\r\n", Ok(true)),
         ("GET /aaaaaa HTTP/1.1\r", Ok(false)),
         ("GET /aaaaaa HTTP/1.1", Ok(false)),
         (
             "GET /aaaaaaa HTTP/1.1\r\nHost: a\r\n\r\n",
-            Err(Refusal::RequestLineTooLong),
+            Err(HttpRefusal::RequestLineTooLong),
         ),
-        ("GET /aaaaaaa HTTP/1.1", Err(Refusal::RequestLineTooLong)),
+        (
+            "GET /aaaaaaa HTTP/1.1",
+            Err(HttpRefusal::RequestLineTooLong),
+        ),
         (
             "GET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-            Err(Refusal::RequestLineTooLong),
+            Err(HttpRefusal::RequestLineTooLong),
         ),
         ("\r\nGET /aaaaaa HTTP/1.1\r\nHost: a\r\n\r\n", Ok(true)),
         (
@@ -470,7 +477,7 @@ fn limits_hold_while_the_head_comes_in() {
         ),
         (
             "GET / HTTP/1.1\r\nHost: a\r\nX: aaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n\r\n",
-            Err(Refusal::HeadTooLong),
+            Err(HttpRefusal::HeadTooLong),
         ),
         (
             "GET / HTTP/1.1\r\nHost: a\r\nX: aaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n\r",
@@ -478,11 +485,11 @@ fn limits_hold_while_the_head_comes_in() {
         ),
         (
             "GET / HTTP/1.1\r\nHost: a\r\nX: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-            Err(Refusal::HeadTooLong),
+            Err(HttpRefusal::HeadTooLong),
         ),
         (
             "GET / HTTP/1.1\r\nA:b\r\nC:d\r\nHost: a\r\n",
-            Err(Refusal::TooManyLines),
+            Err(HttpRefusal::TooManyLines),
         ),
         ("GET / HTTP/1.1\r\nA:b\r\nHost: a\r\n\r\n", Ok(true)),
     ];
@@ -491,9 +498,9 @@ fn limits_hold_while_the_head_comes_in() {
             .map(|progress| matches!(progress, Progress::Complete { .. }));
         assert_eq!(complete, expected, "{head:?} {}", head.len());
     }
-    assert_eq!(Refusal::RequestLineTooLong.status(), 414);
-    assert_eq!(Refusal::HeadTooLong.status(), 431);
-    assert_eq!(Refusal::TooManyLines.status(), 431);
+    assert_eq!(HttpRefusal::RequestLineTooLong.status(), 414);
+    assert_eq!(HttpRefusal::HeadTooLong.status(), 431);
+    assert_eq!(HttpRefusal::TooManyLines.status(), 431);
     let many = HeadLimits {
         headers: 300,
         ..LIMITS
@@ -502,7 +509,7 @@ fn limits_hold_while_the_head_comes_in() {
     assert!(parse_request(head.as_bytes(), &many).is_ok());
     assert_eq!(
         parse_request(head.as_bytes(), &LIMITS),
-        Err(Refusal::TooManyLines)
+        Err(HttpRefusal::TooManyLines)
     );
 }
 

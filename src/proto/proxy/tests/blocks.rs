@@ -42,27 +42,27 @@ fn families_and_commands_are_read() {
 
 #[test]
 fn malformed_fixed_parts_are_named_at_once() {
-    let rows: [(&[u8], Malformed); 20] = [
-        (&[0x11], Malformed::Version),
-        (&[0x31], Malformed::Version),
-        (&[0x01], Malformed::Version),
-        (&[0xF0], Malformed::Version),
-        (&[0x22], Malformed::Command),
-        (&[0x2F], Malformed::Command),
-        (&[0x21, 0x41], Malformed::Family),
-        (&[0x21, 0xF0], Malformed::Family),
-        (&[0x21, 0x13], Malformed::Transport),
-        (&[0x21, 0x0F], Malformed::Transport),
-        (&[0x21, 0x11, 0xFF, 0xFF], Malformed::TooLong),
-        (&[0x21, 0x11, 0x1F, 0xF1], Malformed::TooLong),
-        (&[0x20, 0x00, 0x1F, 0xF1], Malformed::TooLong),
-        (&[0x21, 0x11, 0, 0], Malformed::TooShort),
-        (&[0x21, 0x11, 0, 11], Malformed::TooShort),
-        (&[0x21, 0x12, 0, 11], Malformed::TooShort),
-        (&[0x21, 0x10, 0, 11], Malformed::TooShort),
-        (&[0x21, 0x21, 0, 35], Malformed::TooShort),
-        (&[0x21, 0x22, 0, 12], Malformed::TooShort),
-        (&[0x21, 0x31, 0, 215], Malformed::TooShort),
+    let rows: [(&[u8], MalformedHeader); 20] = [
+        (&[0x11], MalformedHeader::Version),
+        (&[0x31], MalformedHeader::Version),
+        (&[0x01], MalformedHeader::Version),
+        (&[0xF0], MalformedHeader::Version),
+        (&[0x22], MalformedHeader::Command),
+        (&[0x2F], MalformedHeader::Command),
+        (&[0x21, 0x41], MalformedHeader::Family),
+        (&[0x21, 0xF0], MalformedHeader::Family),
+        (&[0x21, 0x13], MalformedHeader::Transport),
+        (&[0x21, 0x0F], MalformedHeader::Transport),
+        (&[0x21, 0x11, 0xFF, 0xFF], MalformedHeader::TooLong),
+        (&[0x21, 0x11, 0x1F, 0xF1], MalformedHeader::TooLong),
+        (&[0x20, 0x00, 0x1F, 0xF1], MalformedHeader::TooLong),
+        (&[0x21, 0x11, 0, 0], MalformedHeader::TooShort),
+        (&[0x21, 0x11, 0, 11], MalformedHeader::TooShort),
+        (&[0x21, 0x12, 0, 11], MalformedHeader::TooShort),
+        (&[0x21, 0x10, 0, 11], MalformedHeader::TooShort),
+        (&[0x21, 0x21, 0, 35], MalformedHeader::TooShort),
+        (&[0x21, 0x22, 0, 12], MalformedHeader::TooShort),
+        (&[0x21, 0x31, 0, 215], MalformedHeader::TooShort),
     ];
     for (fixed, expected) in rows {
         let bytes = [&b"\r\n\r\n\0\r\nQUIT\n"[..], fixed].concat();
@@ -72,7 +72,7 @@ fn malformed_fixed_parts_are_named_at_once() {
     }
 }
 
-fn check_tlvs(tlvs: &[Vec<u8>], expected: Result<Tlvs, Malformed>) {
+fn check_tlvs(tlvs: &[Vec<u8>], expected: Result<Tlvs, MalformedHeader>) {
     let tlvs = tlvs.concat();
     let rows = [
         (0x21, 0x11, &INET[..], inet()),
@@ -206,33 +206,36 @@ fn the_ssl_tlv_is_read() {
 #[test]
 fn malformed_tlvs_are_named() {
     let rows = [
-        (vec![vec![4]], Malformed::TlvDangling),
-        (vec![vec![4, 0]], Malformed::TlvDangling),
-        (vec![tlv(4, b"x"), vec![0]], Malformed::TlvDangling),
-        (vec![vec![4, 0, 1]], Malformed::TlvOverrun),
-        (vec![vec![4, 0xFF, 0xFF, 0]], Malformed::TlvOverrun),
-        (vec![vec![0xEE, 0, 2, 0]], Malformed::TlvOverrun),
-        (vec![tlv(5, &[0; 129])], Malformed::UniqueId),
-        (vec![tlv(0x20, b"")], Malformed::Ssl),
-        (vec![tlv(0x20, &[0; 4])], Malformed::Ssl),
-        (vec![ssl_tlv(1, 0, &[vec![0x21]])], Malformed::TlvDangling),
+        (vec![vec![4]], MalformedHeader::TlvDangling),
+        (vec![vec![4, 0]], MalformedHeader::TlvDangling),
+        (vec![tlv(4, b"x"), vec![0]], MalformedHeader::TlvDangling),
+        (vec![vec![4, 0, 1]], MalformedHeader::TlvOverrun),
+        (vec![vec![4, 0xFF, 0xFF, 0]], MalformedHeader::TlvOverrun),
+        (vec![vec![0xEE, 0, 2, 0]], MalformedHeader::TlvOverrun),
+        (vec![tlv(5, &[0; 129])], MalformedHeader::UniqueId),
+        (vec![tlv(0x20, b"")], MalformedHeader::Ssl),
+        (vec![tlv(0x20, &[0; 4])], MalformedHeader::Ssl),
+        (
+            vec![ssl_tlv(1, 0, &[vec![0x21]])],
+            MalformedHeader::TlvDangling,
+        ),
         (
             vec![ssl_tlv(1, 0, &[vec![0x21, 0, 1]])],
-            Malformed::TlvOverrun,
+            MalformedHeader::TlvOverrun,
         ),
         (
             vec![ssl_tlv(1, 0, &[]), ssl_tlv(1, 0, &[vec![0x21, 0, 1]])],
-            Malformed::TlvOverrun,
+            MalformedHeader::TlvOverrun,
         ),
         // The inner TLV ends inside the header, but not inside the outer TLV.
         (
             vec![ssl_tlv(1, 0, &[vec![0x21, 0, 3]]), tlv(4, b"")],
-            Malformed::TlvOverrun,
+            MalformedHeader::TlvOverrun,
         ),
-        (vec![tlv(3, b"")], Malformed::ChecksumForm),
-        (vec![tlv(3, &[0; 3])], Malformed::ChecksumForm),
-        (vec![tlv(3, &[0; 5])], Malformed::ChecksumForm),
-        (vec![tlv(3, &[0; 4])], Malformed::Checksum),
+        (vec![tlv(3, b"")], MalformedHeader::ChecksumForm),
+        (vec![tlv(3, &[0; 3])], MalformedHeader::ChecksumForm),
+        (vec![tlv(3, &[0; 5])], MalformedHeader::ChecksumForm),
+        (vec![tlv(3, &[0; 4])], MalformedHeader::Checksum),
     ];
     for (tlvs, expected) in rows {
         check_tlvs(&tlvs, Err(expected));
@@ -250,14 +253,14 @@ fn headers_with_checksum() -> Vec<Vec<u8>> {
         ..Tlvs::default()
     };
     let header = Header { tlvs, ..inet() };
-    encode(Version::V2, &header, &mut full);
+    encode(HeaderVersion::V2, &header, &mut full);
     let mut local = Vec::new();
     let tlvs = Tlvs {
         crc32c: true,
         ..Tlvs::default()
     };
     let addresses = Addresses::Local;
-    encode(Version::V2, &Header { addresses, tlvs }, &mut local);
+    encode(HeaderVersion::V2, &Header { addresses, tlvs }, &mut local);
     vec![known, full, local]
 }
 
@@ -282,7 +285,7 @@ fn a_right_checksum_is_seen_wherever_it_is() {
     };
     check(&bytes, Ok(Header { tlvs, ..inet() }));
     *bytes.last_mut().unwrap() = b'b';
-    check(&bytes, Err(Malformed::Checksum));
+    check(&bytes, Err(MalformedHeader::Checksum));
 }
 
 #[test]
@@ -292,7 +295,7 @@ fn a_second_checksum_is_malformed() {
     let mut bytes = v2_header(0x20, 0x00, &block);
     let sum = crc32c::crc32c(&bytes).to_be_bytes();
     bytes[19..23].copy_from_slice(&sum);
-    check(&bytes, Err(Malformed::ChecksumForm));
+    check(&bytes, Err(MalformedHeader::ChecksumForm));
 }
 
 #[test]

@@ -52,118 +52,199 @@ fn malformed_lines_are_named() {
     assert_eq!(lens, [108, 107, 107]);
     assert_eq!(parse(&endless.as_bytes()[..106]), Ok(Progress::Partial));
     let rows = [
-        ("PROXY \r\n", Malformed::LineProtocol),
+        ("PROXY \r\n", MalformedHeader::LineProtocol),
         (
             "PROXY  TCP4 1.2.3.4 5.6.7.8 1 2\r\n",
-            Malformed::LineProtocol,
+            MalformedHeader::LineProtocol,
         ),
         (
             "PROXY tcp4 1.2.3.4 5.6.7.8 1 2\r\n",
-            Malformed::LineProtocol,
+            MalformedHeader::LineProtocol,
         ),
         (
             "PROXY TCP5 1.2.3.4 5.6.7.8 1 2\r\n",
-            Malformed::LineProtocol,
+            MalformedHeader::LineProtocol,
         ),
         (
             "PROXY UDP4 1.2.3.4 5.6.7.8 1 2\r\n",
-            Malformed::LineProtocol,
+            MalformedHeader::LineProtocol,
         ),
-        ("PROXY TCP 1.2.3.4 5.6.7.8 1 2\r\n", Malformed::LineProtocol),
-        ("PROXY UNKNOWNS\r\n", Malformed::LineProtocol),
-        ("PROXY unknown\r\n", Malformed::LineProtocol),
+        (
+            "PROXY TCP 1.2.3.4 5.6.7.8 1 2\r\n",
+            MalformedHeader::LineProtocol,
+        ),
+        ("PROXY UNKNOWNS\r\n", MalformedHeader::LineProtocol),
+        ("PROXY unknown\r\n", MalformedHeader::LineProtocol),
         (
             "PROXY TCP4\t1.2.3.4 5.6.7.8 1 2\r\n",
-            Malformed::LineProtocol,
+            MalformedHeader::LineProtocol,
         ),
-        ("PROXY TCP4\r\n", Malformed::LineFields),
-        ("PROXY TCP4 \r\n", Malformed::LineFields),
-        ("PROXY TCP4 1.2.3.4\r\n", Malformed::LineFields),
-        ("PROXY TCP4 1.2.3.4 5.6.7.8\r\n", Malformed::LineFields),
-        ("PROXY TCP4 1.2.3.4 5.6.7.8 1\r\n", Malformed::LineFields),
-        ("PROXY TCP4 1.2.3.4 5.6.7.8 1 \r\n", Malformed::LineFields),
-        ("PROXY TCP4 1.2.3.4 5.6.7.8  1 2\r\n", Malformed::LineFields),
-        ("PROXY TCP4  1.2.3.4 5.6.7.8 1 2\r\n", Malformed::LineFields),
-        ("PROXY TCP4 1.2.3.4  5.6.7.8 1\r\n", Malformed::LineFields),
-        ("PROXY TCP4 1.2.3.4 5.6.7.8 1 2 \r\n", Malformed::LineFields),
+        ("PROXY TCP4\r\n", MalformedHeader::LineFields),
+        ("PROXY TCP4 \r\n", MalformedHeader::LineFields),
+        ("PROXY TCP4 1.2.3.4\r\n", MalformedHeader::LineFields),
+        (
+            "PROXY TCP4 1.2.3.4 5.6.7.8\r\n",
+            MalformedHeader::LineFields,
+        ),
+        (
+            "PROXY TCP4 1.2.3.4 5.6.7.8 1\r\n",
+            MalformedHeader::LineFields,
+        ),
+        (
+            "PROXY TCP4 1.2.3.4 5.6.7.8 1 \r\n",
+            MalformedHeader::LineFields,
+        ),
+        (
+            "PROXY TCP4 1.2.3.4 5.6.7.8  1 2\r\n",
+            MalformedHeader::LineFields,
+        ),
+        (
+            "PROXY TCP4  1.2.3.4 5.6.7.8 1 2\r\n",
+            MalformedHeader::LineFields,
+        ),
+        (
+            "PROXY TCP4 1.2.3.4  5.6.7.8 1\r\n",
+            MalformedHeader::LineFields,
+        ),
+        (
+            "PROXY TCP4 1.2.3.4 5.6.7.8 1 2 \r\n",
+            MalformedHeader::LineFields,
+        ),
         (
             "PROXY TCP4 1.2.3.4 5.6.7.8 1 2 3\r\n",
-            Malformed::LineFields,
+            MalformedHeader::LineFields,
         ),
-        ("PROXY TCP4 1.2.3.4\t5.6.7.8 1 2\r\n", Malformed::LineFields),
-        ("PROXY TCP4 1.2.3 5.6.7.8 1 2\r\n", Malformed::LineAddress),
+        (
+            "PROXY TCP4 1.2.3.4\t5.6.7.8 1 2\r\n",
+            MalformedHeader::LineFields,
+        ),
+        (
+            "PROXY TCP4 1.2.3 5.6.7.8 1 2\r\n",
+            MalformedHeader::LineAddress,
+        ),
         (
             "PROXY TCP4 1.2.3.4.5 5.6.7.8 1 2\r\n",
-            Malformed::LineAddress,
+            MalformedHeader::LineAddress,
         ),
         (
             "PROXY TCP4 1.2.3.256 5.6.7.8 1 2\r\n",
-            Malformed::LineAddress,
+            MalformedHeader::LineAddress,
         ),
         (
             "PROXY TCP4 01.2.3.4 5.6.7.8 1 2\r\n",
-            Malformed::LineAddress,
+            MalformedHeader::LineAddress,
         ),
         (
             "PROXY TCP4 0x1.2.3.4 5.6.7.8 1 2\r\n",
-            Malformed::LineAddress,
+            MalformedHeader::LineAddress,
         ),
         (
             "PROXY TCP4 16909060 5.6.7.8 1 2\r\n",
-            Malformed::LineAddress,
+            MalformedHeader::LineAddress,
         ),
-        ("PROXY TCP4 ::1 ::2 1 2\r\n", Malformed::LineAddress),
-        ("PROXY TCP4 1.2.3.4 ::2 1 2\r\n", Malformed::LineAddress),
+        ("PROXY TCP4 ::1 ::2 1 2\r\n", MalformedHeader::LineAddress),
+        (
+            "PROXY TCP4 1.2.3.4 ::2 1 2\r\n",
+            MalformedHeader::LineAddress,
+        ),
         (
             "PROXY TCP4 localhost 5.6.7.8 1 2\r\n",
-            Malformed::LineAddress,
+            MalformedHeader::LineAddress,
         ),
         (
             "PROXY TCP4 1.2.3.4\0 5.6.7.8 1 2\r\n",
-            Malformed::LineAddress,
+            MalformedHeader::LineAddress,
         ),
-        ("PROXY TCP4 \u{e9} 5.6.7.8 1 2\r\n", Malformed::LineAddress),
-        ("PROXY TCP6 1.2.3.4 5.6.7.8 1 2\r\n", Malformed::LineAddress),
-        ("PROXY TCP6 ::1 5.6.7.8 1 2\r\n", Malformed::LineAddress),
-        ("PROXY TCP6 [::1] [::2] 1 2\r\n", Malformed::LineAddress),
+        (
+            "PROXY TCP4 \u{e9} 5.6.7.8 1 2\r\n",
+            MalformedHeader::LineAddress,
+        ),
+        (
+            "PROXY TCP6 1.2.3.4 5.6.7.8 1 2\r\n",
+            MalformedHeader::LineAddress,
+        ),
+        (
+            "PROXY TCP6 ::1 5.6.7.8 1 2\r\n",
+            MalformedHeader::LineAddress,
+        ),
+        (
+            "PROXY TCP6 [::1] [::2] 1 2\r\n",
+            MalformedHeader::LineAddress,
+        ),
         (
             "PROXY TCP6 fe80::1%eth0 ::2 1 2\r\n",
-            Malformed::LineAddress,
+            MalformedHeader::LineAddress,
         ),
-        ("PROXY TCP6 1::2::3 ::2 1 2\r\n", Malformed::LineAddress),
-        ("PROXY TCP6 12345::1 ::2 1 2\r\n", Malformed::LineAddress),
+        (
+            "PROXY TCP6 1::2::3 ::2 1 2\r\n",
+            MalformedHeader::LineAddress,
+        ),
+        (
+            "PROXY TCP6 12345::1 ::2 1 2\r\n",
+            MalformedHeader::LineAddress,
+        ),
         (
             "PROXY TCP4 1.2.3.4 5.6.7.8 65536 2\r\n",
-            Malformed::LinePort,
+            MalformedHeader::LinePort,
         ),
         (
             "PROXY TCP4 1.2.3.4 5.6.7.8 1 65536\r\n",
-            Malformed::LinePort,
+            MalformedHeader::LinePort,
         ),
         (
             "PROXY TCP4 1.2.3.4 5.6.7.8 4294967297 2\r\n",
-            Malformed::LinePort,
+            MalformedHeader::LinePort,
         ),
-        ("PROXY TCP4 1.2.3.4 5.6.7.8 01 2\r\n", Malformed::LinePort),
-        ("PROXY TCP4 1.2.3.4 5.6.7.8 00 2\r\n", Malformed::LinePort),
-        ("PROXY TCP4 1.2.3.4 5.6.7.8 +1 2\r\n", Malformed::LinePort),
-        ("PROXY TCP4 1.2.3.4 5.6.7.8 1 -2\r\n", Malformed::LinePort),
-        ("PROXY TCP4 1.2.3.4 5.6.7.8 0x1 2\r\n", Malformed::LinePort),
-        ("PROXY TCP4 1.2.3.4 5.6.7.8 1 2\t\r\n", Malformed::LinePort),
-        ("PROXY TCP4 1.2.3.4 5.6.7.8 1 http\r\n", Malformed::LinePort),
-        ("PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n", Malformed::LineEnding),
-        ("PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n\r", Malformed::LineEnding),
-        ("PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r ", Malformed::LineEnding),
+        (
+            "PROXY TCP4 1.2.3.4 5.6.7.8 01 2\r\n",
+            MalformedHeader::LinePort,
+        ),
+        (
+            "PROXY TCP4 1.2.3.4 5.6.7.8 00 2\r\n",
+            MalformedHeader::LinePort,
+        ),
+        (
+            "PROXY TCP4 1.2.3.4 5.6.7.8 +1 2\r\n",
+            MalformedHeader::LinePort,
+        ),
+        (
+            "PROXY TCP4 1.2.3.4 5.6.7.8 1 -2\r\n",
+            MalformedHeader::LinePort,
+        ),
+        (
+            "PROXY TCP4 1.2.3.4 5.6.7.8 0x1 2\r\n",
+            MalformedHeader::LinePort,
+        ),
+        (
+            "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\t\r\n",
+            MalformedHeader::LinePort,
+        ),
+        (
+            "PROXY TCP4 1.2.3.4 5.6.7.8 1 http\r\n",
+            MalformedHeader::LinePort,
+        ),
+        (
+            "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n",
+            MalformedHeader::LineEnding,
+        ),
+        (
+            "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n\r",
+            MalformedHeader::LineEnding,
+        ),
+        (
+            "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r ",
+            MalformedHeader::LineEnding,
+        ),
         (
             "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\r\n",
-            Malformed::LineEnding,
+            MalformedHeader::LineEnding,
         ),
-        ("PROXY UNKNOWN\n", Malformed::LineEnding),
-        ("PROXY UNKNOWN a\rb\r\n", Malformed::LineEnding),
-        ("PROXY UNKNOWN a\nb\r\n", Malformed::LineEnding),
-        (&too_long, Malformed::LineTooLong),
-        (&cr_last, Malformed::LineTooLong),
-        (&endless, Malformed::LineTooLong),
+        ("PROXY UNKNOWN\n", MalformedHeader::LineEnding),
+        ("PROXY UNKNOWN a\rb\r\n", MalformedHeader::LineEnding),
+        ("PROXY UNKNOWN a\nb\r\n", MalformedHeader::LineEnding),
+        (&too_long, MalformedHeader::LineTooLong),
+        (&cr_last, MalformedHeader::LineTooLong),
+        (&endless, MalformedHeader::LineTooLong),
     ];
     for (line, expected) in rows {
         check(line.as_bytes(), Err(expected));

@@ -7,7 +7,7 @@ mod lines;
 mod writing;
 
 /// Checks that `bytes` is read as `expected`, whatever follows, and not before its last byte.
-fn check(bytes: &[u8], expected: Result<Header, Malformed>) {
+fn check(bytes: &[u8], expected: Result<Header, MalformedHeader>) {
     let shown = bytes.escape_ascii();
     let expected = expected.map(|value| {
         let used = bytes.len();
@@ -98,7 +98,7 @@ fn what_is_no_header_is_known_at_its_first_wrong_byte() {
             let expected = if len < wrong_at {
                 Ok(Progress::Partial)
             } else {
-                Err(Malformed::NotProxy)
+                Err(MalformedHeader::NotProxy)
             };
             assert_eq!(parse(&bytes[..len]), expected, "{}", bytes.escape_ascii());
         }

@@ -36,11 +36,11 @@ fn headers_are_written_as_the_document_has_them() {
             PeerAddr::Inet(destination),
         ));
         let mut out = b"before".to_vec();
-        encode(Version::V1, &header, &mut out);
+        encode(HeaderVersion::V1, &header, &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), format!("before{line}"));
 
         let mut out = Vec::new();
-        encode(Version::V2, &header, &mut out);
+        encode(HeaderVersion::V2, &header, &mut out);
         let (of_line, of_block) = (parse(line.as_bytes()), parse(&out));
         let addresses = |answer| match answer {
             Ok(Progress::Complete {
@@ -53,7 +53,7 @@ fn headers_are_written_as_the_document_has_them() {
     }
     let inet_bytes = v2_header(0x21, 0x11, &INET);
     let mut out = Vec::new();
-    encode(Version::V2, &inet(), &mut out);
+    encode(HeaderVersion::V2, &inet(), &mut out);
     assert_eq!(out, inet_bytes);
 }
 
@@ -91,7 +91,7 @@ fn tlvs_are_written_as_the_document_has_them() {
             tlv(0xEA, b"\x01vpce-1"),
         ];
         let mut out = Vec::new();
-        encode(Version::V2, &Header { tlvs, ..inet() }, &mut out);
+        encode(HeaderVersion::V2, &Header { tlvs, ..inet() }, &mut out);
         assert_eq!(out, v2_header(0x21, 0x11, &block.concat()));
     }
     let tlvs = Tlvs {
@@ -99,7 +99,7 @@ fn tlvs_are_written_as_the_document_has_them() {
         ..Tlvs::default()
     };
     let mut out = Vec::new();
-    encode(Version::V2, &Header { tlvs, ..inet() }, &mut out);
+    encode(HeaderVersion::V2, &Header { tlvs, ..inet() }, &mut out);
     let block = [&INET[..], &tlv(3, &INET_CRC32C)].concat();
     assert_eq!(out, v2_header(0x21, 0x11, &block));
 }
@@ -117,10 +117,10 @@ fn health_checks_and_unix_peers_are_announced_without_addresses() {
     ];
     for (addresses, expected) in rows {
         let mut out = Vec::new();
-        encode(Version::V2, &Header::from(addresses), &mut out);
+        encode(HeaderVersion::V2, &Header::from(addresses), &mut out);
         assert_eq!(out, *expected);
         out.clear();
-        encode(Version::V1, &Header::from(addresses), &mut out);
+        encode(HeaderVersion::V1, &Header::from(addresses), &mut out);
         assert_eq!(out, b"PROXY UNKNOWN\r\n");
     }
 }
@@ -140,7 +140,7 @@ fn what_does_not_fit_is_left_out() {
         let mut out = Vec::new();
         let tlvs = tlvs(len, crc32c);
         encode(
-            Version::V2,
+            HeaderVersion::V2,
             &Header {
                 tlvs: tlvs.clone(),
                 ..inet()
@@ -160,7 +160,7 @@ fn what_does_not_fit_is_left_out() {
         aws_endpoint_id: Some(String::new()),
         ..Tlvs::default()
     };
-    encode(Version::V2, &Header { tlvs, ..inet() }, &mut out);
+    encode(HeaderVersion::V2, &Header { tlvs, ..inet() }, &mut out);
     check_complete(&out, &inet());
 }
 
@@ -181,7 +181,7 @@ fn a_common_name_that_does_not_fit_takes_nothing_with_it() {
             ..Tlvs::default()
         };
         let mut out = Vec::new();
-        encode(Version::V2, &Header { tlvs, ..inet() }, &mut out);
+        encode(HeaderVersion::V2, &Header { tlvs, ..inet() }, &mut out);
         let Ok(Progress::Complete { value, .. }) = parse(&out) else {
             panic!("{len}");
         };
@@ -277,7 +277,7 @@ proptest! {
     ) {
         let mut bytes = Vec::new();
         let header = Header { addresses, tlvs: tlvs.clone() };
-        encode(Version::V2, &header, &mut bytes);
+        encode(HeaderVersion::V2, &header, &mut bytes);
         let expected = Header { addresses: of_one_family(addresses), tlvs };
         let used = bytes.len();
         for len in 0..used {
@@ -293,7 +293,7 @@ proptest! {
         rest in proptest::collection::vec(any::<u8>(), 0..40),
     ) {
         let mut bytes = Vec::new();
-        encode(Version::V1, &Header::from(addresses), &mut bytes);
+        encode(HeaderVersion::V1, &Header::from(addresses), &mut bytes);
         let addresses = match of_one_family(addresses) {
             Addresses::Local => Addresses::Unknown,
             other @ (Addresses::Proxied { .. } | Addresses::Unknown) => other,

@@ -1,0 +1,76 @@
+//! `longsplice demo`.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::ExitCode;
+
+mod application;
+
+use crate::log::diagnostics::say;
+use crate::sys::signals::block;
+use crate::{config, process};
+use application::{Certificate, DEFAULT_LISTEN, configuration, start_application};
+
+/// Runs the demo until a stop signal.
+pub(super) fn demo(listen: Option<SocketAddr>) -> ExitCode {
+    // The application's thread must not be the one a stop signal ends the process through.
+    let application = match block().and_then(|_| start_application()) {
+        Ok(address) => address,
+        Err(error) => {
+            say(&format!(
+                "longsplice: the demo's application cannot start: {error}\n"
+            ));
+            return ExitCode::FAILURE;
+        }
+    };
+    let listen = match free_port(listen.unwrap_or(DEFAULT_LISTEN)) {
+        Ok(listen) => listen,
+        Err(error) => {
+            say(&format!("longsplice: the demo cannot listen: {error}\n"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let certificate = match Certificate::make(listen.ip()) {
+        Ok(certificate) => certificate,
+        Err(error) => {
+            say(&format!(
+                "longsplice: the demo's certificate cannot be made: {error}\n"
+            ));
+            return ExitCode::FAILURE;
+        }
+    };
+    let text = configuration(listen, application, &certificate.path());
+    match config::parse(&text, Path::new("demo")) {
+        Ok(config) => process::run_announced(config, announce),
+        Err(errors) => super::report(&errors),
+    }
+}
+
+/// Turns port 0 into one that is free at this moment; a configuration names its ports.
+fn free_port(listen: SocketAddr) -> io::Result<SocketAddr> {
+    if listen.port() == 0 {
+        TcpListener::bind(listen)?.local_addr()
+    } else {
+        Ok(listen)
+    }
+}
+
+fn announce(addresses: &[SocketAddr]) {
+    for address in addresses {
+        // The name works for loopback addresses of both families; others are told as they are.
+        let host = match address.ip() {
+            ip if ip.is_loopback() || ip.is_unspecified() => "localhost".to_owned(),
+            ip if ip.is_ipv6() => format!("[{ip}]"),
+            ip => ip.to_string(),
+        };
+        // A reader that is gone does not end the demo.
+        let _ = writeln!(
+            io::stdout(),
+            "open https://{host}:{}/ in a browser; Ctrl-C ends the demo\n\
+             The browser will warn: the certificate was made a moment ago and nobody vouches for it. \
+             Go on all the same (\"Advanced\").",
+            address.port()
+        );
+    }
+}

@@ -1,0 +1,142 @@
+//! Diagnostics: what longsplice says about itself, in words.
+//!
+//! While the process serves, lines go through the journal's queue like access lines, to the same
+//! target, so that a target that is slow or gone never holds up a thread that moves bytes. Before and
+//! after they are written directly to standard error.
+
+use std::io::{self, Write};
+use std::sync::{OnceLock, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Registry, reload};
+
+use super::line::preface;
+use crate::config::LogLevel;
+use crate::journal::{Entry, Journal};
+
+/// What is written at all.
+static FILTER: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+
+/// Where lines go instead of standard error.
+static QUEUE: RwLock<Option<Journal>> = RwLock::new(None);
+
+/// Sends lines through `journal` from now on, or, with none, directly to standard error again.
+pub fn queue_in(journal: Option<Journal>) {
+    *QUEUE.write().unwrap_or_else(PoisonError::into_inner) = journal;
+}
+
+/// Lets the log end behind what was said until now; what comes goes to standard error.
+pub fn end() {
+    let queue = QUEUE.write().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(journal) = queue {
+        journal.end();
+    }
+}
+
+/// Has the log's file opened again, behind what was written until now.
+pub fn reopen() {
+    let queue = QUEUE.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(journal) = queue.as_ref() {
+        journal.reopen();
+    }
+}
+
+/// Takes whole lines of one level; tracing writes each event with one call.
+struct Lines(Level);
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = one_line(&String::from_utf8_lossy(line));
+        let time = SystemTime::now();
+        let queue = QUEUE.read().unwrap_or_else(PoisonError::into_inner);
+        match queue.as_ref() {
+            Some(journal) => journal.write(Entry::Diagnostic {
+                time,
+                level: self.0,
+                text,
+            }),
+            None => say(&format!("{}{text}\n", preface(time, self.0))),
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Makes one line of it, whatever a message or a peer's words in it hold.
+fn one_line(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { ' ' } else { c };
+    text.trim_end().chars().map(shown).collect()
+}
+
+struct Everything;
+
+impl MakeWriter<'_> for Everything {
+    type Writer = Lines;
+
+    fn make_writer(&self) -> Lines {
+        Lines(Level::INFO)
+    }
+
+    fn make_writer_for(&self, meta: &Metadata<'_>) -> Lines {
+        Lines(*meta.level())
+    }
+}
+
+/// Writes `text` to standard error; a reader that is gone is no reason to fail.
+pub fn say(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Writes diagnostics from `level` up from now on.
+pub fn set_level(level: LogLevel) {
+    if let Some(filter) = FILTER.get() {
+        // Fails only without a subscriber, which is there for good.
+        let _ = filter.reload(filter_of(level));
+    }
+}
+
+fn filter_of(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+/// Begins to write diagnostics from `level` up; panics are reported there too.
+pub fn begin(level: LogLevel) {
+    let (filter, handle) = reload::Layer::new(filter_of(level));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(Everything)
+        .without_time()
+        .with_level(false)
+        .with_ansi(false)
+        .with_target(false)
+        .log_internal_errors(false);
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+    // A second start in one process (tests) keeps the first one's subscriber.
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        let _ = FILTER.set(handle);
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let what = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(
+            place,
+            what,
+            "internal-error: one connection was given up; please report"
+        );
+    }));
+}

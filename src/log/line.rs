@@ -1,0 +1,115 @@
+//! One line of the log: what is said, how grave it is, and what a target that has fields takes out
+//! of it.
+
+use std::time::SystemTime;
+
+use tracing::Level;
+
+use crate::journal::{Cause, Entry, Side};
+
+/// How grave a line is, by the numbers of syslog (RFC 5424 section 6.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Severity {
+    /// 3.
+    Error,
+    /// 4.
+    Warning,
+    /// 5.
+    Notice,
+    /// 6.
+    Info,
+    /// 7.
+    Debug,
+}
+
+impl Severity {
+    /// Returns syslog's number.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Self::Error => 3,
+            Self::Warning => 4,
+            Self::Notice => 5,
+            Self::Info => 6,
+            Self::Debug => 7,
+        }
+    }
+
+    /// Returns that of a diagnostic.
+    pub(super) fn of_level(level: Level) -> Self {
+        match level {
+            Level::ERROR => Self::Error,
+            Level::WARN => Self::Warning,
+            Level::INFO => Self::Info,
+            Level::DEBUG | Level::TRACE => Self::Debug,
+        }
+    }
+
+    /// Returns that of an access line: what a client did wrong is worth a note, what a server or this
+    /// machine did is worth a look.
+    pub(super) fn of_entry(entry: &Entry) -> Self {
+        match entry {
+            Entry::Refused { cause, .. } | Entry::Request { cause, .. } => Self::of_cause(*cause),
+            Entry::Close { cause, .. } if *cause == Cause::InternalError => Self::Error,
+            Entry::Diagnostic { level, .. } => Self::of_level(*level),
+            Entry::Close { .. }
+            | Entry::Open { .. }
+            | Entry::Progress { .. }
+            | Entry::Reopen
+            | Entry::End => Self::Info,
+        }
+    }
+}
+
+impl Severity {
+    fn of_cause(cause: Cause) -> Self {
+        const WELL: [Cause; 4] = [
+            Cause::Served,
+            Cause::Redirected,
+            Cause::Responded,
+            Cause::Drained,
+        ];
+        match cause.side() {
+            _ if WELL.contains(&cause) => Self::Info,
+            _ if cause == Cause::InternalError => Self::Error,
+            Side::Client => Self::Notice,
+            Side::Server | Side::Proxy => Self::Warning,
+        }
+    }
+}
+
+/// A line without its end.
+#[derive(Debug)]
+pub(super) struct Line<'a> {
+    /// When it is written, or was said.
+    pub(super) time: SystemTime,
+    /// How grave it is.
+    pub(super) severity: Severity,
+    /// What is said; without control characters.
+    pub(super) text: &'a str,
+    /// What it is about.
+    pub(super) kind: Kind<'a>,
+}
+
+/// What a line is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind<'a> {
+    /// The process itself.
+    Diagnostic(Level),
+    /// A connection, a request or a tunnel.
+    Access(&'a Entry),
+}
+
+impl Line<'_> {
+    /// Returns what stands in front of the text where nothing else tells time and level.
+    pub(super) fn preface(&self) -> String {
+        match self.kind {
+            Kind::Diagnostic(level) => preface(self.time, level),
+            Kind::Access(_) => String::new(),
+        }
+    }
+}
+
+/// Returns what stands in front of a diagnostic on standard error and in files.
+pub(in crate::log) fn preface(time: SystemTime, level: Level) -> String {
+    format!("{} {level:>5} ", super::time::rfc3339(time))
+}

@@ -1,0 +1,256 @@
+//! Lines as people and programs read them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use expect_test::{Expect, expect};
+
+use super::*;
+use crate::journal::{Cause, Connections, Path, RequestFacts, Subject, Timing};
+use crate::proto::addr::PeerAddr;
+
+/// An hour east of UTC.
+fn zone() -> LocalTime {
+    LocalTime::east(1)
+}
+
+fn subject() -> Box<Subject> {
+    Box::new(Subject {
+        listener: Arc::from("edge"),
+        peer: PeerAddr::from(SocketAddr::from(([10, 0, 0, 1], 40000))),
+        client: PeerAddr::from(SocketAddr::from(([203, 0, 113, 9], 5678))),
+        backend: Some(Arc::from("app")),
+        server: Some(Arc::from("127.0.0.1:3000")),
+        started: SystemTime::UNIX_EPOCH,
+        over_tls: false,
+        is_http: true,
+        timing: None,
+        request: None,
+    })
+}
+
+/// One that everything was measured of.
+fn measured() -> Box<Subject> {
+    let ms = |ms| Some(Duration::from_millis(ms));
+    Box::new(Subject {
+        over_tls: true,
+        timing: Some(Box::new(Timing {
+            head: ms(10),
+            queue: ms(0),
+            connect: ms(30),
+            response: ms(69),
+            retries: 1,
+            redispatched: true,
+            server_queue: 2,
+            backend_queue: 3,
+            connections: Connections {
+                process: 7,
+                listener: 6,
+                backend: 5,
+                server: 4,
+            },
+        })),
+        request: Some(request(101)),
+        ..*subject()
+    })
+}
+
+fn request(status: u16) -> Box<RequestFacts> {
+    Box::new(RequestFacts {
+        method: "GET".to_owned(),
+        target: "/a\"b#\\".to_owned(),
+        host: "x".to_owned(),
+        version: "1.1",
+        status,
+        referer: None,
+        user_agent: Some("curl\n\u{e4}\"".to_owned()),
+    })
+}
+
+fn unread() -> Box<Subject> {
+    Box::new(Subject {
+        backend: None,
+        server: None,
+        client: PeerAddr::from("[2001:db8::7]:0".parse::<SocketAddr>().unwrap()),
+        listener: Arc::from("0.0.0.0:80 a"),
+        ..*subject()
+    })
+}
+
+/// One entry of each kind.
+fn entries() -> Vec<Entry> {
+    let ms = Duration::from_millis;
+    let copied = Path {
+        copied: true,
+        ..Path::default()
+    };
+    let both = Path {
+        spliced: true,
+        ..copied
+    };
+    vec![
+        Entry::Open {
+            subject: measured(),
+            request: Some(request(101)),
+        },
+        Entry::Progress {
+            subject: measured(),
+            bytes_in: 1,
+            bytes_out: 2,
+            lasted: ms(60_000),
+        },
+        Entry::Close {
+            subject: measured(),
+            cause: Cause::ClientClosed,
+            bytes_in: 1,
+            bytes_out: 2,
+            path_in: copied,
+            path_out: both,
+            lasted: ms(1234),
+        },
+        Entry::Close {
+            subject: Box::new(Subject {
+                is_http: false,
+                ..*subject()
+            }),
+            cause: Cause::TunnelIdle,
+            bytes_in: 0,
+            bytes_out: 0,
+            path_in: copied,
+            path_out: copied,
+            lasted: ms(5007),
+        },
+        Entry::Request {
+            subject: measured(),
+            request: request(200),
+            cause: Cause::Served,
+            bytes_in: 0,
+            bytes_out: 2750,
+            lasted: ms(109),
+        },
+        Entry::Refused {
+            subject: subject(),
+            cause: Cause::ConnectRefused,
+            detail: "why".to_owned(),
+            status: Some(502),
+            request: Some(request(502)),
+            lasted: ms(3),
+        },
+        Entry::Refused {
+            subject: unread(),
+            cause: Cause::BadRequest,
+            detail: "why".to_owned(),
+            status: Some(400),
+            request: None,
+            lasted: ms(1),
+        },
+        Entry::Refused {
+            subject: unread(),
+            cause: Cause::RequestIncomplete,
+            detail: String::new(),
+            status: None,
+            request: None,
+            lasted: ms(1),
+        },
+    ]
+}
+
+fn check(form: impl Fn(&Entry, SystemTime) -> Option<String>, expected: &Expect) {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1500);
+    let said = |entry: &Entry| form(entry, now).unwrap_or_else(|| "(no line)".to_owned()) + "\n";
+    let lines: String = entries().iter().map(said).collect();
+    expected.assert_eq(&lines);
+}
+
+#[test]
+fn json_reads_like_this() {
+    check(
+        json::line,
+        &expect![[r#"
+        {"time":"1970-01-01T00:00:01.500Z","event":"open","listener":"edge","client":"203.0.113.9","client_port":5678,"peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","bytes_in":0,"bytes_out":0,"started":"1970-01-01T00:00:00.000Z","duration_ms":1500,"head_ms":10,"queue_ms":0,"connect_ms":30,"response_ms":69,"retries":1,"status":101,"method":"GET","host":"x","target":"/a\"b#\\","version":"1.1","user_agent":"curl\nä\""}
+        {"time":"1970-01-01T00:00:01.500Z","event":"progress","listener":"edge","client":"203.0.113.9","client_port":5678,"peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","bytes_in":1,"bytes_out":2,"started":"1970-01-01T00:00:00.000Z","duration_ms":60000}
+        {"time":"1970-01-01T00:00:01.500Z","event":"close","listener":"edge","client":"203.0.113.9","client_port":5678,"peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","cause":"client-closed","side":"client","bytes_in":1,"bytes_out":2,"path_in":"copy","path_out":"copy+splice","started":"1970-01-01T00:00:00.000Z","duration_ms":1234}
+        {"time":"1970-01-01T00:00:01.500Z","event":"close","listener":"edge","client":"203.0.113.9","client_port":5678,"peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","cause":"tunnel-idle","side":"proxy","bytes_in":0,"bytes_out":0,"path_in":"copy","path_out":"copy","started":"1970-01-01T00:00:00.000Z","duration_ms":5007}
+        {"time":"1970-01-01T00:00:01.500Z","event":"request","listener":"edge","client":"203.0.113.9","client_port":5678,"peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","cause":"served","side":"proxy","bytes_in":0,"bytes_out":2750,"started":"1970-01-01T00:00:00.000Z","duration_ms":109,"head_ms":10,"queue_ms":0,"connect_ms":30,"response_ms":69,"retries":1,"status":200,"method":"GET","host":"x","target":"/a\"b#\\","version":"1.1","user_agent":"curl\nä\""}
+        {"time":"1970-01-01T00:00:01.500Z","event":"refused","listener":"edge","client":"203.0.113.9","client_port":5678,"peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","cause":"connect-refused","side":"server","detail":"why","bytes_in":0,"bytes_out":0,"started":"1970-01-01T00:00:00.000Z","duration_ms":3,"status":502,"method":"GET","host":"x","target":"/a\"b#\\","version":"1.1","user_agent":"curl\nä\""}
+        {"time":"1970-01-01T00:00:01.500Z","event":"refused","listener":"0.0.0.0:80 a","client":"2001:db8::7","peer":"10.0.0.1:40000","backend":null,"server":null,"cause":"bad-request","side":"client","detail":"why","bytes_in":0,"bytes_out":0,"started":"1970-01-01T00:00:00.000Z","duration_ms":1,"status":400}
+        {"time":"1970-01-01T00:00:01.500Z","event":"refused","listener":"0.0.0.0:80 a","client":"2001:db8::7","peer":"10.0.0.1:40000","backend":null,"server":null,"cause":"request-incomplete","side":"client","bytes_in":0,"bytes_out":0,"started":"1970-01-01T00:00:00.000Z","duration_ms":1}
+    "#]],
+    );
+}
+
+#[test]
+fn httplog_reads_like_this() {
+    check(
+        |entry, now| httplog::line(entry, now, &zone()),
+        &expect![[r#"
+            203.0.113.9:5678 [01/Jan/1970:01:00:00.000] edge~ app/127.0.0.1:3000 10/0/30/69/+1500 101 +0 - - ---- 7/6/5/4/+1 2/3 "GET /a#22b#23\ HTTP/1.1"
+            203.0.113.9:5678 [01/Jan/1970:01:00:00.000] edge~ app/127.0.0.1:3000 10/0/30/69/+60000 101 +2 - - ---- 7/6/5/4/+1 2/3 "GET /a#22b#23\ HTTP/1.1"
+            203.0.113.9:5678 [01/Jan/1970:01:00:00.000] edge~ app/127.0.0.1:3000 10/0/30/69/1234 101 2 - - ---- 7/6/5/4/+1 2/3 "GET /a#22b#23\ HTTP/1.1"
+            203.0.113.9:5678 [01/Jan/1970:01:00:00.000] edge app/127.0.0.1:3000 -1/-1/5007 0 cD 0/0/0/0/0 0/0
+            203.0.113.9:5678 [01/Jan/1970:01:00:00.000] edge~ app/127.0.0.1:3000 10/0/30/69/109 200 2750 - - ---- 7/6/5/4/+1 2/3 "GET /a#22b#23\ HTTP/1.1"
+            203.0.113.9:5678 [01/Jan/1970:01:00:00.000] edge app/127.0.0.1:3000 -1/-1/-1/-1/3 502 0 - - SC-- 0/0/0/0/0 0/0 "GET /a#22b#23\ HTTP/1.1"
+            2001:db8::7:0 [01/Jan/1970:01:00:00.000] 0.0.0.0:80_a 0.0.0.0:80_a/<NOSRV> -1/-1/-1/-1/1 400 0 - - PR-- 0/0/0/0/0 0/0 "<BADREQ>"
+            2001:db8::7:0 [01/Jan/1970:01:00:00.000] 0.0.0.0:80_a 0.0.0.0:80_a/<NOSRV> -1/-1/-1/-1/1 -1 0 - - CR-- 0/0/0/0/0 0/0 "<BADREQ>"
+        "#]],
+    );
+}
+
+#[test]
+fn combined_reads_like_this() {
+    check(
+        |entry, now| combined::line(entry, now, &zone()),
+        &expect![[r#"
+            (no line)
+            (no line)
+            203.0.113.9 - - [01/Jan/1970:01:00:01 +0100] "GET /a\x22b#\x5C HTTP/1.1" 101 2 "-" "curl\x0A\xC3\xA4\x22"
+            203.0.113.9 - - [01/Jan/1970:01:00:01 +0100] "-" 200 0 "-" "-"
+            203.0.113.9 - - [01/Jan/1970:01:00:01 +0100] "GET /a\x22b#\x5C HTTP/1.1" 200 2750 "-" "curl\x0A\xC3\xA4\x22"
+            203.0.113.9 - - [01/Jan/1970:01:00:01 +0100] "GET /a\x22b#\x5C HTTP/1.1" 502 0 "-" "curl\x0A\xC3\xA4\x22"
+            2001:db8::7 - - [01/Jan/1970:01:00:01 +0100] "-" 400 0 "-" "-"
+            2001:db8::7 - - [01/Jan/1970:01:00:01 +0100] "-" 499 0 "-" "-"
+        "#]],
+    );
+}
+
+#[test]
+fn severities() {
+    let numbers: Vec<u8> = entries()
+        .iter()
+        .map(|entry| Severity::of_entry(entry).number())
+        .collect();
+    assert_eq!(numbers, [6, 6, 6, 6, 6, 4, 5, 5]);
+}
+
+#[test]
+fn readme_maps_every_cause_to_a_termination_state() {
+    let readme = include_str!("../../README.md");
+    let (_, section) = readme.split_once("| state | causes |\n").unwrap();
+    let (table, _) = section.split_once("\n\n").unwrap();
+    let state_of = |cause: &str| {
+        let quoted = format!("`{cause}`");
+        let row = table.lines().find(|row| row.contains(&quoted));
+        row.and_then(|row| row.split('`').nth(1))
+    };
+    for cause in Cause::ALL {
+        let entry = Entry::Request {
+            subject: measured(),
+            request: request(200),
+            cause: *cause,
+            bytes_in: 0,
+            bytes_out: 0,
+            lasted: Duration::ZERO,
+        };
+        let line = httplog::line(&entry, SystemTime::UNIX_EPOCH, &zone()).unwrap();
+        let written = line.split(' ').nth(9).unwrap();
+        let Some(state) = state_of(cause.as_str()) else {
+            // These leave no line.
+            assert!(
+                [Cause::Probe, Cause::KeepAliveTimeout].contains(cause),
+                "{cause:?}"
+            );
+            continue;
+        };
+        assert_eq!(written, state.replace('.', "D") + "--", "{cause:?}");
+    }
+}

@@ -1,0 +1,252 @@
+//! Listening sockets: what is new is opened before anything is applied, what stays is left open, and
+//! reception learns of the difference.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+
+use super::StartError;
+use super::certificates::Shown;
+use super::inherited::Inherited;
+use crate::config::{Bind, Config, Listener};
+use crate::reception::client_place::Clients;
+use crate::reception::door::{Present, Snapshot};
+use crate::reception::listen::{Listening, adopt, listen};
+use crate::reception::thread::{Entrance, Order};
+use crate::sys::unix_path::UnixPath;
+use crate::upstream::Upstream;
+
+/// Sockets on one address.
+struct Opened {
+    bind: Bind,
+    /// A socket for each thread.
+    listening: Listening,
+    /// Somebody else listens on them too, and has made them.
+    is_shared: bool,
+}
+
+/// What a configuration needs beside what is there: sockets for addresses that are new, and the
+/// certificates of every listener.
+pub(super) struct Opening {
+    sockets: Vec<Opened>,
+    /// Of each listener, in order.
+    shown: Vec<Option<Shown>>,
+}
+
+impl Opening {
+    /// Opens `threads` sockets on each address of `config` that is not among the `present` ones; all
+    /// of it is closed again when it comes to nothing.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub(super) fn prepare(
+        config: &Config,
+        present: &HashSet<Bind>,
+        threads: usize,
+        inherited: &mut Inherited,
+    ) -> Result<Self, Vec<StartError>> {
+        let mut opening = Self {
+            sockets: Vec::new(),
+            shown: Vec::new(),
+        };
+        let mut errors = Vec::new();
+        for listener in &config.listeners {
+            match Shown::of(listener) {
+                Ok(shown) => opening.shown.push(shown),
+                Err(wrong) => {
+                    errors.push(StartError::Identity(Arc::clone(&listener.name), wrong));
+                }
+            }
+            for bind in listener.bind.iter().filter(|bind| !present.contains(bind)) {
+                // A port that is ours already in part cannot be claimed, and need not be.
+                let shares = config.process.share_port || present.iter().any(|b| overlap(b, bind));
+                let (handed, keepalive) = (inherited.take(bind), listener.tcp_keepalive);
+                let listening = if handed.is_empty() {
+                    listen(bind, keepalive, shares, threads)
+                } else {
+                    adopt(bind, &handed, keepalive, threads)
+                };
+                match listening {
+                    Ok(listening) => opening.sockets.push(Opened {
+                        bind: bind.clone(),
+                        listening,
+                        is_shared: !handed.is_empty(),
+                    }),
+                    Err(error) => errors.push(error.into()),
+                }
+            }
+        }
+        if errors.is_empty() {
+            Ok(opening)
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// Returns the paths of the unix sockets that were made.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &UnixPath> {
+        let opened = self.sockets.iter();
+        opened.filter_map(|opened| opened.listening.path.as_ref())
+    }
+}
+
+/// Tells whether one of two addresses includes the other.
+fn overlap(one: &Bind, other: &Bind) -> bool {
+    let (Bind::Inet(one), Bind::Inet(other)) = (one, other) else {
+        return false;
+    };
+    one.port() == other.port()
+        && one.is_ipv4() == other.is_ipv4()
+        && (one.ip().is_unspecified() || other.ip().is_unspecified())
+}
+
+/// An address that is listened on.
+struct Gate {
+    bind: Bind,
+    present: Present,
+    address: Option<SocketAddr>,
+    /// Removed from the file system with it, unless somebody else made it.
+    path: Option<UnixPath>,
+}
+
+/// Everything that is listened on.
+pub(super) struct Listeners {
+    gates: Vec<Gate>,
+    threads: Vec<mpsc::UnboundedSender<Order>>,
+}
+
+/// What a thread hears from [`Listeners`].
+pub(super) type Orders = mpsc::UnboundedReceiver<Order>;
+
+impl Listeners {
+    /// Listens on nothing yet; each of the `threads` is to obey its orders.
+    pub(super) fn new(threads: usize) -> (Self, Vec<Orders>) {
+        let (threads, orders) = (0..threads).map(|_| mpsc::unbounded_channel()).unzip();
+        let listeners = Self {
+            gates: Vec::new(),
+            threads,
+        };
+        (listeners, orders)
+    }
+
+    /// Returns every address where clients get in, as the configuration writes it. A unix socket
+    /// whose path is gone, or somebody else's, lets nobody in.
+    pub(super) fn binds(&self) -> HashSet<Bind> {
+        let stands = |gate: &&Gate| gate.path.as_ref().is_none_or(UnixPath::stands);
+        let open = self.gates.iter().filter(stands);
+        open.map(|gate| gate.bind.clone()).collect()
+    }
+
+    /// Returns how many threads serve each of them.
+    pub(super) fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Returns every IP address that is listened on.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.gates.iter().filter_map(|gate| gate.address).collect()
+    }
+
+    /// Removes the unix sockets from the file system: a successor may want to listen there.
+    pub(super) fn remove_paths(&mut self) {
+        for gate in &mut self.gates {
+            gate.path = None;
+        }
+    }
+
+    /// Applies a configuration for which everything has been opened; returns the certificates that
+    /// are to be looked after from now on.
+    pub(super) fn apply(
+        &mut self,
+        listeners: &[Listener],
+        upstreams: &Arc<[Arc<Upstream>]>,
+        opening: Opening,
+    ) -> Vec<Shown> {
+        let mut sockets = opening.sockets;
+        let mut kept = HashSet::new();
+        let editions = upstreams.iter().map(|it| it.lineup().edition);
+        let editions: Arc<[u32]> = editions.collect();
+        for (listener, shown) in listeners.iter().zip(&opening.shown) {
+            let snapshot = Arc::new(Snapshot {
+                listener: Arc::new(listener.clone()),
+                tls: shown.as_ref().map(Shown::now),
+                upstreams: Arc::clone(upstreams),
+                editions: Arc::clone(&editions),
+                clients: self.clients_of(&listener.name),
+            });
+            for bind in &listener.bind {
+                let snapshot = Arc::clone(&snapshot);
+                let new = sockets.iter().position(|opened| opened.bind == *bind);
+                match new.map(|at| sockets.swap_remove(at)) {
+                    Some(opened) => self.open(opened, snapshot),
+                    None => self.adjust(bind, snapshot),
+                }
+                kept.insert(bind);
+            }
+        }
+        self.close(|gate| !kept.contains(&gate.bind));
+        opening.shown.into_iter().flatten().collect()
+    }
+
+    fn close(&mut self, which: impl Fn(&Gate) -> bool) {
+        for gate in self.gates.extract_if(.., |gate| which(gate)) {
+            for thread in &self.threads {
+                // A thread that is gone has nothing open.
+                let _ = thread.send(Order::Close(gate.bind.clone()));
+            }
+        }
+    }
+
+    /// Returns where the clients of a listener are counted: those it has already go on to count.
+    fn clients_of(&self, name: &str) -> Clients {
+        let mut snapshots = self.gates.iter().map(|gate| gate.present.load());
+        let present = snapshots.find(|snapshot| *snapshot.listener.name == *name);
+        present.map_or_else(Clients::default, |snapshot| snapshot.clients.clone())
+    }
+
+    fn open(&mut self, opened: Opened, snapshot: Arc<Snapshot>) {
+        let Opened {
+            bind,
+            listening: Listening { sockets, path },
+            is_shared,
+        } = opened;
+        // The one before it, whose path was lost.
+        self.close(|gate| gate.bind == bind);
+        let present: Present = Arc::new(ArcSwap::new(snapshot));
+        let local = sockets.first().and_then(|socket| socket.local_addr().ok());
+        self.gates.push(Gate {
+            bind: bind.clone(),
+            present: Arc::clone(&present),
+            address: local.and_then(|addr| addr.as_socket()),
+            path,
+        });
+        for (thread, socket) in self.threads.iter().zip(sockets) {
+            let entrance = Entrance {
+                bind: bind.clone(),
+                present: Arc::clone(&present),
+                is_shared,
+                socket,
+            };
+            // A thread that is gone cannot serve it.
+            let _ = thread.send(Order::Open(entrance));
+        }
+    }
+
+    fn adjust(&self, bind: &Bind, snapshot: Arc<Snapshot>) {
+        let Some(gate) = self.gates.iter().find(|gate| gate.bind == *bind) else {
+            return;
+        };
+        let before = gate.present.swap(Arc::clone(&snapshot));
+        let keepalive = before.listener.tcp_keepalive != snapshot.listener.tcp_keepalive;
+        let tls = snapshot.shakes_hands();
+        if keepalive || tls {
+            for thread in &self.threads {
+                // A thread that is gone has nothing open.
+                let _ = thread.send(Order::Adjust(bind.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Reload in place: everything that can be wrong is found first and changes nothing; what is right is
+//! then applied within one pass of main.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::task::spawn_blocking;
+
+use super::changes::{Changes, keep_what_takes_a_restart};
+use super::inherited::Inherited;
+use super::listeners::Opening;
+use super::running::{ReloadReply, Running};
+use super::{StartError, raise_descriptor_limit, say_all, scene};
+use crate::config::{self, Bind, Config, Log};
+use crate::log::{self, diagnostics};
+use crate::sys::signals::Received;
+
+/// Why a reload changed nothing: every error, one a line, as `longsplice check` prints them.
+struct Unchanged(Vec<String>);
+
+/// A configuration for which everything is open.
+struct Prepared {
+    config: Config,
+    opening: Opening,
+    log: log::LogChange,
+}
+
+/// What preparing depends on.
+struct Present {
+    file: PathBuf,
+    binds: HashSet<Bind>,
+    threads: usize,
+    log: Log,
+}
+
+impl Present {
+    /// Reads the configuration and opens what it needs; blocks as long as files and names take.
+    fn prepare(&self) -> Result<Prepared, Unchanged> {
+        let config = config::load(&self.file).map_err(|errors| lines_of(&errors.to_string()))?;
+        let opening = Opening::prepare(
+            &config,
+            &self.binds,
+            self.threads,
+            &mut Inherited::default(),
+        );
+        let log = log::LogChange::prepare(&self.log, &config.log);
+        match (opening, log) {
+            (Ok(opening), Ok(log)) => Ok(Prepared {
+                config,
+                opening,
+                log,
+            }),
+            (opening, log) => {
+                let mut errors = opening.err().unwrap_or_default();
+                errors.extend(log.err().map(StartError::from));
+                let file = self.file.display();
+                let lines = errors.iter().map(|error| format!("{file}: {error}"));
+                Err(Unchanged(lines.collect()))
+            }
+        }
+    }
+}
+
+fn lines_of(text: &str) -> Unchanged {
+    Unchanged(text.lines().map(str::to_owned).collect())
+}
+
+impl Running {
+    /// Reads the configuration again and applies it; breaks when a stop signal came meanwhile.
+    pub(super) async fn reload(&mut self, reply: ReloadReply) -> ControlFlow<()> {
+        let began = Instant::now();
+        self.notifier.reloading();
+        let outcome = match &self.config.source {
+            Some(file) => self.prepare(file).await?,
+            None => Err(Unchanged(vec![
+                "it was started with options; there is no file to read again".to_owned(),
+            ])),
+        };
+        let outcome = match outcome {
+            Ok(prepared) => self.confined(prepared),
+            Err(unchanged) => Err(unchanged),
+        };
+        let outcome = match outcome {
+            Ok(prepared) => Ok(self.apply(prepared, began).await),
+            Err(unchanged) => Err(unchanged),
+        };
+        if let Err(Unchanged(errors)) = &outcome {
+            diagnostics::reopen();
+            tracing::error!(errors = errors.len(), "not reloaded; nothing has changed");
+            for error in errors {
+                tracing::error!("{error}");
+            }
+        }
+        self.notifier.ready("serving");
+        if let Some(reply) = reply {
+            // Whoever asked need not wait for the answer.
+            let _ = reply.send(outcome.map_err(|unchanged| unchanged.0));
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Prepares aside; signals are heard meanwhile.
+    async fn prepare(&self, file: &Path) -> ControlFlow<(), Result<Prepared, Unchanged>> {
+        loop {
+            let present = Present {
+                file: file.to_owned(),
+                binds: self.listeners.binds(),
+                threads: self.listeners.threads(),
+                log: self.config.log.clone(),
+            };
+            let mut preparing = spawn_blocking(move || present.prepare());
+            let mut again = false;
+            let prepared = loop {
+                tokio::select! {
+                    prepared = &mut preparing => break prepared,
+                    received = self.signals.next() => match received {
+                        Ok(Received::Reload) => again = true,
+                        Ok(Received::Reopen) => diagnostics::reopen(),
+                        Ok(Received::Stop) | Err(_) => return ControlFlow::Break(()),
+                    },
+                }
+            };
+            if !again {
+                let panicked = |_| lines_of("internal-error: preparing it was given up");
+                return ControlFlow::Continue(prepared.map_err(panicked).flatten());
+            }
+        }
+    }
+
+    /// Refuses what the sandbox would not let this process do later.
+    fn confined(&self, prepared: Prepared) -> Result<Prepared, Unchanged> {
+        // What takes a restart needs nothing now.
+        let mut config = prepared.config.clone();
+        keep_what_takes_a_restart(&self.config, &mut config);
+        match self.sandbox.lacks(&config) {
+            None => Ok(prepared),
+            Some(place) => Err(Unchanged(vec![format!(
+                "server.sandbox: this process may not go to {} any more; that takes a restart",
+                place.display()
+            )])),
+        }
+    }
+
+    /// Applies what has been prepared; nothing in here can go wrong any more. All that is waited for is
+    /// that new backends are known, for a moment.
+    async fn apply(&mut self, prepared: Prepared, began: Instant) -> Vec<String> {
+        let Prepared {
+            mut config,
+            opening,
+            log,
+        } = prepared;
+        let mut warnings = config.warnings.clone();
+        let keys = keep_what_takes_a_restart(&self.config, &mut config);
+        if !keys.is_empty() {
+            let keys = keys.join(", ");
+            warnings.push(format!("in effect after a restart only: {keys}"));
+        }
+        let changes = Changes::between(&self.config, &config);
+        // What an operator set meanwhile stays, unless the file says something new.
+        if config.log.level != self.config.log.level {
+            diagnostics::set_level(config.log.level);
+        }
+        self.log_settings.apply(log);
+        let max_connections = config.process.max_connections.get();
+        if max_connections > self.config.process.max_connections.get() {
+            raise_descriptor_limit(max_connections);
+        }
+        self.places.resize(max_connections);
+        let nameservers = &config.process.nameservers;
+        let asks_others = *nameservers != self.config.process.nameservers;
+        self.backends
+            .apply(&config.backends, nameservers, asks_others)
+            .await;
+        let (listeners, upstreams) = (&config.listeners, self.backends.upstreams());
+        let shown = self.listeners.apply(listeners, &upstreams, opening);
+        let scene = scene(&config, &upstreams);
+        self.sources.scene.store(Arc::new(scene));
+        if let Err(error) = self.watch.replace(shown) {
+            let text = format!("certificates are not looked after: {error}");
+            warnings.push(text);
+        }
+        self.config = config;
+        say_all(&warnings);
+        let ms = began.elapsed().as_millis();
+        tracing::info!(%changes, ms, "reloaded");
+        let mut said = vec![format!("reloaded in {ms} ms: {changes}")];
+        said.extend(warnings);
+        said
+    }
+}

@@ -1,0 +1,572 @@
+//! One request of `http` mode: routed, answered, written down; or turned into a tunnel.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::super::arrival::Arrival;
+use super::super::connect::{Search, introduce, tunnel_timeouts};
+use super::super::door::{ROUTES_MAX, Snapshot};
+use super::super::proxy_header::Origin;
+use super::super::refusal::Refusal;
+use super::super::route::{self, Traits};
+use super::super::socket::{Half, Socket};
+use super::super::thread::Local;
+use super::kept::{Destination, Kept};
+use super::transfer::{Outcome, Transfer};
+use super::upload::Upload;
+use crate::config::{BackendId, DrainClose, Redirect, Respond, RouteAction};
+use crate::journal::{Cause, Entry, RequestFacts, Subject, Timing, clipped};
+use crate::proto::http::Scheme;
+use crate::proto::http::answer::{self, AnswerBody, Own};
+use crate::proto::http::forwarding::{
+    ForwardingFacts, Hop, Speaker, client_of, port_of, request_head, scheme_of,
+};
+use crate::proto::http::head::{HeadLimits, HttpVersion, Request};
+use crate::relay::Timeouts;
+use crate::upstream::{Lineup, Member, Reservation};
+
+/// Bytes that a head for a server has room for at first.
+const HEAD_LEN_BYTES: usize = 2048;
+/// Bytes of a target or a header value that the log keeps.
+const LOGGED_LEN_BYTES: usize = 1024;
+
+/// The connection that requests come on.
+#[derive(Clone, Copy)]
+pub(super) struct Client<'a> {
+    /// As accept gave it.
+    pub(super) arrival: &'a Arrival,
+    /// As its PROXY header says.
+    pub(super) origin: &'a Origin,
+    /// Its thread.
+    pub(super) local: &'a Local,
+    /// Limits of heads, in both directions.
+    pub(super) limits: &'a HeadLimits,
+}
+
+/// When a request began: with its first byte, the first one of a connection with accept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Began {
+    /// For time-outs.
+    pub(super) at: Instant,
+    /// For the log.
+    pub(super) time: SystemTime,
+}
+
+impl Began {
+    /// Begins now.
+    #[must_use]
+    pub(super) fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            time: SystemTime::now(),
+        }
+    }
+}
+
+/// What becomes of the client's connection after a request.
+pub(super) enum Next {
+    /// Another request may follow; these bytes have come behind this one.
+    Request(Vec<u8>),
+    /// It ends.
+    End(End),
+}
+
+/// How the client's connection ends.
+pub(super) enum End {
+    /// The client reads its answer to the end first.
+    Gently,
+    /// Nothing is owed to the client.
+    Silently,
+    /// What the client got is not whole, and it must not take it for whole.
+    Reset {
+        /// Whether it reads, so that it gets first what was sent before.
+        reads: bool,
+    },
+    /// It becomes a tunnel.
+    Tunnel(Box<Tunnel>),
+}
+
+/// A tunnel that both sides have agreed to.
+pub(super) struct Tunnel {
+    /// The server's side.
+    pub(super) upgraded: Box<Upgraded>,
+    /// What came from the client behind its request.
+    pub(super) to_server: Vec<u8>,
+    /// Whose it is.
+    pub(super) subject: Box<Subject>,
+}
+
+/// The server's side of a tunnel.
+pub(super) struct Upgraded {
+    /// The server's connection.
+    pub(super) server: Socket,
+    /// What came from the server behind its 101.
+    pub(super) to_client: Vec<u8>,
+    /// Whether the client gets a Close frame when a drain ends the tunnel.
+    pub(super) says_goodbye: bool,
+    /// The tunnel's time-outs.
+    pub(super) timeouts: Timeouts,
+    /// Its place at the server.
+    pub(super) place: Reservation,
+}
+
+/// Serves `request`, behind which `early` bytes have come already.
+pub(super) async fn serve(
+    client: Client<'_>,
+    request: &Request<'_>,
+    early: &[u8],
+    began: Began,
+    kept: &mut Kept,
+) -> Next {
+    let timing = Cell::new(Timing {
+        head: Some(began.at.elapsed()),
+        ..Timing::default()
+    });
+    let mut exchange = Exchange::new(client, request, early, began, &timing);
+    match exchange.conduct(kept).await {
+        Ok(Ended::Answered(cause)) => exchange.answered(cause).await,
+        Ok(Ended::Tunnel(upgraded)) => exchange.opened(upgraded),
+        Err(refusal) if exchange.transfer.is_answered() => exchange.cut_off(&refusal),
+        Err(refusal) => exchange.refused(refusal).await,
+    }
+}
+
+/// How an exchange ended well.
+enum Ended {
+    /// The client has an answer, the server's or our own.
+    Answered(Cause),
+    /// The server agreed to the upgrade, and the client knows.
+    Tunnel(Box<Upgraded>),
+}
+
+/// One request on its way.
+struct Exchange<'a> {
+    client: Client<'a>,
+    /// What its route is chosen by.
+    snapshot: Arc<Snapshot>,
+    request: &'a Request<'a>,
+    facts: ForwardingFacts<'a>,
+    subject: Box<Subject>,
+    transfer: Transfer<'a>,
+    began: Began,
+    timing: &'a Cell<Timing>,
+    /// When the request was sent to the server.
+    asked: Option<Instant>,
+}
+
+impl<'a> Exchange<'a> {
+    fn new(
+        client: Client<'a>,
+        request: &'a Request<'a>,
+        early: &'a [u8],
+        began: Began,
+        timing: &'a Cell<Timing>,
+    ) -> Self {
+        let Client {
+            arrival,
+            origin,
+            local,
+            limits,
+        } = client;
+        let facts = forwarding_facts(arrival, origin, request);
+        let upload = Upload::new(
+            &arrival.socket,
+            request,
+            early,
+            &arrival.listener().limits,
+            limits,
+        );
+        let mut subject = arrival.subject(facts.client);
+        subject.started = began.time;
+        Self {
+            client,
+            snapshot: Arc::clone(&arrival.snapshot),
+            request,
+            facts,
+            subject,
+            transfer: Transfer::new(arrival, request, upload, local),
+            began,
+            timing,
+            asked: None,
+        }
+    }
+
+    async fn conduct(&mut self, kept: &mut Kept) -> Result<Ended, Refusal> {
+        let traits = Traits {
+            client: self.facts.client,
+            host: Some(&self.request.host),
+            server_name: None,
+            path: Some(&self.request.path),
+            websocket: Some(self.request.websocket_key.is_some()),
+            scheme: Some(self.facts.scheme),
+        };
+        for _ in 0..ROUTES_MAX {
+            let snapshot = Arc::clone(&self.snapshot);
+            let id = match route::choose(&snapshot.listener, &traits) {
+                None => return Err(Refusal::new(Cause::NoRoute, "no route fits this request")),
+                Some(RouteAction::Redirect(redirect)) => return self.redirect(redirect).await,
+                Some(RouteAction::Respond(respond)) => return self.respond(respond).await,
+                Some(RouteAction::Backend(id)) => *id,
+            };
+            if let Some(ended) = self.forward(&snapshot, id, kept).await? {
+                return Ok(ended);
+            }
+            self.snapshot = self.client.arrival.door.next(&snapshot).await?;
+            // They lead to servers as they were known before.
+            kept.clear();
+        }
+        Err(Refusal::rerouted_too_often())
+    }
+
+    async fn redirect(&self, redirect: &Redirect) -> Result<Ended, Refusal> {
+        let scheme = redirect.scheme.unwrap_or(self.facts.scheme);
+        let place = answer::location(
+            self.request,
+            scheme,
+            redirect.host.as_deref(),
+            redirect.port,
+        )
+        .ok_or_else(|| Refusal::new(Cause::BadRequest, "a redirect needs a Host"))?;
+        let body = format!("{place}\n");
+        let extra_lines = [("Location", place.as_str())];
+        self.answer(redirect.status, &body, &extra_lines).await?;
+        Ok(Ended::Answered(Cause::Redirected))
+    }
+
+    async fn respond(&self, respond: &Respond) -> Result<Ended, Refusal> {
+        self.answer(respond.status, &respond.body, &[]).await?;
+        Ok(Ended::Answered(Cause::Responded))
+    }
+
+    async fn answer(
+        &self,
+        status: u16,
+        body: &str,
+        extra_lines: &[(&str, &str)],
+    ) -> Result<(), Refusal> {
+        let mut out = Vec::new();
+        let answer = Own {
+            status,
+            content: AnswerBody::text(body),
+            extra_lines,
+            strict_transport: self.client.arrival.listener().strict_transport(),
+            close: !self.outlives_own_answer(true),
+            to_head: self.to_head(),
+        };
+        answer.write(&mut out);
+        self.send_own_answer(status, &out).await
+    }
+
+    fn to_head(&self) -> bool {
+        self.request.method == "HEAD"
+    }
+
+    /// Decides whether the connection goes on after an answer of our own, which are HTTP/1.1: a
+    /// client of HTTP/1.0 reads no promise in them.
+    fn outlives_own_answer(&self, may_stay: bool) -> bool {
+        let persistent = self.request.version == HttpVersion::Http11;
+        self.transfer.settle_client(persistent && may_stay)
+    }
+
+    async fn send_own_answer(&self, status: u16, out: &[u8]) -> Result<(), Refusal> {
+        let deadline = Instant::now() + self.client.arrival.listener().timeouts.request_header;
+        self.transfer.send_own_answer(status, out, deadline).await
+    }
+
+    /// Lets a server of a backend answer; none = it is another backend by now.
+    async fn forward(
+        &mut self,
+        snapshot: &Snapshot,
+        id: BackendId,
+        kept: &mut Kept,
+    ) -> Result<Option<Ended>, Refusal> {
+        let client = self.client;
+        let meant = snapshot.meant(id)?;
+        self.subject.backend = Some(Arc::clone(&meant.upstream.name));
+        self.transfer.upload().begin()?;
+        let mut search = Search::new(
+            meant,
+            client.arrival,
+            Half::Leaves,
+            self.facts.client,
+            self.timing,
+        );
+        loop {
+            let Some(place) = search.place().await? else {
+                return Ok(None);
+            };
+            let member = Arc::clone(place.member());
+            let wants_header = member.server.send_proxy.is_some();
+            let destination = Destination {
+                backend: id,
+                member: member.id(),
+                introduced: wants_header.then_some(self.facts.client),
+            };
+            if let Some(server) = kept.take(destination) {
+                search.note_reached(&member, Duration::ZERO);
+                match self.ask(&search.lineup, &member, &server, Vec::new()).await {
+                    Ok(outcome) => {
+                        let lineup = &search.lineup;
+                        let ended = self.settle(outcome, lineup, place, server, kept, destination);
+                        return Ok(Some(ended));
+                    }
+                    // Once: the next connection is a new one.
+                    Err(refusal) if self.transfer.may_be_repeated(&refusal) => {
+                        tracing::debug!(server = %member.name, "a kept connection was dead");
+                    }
+                    Err(refusal) => return Err(refusal),
+                }
+            }
+            let mut preface = Vec::with_capacity(HEAD_LEN_BYTES);
+            introduce(
+                &member.server,
+                self.facts.client,
+                client.origin,
+                &client.arrival.socket,
+                &mut preface,
+            );
+            let connecting = search.connect(&place, client.local.driver, &mut preface);
+            let Some(server) = connecting.await? else {
+                continue;
+            };
+            let outcome = self.ask(&search.lineup, &member, &server, preface).await?;
+            let lineup = &search.lineup;
+            let ended = self.settle(outcome, lineup, place, server, kept, destination);
+            return Ok(Some(ended));
+        }
+    }
+
+    /// Sends the request to `member` over `server`, behind what `out` holds already.
+    async fn ask(
+        &mut self,
+        lineup: &Lineup,
+        member: &Member,
+        server: &Socket,
+        mut out: Vec<u8>,
+    ) -> Result<Outcome, Refusal> {
+        self.subject.server = Some(Arc::clone(&member.name));
+        self.asked = Some(Instant::now());
+        request_head(self.request, &self.facts, self.server_hop(lineup), &mut out);
+        out.extend_from_slice(self.transfer.upload().ready());
+        let silence = lineup.backend.timeouts.response;
+        let limits = self.client.limits;
+        self.transfer.run(server, &out, limits, silence).await
+    }
+
+    /// Keeps a server's connection for the next request, or makes it one end of a tunnel.
+    fn settle(
+        &self,
+        outcome: Outcome,
+        lineup: &Lineup,
+        place: Reservation,
+        server: Socket,
+        kept: &mut Kept,
+        destination: Destination,
+    ) -> Ended {
+        match outcome {
+            Outcome::Complete { server_stays } => {
+                if server_stays && self.server_hop(lineup) == Hop::KeepAlive {
+                    kept.keep(destination, server);
+                } else {
+                    server.notify();
+                }
+                Ended::Answered(Cause::Served)
+            }
+            Outcome::Upgraded { to_client } => Ended::Tunnel(Box::new(Upgraded {
+                server,
+                to_client,
+                says_goodbye: lineup.backend.drain_close == DrainClose::Websocket,
+                timeouts: tunnel_timeouts(&lineup.backend.timeouts),
+                place,
+            })),
+        }
+    }
+
+    /// Returns what the server is told about its connection. An HTTP/1.0 request is the only one on
+    /// it: what an answer to it promises is read in more than one way.
+    fn server_hop(&self, lineup: &Lineup) -> Hop {
+        if self.request.websocket_key.is_some() {
+            Hop::Upgrade
+        } else if lineup.backend.keep_alive && self.request.version == HttpVersion::Http11 {
+            Hop::KeepAlive
+        } else {
+            Hop::Close
+        }
+    }
+
+    async fn answered(self, cause: Cause) -> Next {
+        self.write_request(cause);
+        match self.transfer.finish().await {
+            Some(rest) => Next::Request(rest),
+            None => Next::End(End::Gently),
+        }
+    }
+
+    /// Returns what the parts of the request took.
+    fn took(&self) -> Timing {
+        let answered = self.transfer.answered_at();
+        let took = self.asked.zip(answered);
+        Timing {
+            response: took.map(|(asked, at)| at.duration_since(asked)),
+            ..self.timing.get()
+        }
+    }
+
+    /// Returns what the log says of the request, with what it took.
+    fn told(&self) -> Box<Subject> {
+        let mut timing = self.took();
+        let Client { arrival, local, .. } = self.client;
+        arrival.count_clients(local, &mut timing.connections);
+        Box::new(Subject {
+            timing: Some(Box::new(timing)),
+            ..(*self.subject).clone()
+        })
+    }
+
+    fn opened(mut self, upgraded: Box<Upgraded>) -> Next {
+        let (subject, request) = (self.told(), request_facts(self.request, 101));
+        let journal = &self.client.local.journal;
+        if journal.has_stories() {
+            self.subject.timing.clone_from(&subject.timing);
+            self.subject.request = Some(request.clone());
+        }
+        journal.write(Entry::Open {
+            subject,
+            request: Some(request),
+        });
+        Next::End(End::Tunnel(Box::new(Tunnel {
+            upgraded,
+            to_server: self.transfer.into_early(),
+            subject: self.subject,
+        })))
+    }
+
+    fn cut_off(&self, refusal: &Refusal) -> Next {
+        self.write_request(refusal.cause);
+        let reads = !matches!(refusal.cause, Cause::ClientStalled | Cause::ClientReset);
+        Next::End(End::Reset { reads })
+    }
+
+    fn write_request(&self, cause: Cause) {
+        let journal = &self.client.local.journal;
+        let (bytes_in, bytes_out) = self.transfer.bytes();
+        if !journal.has_lines() {
+            let bytes = (bytes_in, bytes_out);
+            return journal.count_request(&self.subject, &self.took(), cause, bytes);
+        }
+        journal.write(Entry::Request {
+            subject: self.told(),
+            request: request_facts(self.request, self.transfer.status()),
+            cause,
+            bytes_in,
+            bytes_out,
+            lasted: self.began.at.elapsed(),
+        });
+    }
+
+    /// Answers with a refusal, as far as it has a status, and writes it down.
+    async fn refused(self, refusal: Refusal) -> Next {
+        let status = refusal.status();
+        let mut subject = self.told();
+        if let Some(server) = &refusal.server {
+            subject.server = Some(Arc::clone(server));
+        }
+        let mut out = Vec::new();
+        if let Some(status) = status {
+            // A body that stopped coming is not waited for again.
+            let close = !self.outlives_own_answer(refusal.cause != Cause::BodyTimeout);
+            let listener = self.client.arrival.listener();
+            refusal.write_answer(status, listener, close, self.to_head(), &mut out);
+        }
+        self.client.local.journal.write(Entry::Refused {
+            subject,
+            cause: refusal.cause,
+            detail: refusal.detail,
+            status,
+            request: Some(request_facts(self.request, status.unwrap_or(0))),
+            lasted: self.began.at.elapsed(),
+        });
+        let Some(status) = status else {
+            return Next::End(End::Silently);
+        };
+        if self.send_own_answer(status, &out).await.is_err() {
+            return Next::End(End::Silently);
+        }
+        match self.transfer.finish().await {
+            Some(rest) => Next::Request(rest),
+            None => Next::End(End::Gently),
+        }
+    }
+}
+
+fn forwarding_facts<'a>(
+    arrival: &'a Arrival,
+    origin: &Origin,
+    request: &Request<'_>,
+) -> ForwardingFacts<'a> {
+    let trusted_proxies = &arrival.listener().trusted_proxies;
+    let trusted = trusted_proxies.contains(origin.speaker);
+    let speaker = Speaker {
+        peer: origin.speaker,
+        trusted,
+    };
+    let told = origin.tlvs.ssl.as_ref().map(|ssl| {
+        if ssl.over_tls {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        }
+    });
+    let terms = arrival.socket.terms();
+    let known = match terms {
+        Some(_) => Some(Scheme::Https),
+        None => told,
+    };
+    let destination_port = origin.destination.map(|destination| destination.port());
+    let scheme = scheme_of(request, trusted, known, destination_port);
+    let listener_port = || {
+        arrival
+            .socket
+            .local()
+            .port()
+            .unwrap_or(scheme.default_port())
+    };
+    let port = match destination_port {
+        Some(port) => port_of(request, trusted, Some(port), port),
+        None => port_of(request, trusted, None, listener_port()),
+    };
+    let client = client_of(request, speaker, trusted_proxies);
+    let tls = arrival.listener().tls.as_ref();
+    let subject = tls.filter(|tls| tls.client_subject).and_then(|_| {
+        let client = terms?.client.as_ref()?;
+        Some(client.text.as_str())
+    });
+    let guarded = arrival.listener().guards_client_subject;
+    let client_subject = guarded.then(|| subject.unwrap_or(""));
+    ForwardingFacts {
+        speaker,
+        client,
+        scheme,
+        port,
+        client_subject,
+    }
+}
+
+fn request_facts(request: &Request<'_>, status: u16) -> Box<RequestFacts> {
+    let logged = |name| {
+        let value = request.first(name)?;
+        Some(clipped(&String::from_utf8_lossy(value), LOGGED_LEN_BYTES))
+    };
+    Box::new(RequestFacts {
+        method: clipped(request.method, LOGGED_LEN_BYTES),
+        target: clipped(request.target, LOGGED_LEN_BYTES),
+        host: clipped(request.authority, LOGGED_LEN_BYTES),
+        version: request.version.as_str(),
+        status,
+        referer: logged("referer"),
+        user_agent: logged("user-agent"),
+    })
+}

@@ -1,0 +1,461 @@
+//! A request and its answer crossing between client and server: heads rewritten, bodies passed on
+//! as they come, each direction through one buffer.
+//!
+//! Both directions run at once, because a server may answer before it has read everything, and a
+//! client may wait for a 100 (Continue) before it sends.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::super::arrival::Arrival;
+use super::super::head_reader::{HeadError, read_head};
+use super::super::refusal::Refusal;
+use super::super::socket::Socket;
+use super::super::socket::driver::until;
+use super::super::thread::Local;
+use super::upload::Upload;
+use crate::journal::Cause;
+use crate::proto::Progress;
+use crate::proto::http::forwarding::{Hop, Reader, response_head};
+use crate::proto::http::framing::{Body, Framing, FramingError};
+use crate::proto::http::head::{HeadLimits, HttpVersion, Request, Response, parse_response};
+
+/// Bytes that one direction holds at most.
+pub(super) const BUFFER_LEN_BYTES: usize = 32 * 1024;
+/// Bytes that a head for the client has room for at first.
+const HEAD_LEN_BYTES: usize = 1024;
+/// How often it is looked whether the client still waits for an answer that does not come.
+const CLIENT_WATCH_PAUSE: Duration = Duration::from_secs(1);
+/// Answers before the answer (100, 103) that one request may get.
+const INTERIM_MAX: usize = 16;
+
+/// How a transfer ended well.
+pub(super) enum Outcome {
+    /// The answer reached the client whole.
+    Complete {
+        /// Whether the server may be asked again on this connection.
+        server_stays: bool,
+    },
+    /// The server switched protocols, and the client has its 101.
+    Upgraded {
+        /// What the server sent behind its 101.
+        to_client: Vec<u8>,
+    },
+}
+
+/// One request and its answer.
+pub(super) struct Transfer<'a> {
+    client: &'a Socket,
+    /// The value of Strict-Transport-Security, if the listener wants it.
+    strict_transport: Option<&'a str>,
+    request: &'a Request<'a>,
+    arrival: &'a Arrival,
+    local: &'a Local,
+    upload: Upload<'a>,
+    bytes_out: Cell<u64>,
+    status: Cell<u16>,
+    /// When the final answer began.
+    answered: Cell<Option<Instant>>,
+    /// Whether the client's connection takes another request after this one.
+    client_stays: Cell<bool>,
+    /// Whether the server has said anything.
+    server_spoke: Cell<bool>,
+    /// When a byte of a body last moved, either way.
+    active: Cell<Instant>,
+}
+
+impl<'a> Transfer<'a> {
+    /// Prepares the transfer of `request`, which came on `arrival` and whose body is `upload`.
+    #[must_use]
+    pub(super) fn new(
+        arrival: &'a Arrival,
+        request: &'a Request<'a>,
+        upload: Upload<'a>,
+        local: &'a Local,
+    ) -> Self {
+        Self {
+            client: &arrival.socket,
+            strict_transport: arrival.listener().strict_transport(),
+            request,
+            arrival,
+            local,
+            upload,
+            bytes_out: Cell::new(0),
+            status: Cell::new(0),
+            answered: Cell::new(None),
+            client_stays: Cell::new(request.keep_alive),
+            server_spoke: Cell::new(false),
+            active: Cell::new(Instant::now()),
+        }
+    }
+
+    /// Returns the body of the request.
+    #[must_use]
+    pub(super) fn upload(&self) -> &Upload<'a> {
+        &self.upload
+    }
+
+    /// Returns the bytes of body received from the client and sent to it.
+    #[must_use]
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        (self.upload.bytes_in(), self.bytes_out.get())
+    }
+
+    /// Returns the status the client got, 0 before it got one.
+    #[must_use]
+    pub(super) fn status(&self) -> u16 {
+        self.status.get()
+    }
+
+    /// Returns whether the client has seen the start of a final answer.
+    #[must_use]
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.get().is_some()
+    }
+
+    /// Returns when that was.
+    #[must_use]
+    pub(super) fn answered_at(&self) -> Option<Instant> {
+        self.answered.get()
+    }
+
+    /// Decides, at the head of the final answer, whether the client's connection goes on after it.
+    pub(super) fn settle_client(&self, may_stay: bool) -> bool {
+        let stays = may_stay
+            && self.client_stays.get()
+            && self.upload.has_near_end()
+            && !self.local.is_draining()
+            && !self.arrival.is_last();
+        self.client_stays.set(stays);
+        stays
+    }
+
+    /// Reads what is left of the request and returns what came behind it; none when the client's
+    /// connection is not to be used again.
+    pub(super) async fn finish(self) -> Option<Vec<u8>> {
+        let goes_on = self.client_stays.get() && self.upload.discard().await;
+        goes_on.then(|| self.upload.into_rest())
+    }
+
+    /// Returns what came behind a request without a body, for the tunnel it became.
+    #[must_use]
+    pub(super) fn into_early(self) -> Vec<u8> {
+        self.upload.into_rest()
+    }
+
+    /// Tells whether the request may be sent once more to a server that closed a connection it had
+    /// kept: doing it twice means no more than doing it once (RFC 9110 9.2.2), nothing of a body is
+    /// gone, and the server has not said a byte.
+    #[must_use]
+    pub(super) fn may_be_repeated(&self, refusal: &Refusal) -> bool {
+        let closed = matches!(
+            refusal.cause,
+            Cause::ServerReset | Cause::ResponseIncomplete
+        );
+        let idempotent = matches!(
+            self.request.method,
+            "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
+        );
+        closed && idempotent && self.upload.is_empty() && !self.server_spoke.get()
+    }
+
+    /// Sends an answer of our own.
+    ///
+    /// # Errors
+    /// The client is gone, or does not read before `deadline`.
+    pub(super) async fn send_own_answer(
+        &self,
+        status: u16,
+        answer: &[u8],
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        self.begin_answer(status);
+        match timeout_at(deadline, self.client.send_all(answer)).await {
+            Ok(sent) => sent.map_err(Refusal::client_gone),
+            Err(_) => Err(client_stalled()),
+        }
+    }
+
+    /// Sends `head` (with what stands before it and what has come behind it) and the rest of the
+    /// request's body to the server, and the server's answer to the client. `silence` is how long
+    /// both sides may let us wait.
+    ///
+    /// # Errors
+    /// What went wrong first, and on which side; [`Transfer::is_answered`] tells whether an answer
+    /// of our own is still possible.
+    pub(super) async fn run(
+        &self,
+        server: &Socket,
+        head: &[u8],
+        limits: &HeadLimits,
+        silence: Duration,
+    ) -> Result<Outcome, Refusal> {
+        self.active.set(Instant::now());
+        let upload = async {
+            server.send_all(head).await.map_err(Refusal::server_gone)?;
+            self.upload.send(server, silence, &self.active).await
+        };
+        let download = self.download(server, limits, silence);
+        tokio::pin!(upload, download);
+        tokio::select! {
+            biased;
+            sent = &mut upload => match sent {
+                Ok(()) => {}
+                // The server may have answered before it stopped reading.
+                Err(refusal) if refusal.cause == Cause::ServerReset => {}
+                Err(refusal) => return Err(refusal),
+            },
+            outcome = &mut download => return outcome,
+        }
+        self.active.set(Instant::now());
+        tokio::select! {
+            biased;
+            outcome = &mut download => outcome,
+            refusal = self.await_reset() => Err(refusal),
+        }
+    }
+
+    /// Waits until the client's connection is reset. Only the reset tells that nobody waits for the
+    /// answer any more: a client may end its half and still read.
+    async fn await_reset(&self) -> Refusal {
+        loop {
+            sleep(CLIENT_WATCH_PAUSE).await;
+            if let Err(error) = self.client.take_error() {
+                return Refusal::client_gone(error);
+            }
+        }
+    }
+
+    /// Passes on the answers before the answer, the answer's head, and its body.
+    async fn download(
+        &self,
+        server: &Socket,
+        limits: &HeadLimits,
+        silence: Duration,
+    ) -> Result<Outcome, Refusal> {
+        let mut inbox = Vec::new();
+        for _ in 0..=INTERIM_MAX {
+            self.read_response(server, &mut inbox, limits, silence)
+                .await?;
+            let parsed = parse_response(&inbox, self.request.method, limits)?;
+            let Progress::Complete {
+                value: response,
+                used,
+            } = parsed
+            else {
+                return Err(Refusal::new(
+                    Cause::BadResponse,
+                    "the answer's head has no end",
+                ));
+            };
+            let rest = inbox.get(used..).unwrap_or_default();
+            if response.status == 101 {
+                return self.upgrade(&response, rest, silence).await;
+            }
+            if !response.is_interim() {
+                return self
+                    .pass_answer(server, &response, rest, limits, silence)
+                    .await;
+            }
+            // HTTP/1.0 knows no answer before the answer (RFC 9110 15.2).
+            if self.request.version == HttpVersion::Http11 {
+                if response.status == 100 {
+                    self.upload.note_continue();
+                }
+                let mut out = Vec::new();
+                response_head(&response, self.reader(Hop::KeepAlive), &mut out);
+                self.send_to_client(&out, silence).await?;
+            }
+            inbox.drain(..used);
+        }
+        Err(Refusal::new(
+            Cause::BadResponse,
+            "too many answers before the answer",
+        ))
+    }
+
+    /// Reads a head from the server; a body that still goes up renews its patience.
+    async fn read_response(
+        &self,
+        server: &Socket,
+        inbox: &mut Vec<u8>,
+        limits: &HeadLimits,
+        silence: Duration,
+    ) -> Result<(), Refusal> {
+        let method = self.request.method;
+        let check = |inbox: &[u8]| Ok(parse_response(inbox, method, limits).map(drop)?);
+        let read = {
+            let reading = async {
+                if inbox.is_empty() {
+                    // The server has only just been asked.
+                    server.await_bytes().await.map_err(HeadError::Failed)?;
+                }
+                read_head(server, inbox, limits.head, check).await
+            };
+            tokio::pin!(reading);
+            loop {
+                let deadline = self.active.get() + silence;
+                match until(deadline, &mut reading).await {
+                    Ok(read) => break Some(read),
+                    Err(_) if self.active.get() + silence > Instant::now() => {}
+                    Err(_) => break None,
+                }
+            }
+        };
+        if !inbox.is_empty() {
+            self.server_spoke.set(true);
+        }
+        match read {
+            Some(Ok(())) => Ok(()),
+            Some(Err(HeadError::Refused(refusal))) => Err(refusal),
+            Some(Err(HeadError::Closed)) => Err(Refusal::new(
+                Cause::ResponseIncomplete,
+                "the server closed before its answer was complete",
+            )),
+            Some(Err(HeadError::Failed(error))) => Err(Refusal::server_gone(error)),
+            None => Err(Refusal::new(Cause::ResponseTimeout, "no answer in time")),
+        }
+    }
+
+    async fn upgrade(
+        &self,
+        response: &Response<'_>,
+        rest: &[u8],
+        silence: Duration,
+    ) -> Result<Outcome, Refusal> {
+        let accepted = self
+            .request
+            .websocket_key
+            .is_some_and(|key| response.accepts(key));
+        if !accepted {
+            let rule = if self.request.websocket_key.is_some() {
+                "the 101 does not accept this WebSocket key"
+            } else {
+                "a 101 that nobody asked for"
+            };
+            return Err(Refusal::new(Cause::BadResponse, rule));
+        }
+        let mut out = Vec::new();
+        response_head(response, self.reader(Hop::Upgrade), &mut out);
+        self.begin_answer(response.status);
+        self.send_to_client(&out, silence).await?;
+        Ok(Outcome::Upgraded {
+            to_client: rest.to_vec(),
+        })
+    }
+
+    async fn pass_answer(
+        &self,
+        server: &Socket,
+        response: &Response<'_>,
+        rest: &[u8],
+        limits: &HeadLimits,
+        silence: Duration,
+    ) -> Result<Outcome, Refusal> {
+        if !response.is_readable_by(self.request.version) {
+            return Err(Refusal::new(
+                Cause::BadResponse,
+                "chunks for an HTTP/1.0 client",
+            ));
+        }
+        let mut body = Body::new(response.framing, limits);
+        let mut advance = body.advance(rest).map_err(bad_body)?;
+        let mut server_stays = response.keep_alive && advance.used == rest.len();
+        let hop = match self.settle_client(response.framing != Framing::UntilClose) {
+            true => Hop::KeepAlive,
+            false => Hop::Close,
+        };
+        let mut out = Vec::with_capacity(rest.len() + HEAD_LEN_BYTES);
+        response_head(response, self.reader(hop), &mut out);
+        out.extend_from_slice(rest.get(..advance.used).unwrap_or_default());
+        self.begin_answer(response.status);
+        self.send_to_client(&out, silence).await?;
+        count(&self.bytes_out, advance.used);
+        drop(out);
+        let mut buffer = Vec::new();
+        while !body.is_done() {
+            consume_budget().await;
+            let received = self.recv_body(server, &mut buffer, silence).await?;
+            if received == 0 && body.may_end() {
+                if server.is_truncated() {
+                    // Such a body has no other end than close_notify (RFC 9112 section 9.8).
+                    return Err(Refusal::new(
+                        Cause::ServerTruncated,
+                        "the server closed without close_notify behind a body of unknown length",
+                    ));
+                }
+                break;
+            }
+            if received == 0 {
+                return Err(Refusal::new(
+                    Cause::ResponseIncomplete,
+                    "the server closed in the middle of the body",
+                ));
+            }
+            // `received` is at most the length of the buffer.
+            let received = buffer.get(..received).unwrap_or_default();
+            advance = body.advance(received).map_err(bad_body)?;
+            // What comes behind the end is nobody's answer.
+            server_stays &= advance.used == received.len();
+            let part = received.get(..advance.used).unwrap_or_default();
+            self.send_to_client(part, silence).await?;
+            count(&self.bytes_out, advance.used);
+        }
+        server_stays &= self.upload.is_sent();
+        Ok(Outcome::Complete { server_stays })
+    }
+
+    async fn recv_body(
+        &self,
+        server: &Socket,
+        buffer: &mut Vec<u8>,
+        silence: Duration,
+    ) -> Result<usize, Refusal> {
+        let receiving = server.recv_over(buffer, BUFFER_LEN_BYTES);
+        match until(Instant::now() + silence, receiving).await {
+            Ok(received) => received.map_err(Refusal::server_gone),
+            Err(_) => Err(Refusal::new(
+                Cause::ResponseTimeout,
+                "the answer stopped coming",
+            )),
+        }
+    }
+
+    /// Says who reads an answer, after which `connection` is what becomes of its connection.
+    fn reader(&self, connection: Hop) -> Reader<'a> {
+        Reader {
+            version: self.request.version,
+            connection,
+            strict_transport: self.strict_transport,
+        }
+    }
+
+    fn begin_answer(&self, status: u16) {
+        self.status.set(status);
+        self.answered.set(Some(Instant::now()));
+    }
+
+    async fn send_to_client(&self, data: &[u8], silence: Duration) -> Result<(), Refusal> {
+        self.active.set(Instant::now());
+        let sent = timeout_at(Instant::now() + silence, self.client.send_all(data)).await;
+        sent.map_or_else(
+            |_| Err(client_stalled()),
+            |sent| sent.map_err(Refusal::client_gone),
+        )
+    }
+}
+
+fn count(counter: &Cell<u64>, more: usize) {
+    counter.set(counter.get() + more as u64);
+}
+
+fn client_stalled() -> Refusal {
+    Refusal::new(Cause::ClientStalled, "the client does not read")
+}
+
+fn bad_body(error: FramingError) -> Refusal {
+    Refusal::new(Cause::BadResponse, error.to_string())
+}

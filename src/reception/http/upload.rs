@@ -1,0 +1,238 @@
+//! The body of a request on its way from the client: where it ends, how long it may be, and what
+//! has come behind it already.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, timeout_at};
+
+use super::super::refusal::Refusal;
+use super::super::socket::Socket;
+use super::super::socket::driver::until;
+use super::transfer::BUFFER_LEN_BYTES;
+use crate::config::Limits;
+use crate::journal::Cause;
+use crate::proto::http::framing::{Body, Framing};
+use crate::proto::http::head::{HeadLimits, Request};
+
+/// Bytes of a body nobody wants that are read so that the connection can be used again; a longer
+/// one costs less as a new connection.
+const UNWANTED_LEN_BYTES_MAX: u64 = 64 * 1024;
+/// How long those bytes may take.
+const UNWANTED_TIME: Duration = Duration::from_secs(2);
+
+/// The body of one request.
+pub(super) struct Upload<'a> {
+    client: &'a Socket,
+    framing: Framing,
+    len_max: Option<u64>,
+    state: RefCell<State>,
+    /// What came behind the request's head and has not been looked at.
+    early: Cell<&'a [u8]>,
+    /// What of it is body and has not been sent.
+    ready: Cell<&'a [u8]>,
+    /// Whether the client waits for a 100 (Continue) that it has not got.
+    awaits_continue: Cell<bool>,
+    bytes_in: Cell<u64>,
+    /// Whether the server has been sent all of it.
+    sent: Cell<bool>,
+}
+
+struct State {
+    body: Body,
+    content: u64,
+    /// What came behind the body: the requests that follow.
+    rest: Vec<u8>,
+}
+
+impl<'a> Upload<'a> {
+    /// Prepares the body of `request`, which `early` bytes have followed already.
+    #[must_use]
+    pub(super) fn new(
+        client: &'a Socket,
+        request: &Request<'_>,
+        early: &'a [u8],
+        limits: &Limits,
+        head_limits: &HeadLimits,
+    ) -> Self {
+        let body = Body::new(request.framing, head_limits);
+        let awaits_continue = request.expects_continue && !body.is_done();
+        Self {
+            client,
+            framing: request.framing,
+            len_max: limits.max_body,
+            state: RefCell::new(State {
+                body,
+                content: 0,
+                rest: Vec::new(),
+            }),
+            early: Cell::new(early),
+            ready: Cell::new(&[]),
+            awaits_continue: Cell::new(awaits_continue),
+            bytes_in: Cell::new(0),
+            sent: Cell::new(false),
+        }
+    }
+
+    /// Returns the bytes of body that came.
+    #[must_use]
+    pub(super) fn bytes_in(&self) -> u64 {
+        self.bytes_in.get()
+    }
+
+    /// Tells whether the request has no body.
+    #[must_use]
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self.framing, Framing::None | Framing::Length(0))
+    }
+
+    /// Tells whether the server has been sent the whole body.
+    #[must_use]
+    pub(super) fn is_sent(&self) -> bool {
+        self.sent.get()
+    }
+
+    /// Notes that the client got its 100 (Continue).
+    pub(super) fn note_continue(&self) {
+        self.awaits_continue.set(false);
+    }
+
+    /// Tells whether the end of this request is known, or near enough to be read up to, so that
+    /// another one may follow it.
+    ///
+    /// A client that waits for a 100 may send its body or leave it out once it has a final answer
+    /// instead (RFC 9110 10.1.1); nobody can tell what its next bytes mean.
+    #[must_use]
+    pub(super) fn has_near_end(&self) -> bool {
+        match self.state.borrow().body.left() {
+            Some(0) => true,
+            Some(left) => left <= UNWANTED_LEN_BYTES_MAX && !self.awaits_continue.get(),
+            None => false,
+        }
+    }
+
+    /// Looks at what has come already, so that a request that is broken by then, or too long, does
+    /// not reach a server.
+    ///
+    /// # Errors
+    /// [`Cause::BodyTooLarge`], or [`Cause::BadRequest`] for chunks that break a rule.
+    pub(super) fn begin(&self) -> Result<(), Refusal> {
+        if let Framing::Length(len) = self.framing {
+            self.check_content(len)?;
+        }
+        let part = self.take(self.early.take())?;
+        self.check_content(self.state.borrow().content)?;
+        // Where it began already, nothing is new.
+        if !part.is_empty() {
+            self.ready.set(part);
+        }
+        Ok(())
+    }
+
+    /// Returns the part of the body that [`Upload::begin`] found, once; it is the first to be sent.
+    #[must_use]
+    pub(super) fn ready(&self) -> &'a [u8] {
+        self.ready.take()
+    }
+
+    fn check_content(&self, len: u64) -> Result<(), Refusal> {
+        match self.len_max {
+            Some(max) if len > max => Err(Refusal::new(
+                Cause::BodyTooLarge,
+                format!("the body is longer than {max} bytes"),
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Sends what is to come of the body to `server`, noting in `active` when a part of it moved.
+    /// `silence` is how long the client may let us wait.
+    ///
+    /// # Errors
+    /// What went wrong, and on which side.
+    pub(super) async fn send(
+        &self,
+        server: &Socket,
+        silence: Duration,
+        active: &Cell<Instant>,
+    ) -> Result<(), Refusal> {
+        let mut buffer = Vec::new();
+        while !self.state.borrow().body.is_done() {
+            consume_budget().await;
+            active.set(Instant::now());
+            let deadline = Instant::now() + silence;
+            let receiving = self.client.recv_over(&mut buffer, BUFFER_LEN_BYTES);
+            let received = match until(deadline, receiving).await {
+                Ok(Ok(0)) => {
+                    return Err(Refusal::new(
+                        Cause::RequestIncomplete,
+                        "the client closed in the middle of the body",
+                    ));
+                }
+                Ok(received) => received.map_err(Refusal::client_gone)?,
+                Err(_) => return Err(Refusal::new(Cause::BodyTimeout, "the body stopped coming")),
+            };
+            // `received` is at most the length of the buffer.
+            let part = self.take(buffer.get(..received).unwrap_or_default())?;
+            self.check_content(self.state.borrow().content)?;
+            server.send_all(part).await.map_err(Refusal::server_gone)?;
+        }
+        self.sent.set(true);
+        Ok(())
+    }
+
+    /// Reads what is left of the body and drops it; returns whether its end was reached.
+    pub(super) async fn discard(&self) -> bool {
+        let mut discarded = 0;
+        let deadline = Instant::now() + UNWANTED_TIME;
+        let early = self.early.take();
+        let mut taken = self.take(early).map(<[u8]>::len);
+        let mut buffer = Vec::new();
+        while let Ok(len) = taken {
+            discarded += len as u64;
+            if self.state.borrow().body.is_done() {
+                return true;
+            }
+            if discarded > UNWANTED_LEN_BYTES_MAX {
+                return false;
+            }
+            buffer.clear();
+            let receiving = self.client.recv_onto(&mut buffer, BUFFER_LEN_BYTES);
+            let Ok(Ok(1..)) = timeout_at(deadline, receiving).await else {
+                return false;
+            };
+            taken = self.take(&buffer).map(<[u8]>::len);
+        }
+        false
+    }
+
+    /// Takes what belongs to the body from `input`, and keeps what comes behind it.
+    fn take<'i>(&self, input: &'i [u8]) -> Result<&'i [u8], Refusal> {
+        let mut state = self.state.borrow_mut();
+        let advance = state
+            .body
+            .advance(input)
+            .map_err(|error| Refusal::new(Cause::BadRequest, error.to_string()))?;
+        state.content += advance.content;
+        // `used` is at most the length of `input`.
+        let (part, rest) = input.split_at_checked(advance.used).unwrap_or_default();
+        if !part.is_empty() {
+            self.awaits_continue.set(false);
+        }
+        if !rest.is_empty() {
+            state.rest = rest.to_vec();
+        }
+        self.bytes_in.set(self.bytes_in.get() + part.len() as u64);
+        Ok(part)
+    }
+
+    /// Returns what came behind the request; only after its end was reached.
+    #[must_use]
+    pub(super) fn into_rest(self) -> Vec<u8> {
+        debug_assert!(self.state.borrow().body.is_done(), "the request is over");
+        let mut rest = self.state.into_inner().rest;
+        rest.extend_from_slice(self.early.get());
+        rest
+    }
+}

@@ -1,0 +1,341 @@
+//! The executor of a reception thread, and waiting for a descriptor in it: the only module that
+//! knows tokio-uring.
+//!
+//! Through the ring go one-shot polls only; the calls that move data are made directly, after a
+//! first try said "not now". tokio-uring is not maintained any more, so nothing of it leaves this
+//! file. Where the kernel refuses io_uring, tokio's own epoll stands in.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use io_uring::{cqueue, opcode, squeue, types};
+use nix::sys::socket::{Shutdown, shutdown};
+use tokio::io::unix::AsyncFd;
+use tokio::task::{LocalSet, spawn_local, yield_now};
+use tokio::time::error::Elapsed;
+use tokio::time::sleep;
+use tokio::time::{Instant, timeout_at};
+use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
+
+use crate::sys::async_fd;
+
+/// Entries of a reception ring: one per connection that waits, flushed early when full.
+const RING_ENTRIES: u32 = 1024;
+
+/// How often a descriptor is tried that cannot be watched for want of another one.
+const UNWATCHED_PAUSE: Duration = Duration::from_millis(20);
+
+/// Who tells a reception thread that a descriptor is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// io_uring.
+    Ring,
+    /// epoll, where the kernel refuses io_uring.
+    Epoll,
+}
+
+impl Driver {
+    /// Runs `future` and everything it spawns on this thread until `future` is done.
+    ///
+    /// # Errors
+    /// The runtime, or its ring, cannot be made.
+    pub fn block_on<F: Future>(self, future: F) -> io::Result<F::Output> {
+        match self {
+            Self::Ring => {
+                let mut ring = tokio_uring::uring_builder();
+                ring.setup_coop_taskrun().setup_single_issuer();
+                let mut builder = tokio_uring::builder();
+                builder.entries(RING_ENTRIES).uring_builder(&ring);
+                Ok(tokio_uring::Runtime::new(&builder)?.block_on(future))
+            }
+            Self::Epoll => {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                Ok(LocalSet::new().block_on(&runtime, future))
+            }
+        }
+    }
+}
+
+/// Turns of the executor until it knows what the kernel knew when a time was over: one for the ring
+/// or epoll to be read, one for what waits behind it, one to spare.
+const LAST_TURNS: usize = 3;
+
+/// Waits for `future` until `deadline`; what was there in time counts, however late this thread
+/// comes to look (a busy machine, a stopped process).
+///
+/// # Errors
+/// The time is over and `future` has nothing.
+pub(in crate::reception) async fn until<F: Future>(
+    deadline: Instant,
+    future: F,
+) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    let elapsed = match timeout_at(deadline, &mut future).await {
+        Ok(output) => return Ok(output),
+        Err(elapsed) => elapsed,
+    };
+    for _ in 0..LAST_TURNS {
+        yield_now().await;
+        let last_look = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+        if let Poll::Ready(output) = last_look {
+            return Ok(output);
+        }
+    }
+    Err(elapsed)
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// Data, the end, or an error.
+    Readable,
+    /// Room, an open connection, or an error.
+    Writable,
+}
+
+/// Takes the completion of a poll; what it found is learnt by trying again.
+struct Woken;
+
+impl OneshotOutputTransform for Woken {
+    type Output = ();
+    type StoredData = ();
+
+    fn transform_oneshot_output(self, (): (), _entry: cqueue::Entry) {}
+}
+
+type PollInFlight = InFlightOneshot<(), Woken>;
+
+fn poll_add(fd: RawFd, interest: Interest) -> squeue::Entry {
+    let events = match interest {
+        Interest::Readable => libc::POLLIN | libc::POLLRDHUP,
+        Interest::Writable => libc::POLLOUT,
+    };
+    opcode::PollAdd::new(types::Fd(fd), u32::from(events.unsigned_abs())).build()
+}
+
+/// Readiness of one socket, for at most one reader and one writer at a time.
+///
+/// A wait that is dropped stays in flight in here and is taken up by the next one, because dropping
+/// an operation does not cancel it. An operation in flight also keeps the file open; so when this is
+/// dropped with one, it shuts the socket down, which completes the operation. And an operation may
+/// not have reached the kernel yet, which will look for its file by the number of the descriptor: so
+/// that number stays taken until the operation is complete. Otherwise the next socket could get the
+/// number and would be held open by a wait that is not its own.
+pub struct WatchedSocket {
+    fd: Rc<OwnedFd>,
+    kind: Kind,
+}
+
+enum Kind {
+    Ring {
+        reading: RefCell<Option<PollInFlight>>,
+        writing: RefCell<Option<PollInFlight>>,
+    },
+    Epoll {
+        registered: RefCell<Option<AsyncFd<OwnedFd>>>,
+    },
+}
+
+impl WatchedSocket {
+    /// Prepares waiting for `fd`; nothing is registered before the first wait.
+    #[must_use]
+    pub fn new(driver: Driver, fd: OwnedFd) -> Self {
+        let kind = match driver {
+            Driver::Ring => Kind::Ring {
+                reading: RefCell::new(None),
+                writing: RefCell::new(None),
+            },
+            Driver::Epoll => Kind::Epoll {
+                registered: RefCell::new(None),
+            },
+        };
+        Self {
+            fd: Rc::new(fd),
+            kind,
+        }
+    }
+
+    /// Waits until the socket is (perhaps) ready; the caller tries its call again and may come back.
+    ///
+    /// # Errors
+    /// epoll refuses the descriptor; never with a ring.
+    pub async fn wait(&self, interest: Interest) -> io::Result<()> {
+        match poll_fn(|cx| self.poll(interest, cx)).await {
+            // Watching takes a descriptor of its own; without one, time tells as well.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                sleep(UNWATCHED_PAUSE).await;
+                Ok(())
+            }
+            waited => waited,
+        }
+    }
+
+    /// Tells whether a wait ends for what is there already, whenever it came: a ring looks when it
+    /// begins to wait, epoll tells of arrivals only.
+    #[must_use]
+    pub fn sees_the_past(&self) -> bool {
+        matches!(self.kind, Kind::Ring { .. })
+    }
+
+    /// Forgets what epoll has told of the past, so that the next wait tells of what is.
+    pub fn forget(&self) {
+        match &self.kind {
+            Kind::Ring { .. } => {}
+            Kind::Epoll { registered } => drop(registered.take()),
+        }
+    }
+
+    /// Ends every wait and gives the socket away.
+    ///
+    /// A wait in flight would keep the file open behind the back of its next owner, whose close
+    /// would then not be one.
+    pub async fn release(self) -> OwnedFd {
+        self.end_waits().await;
+        let fd = Rc::clone(&self.fd);
+        drop(self);
+        // Without waits nobody else holds it.
+        Rc::into_inner(fd).expect("the only owner")
+    }
+
+    async fn end_waits(&self) {
+        match &self.kind {
+            Kind::Ring { reading, writing } => {
+                for wait in [reading.take(), writing.take()].into_iter().flatten() {
+                    // Cancels by descriptor, for nobody knows the operation by its number here.
+                    let all = types::CancelBuilder::fd(types::Fd(self.fd.as_raw_fd())).all();
+                    let entry = opcode::AsyncCancel2::new(all).build();
+                    UnsubmittedOneshot::new((), Woken, entry).submit().await;
+                    wait.await;
+                }
+            }
+            Kind::Epoll { registered } => drop(registered.take()),
+        }
+    }
+
+    fn poll(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.kind {
+            Kind::Ring { reading, writing } => {
+                let slot = match interest {
+                    Interest::Readable => reading,
+                    Interest::Writable => writing,
+                };
+                let mut slot = slot.borrow_mut();
+                let in_flight = slot.get_or_insert_with(|| {
+                    let poll = poll_add(self.fd.as_raw_fd(), interest);
+                    UnsubmittedOneshot::new((), Woken, poll).submit()
+                });
+                ready!(Pin::new(in_flight).poll(cx));
+                *slot = None;
+                Poll::Ready(Ok(()))
+            }
+            Kind::Epoll { registered } => {
+                let mut slot = registered.borrow_mut();
+                let async_fd = match slot.take() {
+                    Some(async_fd) => slot.insert(async_fd),
+                    None => slot.insert(async_fd::register(self.fd.as_fd())?),
+                };
+                let mut guard = ready!(match interest {
+                    Interest::Readable => async_fd.poll_read_ready(cx),
+                    Interest::Writable => async_fd.poll_write_ready(cx),
+                })?;
+                guard.clear_ready();
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl AsFd for WatchedSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for WatchedSocket {
+    fn drop(&mut self) {
+        let waits: Vec<PollInFlight> = match &self.kind {
+            Kind::Ring { reading, writing } => [reading.take(), writing.take()]
+                .into_iter()
+                .flatten()
+                .collect(),
+            Kind::Epoll { .. } => return,
+        };
+        if waits.is_empty() {
+            return;
+        }
+        // ENOTCONN means that the other end is gone, which completes the operation as well.
+        let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Both);
+        let fd = Rc::clone(&self.fd);
+        spawn_local(async move {
+            for wait in waits {
+                wait.await;
+            }
+            drop(fd);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn pair() -> (OwnedFd, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        theirs
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        (ours.into(), theirs)
+    }
+
+    /// Begins to wait, and gives it up before the wait can have reached the kernel.
+    async fn give_up_waiting(readiness: &WatchedSocket) {
+        let once = poll_fn(|cx| Poll::Ready(readiness.poll(Interest::Readable, cx)));
+        assert!(once.await.is_pending());
+    }
+
+    #[test]
+    fn a_wait_that_was_given_up_holds_no_other_socket_open() {
+        let turns = async {
+            // Other tests may take the number in between; they do not always.
+            for _ in 0..50 {
+                let (first, _theirs) = pair();
+                let first = WatchedSocket::new(Driver::Ring, first);
+                give_up_waiting(&first).await;
+                drop(first);
+                // The lowest number that is free.
+                let (second, mut theirs) = pair();
+                let second = WatchedSocket::new(Driver::Ring, second);
+                sleep(Duration::from_millis(1)).await;
+                drop(second);
+                assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "it is still open");
+            }
+        };
+        // Where the kernel refuses io_uring there is nothing to show.
+        let _ = Driver::Ring.block_on(turns);
+    }
+
+    #[test]
+    fn a_socket_is_given_away_without_its_waits() {
+        for driver in [Driver::Ring, Driver::Epoll] {
+            let turns = async {
+                let (ours, mut theirs) = pair();
+                let readiness = WatchedSocket::new(driver, ours);
+                give_up_waiting(&readiness).await;
+                drop(readiness.release().await);
+                assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "it is still open");
+            };
+            let _ = driver.block_on(turns);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! `tcp` and `sni` mode: the connection is a tunnel from its first byte.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::arrival::{Arrival, refuse};
+use super::client_hello::{self, UNRECOGNIZED_NAME};
+use super::connect::{Search, introduce, tunnel_timeouts};
+use super::door::ROUTES_MAX;
+use super::proxy_header::Origin;
+use super::refusal::Refusal;
+use super::route::{self, Traits};
+use super::socket::{Half, Socket};
+use super::thread::Local;
+use crate::config::{Mode, RouteAction};
+use crate::journal::{Cause, Entry, Subject, Timing};
+use crate::relay::tunnel::End;
+use crate::relay::{Lease, Start, Timeouts};
+use crate::upstream::Reservation;
+
+/// How long a connection whose PROXY header named nobody may stay silent before it counts as more
+/// than a probe and gets a server.
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
+/// Bytes taken while that is being found out.
+const PROBE_READ_LEN_BYTES: usize = 2048;
+
+/// Serves a connection of `tcp` or `sni` mode.
+pub(super) async fn serve(
+    arrival: Arrival,
+    mut origin: Origin,
+    mut inbox: Vec<u8>,
+    local: Rc<Local>,
+) {
+    let mut subject = arrival.subject(origin.speaker);
+    let timing = Cell::default();
+    let opening = open(
+        &arrival,
+        &mut origin,
+        &mut subject,
+        &mut inbox,
+        &local,
+        &timing,
+    );
+    let opened = opening.await;
+    let mut took = timing.get();
+    arrival.count_clients(&local, &mut took.connections);
+    subject.timing = Some(Box::new(took));
+    match opened {
+        Ok(Opened {
+            server,
+            timeouts,
+            place,
+        }) => {
+            local.journal.write(Entry::Open {
+                subject: subject.clone(),
+                request: None,
+            });
+            if !local.journal.has_stories() {
+                subject.timing = None;
+            }
+            let (client, of_client, mut from_client) = arrival.socket.into_parts(End::Client).await;
+            let (server, of_server, to_client) = server.into_parts(End::Server).await;
+            inbox.append(&mut from_client);
+            local.hand_over(Start {
+                client,
+                server,
+                legs: [of_client, of_server],
+                to_server: inbox,
+                to_client,
+                says_goodbye: false,
+                timeouts,
+                subject,
+                lease: Lease(Box::new((place, arrival.place))),
+            });
+        }
+        Err(refusal) => {
+            let alert = arrival.listener().mode == Mode::Sni && refusal.cause == Cause::NoRoute;
+            refuse(&arrival, subject, refusal, None, &local);
+            // The buffer of a connection that has sent one ClientHello has room for seven bytes.
+            if alert && arrival.socket.send_all(&UNRECOGNIZED_NAME).await.is_ok() {
+                arrival.told.set(true);
+                arrival.socket.close_gently().await;
+            }
+        }
+    }
+}
+
+/// The server's side of a new tunnel.
+struct Opened {
+    server: Socket,
+    timeouts: Timeouts,
+    place: Reservation,
+}
+
+async fn open(
+    arrival: &Arrival,
+    origin: &mut Origin,
+    subject: &mut Subject,
+    inbox: &mut Vec<u8>,
+    local: &Local,
+    timing: &Cell<Timing>,
+) -> Result<Opened, Refusal> {
+    if origin.maybe_probe && inbox.is_empty() {
+        await_payload(&arrival.socket, inbox).await?;
+    }
+    let terms = arrival.socket.terms();
+    let mut server_name = terms.and_then(|terms| terms.server_name.clone());
+    if arrival.listener().mode == Mode::Sni {
+        let deadline = Instant::now() + arrival.listener().timeouts.tls_handshake;
+        let hello = client_hello::read(&arrival.socket, inbox, deadline).await?;
+        server_name.clone_from(&hello.server_name);
+        origin.tlvs.authority = hello.server_name.or(origin.tlvs.authority.take());
+        // The server has not chosen yet; what the client likes best says the most.
+        origin.tlvs.alpn = hello.alpn.into_iter().next();
+    }
+    let traits = Traits {
+        client: origin.speaker,
+        host: None,
+        server_name: server_name.as_deref(),
+        path: None,
+        websocket: None,
+        scheme: None,
+    };
+    let half = match inbox.is_empty() {
+        true => Half::LeavesIfSilent,
+        false => Half::Stays,
+    };
+    // A reload may have come since it was accepted.
+    let mut snapshot = Arc::clone(&arrival.snapshot);
+    arrival.door.renew(&mut snapshot);
+    for _ in 0..ROUTES_MAX {
+        let Some(RouteAction::Backend(id)) = route::choose(&snapshot.listener, &traits) else {
+            return Err(Refusal::new(
+                Cause::NoRoute,
+                "no route takes this client or this server name",
+            ));
+        };
+        let meant = snapshot.meant(*id)?;
+        subject.backend = Some(Arc::clone(&meant.upstream.name));
+        let search = Search::new(meant, arrival, half, origin.speaker, timing);
+        if let Some(opened) = reach(search, arrival, origin, subject, local).await? {
+            return Ok(opened);
+        }
+        snapshot = arrival.door.next(&snapshot).await?;
+    }
+    Err(Refusal::rerouted_too_often())
+}
+
+/// Reaches a server of the backend that a route meant; none = it is another backend by now.
+async fn reach(
+    mut search: Search<'_>,
+    arrival: &Arrival,
+    origin: &Origin,
+    subject: &mut Subject,
+    local: &Local,
+) -> Result<Option<Opened>, Refusal> {
+    let mut preface = Vec::new();
+    let (place, server) = loop {
+        let Some(place) = search.place().await? else {
+            return Ok(None);
+        };
+        preface.clear();
+        introduce(
+            &place.member().server,
+            origin.speaker,
+            origin,
+            &arrival.socket,
+            &mut preface,
+        );
+        let connecting = search.connect(&place, local.driver, &mut preface);
+        if let Some(server) = connecting.await? {
+            break (place, server);
+        }
+    };
+    let member = place.member();
+    subject.server = Some(Arc::clone(&member.name));
+    server
+        .send_all(&preface)
+        .await
+        .map_err(|error| Refusal::server_gone(error).at_server(member))?;
+    Ok(Some(Opened {
+        server,
+        timeouts: tunnel_timeouts(&search.lineup.backend.timeouts),
+        place,
+    }))
+}
+
+/// Waits for the first byte of a connection that looks like a probe; its end proves that it is one.
+async fn await_payload(socket: &Socket, inbox: &mut Vec<u8>) -> Result<(), Refusal> {
+    match timeout(
+        PROBE_PATIENCE,
+        socket.recv_onto(inbox, PROBE_READ_LEN_BYTES),
+    )
+    .await
+    {
+        Ok(Ok(0) | Err(_)) => Err(Refusal::new(Cause::Probe, "")),
+        Ok(Ok(_)) | Err(_) => Ok(()),
+    }
+}
