@@ -3,6 +3,8 @@
 //! Every rule is a function from a file to findings and has a test that shows it fail. The rules
 //! run on the files on disk, so they work in a tree without git as well.
 
+mod circles;
+mod graph;
 mod imports;
 mod map;
 mod rules;
@@ -12,6 +14,8 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
+
+use graph::Graph;
 
 /// Directories that hold nothing of the project's own.
 const FOREIGN: &[&str] = &[".git", "target", "node_modules", "__pycache__", "artifacts"];
@@ -68,6 +72,9 @@ fn check_tree(top: &Path) -> io::Result<Vec<Finding>> {
         findings.extend(rules::check(source));
     }
     findings.extend(map::check(&sources));
+    findings.extend(imports::check(&sources, &imports::layers(&sources)));
+    let edges = Graph::of(&sources).edges();
+    findings.extend(circles::check(&edges));
     Ok(findings)
 }
 

@@ -1,7 +1,7 @@
 //! The rules themselves, each from a file to findings.
 
 use super::scan::{code_of, functions, line_of, without_tests, words};
-use super::{Finding, Source, imports};
+use super::{Finding, Source};
 
 /// What may stand at the top beside dotfiles: the project's owner fixed it.
 const TOP: &[&str] = &[
@@ -77,12 +77,6 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
         findings.extend(undone_code(source, &code));
         findings.extend(unsafe_place(source, &code));
         findings.extend(purity(source, &code));
-        let refused = imports::check(&source.path, &code);
-        findings.extend(
-            refused
-                .into_iter()
-                .map(|(line, text)| fatal(&source.path, line, text)),
-        );
     }
     findings
 }
@@ -164,7 +158,7 @@ fn size(source: &Source, code: &str) -> Vec<Finding> {
         return findings;
     }
     // Tests are rows of data; only what runs in production is bounded.
-    for function in functions(without_tests(code)) {
+    for function in functions(&without_tests(code)) {
         if function.lines > FUNCTION_LINES_NOTED {
             let text = format!("`{}` has {} lines", function.name, function.lines);
             let mut finding = fatal(&source.path, function.line, text);
@@ -199,7 +193,7 @@ fn purity(source: &Source, code: &str) -> Vec<Finding> {
     if !PURE.iter().any(|pure| source.path.starts_with(pure)) {
         return Vec::new();
     }
-    let code = without_tests(code);
+    let code = &without_tests(code);
     let mut findings = Vec::new();
     for (path, reason) in IMPURE {
         for at in words(code, path) {
@@ -323,15 +317,6 @@ mod tests {
         );
         check_file("src/sys/ring.rs", "unsafe {}", &[]);
         check_file("src/cli.rs", "// unsafe\n#![deny(unsafe_code)]", &[]);
-    }
-
-    #[test]
-    fn layers_are_checked() {
-        check_file(
-            "src/proto/addr.rs",
-            "use crate::config::Config;",
-            &["2: `proto` may not import `config`"],
-        );
     }
 
     #[test]

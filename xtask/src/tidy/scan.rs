@@ -122,13 +122,36 @@ pub(crate) fn line_of(text: &str, at: usize) -> usize {
     text[..at].matches('\n').count() + 1
 }
 
-/// Returns `code` up to the tests at its end (`#[cfg(test)]` before a module).
-pub(crate) fn without_tests(code: &str) -> &str {
-    let tests = code.match_indices("#[cfg(test)]").find(|(at, mark)| {
-        let after = code[at + mark.len()..].trim_start();
-        after.starts_with("mod ") || after.starts_with("pub(crate) mod ")
-    });
-    tests.map_or(code, |(at, _)| &code[..at])
+/// Returns `code` with every item behind `#[cfg(test)]` blanked; lines and places stay.
+pub(crate) fn without_tests(code: &str) -> String {
+    const MARK: &str = "#[cfg(test)]";
+    let mut out = String::with_capacity(code.len());
+    let mut rest = code;
+    while let Some(at) = rest.find(MARK) {
+        let len = MARK.len() + item_len(&rest[at + MARK.len()..]);
+        let blank = |c: char| if c == '\n' { c } else { ' ' };
+        out.push_str(&rest[..at]);
+        out.extend(rest[at..at + len].chars().map(blank));
+        rest = &rest[at + len..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Length in bytes of the item that `rest` begins with: up to its semicolon or its last brace.
+fn item_len(rest: &str) -> usize {
+    let mut depth = 0_usize;
+    let is_use = rest.trim_start().starts_with("use ");
+    for (at, c) in rest.char_indices() {
+        match c {
+            ';' if depth == 0 => return at + 1,
+            '{' => depth += 1,
+            '}' if depth == 1 && !is_use => return at + 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    rest.len()
 }
 
 /// A function and where it stands.
@@ -228,10 +251,15 @@ mod tests {
     }
 
     #[test]
-    fn tests_are_cut_off() {
-        assert_eq!(
-            without_tests("a\n#[cfg(test)]\nuse x;\nb\n#[cfg(test)]\nmod tests {}"),
-            "a\n#[cfg(test)]\nuse x;\nb\n"
-        );
+    fn tests_are_blanked() {
+        #[rustfmt::skip]
+        let rows = [
+            ("a\n#[cfg(test)]\nmod tests;\nb", "a\n            \n          \nb"),
+            ("#[cfg(test)] mod t { f(); { x } } b", "                                  b"),
+            ("#[cfg(test)] use a::{b, c}; d", "                            d"),
+        ];
+        for (code, expected) in rows {
+            assert_eq!(without_tests(code), expected, "{code}");
+        }
     }
 }
