@@ -115,9 +115,8 @@ fn finding(path: &str, line: usize, text: String) -> Finding {
 
 /// Returns the module of `src/` that the file belongs to; none = it is not of `src/`.
 fn module_of(path: &str) -> Option<&str> {
-    let path = path.strip_prefix("src/")?;
-    let first = path.split('/').next()?;
-    Some(first.strip_suffix(".rs").unwrap_or(first))
+    let path = path.strip_prefix("src/")?.strip_suffix(".rs")?;
+    path.split('/').next()
 }
 
 /// Returns line and first segment of every path that begins at the crate's root.
