@@ -16,7 +16,7 @@ use crate::harness::plan::Plan;
 use crate::harness::process::Proxy;
 use crate::harness::random::Random;
 use crate::harness::websocket;
-use crate::process::serve_crowd;
+use crate::process::limits::serve_crowd;
 
 /// Starts the proxy where io_uring_setup fails with EPERM; none = no Python to do it.
 fn start(plan: &Plan) -> Option<Proxy> {
