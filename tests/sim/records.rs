@@ -8,8 +8,9 @@
 use longsplice::journal::Cause;
 use longsplice::relay::tunnel::{BUFFER_BYTES, End, Flow, OffloadPlan, Outcome};
 
+use crate::Sim;
+use crate::actions::moved;
 use crate::world::{Random, Wire};
-use crate::{Sim, moved};
 
 /// Bytes that sealing adds, once for each receive.
 pub(crate) const OVERHEAD: u32 = 22;
