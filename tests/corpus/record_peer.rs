@@ -6,14 +6,14 @@ use std::sync::{Arc, OnceLock};
 use longsplice::tls::control::Session;
 use longsplice::tls::handshake::Handshake;
 use longsplice::tls::identity::{Offer, identity, server_config, tickets};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::crypto::{CryptoProvider, aws_lc_rs::default_provider};
 use rustls::kernel::KernelConnection;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::unbuffered::UnbufferedStatus;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::record_keys::{Keys, say};
 
@@ -34,7 +34,7 @@ impl Peer {
         let tls13 = suite >= SUITES / 2;
         let name = ServerName::try_from("localhost").expect("a name");
         let mut client = UnbufferedClientConnection::new(client_config(suite), name).expect("one");
-        let mut server = Handshake::new(server(), Vec::new()).expect("one");
+        let mut server = Handshake::new(server().0, Vec::new()).expect("one");
         let mut from_server = Vec::new();
         loop {
             let said = speak(&mut client, &mut from_server);
@@ -85,8 +85,9 @@ fn speak(client: &mut UnbufferedClientConnection, received: &mut Vec<u8>) -> Vec
     }
 }
 
-fn server() -> Arc<ServerConfig> {
-    static CONFIG: OnceLock<Arc<ServerConfig>> = OnceLock::new();
+/// The server, made once, and the roots that its certificate alone makes.
+fn server() -> (Arc<ServerConfig>, RootCertStore) {
+    static MADE: OnceLock<(Arc<ServerConfig>, RootCertStore)> = OnceLock::new();
     let make = || {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("one");
         let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
@@ -96,9 +97,13 @@ fn server() -> Arc<ServerConfig> {
             only_tls13: false,
             http: false,
         };
-        server_config(offer, tickets().expect("keys")).expect("a configuration")
+        let config = server_config(offer, tickets().expect("keys")).expect("a configuration");
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(cert.as_bytes()).expect("a certificate");
+        roots.add(root).expect("a root");
+        (config, roots)
     };
-    Arc::clone(CONFIG.get_or_init(make))
+    MADE.get_or_init(make).clone()
 }
 
 fn client_config(suite: u8) -> Arc<ClientConfig> {
@@ -114,53 +119,11 @@ fn client_config(suite: u8) -> Arc<ClientConfig> {
         let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[version])
             .expect("a version")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anyone))
+            .with_root_certificates(server().1)
             .with_no_client_auth();
         config.enable_secret_extraction = true;
         Arc::new(config)
     };
     let configs = CONFIGS.get_or_init(|| (0..SUITES).map(make).collect());
     Arc::clone(&configs[usize::from(suite)])
-}
-
-/// Believes every certificate.
-#[derive(Debug)]
-struct Anyone;
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }
