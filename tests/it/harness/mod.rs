@@ -19,6 +19,7 @@ pub(crate) mod random;
 pub(crate) mod rsyslog;
 pub(crate) mod terminal;
 pub(crate) mod tls;
+pub(crate) mod tls_end;
 pub(crate) mod tls_server;
 pub(crate) mod websocket;
 

@@ -1,8 +1,8 @@
-//! Certificates made on the spot, and a client that speaks TLS over a [`Peer`]-like connection.
+//! Certificates made on the spot, and clients that speak TLS.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
@@ -17,7 +17,7 @@ use rustls::{
 };
 use tempfile::TempDir;
 
-use super::PATIENCE;
+use super::tls_end::{TlsEnd, set_up};
 
 /// Both versions we speak.
 pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
@@ -138,10 +138,7 @@ fn params(names: &[&str]) -> CertificateParams {
 }
 
 /// A client's end of a TLS connection.
-pub(crate) struct Secure {
-    pub(crate) tls: ClientConnection,
-    pub(crate) tcp: TcpStream,
-}
+pub(crate) type Secure = TlsEnd<ClientConnection>;
 
 impl Secure {
     /// Connects and sends `preface` in the clear; the handshake is made with the first bytes.
@@ -152,9 +149,7 @@ impl Secure {
         preface: &[u8],
     ) -> Self {
         let mut tcp = TcpStream::connect(addr).unwrap();
-        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-        tcp.set_write_timeout(Some(PATIENCE)).unwrap();
-        tcp.set_nodelay(true).unwrap();
+        set_up(&tcp);
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut tls = ClientConnection::new(Arc::clone(config), name).unwrap();
         // In one segment with the hello.
@@ -170,80 +165,19 @@ impl Secure {
         secure.shake().unwrap();
         secure
     }
-
-    /// Goes on until the handshake is complete.
-    pub(crate) fn shake(&mut self) -> std::io::Result<()> {
-        while self.tls.is_handshaking() {
-            self.tls.complete_io(&mut self.tcp)?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
-        stream.write_all(bytes.as_ref()).unwrap();
-        stream.flush().unwrap();
-    }
-
-    pub(crate) fn expect(&mut self, bytes: impl AsRef<[u8]>) {
-        let mut got = vec![0; bytes.as_ref().len()];
-        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
-        stream.read_exact(&mut got).unwrap();
-        assert!(got == bytes.as_ref(), "other bytes came back");
-    }
-
-    /// Sends something to a server that sends it back, if all goes well.
-    pub(crate) fn try_echo(&mut self) -> std::io::Result<()> {
-        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
-        stream.write_all(b"echo")?;
-        stream.read_exact(&mut [0; 4])
-    }
-
-    /// Reads up to the end; an error unless it is a close_notify.
-    pub(crate) fn read_to_end(&mut self) -> std::io::Result<Vec<u8>> {
-        let mut got = Vec::new();
-        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
-        stream.read_to_end(&mut got)?;
-        Ok(got)
-    }
-
-    /// Reads up to the end of a head.
-    pub(crate) fn read_head(&mut self) -> String {
-        let mut head = Vec::new();
-        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
-        String::from_utf8(head).unwrap()
-    }
-
-    /// Says close_notify and goes on listening.
-    pub(crate) fn notify(&mut self) {
-        self.tls.send_close_notify();
-        self.tls.write_tls(&mut self.tcp).unwrap();
-    }
-
-    /// Ends without close_notify.
-    pub(crate) fn truncate(&self) {
-        self.tcp.shutdown(Shutdown::Write).unwrap();
-    }
 }
 
 /// Returns the certificate that is shown to a client that asks for `name`.
 pub(crate) fn shown_certificate(addr: SocketAddr, name: &str) -> CertificateDer<'static> {
-    let shown = Arc::new(Shown(Mutex::new(None)));
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&VERSIONS)
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::clone(&shown) as _)
+        .with_custom_certificate_verifier(Arc::new(Anyone))
         .with_no_client_auth();
-    Secure::begin(addr, &Arc::new(config), name, b"")
-        .shake()
-        .unwrap();
-    shown.0.lock().unwrap().take().unwrap()
+    let mut client = Secure::begin(addr, &Arc::new(config), name, b"");
+    client.shake().unwrap();
+    client.tls.peer_certificates().unwrap()[0].clone()
 }
 
 /// Makes a client that believes `root` only.
@@ -258,20 +192,19 @@ pub(crate) fn client_believing(root: CertificateDer<'static>) -> Arc<ClientConfi
     Arc::new(config)
 }
 
-/// Believes every certificate and keeps it.
+/// Believes every certificate.
 #[derive(Debug)]
-struct Shown(Mutex<Option<CertificateDer<'static>>>);
+struct Anyone;
 
-impl ServerCertVerifier for Shown {
+impl ServerCertVerifier for Anyone {
     fn verify_server_cert(
         &self,
-        shown: &CertificateDer<'_>,
+        _: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        *self.0.lock().unwrap() = Some(shown.clone().into_owned());
         Ok(ServerCertVerified::assertion())
     }
 

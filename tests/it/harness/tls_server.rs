@@ -14,8 +14,8 @@ use rustls::{
     CipherSuite, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion,
 };
 
-use super::PATIENCE;
 use super::tls::Identity;
+use super::tls_end::{TlsEnd, set_up};
 
 /// Makes the configuration of a server that shows `identity` and speaks these versions; `suite` = the
 /// only one.
@@ -89,9 +89,7 @@ impl TlsOrigin {
     /// Takes the next connection, on which nothing is said yet.
     pub(crate) fn accept_tcp(&self) -> std::io::Result<TcpStream> {
         let (tcp, _) = self.listener.accept()?;
-        tcp.set_read_timeout(Some(PATIENCE))?;
-        tcp.set_write_timeout(Some(PATIENCE))?;
-        tcp.set_nodelay(true)?;
+        set_up(&tcp);
         Ok(tcp)
     }
 
@@ -99,9 +97,7 @@ impl TlsOrigin {
     pub(crate) fn shake(&self, tcp: TcpStream) -> std::io::Result<Served> {
         let tls = ServerConnection::new(Arc::clone(&self.config)).unwrap();
         let mut served = Served { tls, tcp };
-        while served.tls.is_handshaking() {
-            served.tls.complete_io(&mut served.tcp)?;
-        }
+        served.shake()?;
         Ok(served)
     }
 
@@ -112,8 +108,7 @@ impl TlsOrigin {
 
     /// Takes the next connection, whose handshake comes to nothing.
     pub(crate) fn accept_refused(&self) -> rustls::Error {
-        let (mut tcp, _) = self.listener.accept().unwrap();
-        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut tcp = self.accept_tcp().unwrap();
         let mut tls = ServerConnection::new(Arc::clone(&self.config)).unwrap();
         loop {
             if let Err(error) = tls.complete_io(&mut tcp) {
@@ -139,58 +134,13 @@ impl TlsOrigin {
 }
 
 /// A server's end of a TLS connection.
-pub(crate) struct Served {
-    pub(crate) tls: ServerConnection,
-    pub(crate) tcp: TcpStream,
-}
+pub(crate) type Served = TlsEnd<ServerConnection>;
 
 impl Served {
-    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
-        stream.write_all(bytes.as_ref()).unwrap();
-        stream.flush().unwrap();
-    }
-
-    pub(crate) fn expect(&mut self, bytes: impl AsRef<[u8]>) {
-        let mut got = vec![0; bytes.as_ref().len()];
-        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
-        stream.read_exact(&mut got).unwrap();
-        assert!(got == bytes.as_ref(), "other bytes came");
-    }
-
-    /// Reads up to the end; an error unless it is a close_notify.
-    pub(crate) fn read_to_end(&mut self) -> std::io::Result<Vec<u8>> {
-        let mut got = Vec::new();
-        rustls::Stream::new(&mut self.tls, &mut self.tcp).read_to_end(&mut got)?;
-        Ok(got)
-    }
-
-    pub(crate) fn read_head(&mut self) -> String {
-        let mut head = Vec::new();
-        let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
-        String::from_utf8(head).unwrap()
-    }
-
-    /// Says close_notify and goes on listening.
-    pub(crate) fn notify(&mut self) {
-        self.tls.send_close_notify();
-        self.tls.write_tls(&mut self.tcp).unwrap();
-    }
-
-    /// Ends without close_notify.
-    pub(crate) fn truncate(&self) {
-        self.tcp.shutdown(Shutdown::Write).unwrap();
-    }
-
     fn echo(&mut self) {
         let mut buffer = vec![0; 65_536];
         for turn in 1_u32.. {
-            let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
+            let mut stream = self.stream();
             match stream.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(len) => {

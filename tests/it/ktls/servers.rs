@@ -92,7 +92,7 @@ impl Joined {
         let (client, server) = (&mut self.client, &mut self.server);
         thread::scope(|scope| {
             scope.spawn(|| {
-                let mut stream = rustls::Stream::new(&mut server.tls, &mut server.tcp);
+                let mut stream = server.stream();
                 let (mut buffer, mut left) = (vec![0; 65_536], len);
                 while left > 0 {
                     let len = stream.read(&mut buffer).unwrap();

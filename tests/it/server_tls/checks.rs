@@ -238,7 +238,7 @@ fn a_handshake_or_an_answer_without_end_ends_the_check() {
         use std::io::Write as _;
         served.read_head();
         served.send("HTTP/1.1 200 OK\r\nX: ");
-        let mut stream = rustls::Stream::new(&mut served.tls, &mut served.tcp);
+        let mut stream = served.stream();
         while stream.write_all(&[b'x'; 1000]).is_ok() {}
     });
     down(addr, &keys, "http", "the head is longer than the limit");
