@@ -18,6 +18,7 @@ use crate::harness::tls::{Identity, Secure, VERSIONS};
 use crate::harness::tls_server::{Served, TlsOrigin, demanding, server_config};
 use crate::harness::websocket;
 use crate::harness::{PATIENCE, free_addr};
+use crate::tls::exchange_large_body;
 
 // Checks of servers that speak TLS.
 mod checks;
@@ -252,29 +253,17 @@ fn a_kept_connection_that_says_something_is_not_used_again() {
 #[test]
 fn bodies_go_both_ways() {
     let identity = Identity::new(&["localhost"]);
-    let body = "b".repeat(3_000_000);
     let origin = TlsOrigin::bind(server_config(&identity, &VERSIONS, None));
     let proxy = Plan::http(origin.addr())
         .listener_keys(&identity.listener_keys())
         .backend_keys(&believing(&identity, ""))
         .start();
-    let sent = body.clone();
-    let app = thread::spawn(move || {
+    exchange_large_body(&proxy, &identity, move |body| {
         let mut server = origin.accept();
         server.read_head();
-        server.expect(&sent);
-        server.send(ok(&sent));
+        server.expect(body);
+        server.send(ok(body));
     });
-    let mut client = Secure::connect(proxy.addr(), &identity.client(&TLS13, None));
-    let head = format!(
-        "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    client.send(head);
-    client.send(&body);
-    let answer = client.read_to_end().unwrap();
-    assert!(answer.ends_with(body.as_bytes()));
-    app.join().unwrap();
 }
 
 /// One server that refuses, or is refused: what the client gets and what the log says.

@@ -43,21 +43,15 @@ fn requests_are_answered_and_forwarded_as_https() {
     }
 }
 
-#[test]
-fn a_large_body_goes_both_ways() {
-    let identity = Identity::new(&["localhost"]);
+/// Posts 3 MB over TLS to a server that `serve` plays, and demands that they come back.
+pub(crate) fn exchange_large_body(
+    proxy: &Proxy,
+    identity: &Identity,
+    serve: impl FnOnce(&str) + Send + 'static,
+) {
     let body = "b".repeat(3_000_000);
-    let origin = Origin::bind();
-    let proxy = Plan::http(origin.addr())
-        .listener_keys(&identity.listener_keys())
-        .start();
     let sent = body.clone();
-    let app = thread::spawn(move || {
-        let mut server = origin.accept();
-        server.read_head();
-        server.expect(&sent);
-        server.send(ok(&sent));
-    });
+    let app = thread::spawn(move || serve(&sent));
     let mut client = Secure::connect(proxy.addr(), &identity.client(&TLS13, None));
     let head = format!(
         "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
@@ -68,6 +62,21 @@ fn a_large_body_goes_both_ways() {
     let answer = client.read_to_end().unwrap();
     assert!(answer.ends_with(body.as_bytes()));
     app.join().unwrap();
+}
+
+#[test]
+fn a_large_body_goes_both_ways() {
+    let identity = Identity::new(&["localhost"]);
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr())
+        .listener_keys(&identity.listener_keys())
+        .start();
+    exchange_large_body(&proxy, &identity, move |body| {
+        let mut server = origin.accept();
+        server.read_head();
+        server.expect(body);
+        server.send(ok(body));
+    });
 }
 
 #[test]
@@ -326,7 +335,7 @@ fn a_client_certificate_is_demanded_and_verified() {
             // With TLS 1.3 the refusal comes after the client believes to be done.
             let _ = client.shake();
             let mut answer = String::new();
-            let mut stream = rustls::Stream::new(&mut client.tls, &mut client.tcp);
+            let mut stream = client.stream();
             let _ = stream.write_all(get("localhost", "/", "Connection: close\r\n").as_bytes());
             let _ = stream.read_to_string(&mut answer);
             assert_eq!(answer.ends_with("hello"), good, "{answer}");
