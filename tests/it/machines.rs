@@ -1,106 +1,30 @@
-//! Several machines: a link that is cut, and nodes that agree. Network namespaces stand for machines,
-//! which only root can make.
+//! Several machines: a link that is cut, and nodes that agree.
 
 use std::net::SocketAddr;
-use std::process::{Command, id};
 
 use crate::harness::app::App;
 use crate::harness::http::{exchange_on, get};
-use crate::harness::parts::{Part, Running, file};
+use crate::harness::network::Network;
 use crate::harness::peer::Peer;
 use crate::harness::plan::Plan;
+use crate::harness::process::Proxy;
 use crate::harness::{eventually, free_port, websocket};
 use crate::health::{QUICK, wait_up, who_answers};
 
-/// Another machine, with one link to this one; both end with this value.
-struct Machine {
-    namespace: String,
-    /// Name of the link at its end.
-    link: String,
-    address: String,
-}
-
-impl Machine {
-    /// Makes one, or says that the test is skipped.
-    fn start() -> Option<Self> {
-        let number = id() % 250;
-        let (near, link) = (format!("lsn{number}"), format!("lsf{number}"));
-        let machine = Self {
-            namespace: format!("longsplice-test-{}", id()),
-            address: format!("10.213.{number}.2"),
-            link,
-        };
-        let (namespace, link) = (&machine.namespace, &machine.link);
-        let made = ip(&["netns", "add", namespace])
-            && ip(&["link", "add", &near, "type", "veth", "peer", "name", link])
-            && ip(&["link", "set", link, "netns", namespace])
-            && ip(&[
-                "addr",
-                "add",
-                &format!("10.213.{number}.1/24"),
-                "dev",
-                &near,
-            ])
-            && ip(&["link", "set", &near, "up"])
-            && machine.ip(&[
-                "addr",
-                "add",
-                &format!("{}/24", machine.address),
-                "dev",
-                link,
-            ])
-            && machine.ip(&["link", "set", link, "up"]);
-        if !made {
-            println!("skipped: network namespaces cannot be made");
-        }
-        made.then_some(machine)
-    }
-
-    /// Runs ip(8) there.
-    fn ip(&self, arguments: &[&str]) -> bool {
-        ip(&[&["-n", &self.namespace], arguments].concat())
-    }
-
-    /// Plugs the link out or in.
-    fn link(&self, state: &str) {
-        assert!(self.ip(&["link", "set", &self.link, state]), "{state}");
-    }
-
-    /// Starts a server with a name there.
-    fn serve(&self, name: &str) -> Option<(Running, SocketAddr)> {
-        let python = Part::Python.command()?;
-        let mut command = Command::new("ip");
-        command
-            .args(["netns", "exec", &self.namespace])
-            .arg(python.get_program())
-            .arg(file("real/app.py"))
-            .args([name, "0", &self.address]);
-        let running = Running::start(&mut command);
-        let addr = SocketAddr::new(self.address.parse().unwrap(), running.port());
-        Some((running, addr))
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        // The link goes with the namespace; what was never made is no loss.
-        ip(&["netns", "del", &self.namespace]);
-    }
-}
-
-fn ip(arguments: &[&str]) -> bool {
-    let output = Command::new("ip").args(arguments).output();
-    output.is_ok_and(|output| output.status.success())
-}
-
 #[test]
 fn a_cut_link_is_seen_and_healed_and_its_tunnels_wait() {
-    let Some(machine) = Machine::start() else {
+    let hosts = [("edge", "10.77.0.1"), ("far", "10.77.0.2")];
+    let Some(network) = Network::new("c", &hosts) else {
         return;
     };
-    let Some((_server, far)) = machine.serve("far") else {
-        return;
-    };
+    let far = network.on("far", || {
+        App::start_at("far", ([10, 77, 0, 2], 9000).into())
+    });
+    network.on("edge", || cut_the_link(&network, far.addr()));
+}
+
+/// What is seen of a server at `far`, whose link is cut and healed, by a proxy on this host.
+fn cut_the_link(network: &Network, far: SocketAddr) {
     let near = App::start("near");
     let health = QUICK.replace("timeout = \"2s\"", "timeout = \"1s\"");
     let mut proxy = Plan::http(far)
@@ -114,13 +38,13 @@ fn a_cut_link_is_seen_and_healed_and_its_tunnels_wait() {
     let mut tunnels: Vec<_> = (0..2).map(|_| websocket::open(proxy.addr())).collect();
     assert_eq!(near.upgrades(), 1);
 
-    machine.link("down");
+    network.cable("far", "down");
     proxy.wait_said(&["state=\"down\"", &far.to_string()]);
     assert_eq!(who_answers(&proxy, 6), ["near"; 6]);
     for tunnel in &mut tunnels {
         tunnel.send("patience");
     }
-    machine.link("up");
+    network.cable("far", "up");
     eventually("it is up again", || {
         proxy.count_said(&["state=\"up\"", &far.to_string()]) == 2
     });
@@ -139,31 +63,33 @@ fn nodes_with_the_same_servers_send_a_client_to_the_same_one() {
     let _apps: Vec<App> = (hosts.iter())
         .map(|host| App::start_at(&host.to_string(), addr(*host)))
         .collect();
-    let nodes: Vec<_> = (0..3)
-        .map(|node| {
-            // Each node lists them in another order.
-            let mut order = hosts.clone();
-            order.rotate_left(node);
-            let plan = Plan::http(addr(order[0])).backend_keys("balance = \"maglev\"");
-            let plan = order[1..]
-                .iter()
-                .fold(plan, |plan, host| plan.and_server(addr(*host)));
-            plan.start()
-        })
-        .collect();
-    let mut chosen = std::collections::HashSet::new();
-    for client in 1..=40 {
-        let source = format!("127.0.4.{client}");
-        let ask = |node: &crate::harness::process::Proxy| {
-            let mut peer = Peer::connect_from(&source, node.addr());
-            exchange_on(&mut peer, get("a.example", "/", "")).text()
-        };
-        let answers: Vec<String> = nodes.iter().map(ask).collect();
-        assert!(
-            answers.iter().all(|it| *it == answers[0]),
-            "{source}: {answers:?}"
-        );
-        chosen.insert(answers[0].clone());
+    for plan_of in [Plan::http, Plan::tcp] {
+        let nodes: Vec<Proxy> = (0..3)
+            .map(|node| {
+                // Each node lists them in another order.
+                let mut order = hosts.clone();
+                order.rotate_left(node);
+                let plan = plan_of(addr(order[0])).backend_keys("balance = \"maglev\"");
+                let plan = order[1..]
+                    .iter()
+                    .fold(plan, |plan, host| plan.and_server(addr(*host)));
+                plan.start()
+            })
+            .collect();
+        let mut chosen = std::collections::HashSet::new();
+        for client in 1..=40 {
+            let source = format!("127.0.4.{client}");
+            let ask = |node: &Proxy| {
+                let mut peer = Peer::connect_from(&source, node.addr());
+                exchange_on(&mut peer, get("a.example", "/", "")).text()
+            };
+            let answers: Vec<String> = nodes.iter().map(ask).collect();
+            assert!(
+                answers.iter().all(|it| *it == answers[0]),
+                "{source}: {answers:?}"
+            );
+            chosen.insert(answers[0].clone());
+        }
+        assert_eq!(chosen.len(), hosts.len(), "{chosen:?}");
     }
-    assert_eq!(chosen.len(), hosts.len(), "{chosen:?}");
 }

@@ -62,8 +62,6 @@ mod real;
 mod reload;
 // Waiting costs nothing, whatever is waited for.
 mod rest;
-// A network of namespaces: a fleet, a cut link.
-mod network;
 // The corpus of answers, through the proxy.
 mod responses;
 // Which request goes where.

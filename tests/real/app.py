@@ -1,4 +1,4 @@
-"""A small application: app.py NAME [PORT [ADDRESS]]. Prints its port.
+"""A small application: app.py NAME [PORT]. Prints its port.
 
 GET /healthz answers 200, everything else its NAME; an upgrade becomes an echo of raw bytes.
 """
@@ -60,8 +60,7 @@ def serve(connection, name):
 def main():
     name = sys.argv[1]
     port = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    address = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
-    listener = socket.create_server((address, port), backlog=512)
+    listener = socket.create_server(("127.0.0.1", port), backlog=512)
     print(listener.getsockname()[1], flush=True)
 
     def quietly(connection):

@@ -10,6 +10,7 @@ pub(crate) mod dns;
 pub(crate) mod http;
 pub(crate) mod httplog;
 pub(crate) mod kernel;
+pub(crate) mod network;
 pub(crate) mod origin;
 pub(crate) mod parts;
 pub(crate) mod peer;

@@ -27,14 +27,6 @@ impl Origin {
         Self::bind_with_backlog(BACKLOG)
     }
 
-    /// Listens on `addr`.
-    pub(crate) fn bind_at(addr: SocketAddr) -> Self {
-        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
-        socket.bind(&addr.into()).unwrap();
-        socket.listen(BACKLOG).unwrap();
-        Self { socket }
-    }
-
     /// Listens with room for `backlog` waiting connections.
     fn bind_with_backlog(backlog: i32) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
