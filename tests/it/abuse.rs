@@ -131,6 +131,7 @@ fn check(plan: &Plan) {
                 let mut fresh = websocket::open(addr);
                 fresh.send("me too");
                 fresh.expect("me too");
+                // The pace of this traffic.
                 thread::sleep(Duration::from_millis(5));
             }
         });

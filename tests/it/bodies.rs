@@ -243,6 +243,7 @@ fn a_cut_answer_takes_nothing_from_the_one_before_it() {
     drop(server);
     // It is over for the proxy before the client reads a byte.
     proxy.wait_cause("request", "response-incomplete");
+    // A time in which what waits must not be lost: no condition ends it.
     thread::sleep(MOMENT);
     assert_eq!(read_answer(&mut client).text(), first);
     client.read_head();

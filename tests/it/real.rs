@@ -8,13 +8,13 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::http::{self, get};
+use crate::harness::http::{self, get, sample};
 use crate::harness::origin::Origin;
 use crate::harness::parts::{Part, Running, file, finish};
 use crate::harness::peer::Peer;
 use crate::harness::plan::Plan;
 use crate::harness::process::{Proxy, wait_listening_on};
-use crate::harness::{free_addr, websocket};
+use crate::harness::{eventually, free_addr, websocket};
 
 /// Starts a script that prints the port it listens on.
 fn serve(mut command: Command, script: &str) -> (Running, SocketAddr) {
@@ -355,9 +355,12 @@ fn haproxy_in_front_names_the_client() {
 
 #[test]
 fn haproxys_health_checks_leave_no_line() {
+    let admin = free_addr();
     let proxy = Plan::http(Origin::echo())
+        .process_keys(&format!("admin_http = \"{admin}\""))
         .listener_keys("proxy_protocol = \"require\"\ntrusted_proxies = [\"127.0.0.1\"]")
         .start();
+    proxy.wait_said(&["ready version"]);
     let dir = TempDir::new().unwrap();
     let server = format!(
         "{} send-proxy-v2 check check-send-proxy inter 50ms",
@@ -367,8 +370,10 @@ fn haproxys_health_checks_leave_no_line() {
     let Some((_haproxy, front)) = haproxy(dir.path(), "", &server, "tcp") else {
         return;
     };
-    // Ten checks take their time; then one line that is not theirs.
-    std::thread::sleep(std::time::Duration::from_millis(600));
+    // Ten checks and then one line that is not theirs.
+    eventually("ten checks came", || {
+        sample(admin, "connections_accepted_total{listener=\"edge\"}") >= Some(10)
+    });
     let mut client = Peer::connect(front);
     client.send("nonsense\r\n\r\n");
     assert_eq!(http::status(&client.read_head()), 400);

@@ -22,6 +22,7 @@ fn check(proxy: &Proxy, what: &str) {
     // What is under way comes to rest first.
     proxy.settled_descriptors();
     let before = proxy.cpu_ticks();
+    // A time in which nothing is to happen: no condition ends it.
     thread::sleep(WATCHED);
     let used = proxy.cpu_ticks() - before;
     assert!(used <= TICKS_MAX, "{what}: {used} ticks in {WATCHED:?}");

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::harness::http::sample;
 use crate::harness::origin::Origin;
 use crate::harness::peer::Peer;
 use crate::harness::plan::Plan;
@@ -44,10 +45,18 @@ fn get(proxy: &Proxy) -> (Peer, String) {
     (client, head)
 }
 
+/// Waits until so many wait for a place at a server.
+fn await_queue(admin: SocketAddr, len: usize) {
+    eventually("they are in the queue", || {
+        sample(admin, "queue_length{backend=\"app\"}") == Some(len)
+    });
+}
+
 #[test]
 fn a_full_server_has_a_queue_in_order() {
-    let origin = Origin::bind();
+    let (origin, admin) = (Origin::bind(), free_addr());
     let proxy = Plan::tcp(origin.addr())
+        .process_keys(&format!("admin_http = \"{admin}\""))
         .server_keys("max_connections = 1")
         .start();
     let first = proxy.connect();
@@ -59,7 +68,7 @@ fn a_full_server_has_a_queue_in_order() {
         let mut client = proxy.connect();
         client.send(name);
         waiting.push(client);
-        std::thread::sleep(Duration::from_millis(50));
+        await_queue(admin, waiting.len());
     }
     origin.expect_untouched();
     waiting[2].finish();
@@ -81,8 +90,9 @@ fn a_full_server_has_a_queue_in_order() {
 
 #[test]
 fn a_queue_is_bounded_and_says_so() {
-    let origin = Origin::bind();
+    let (origin, admin) = (Origin::bind(), free_addr());
     let proxy = Plan::http(origin.addr())
+        .process_keys(&format!("admin_http = \"{admin}\""))
         .backend_keys("max_queue = 1")
         .backend_timeouts("queue = \"700ms\"")
         .server_keys("max_connections = 1")
@@ -94,7 +104,7 @@ fn a_queue_is_bounded_and_says_so() {
     let mut waits = proxy.connect();
     let began = Instant::now();
     waits.send("GET /waits HTTP/1.1\r\nHost: x\r\n\r\n");
-    std::thread::sleep(Duration::from_millis(100));
+    await_queue(admin, 1);
     let (_, head) = get(&proxy);
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     proxy.wait_cause("refused", "queue-full");

@@ -67,7 +67,7 @@ fn the_server_name_decides_and_every_byte_arrives() {
         for cut in [1, 4, 5, 6, 43, hello.len() - 1] {
             let mut client = proxy.connect();
             client.send(&hello[..cut]);
-            std::thread::sleep(Duration::from_millis(5));
+            proxy.wait_received(&client);
             client.send(&hello[cut..]);
             origin.accept().expect(&hello);
         }

@@ -387,7 +387,7 @@ fn a_request_byte_by_byte_is_the_same_request() {
     for cut in 1..request.len() {
         let mut client = proxy.connect();
         client.send(&request[..cut]);
-        std::thread::sleep(Duration::from_micros(300));
+        proxy.wait_received(&client);
         client.send(&request[cut..]);
         assert_eq!(
             http::read_answer(&mut client).text(),

@@ -13,6 +13,9 @@ use crate::harness::plan::{Plan, backend};
 use crate::harness::process::Proxy;
 use crate::harness::random::Random;
 
+/// Pause of a side that talks: a tenth of its time-out, so that a busy machine makes no silence of it.
+const TALKING_PAUSE: Duration = Duration::from_millis(100);
+
 /// A tunnel with both its ends in the test's hands.
 struct Joined {
     proxy: Proxy,
@@ -211,7 +214,7 @@ fn a_side_that_talks_outlives_half_close() {
     for round in 0..20_u8 {
         server.send([round]);
         reader.expect([round]);
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(TALKING_PAUSE);
     }
     drop(server);
     reader.expect_closed();
@@ -228,7 +231,7 @@ fn a_talking_server_keeps_a_silent_client_alive() {
     for round in 0..20_u8 {
         server.send([round]);
         client.expect([round]);
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(TALKING_PAUSE);
     }
     let silent_since = Instant::now();
     client.expect_ended();
@@ -253,7 +256,7 @@ fn a_talking_client_keeps_a_silent_server_alive() {
     for round in 0..20_u8 {
         client.send([round]);
         server.expect([round]);
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(TALKING_PAUSE);
     }
     server.expect_ended();
     proxy.wait_cause("close", "tunnel-idle");

@@ -55,6 +55,7 @@ fn with_traffic<T>(proxy: &Proxy, meanwhile: impl FnOnce() -> T) -> T {
             while !over.load(Ordering::Relaxed) {
                 client.send([7; 2000]);
                 client.read(2000);
+                // The pace of this traffic.
                 thread::sleep(Duration::from_millis(20));
             }
         });

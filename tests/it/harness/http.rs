@@ -82,6 +82,17 @@ pub(crate) fn exchange_on(peer: &mut Peer, request: impl AsRef<[u8]>) -> Answer 
     read_answer(peer)
 }
 
+/// Returns the value of a sample of `/metrics`, such as `queue_length{backend="app"}`; none while there
+/// is none, or nothing listens at `admin`.
+pub(crate) fn sample(admin: SocketAddr, name: &str) -> Option<usize> {
+    let mut peer = Peer::try_connect(admin).ok()?;
+    let request = get("x", "/metrics", "Connection: close\r\n");
+    let metrics = exchange_on(&mut peer, request).text();
+    let name = format!("longsplice_{name} ");
+    let value = metrics.lines().find_map(|line| line.strip_prefix(&name))?;
+    Some(value.parse().unwrap())
+}
+
 /// Writes a GET request for `target` at `host`, with further header lines (each with its CRLF).
 pub(crate) fn get(host: &str, target: &str, lines: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n")

@@ -32,18 +32,39 @@ use std::time::{Duration, Instant};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Between two looks at a condition that nothing announces.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// Waits until `holds`, and panics with `what` after [`PATIENCE`].
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+/// Looks without a change after which a value counts as settled.
+const SETTLED_LOOKS: u32 = 40;
+
+/// Waits until `holds`, at most `patience`, and tells whether it came to that.
+pub(crate) fn within(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
     while !holds() {
-        assert!(
-            started.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
-        );
+        if started.elapsed() > patience {
+            return false;
+        }
         std::thread::sleep(LOOK_AGAIN);
     }
+    true
+}
+
+/// Waits until `holds`, and panics with `what` after [`PATIENCE`].
+pub(crate) fn eventually(what: &str, holds: impl FnMut() -> bool) {
+    assert!(within(PATIENCE, holds), "not within {PATIENCE:?}: {what}");
+}
+
+/// Waits until `value` is the same at [`SETTLED_LOOKS`] looks in a row, and returns it.
+pub(crate) fn settled<T: PartialEq>(what: &str, mut value: impl FnMut() -> T) -> T {
+    let mut last = value();
+    let mut unchanged = 0;
+    eventually(what, || {
+        let now = value();
+        unchanged = if now == last { unchanged + 1 } else { 0 };
+        last = now;
+        unchanged == SETTLED_LOOKS
+    });
+    last
 }
 
 /// Ports below the range from which the kernel takes the ports of outgoing connections, so that no

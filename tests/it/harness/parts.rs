@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{LOOK_AGAIN, PATIENCE};
+use super::{PATIENCE, within};
 
 /// How long a program may take to end when it is asked to.
 const ENDING_TIME: Duration = Duration::from_secs(3);
@@ -193,13 +193,10 @@ impl Running {
 impl Drop for Running {
     /// Asks it to end first: who has processes of its own takes them along.
     fn drop(&mut self) {
-        let asked = Instant::now();
         let pid = Pid::from_raw(self.pid().try_into().unwrap());
         // Already gone is fine, here and below.
         let _ = kill(pid, Signal::SIGTERM);
-        while asked.elapsed() < ENDING_TIME && matches!(self.child.try_wait(), Ok(None)) {
-            thread::sleep(LOOK_AGAIN);
-        }
+        let _ = within(ENDING_TIME, || !matches!(self.child.try_wait(), Ok(None)));
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -220,18 +217,15 @@ pub(crate) fn finish_within(command: &mut Command, patience: Duration) -> String
         .unwrap();
     let stdout = collect(child.stdout.take().unwrap());
     let stderr = collect(child.stderr.take().unwrap());
-    let started = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break Some(status);
-        }
-        if started.elapsed() > patience {
-            let _ = child.kill();
-            let _ = child.wait();
-            break None;
-        }
-        thread::sleep(LOOK_AGAIN);
-    };
+    let mut status = None;
+    let ended = within(patience, || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    if !ended {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
     let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
     assert!(
         status.is_some_and(|status| status.success()),

@@ -6,15 +6,30 @@
 use std::io::{ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::PATIENCE;
+use super::{PATIENCE, eventually, settled};
 
 /// Longest head or line that [`Peer::read_until`] takes in.
 const UNTIL_LEN_MAX: usize = 256 * 1024;
+
+/// Most bytes that [`wait_stalled`] counts; more than the kernel holds for a socket (tcp_rmem, 6 MiB).
+const WAITING_LEN_MAX: usize = 16 << 20;
+
+/// See [`Peer::wait_stalled`].
+pub(crate) fn wait_stalled(socket: &impl AsRawFd) {
+    let mut room = vec![0; WAITING_LEN_MAX];
+    // With these flags TCP counts and copies nothing (tcp(7)).
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC | MsgFlags::MSG_DONTWAIT;
+    let mut waiting = || recv(socket.as_raw_fd(), &mut room, flags).unwrap_or(0);
+    eventually("something to receive", || waiting() > 0);
+    settled("what is there to be received", waiting);
+}
 
 /// How a connection ended, seen from one end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +111,7 @@ impl Peer {
         self.socket.write_all(bytes.as_ref())
     }
 
-    /// Sends `bytes` one at a time with `pause` between them, so that they travel alone.
+    /// Sends `bytes` one at a time with `pause` between them, so that they travel alone: a slow client.
     pub(crate) fn drip(&mut self, bytes: &[u8], pause: Duration) -> std::io::Result<()> {
         for byte in bytes {
             self.try_send([*byte])?;
@@ -150,6 +165,12 @@ impl Peer {
         let peeked = self.socket.peek(&mut byte);
         self.socket.set_nonblocking(false).unwrap();
         peeked.is_ok_and(|count| count == 1)
+    }
+
+    /// Waits until what is there to be received grows no more although nothing is received: everything
+    /// was sent, or every buffer on the way is full.
+    pub(crate) fn wait_stalled(&self) {
+        wait_stalled(&self.socket);
     }
 
     /// Receives exactly `len` bytes.
@@ -275,7 +296,8 @@ impl Peer {
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Waits until sending fails, as it does once the other side is gone; at most [`PATIENCE`].
+    /// Sends a byte every `pause`, until sending fails, as it does once the other side is gone; at most
+    /// for [`PATIENCE`].
     pub(crate) fn drip_until_refused(&mut self, pause: Duration) -> Duration {
         let started = Instant::now();
         while started.elapsed() < PATIENCE {

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use toml::de::DeTable;
 
 use super::peer::Peer;
-use super::{PATIENCE, eventually};
+use super::{PATIENCE, eventually, settled, within};
 
 /// Returns the program under test: the one cargo built, or the one LONGSPLICE_TEST_BINARY names.
 pub(crate) fn binary() -> PathBuf {
@@ -167,25 +167,25 @@ impl Proxy {
 
     /// Waits until this process (not another one) listens on every address it was given.
     pub(crate) fn wait_listening(&mut self) {
-        let started = Instant::now();
-        loop {
-            let listening = listening(self.pid());
-            if self.binds.iter().all(|bind| listening.contains(bind)) {
-                return;
+        let mut found = HashSet::new();
+        let listens = within(PATIENCE, || {
+            found = listening(self.pid());
+            if self.binds.iter().all(|bind| found.contains(bind)) {
+                return true;
             }
             if let Some(status) = self.child.try_wait().unwrap() {
                 self.ended = Some(status);
                 self.stderr.wait_end();
                 panic!("longsplice ended: {status}\n{}", self.log());
             }
-            assert!(
-                started.elapsed() < PATIENCE,
-                "not listening on {:?} but on {listening:?}\n{}",
-                self.binds,
-                self.log()
-            );
-            thread::sleep(super::LOOK_AGAIN);
-        }
+            false
+        });
+        assert!(
+            listens,
+            "not listening on {:?} but on {found:?}\n{}",
+            self.binds,
+            self.log()
+        );
     }
 
     /// Puts another configuration in place of the present one; nobody is told.
@@ -226,6 +226,15 @@ impl Proxy {
         listening(self.pid()).contains(&addr.to_string())
     }
 
+    /// Waits until the process has received all that `client` sent, so that what `client` sends next
+    /// comes in a receive of its own.
+    pub(crate) fn wait_received(&self, client: &Peer) {
+        let (theirs, ours) = (client.local_addr(), client.peer_addr());
+        eventually("what the client sent is received", || {
+            unreceived(self.pid(), ours, theirs) == Some(0)
+        });
+    }
+
     /// Returns the process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -264,16 +273,8 @@ impl Proxy {
 
     /// Waits for the end of the process and returns its exit code; none = killed by a signal.
     pub(crate) fn wait_exit(&mut self) -> Option<i32> {
-        let started = Instant::now();
-        while self.ended.is_none() {
-            self.ended = self.child.try_wait().unwrap();
-            assert!(
-                started.elapsed() < PATIENCE,
-                "still running; log:\n{}",
-                self.log()
-            );
-            thread::sleep(super::LOOK_AGAIN);
-        }
+        let ended = within(PATIENCE, || !self.is_running());
+        assert!(ended, "still running; log:\n{}", self.log());
         self.stderr.wait_end();
         self.stdout.wait_end();
         self.ended.unwrap().code()
@@ -281,7 +282,10 @@ impl Proxy {
 
     /// Tells whether the process runs.
     pub(crate) fn is_running(&mut self) -> bool {
-        self.ended.is_none() && self.child.try_wait().unwrap().is_none()
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().unwrap();
+        }
+        self.ended.is_none()
     }
 
     /// Returns how many descriptors the process holds.
@@ -294,15 +298,7 @@ impl Proxy {
     /// Waits until the number of descriptors stands still, as it does when every thread has what it
     /// works with, and returns it.
     pub(crate) fn settled_descriptors(&self) -> usize {
-        let mut last = self.descriptors();
-        let mut unchanged = 0;
-        eventually("descriptors stand still", || {
-            let now = self.descriptors();
-            unchanged = if now == last { unchanged + 1 } else { 0 };
-            last = now;
-            unchanged == 40
-        });
-        last
+        settled("descriptors stand still", || self.descriptors())
     }
 
     /// Returns the memory the process holds, in KiB (VmRSS).
@@ -325,15 +321,11 @@ impl Proxy {
     /// Waits until the process holds `count` descriptors again.
     pub(crate) fn wait_descriptors(&self, count: usize) {
         let mut last = 0;
-        let started = Instant::now();
-        while started.elapsed() < PATIENCE {
+        let held = within(PATIENCE, || {
             last = self.descriptors();
-            if last == count {
-                return;
-            }
-            thread::sleep(super::LOOK_AGAIN);
-        }
-        panic!("{last} descriptors instead of {count}");
+            last == count
+        });
+        assert!(held, "{last} descriptors instead of {count}");
     }
 
     /// Returns everything it wrote to standard error so far.
@@ -492,6 +484,21 @@ fn listening(pid: u32) -> HashSet<String> {
         }
     }
     found
+}
+
+/// Returns how many bytes wait to be received on the connection from `theirs` to `ours`, both of IPv4
+/// (proc_pid_net(5)); none = there is no such connection.
+fn unreceived(pid: u32, ours: SocketAddr, theirs: SocketAddr) -> Option<u64> {
+    let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
+    table.lines().skip(1).find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is_it = |field, addr: SocketAddr| address_of(field, false) == addr.to_string();
+        if !is_it(fields[1], ours) || !is_it(fields[2], theirs) {
+            return None;
+        }
+        let (_to_send, to_receive) = fields[4].split_once(':')?;
+        u64::from_str_radix(to_receive, 16).ok()
+    })
 }
 
 /// Returns the inodes of the sockets a process holds.

@@ -10,6 +10,7 @@ use std::ops::{Deref, DerefMut};
 use rustls::{ConnectionCommon, SideData};
 
 use super::PATIENCE;
+use super::peer::wait_stalled;
 
 /// One end of a TLS connection; `C` is rustls's connection of a client or a server.
 pub(crate) struct TlsEnd<C> {
@@ -47,6 +48,11 @@ where
         let mut stream = self.stream();
         stream.write_all(bytes.as_ref()).unwrap();
         stream.flush().unwrap();
+    }
+
+    /// Waits until what is there to be received grows no more although nothing is received.
+    pub(crate) fn wait_stalled(&self) {
+        wait_stalled(&self.tcp);
     }
 
     /// Receives as many bytes as `bytes` has, and demands that they are the same.

@@ -19,6 +19,7 @@ fn an_idle_connection_ends_without_a_word() {
     let mut client = proxy.connect();
     for _ in 0..3 {
         text(&mut client, get("x", "/", ""));
+        // A client that asks now and then, sooner than its time is over.
         thread::sleep(Duration::from_millis(100));
     }
     let started = Instant::now();
@@ -29,6 +30,7 @@ fn an_idle_connection_ends_without_a_word() {
     text(&mut other, get("x", "/last", ""));
     drop(other);
     proxy.wait_access("request", |line| line["target"] == "/last");
+    // A time in which no line is to come: no condition ends it.
     thread::sleep(MOMENT);
     let lines = proxy.access_lines();
     assert_eq!(lines.len(), 4, "{lines:?}");
@@ -59,7 +61,7 @@ fn dripping_does_not_extend_the_time_of_a_later_request() {
         .start();
     let mut client = proxy.connect();
     text(&mut client, get("x", "/", ""));
-    // Its time begins with its first byte.
+    // A client that is silent for longer than a request may take: its time begins with its first byte.
     thread::sleep(Duration::from_millis(600));
     let mut sender = client.twin();
     let started = Instant::now();
@@ -95,6 +97,7 @@ fn a_request_that_is_here_at_a_stop_is_still_served() {
     client.send(get("x", "/second", ""));
     proxy.signal(Signal::SIGTERM);
     eventually("it drains", || proxy.log().contains("draining"));
+    // The thread of the connection hears of the stop by itself, and says nothing of it.
     thread::sleep(MOMENT);
     server.send("st!");
     client.expect("first!");

@@ -111,6 +111,7 @@ fn a_line_tells_of_its_request_alone() {
     let proxy = Plan::http(Origin::serve(telling)).start();
     let mut client = proxy.connect();
     text(&mut client, get("x", "/first", ""));
+    // A client that is silent for longer than its second request may take.
     thread::sleep(Duration::from_millis(600));
     text(&mut client, post("/second", "four"));
     let line = proxy.wait_access("request", |line| line["target"] == "/second");

@@ -34,7 +34,7 @@ fn an_end_behind_a_full_buffer_comes_after_the_last_byte() {
                     server.finish();
                     server
                 });
-                thread::sleep(Duration::from_millis(200));
+                joined.client.wait_stalled();
                 let received = joined.client.read_to_end().unwrap();
                 assert!(
                     received == all,

@@ -79,6 +79,7 @@ fn empty_and_padded_records_pass_and_floods_do_not() {
             if forger.tcp.write_all(&wave).is_err() {
                 break;
             }
+            // The pace of this traffic: a wave that waits behind another is met in the same receive.
             thread::sleep(Duration::from_millis(10));
         }
         assert_eq!(ended.join().unwrap(), (vec![], End::Reset));
@@ -101,6 +102,7 @@ fn empty_records_in_front_of_one_that_is_no_data_hide_nothing() {
             bytes.extend(forger.seal(21, &[1, 90], 0));
             forger.send(&bytes);
             let behind = forger.seal(23, b"behind", 0);
+            // A slow client: the data comes when the records in front of it were looked at.
             thread::sleep(Duration::from_millis(20));
             forger.send(&behind);
             server.expect("behind");
@@ -130,6 +132,7 @@ fn what_follows_close_notify_is_ignored() {
         server.expect_ended();
         bytes = vec![0x47; 100];
         forger.send(&bytes);
+        // A time in which nothing is to happen: no condition ends it.
         thread::sleep(Duration::from_millis(50));
         server.send("the answer, whole");
         server.finish();

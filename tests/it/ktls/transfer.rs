@@ -78,7 +78,7 @@ fn nothing_is_lost_while_the_other_side_does_not_read() {
                 server.send(&to_client);
                 server.finish();
             });
-            thread::sleep(Duration::from_millis(300));
+            joined.client.wait_stalled();
             let mut server = joined.server.twin();
             let receiver = thread::spawn(move || server.read(MUCH));
             joined.client.send(&to_server);
@@ -144,6 +144,7 @@ fn a_record_in_single_bytes_arrives_whole() {
             joined.client.tls.write_tls(&mut bytes).unwrap();
             for byte in bytes {
                 joined.client.tcp.write_all(&[byte]).unwrap();
+                // A slow client: each byte travels alone.
                 thread::sleep(Duration::from_millis(1));
             }
             joined.server.expect("piecemeal");

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::http::{self, get};
+use crate::harness::http::{self, get, sample};
 use crate::harness::httplog::{fields_of, without_syslog};
 use crate::harness::origin::Origin;
 use crate::harness::parts::{Part, Running};
@@ -152,14 +152,7 @@ fn ours(balance: &str) -> Option<HashMap<String, Value>> {
         .server_keys("max_connections = 1")
         .more(&target)
         .start();
-    let waiting = || {
-        let answer = http::exchange(admin, get("x", "/metrics", "Connection: close\r\n"));
-        let text = answer.text();
-        let value = text
-            .lines()
-            .find_map(|line| line.strip_prefix("longsplice_queue_length{backend=\"app\"} "));
-        value.unwrap().parse().unwrap()
-    };
+    let waiting = || sample(admin, "queue_length{backend=\"app\"}").unwrap();
     let _clients = ask(proxy.addr(), &server, waiting);
     let lines = || {
         let text = fs::read_to_string(&log).unwrap_or_default();

@@ -160,6 +160,7 @@ const HELD_UP: Duration = Duration::from_millis(700);
 fn hold_up(proxy: &Proxy, meanwhile: impl FnOnce()) {
     proxy.freeze();
     meanwhile();
+    // A time that passes by the process: no condition ends it.
     std::thread::sleep(HELD_UP);
     proxy.signal(Signal::SIGCONT);
 }

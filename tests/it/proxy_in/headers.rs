@@ -54,7 +54,7 @@ fn a_header_may_arrive_in_any_two_pieces() {
         for cut in (1..whole.len()).step_by(step) {
             let mut client = Peer::connect_from(TRUSTED_SOURCE, proxy.addr());
             client.send(&whole[..cut]);
-            std::thread::sleep(Duration::from_micros(500));
+            proxy.wait_received(&client);
             client.send(&whole[cut..]);
             origin.accept().expect(format!("{line}payload"));
         }
