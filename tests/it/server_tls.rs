@@ -23,7 +23,7 @@ use crate::tls::exchange_large_body;
 // Checks of servers that speak TLS.
 mod checks;
 // openssl, nginx, node as servers.
-pub(crate) mod programs;
+mod programs;
 
 /// Writes `[backend.tls]` that believes `identity`, as keys of a backend, with more of its keys.
 pub(crate) fn believing(identity: &Identity, more: &str) -> String {
@@ -68,6 +68,14 @@ impl Client {
         match self {
             Self::Plain(peer) => peer.read_head(),
             Self::Tls(secure) => secure.read_head(),
+        }
+    }
+
+    /// Waits until what is there to be received grows no more although nothing is received.
+    pub(crate) fn wait_stalled(&self) {
+        match self {
+            Self::Plain(peer) => peer.wait_stalled(),
+            Self::Tls(secure) => secure.wait_stalled(),
         }
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod http;
 pub(crate) mod httplog;
 pub(crate) mod kernel;
 pub(crate) mod network;
+pub(crate) mod openssl;
 pub(crate) mod origin;
 pub(crate) mod parts;
 pub(crate) mod peer;

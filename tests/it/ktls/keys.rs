@@ -3,15 +3,16 @@
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
 
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
 use super::{MUCH, OFFLOADS, expect_paths, join};
+use crate::harness::PATIENCE;
 use crate::harness::kernel::{Pieces, Site, Suite, Traffic, does_tls, exchange, rekeys, takes};
+use crate::harness::openssl::Openssl;
 use crate::harness::origin::Origin;
 use crate::harness::parts::Part;
 use crate::harness::plan::Plan;
@@ -89,54 +90,44 @@ fn key_updates_in_the_kernel_pass_where_it_can_and_end_with_their_cause_where_no
 #[test]
 fn openssl_updates_its_keys() {
     for offload in ["always", "never"] {
-        let Some(openssl) = Part::Openssl.command() else {
+        if Part::Openssl.command().is_none() {
             return;
-        };
-        update_keys_by_openssl(openssl, offload);
+        }
+        update_keys_by_openssl(offload);
     }
 }
 
-fn update_keys_by_openssl(mut openssl: Command, offload: &str) {
+fn update_keys_by_openssl(offload: &str) {
     let site = Site::here();
     let origin = Origin::bind();
     let proxy = Plan::tcp(origin.addr())
         .listener_keys(&site.listener_keys(Suite::tls13(), offload))
         .start();
-    openssl
-        .args(["s_client", "-tls1_3", "-connect", &proxy.addr().to_string()])
-        .args(["-CAfile", &site.ec_file()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let mut child = openssl.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
+    let mut client = Openssl::client(proxy.addr(), &site.ec_file(), &["-tls1_3", "-msg"]);
     let mut server = origin.accept();
-    stdin.write_all(b"one\n").unwrap();
+    client.type_line("one");
     server.expect("one\n");
     server.send("answer\n");
     let dies = takes(Suite::tls13(), offload) && !rekeys();
-    for (command, text) in [("K", "two\n"), ("k", "three\n"), ("K", "four\n")] {
-        // A line that is a command is read alone.
-        stdin.write_all(format!("{command}\n").as_bytes()).unwrap();
+    for (letter, text) in [('K', "two"), ('k', "three"), ('K', "four")] {
+        client.command(letter);
         if dies {
             break;
         }
-        thread::sleep(Duration::from_millis(300));
-        stdin.write_all(text.as_bytes()).unwrap();
-        server.expect(text);
+        client.await_line(">>> TLS 1.3, Handshake [length 0005], KeyUpdate");
+        client.type_line(text);
+        server.expect(format!("{text}\n"));
         server.send("answer under new keys\n");
     }
     if dies {
         server.expect_ended();
         proxy.wait_cause("close", "tls-key-update-unsupported");
-        let _ = child.kill();
-        child.wait().unwrap();
         return;
     }
-    stdin.write_all(b"Q\n").unwrap();
+    client.command('Q');
     server.expect_ended();
     server.finish();
-    assert!(child.wait().unwrap().success());
+    assert!(client.wait().success());
     proxy.wait_cause("close", "client-closed");
 }
 
@@ -164,17 +155,20 @@ fn no_nonce_of_tls12_is_used_twice() {
     };
     for suite in Suite::all().into_iter().filter(gcm) {
         for offload in OFFLOADS {
-            let origin = Origin::serve(|mut peer| {
+            let origin = Origin::bind();
+            let proxy = Plan::tcp(origin.addr())
+                .listener_keys(&site.listener_keys(suite, offload))
+                .start();
+            let (heard, first_heard) = channel();
+            let server = thread::spawn(move || {
+                let mut peer = origin.accept();
                 peer.read(1);
                 // Alone, and as much as makes it bulky.
                 peer.send("first");
-                thread::sleep(Duration::from_millis(50));
+                first_heard.recv_timeout(PATIENCE).unwrap();
                 peer.send(vec![7; MUCH]);
                 peer.finish();
             });
-            let proxy = Plan::tcp(origin)
-                .listener_keys(&site.listener_keys(suite, offload))
-                .start();
             let name = ServerName::try_from("localhost").unwrap();
             let mut tls = ClientConnection::new(suite.client(site), name).unwrap();
             let mut tcp = TcpStream::connect(proxy.addr()).unwrap();
@@ -194,9 +188,13 @@ fn no_nonce_of_tls12_is_used_twice() {
                 while !rest.is_empty() {
                     tls.read_tls(&mut rest).unwrap();
                     tls.process_new_packets().unwrap();
-                    while tls.reader().read(&mut [0; 65_536]).is_ok_and(|len| len > 0) {}
+                    while tls.reader().read(&mut [0; 65_536]).is_ok_and(|len| len > 0) {
+                        // The first one counts.
+                        let _ = heard.send(());
+                    }
                 }
             }
+            server.join().unwrap();
             let nonces = explicit_nonces(&wire);
             assert!(nonces.len() > MUCH / 16_384, "{}", nonces.len());
             let different: HashSet<_> = nonces.iter().collect();

@@ -9,13 +9,13 @@ use serde_json::Value;
 use super::{MUCH, OFFLOADS};
 use crate::harness::free_port;
 use crate::harness::kernel::{Suite, rekeys, takes};
+use crate::harness::openssl::Openssl;
 use crate::harness::parts::Part;
 use crate::harness::plan::Plan;
 use crate::harness::process::Proxy;
 use crate::harness::random::Random;
 use crate::harness::tls::Identity;
 use crate::harness::tls_server::{Served, TlsOrigin, server_config};
-use crate::server_tls::programs::Server;
 use crate::server_tls::{Client, believing};
 
 /// How a client speaks: none = in the clear, else over TLS with this `offload`.
@@ -193,8 +193,7 @@ fn what_a_server_says_last_arrives_at_a_client_that_does_not_read_yet() {
                 server.notify();
                 server.read_to_end().unwrap();
             });
-            // Until the buffers on the way are full, or so: what comes is to come in any case.
-            thread::sleep(std::time::Duration::from_millis(100));
+            client.wait_stalled();
             client.expect(&all);
             client.expect_ended();
             client.finish();
@@ -278,7 +277,7 @@ fn openssl_as_the_server_changes_its_keys() {
     for offload in ["always", "never"] {
         let port = free_port();
         let file = identity.file();
-        let mut server = Server::start([&file, &file], port, &["-tls1_3", "-msg"]);
+        let mut server = Openssl::server([&file, &file], port, &["-tls1_3", "-msg"]);
         let proxy = plan(&identity, ([127, 0, 0, 1], port).into(), offload, None).start();
         let mut client = proxy.connect();
         client.send("hello\n");

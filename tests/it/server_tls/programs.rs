@@ -1,19 +1,17 @@
 //! Real servers behind the proxy, over TLS: OpenSSL, nginx, Node.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::harness::http::{get, read_answer};
+use crate::harness::openssl::Openssl;
 use crate::harness::parts::{Part, Running, finish};
 use crate::harness::plan::Plan;
 use crate::harness::process::Proxy;
 use crate::harness::websocket::{self, request};
-use crate::harness::{PATIENCE, eventually, free_addr, free_port};
+use crate::harness::{eventually, free_addr, free_port};
 
 /// A certificate for localhost with an RSA key, which OpenSSL made.
 pub(super) struct Rsa {
@@ -59,75 +57,6 @@ impl Rsa {
     }
 }
 
-/// `openssl s_server`, which shows what comes and sends what it is told.
-pub(crate) struct Server {
-    child: Child,
-    stdin: ChildStdin,
-    lines: Receiver<String>,
-}
-
-impl Server {
-    /// Starts it with the certificate and key of these files.
-    pub(crate) fn start([cert, key]: [&str; 2], port: u16, options: &[&str]) -> Self {
-        let mut openssl = Part::Openssl.command().unwrap();
-        let mut child = openssl
-            .args(["s_server", "-accept", &port.to_string()])
-            .args(options)
-            .args(["-cert", cert, "-key", key])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = channel();
-        thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        let server = Self {
-            stdin: child.stdin.take().unwrap(),
-            child,
-            lines,
-        };
-        server.await_line("ACCEPT");
-        server
-    }
-
-    /// Waits until it shows a line that holds `text`.
-    pub(crate) fn await_line(&self, text: &str) {
-        loop {
-            let line = self.lines.recv_timeout(PATIENCE);
-            let line = line.unwrap_or_else(|_| panic!("s_server does not show {text:?}"));
-            if line.contains(text) {
-                return;
-            }
-        }
-    }
-
-    /// Types a command of one letter. It is one only if nothing else comes in the same read: what was
-    /// typed before must have been seen to arrive.
-    pub(crate) fn command(&mut self, letter: char) {
-        self.stdin
-            .write_all(format!("{letter}\n").as_bytes())
-            .unwrap();
-    }
-
-    pub(crate) fn type_line(&mut self, line: &str) {
-        writeln!(self.stdin, "{line}").unwrap();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn tcp(rsa: &Rsa, port: u16) -> Proxy {
     Plan::tcp(([127, 0, 0, 1], port).into())
         .backend_keys(&rsa.keys())
@@ -140,7 +69,7 @@ fn openssl_talks_through_a_tunnel() {
     for version in ["-tls1_2", "-tls1_3"] {
         let port = free_port();
         let mut server =
-            Server::start(rsa.files().each_ref().map(String::as_str), port, &[version]);
+            Openssl::server(rsa.files().each_ref().map(String::as_str), port, &[version]);
         let proxy = tcp(&rsa, port);
         let mut client = proxy.connect();
         client.send("from the client\n");
@@ -155,7 +84,7 @@ fn openssl_changes_its_keys_in_a_tunnel_and_asks_for_ours() {
     let Some(rsa) = Rsa::new() else { return };
     let port = free_port();
     // Each message is shown: `>>>` what it sends, `<<<` what it gets.
-    let mut server = Server::start(
+    let mut server = Openssl::server(
         rsa.files().each_ref().map(String::as_str),
         port,
         &["-tls1_3", "-msg"],
