@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::harness::openssl::Openssl;
 use crate::harness::origin::Origin;
 use crate::harness::parts::{Part, Running, finish};
 use crate::harness::peer::Peer;
@@ -188,13 +189,9 @@ fn openssl_reaches_the_server_it_names() {
         .more(&backend("two", two))
         .start();
     for name in ["one.example", "two.example"] {
-        let script = format!(
-            "(echo abc; sleep 1) | openssl s_client -connect {} -servername {name} 2>&1",
-            proxy.addr()
-        );
-        let mut shell = std::process::Command::new("sh");
-        let said = finish(shell.args(["-c", &script]));
-        assert!(said.contains(&format!("subject=CN = {name}")), "{said}");
-        assert!(said.contains("cba"), "{said}");
+        let mut client = Openssl::client(proxy.addr(), &["-servername", name]);
+        client.await_line(&format!("subject=CN = {name}"));
+        client.type_line("abc");
+        client.await_line("cba");
     }
 }

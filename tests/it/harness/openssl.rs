@@ -31,13 +31,12 @@ impl Openssl {
         server
     }
 
-    /// Starts a client that connects to `addr` and trusts the certificates of the file `ca`.
-    pub(crate) fn client(addr: SocketAddr, ca: &str, options: &[&str]) -> Self {
+    /// Starts a client that connects to `addr`.
+    pub(crate) fn client(addr: SocketAddr, options: &[&str]) -> Self {
         let mut openssl = Part::Openssl.command().unwrap();
         openssl
             .args(["s_client", "-connect", &addr.to_string()])
-            .args(options)
-            .args(["-CAfile", ca]);
+            .args(options);
         Self::start(&mut openssl)
     }
 

@@ -103,7 +103,8 @@ fn update_keys_by_openssl(offload: &str) {
     let proxy = Plan::tcp(origin.addr())
         .listener_keys(&site.listener_keys(Suite::tls13(), offload))
         .start();
-    let mut client = Openssl::client(proxy.addr(), &site.ec_file(), &["-tls1_3", "-msg"]);
+    let options = ["-tls1_3", "-msg", "-CAfile", &site.ec_file()];
+    let mut client = Openssl::client(proxy.addr(), &options);
     let mut server = origin.accept();
     client.type_line("one");
     server.expect("one\n");
