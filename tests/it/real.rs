@@ -250,7 +250,7 @@ fn curl_uploads_in_chunks_what_it_reads_as_it_comes() {
     };
     let (app, addr) = serve(node, "real/http_server.js");
     let proxy = Plan::http(addr).start();
-    // It does not know how much will come, nor that anything follows.
+    // It does not know how much will come, nor that anything follows after a pause.
     let pipe = "(printf first; sleep 0.3; head -c 3000000 /dev/zero) \
                 | exec \"$0\" -sS --max-time 15 -T - \"$1\" -w '%{num_connects}\\n' --next -sS \"$1\"";
     let mut shell = Command::new("sh");

@@ -202,6 +202,7 @@ fn answer(writer: &mut TcpStream, request: &Request) -> bool {
     match wish.fate {
         Fate::Calm => written,
         Fate::Linger => {
+            // A server that closes a moment after its answer.
             thread::sleep(Duration::from_micros(random.between(0, 3000) as u64));
             false
         }

@@ -87,6 +87,7 @@ fn servers_that_close_at_random_spoil_nothing() {
             })
             .collect();
         let pressing = scope.spawn(|| press(&proxy, time));
+        // A quarter of the run, after which buffers and pools have grown to what they need.
         thread::sleep(time / 4);
         let warm = proxy.resident_kib();
         let mut tally = client::Tally::default();

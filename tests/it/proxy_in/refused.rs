@@ -157,8 +157,8 @@ fn probes_leave_no_line() {
                 "proxy_header = \"300ms\"\nrequest_header = \"300ms\"\nkeep_alive = \"300ms\"",
             )
             .start();
-        let before = proxy.log_lines().len();
         let descriptors = proxy.settled_descriptors();
+        let before = proxy.log_lines().len();
         for _ in 0..5 {
             drop(Peer::connect_from(TRUSTED_SOURCE, proxy.addr()));
             Peer::connect_from(TRUSTED_SOURCE, proxy.addr()).reset();
