@@ -57,7 +57,7 @@ fn an_answer_that_is_not_read_stops_its_server_and_costs_no_memory() {
         assert!(grown < 4096, "{grown} KiB more");
         drop(server);
         let (received, end) = client.read_to_end();
-        // What a reset took with it was not there for anybody to read.
+        // Bytes that a reset discards cannot be read.
         assert_eq!(end, End::Reset);
         assert!(received.len() <= taken && same_stream(&received, &block));
     }
@@ -154,7 +154,7 @@ fn a_server_may_answer_a_long_body_without_reading_it() {
             }
             let answer = read_answer(&mut client);
             assert_eq!((answer.status, answer.text().as_str()), (413, "no"));
-            // Nobody knows where the next request would begin.
+            // Where the next request would begin is unknown.
             assert!(says_close(&answer), "{}", answer.head);
             drop(client);
             pouring.join().unwrap();
@@ -272,7 +272,7 @@ fn a_client_may_send_without_its_100() {
     let head = post("Expect: 100-continue\r\nContent-Length: 4");
     let (mut client, mut server, _) = asked(&proxy, &origin, &(head + "body"));
     server.expect("body");
-    // Late, and of no use to anybody; it passes on.
+    // It comes too late to be of use, and is passed on.
     server.send("HTTP/1.1 100 Continue\r\n\r\n".to_owned() + &ok("done"));
     assert_eq!(http::status(&client.read_head()), 100);
     let answer = read_answer(&mut client);

@@ -224,7 +224,7 @@ fn a_server_that_comes_back_starts_slowly_where_it_should() {
         .start();
     wait_up(&proxy, a.addr());
     wait_up(&proxy, b.addr());
-    // At the start of the process everybody has the whole share at once.
+    // At the start of the process each server has its whole share at once.
     assert_eq!(count_of(&who_answers(&proxy, 40), "a"), 20);
     a.set_health(500);
     let a_addr = a.addr().to_string();
@@ -272,7 +272,7 @@ fn checks_do_not_come_all_at_once() {
         plan = plan.and_server(format!("127.0.1.{host}:{port}"));
     }
     let proxy = plan.start();
-    eventually("everybody is up", || {
+    eventually("every server is up", || {
         proxy.count_said(&["state=\"up\""]) == SERVERS
     });
     assert_eq!(all.load(Ordering::SeqCst), SERVERS);

@@ -60,7 +60,7 @@ mod process;
 mod real;
 // Another configuration, in place.
 mod reload;
-// Waiting costs nothing, whatever is waited for.
+// Waiting costs no processor time, in any state.
 mod rest;
 // The corpus of answers, through the proxy.
 mod responses;

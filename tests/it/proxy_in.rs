@@ -125,7 +125,7 @@ fn naming() -> Vec<(Vec<u8>, &'static str)> {
     ]
 }
 
-/// Headers that name nobody: the connection's own addresses stand.
+/// Headers that name no client: the connection's own addresses stand.
 fn nameless() -> Vec<Vec<u8>> {
     let unix = [b'/'; 216];
     vec![

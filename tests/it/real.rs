@@ -283,7 +283,7 @@ fn wrk_keeps_its_connections() {
         .collect();
     clients.sort_unstable();
     clients.dedup();
-    // One of wrk's own beside the eight, to see whether anybody is there.
+    // Beside the eight, wrk opens one to see whether the server is there.
     assert!(clients.len() <= 9, "{} connections", clients.len());
 }
 

@@ -151,9 +151,9 @@ fn swapped_names(
     ]
 }
 
-/// Waits until somebody waits for a server.
+/// Waits until a request waits for a server.
 fn await_queue(admin: SocketAddr) {
-    eventually("somebody waits", || {
+    eventually("a request waits", || {
         http::sample(admin, "queue_length{backend=\"x\"}") == Some(1)
     });
 }
@@ -307,7 +307,7 @@ fn max_connections_grows_and_shrinks_while_it_is_full() {
     clients[1].expect("x");
     clients[2].expect("x");
     clients[3].expect_silence(Duration::from_millis(100));
-    // Nobody has to leave. Whoever has been at the front of the line for a place still gets one,
+    // No client has to leave. The first in the queue for a place still gets one,
     // then two that come free are gone for good.
     proxy.reload(&toml(1));
     clients[0].send("y");
@@ -380,7 +380,7 @@ fn log_settings_change_behind_what_was_written() {
     assert_eq!(text().len(), len);
 }
 
-/// Whoever opens tunnels one after the other until told to stop.
+/// A client that opens tunnels one after the other until told to stop.
 struct Load {
     stop: Arc<AtomicBool>,
     opened: Arc<AtomicUsize>,

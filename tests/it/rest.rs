@@ -1,4 +1,4 @@
-//! Waiting costs nothing, whatever is waited for: no state is polled in a circle.
+//! Waiting costs no processor time, in any state: none is polled in a loop.
 
 use std::thread;
 use std::time::Duration;

@@ -11,7 +11,7 @@ use crate::harness::peer::Peer;
 use crate::harness::plan::{Plan, backend};
 use crate::harness::{eventually, free_addr};
 
-/// What a client hears whose server name nobody knows: a fatal unrecognized_name.
+/// The alert to a client whose server name has no route: a fatal unrecognized_name.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// Writes a ClientHello for `name` as its only record (RFC 8446 4.1.2, RFC 6066 3).

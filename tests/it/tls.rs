@@ -1,5 +1,5 @@
-//! TLS ended by the proxy: handshakes, identities, requests. What happens to tunnels, whoever protects
-//! their records, is in `ktls`.
+//! TLS ended by the proxy: handshakes, identities, requests. Tunnels over TLS
+//! are in `ktls`.
 
 use std::io::{Read, Write};
 use std::thread;

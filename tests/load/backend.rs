@@ -80,7 +80,7 @@ struct Request {
     body_hash: Option<u64>,
 }
 
-/// Serves a connection until somebody ends it.
+/// Serves a connection until either side ends it.
 fn serve(stream: TcpStream, ledger: &Ledger) {
     let mut writer = stream.try_clone().unwrap();
     let mut reader = BufReader::new(stream);

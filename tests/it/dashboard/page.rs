@@ -72,7 +72,7 @@ fn look(browser: Browser, admin: SocketAddr, program: &str) -> Value {
         .evaluate(&format!("http://{admin}/"), &program)
 }
 
-/// Demands that the page asked nobody but us.
+/// Demands that the page sent requests to the proxy alone.
 fn expect_no_stranger(seen: &Value, admin: SocketAddr) {
     let requests = seen["requests"].as_array().unwrap();
     assert!(requests.len() > 1, "{seen}");
@@ -242,7 +242,7 @@ fn the_page_says_when_the_process_drains_is_gone_and_is_back() {
     board.proxy.signal(Signal::SIGTERM);
     board.proxy.wait_exit();
     drop(tunnel);
-    // Somebody who takes the question and gives no answer.
+    // A server that takes the request and sends no answer.
     let silent = TcpListener::bind(admin).unwrap();
     let (mut asking, _) = silent.accept().unwrap();
     asking.read_exact(&mut [0]).unwrap();

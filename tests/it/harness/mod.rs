@@ -72,12 +72,12 @@ pub(crate) fn settled<T: PartialEq>(what: &str, mut value: impl FnMut() -> T) ->
 /// connection of a parallel test sits on a port between its choice and its use.
 const PORTS: std::ops::Range<u16> = 11_000..32_000;
 
-/// Returns an address on 127.0.0.1 that nobody listens on, different at every call.
+/// Returns a free address on 127.0.0.1, different at every call.
 pub(crate) fn free_addr() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()))
 }
 
-/// Returns a port that nobody listens on, different at every call.
+/// Returns a free port, different at every call.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let len = PORTS.end - PORTS.start;

@@ -188,7 +188,7 @@ impl Proxy {
         );
     }
 
-    /// Puts another configuration in place of the present one; nobody is told.
+    /// Puts another configuration in place of the present one; the process is not told.
     pub(crate) fn rewrite(&self, toml: &str) {
         fs::write(self.dir.path().join("longsplice.toml"), toml).unwrap();
     }

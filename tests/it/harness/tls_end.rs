@@ -1,7 +1,7 @@
 //! One end of a TLS connection, client or server alike, under the test's control.
 //!
-//! No method waits longer than `PATIENCE`; those without a `Result` panic when the other side does not
-//! do what the test demands of it.
+//! No read and no write waits longer than `PATIENCE`. Methods without a `Result` panic when the other
+//! side does not do what the test demands of it.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -36,7 +36,7 @@ fn no_answer_holds_a_byte_of_an_earlier_one() {
             "GET",
         ),
         (ok("right").replace("HTTP/1.1", "HTTP/1.0"), "GET"),
-        // Refused: two lengths, both framings, a 101 nobody asked for, a line that is none.
+        // Refused: two lengths, both framings, an unrequested 101, a line that is none.
         (ok("right").replace("OK", "OK\r\nContent-Length: 60"), "GET"),
         (
             ok("right").replace("OK", "OK\r\nTransfer-Encoding: chunked"),
@@ -48,7 +48,7 @@ fn no_answer_holds_a_byte_of_an_earlier_one() {
             "HTTP/1.1 204 No\r\nContent-Length: 3\r\n\r\nabc".to_owned() + smuggled,
             "GET",
         ),
-        // Header injection that a server let through: a head, as far as anybody can see.
+        // Header injection that a server let through: it looks like any other head.
         (
             "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".to_owned() + smuggled,
             "GET",
@@ -70,7 +70,7 @@ fn no_answer_holds_a_byte_of_an_earlier_one() {
             }
         }
         client.send(get("x", "/second", ""));
-        // Not on the connection that said too much; the rest of it is read by nobody.
+        // Not on the connection that said too much, the rest of which is not read.
         let mut fresh = origin.accept();
         answer(&mut fresh, ok("second"));
         assert_eq!(read_answer(&mut client).text(), "second", "after {bytes}");

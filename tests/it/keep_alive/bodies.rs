@@ -53,7 +53,7 @@ fn an_answer_may_come_while_the_body_flows() {
     server.send(ok("enough"));
     assert_eq!(read_answer(&mut client).text(), "enough");
     client.send("other".to_owned() + &get("x", "/next", ""));
-    // The server did not get the whole body, so nobody may ask it again on that connection.
+    // The server did not get the whole body, so the connection takes no further request.
     let mut fresh = origin.accept();
     let head = answer(&mut fresh, ok("next"));
     assert!(head.starts_with("GET /next "), "{head}");

@@ -89,7 +89,7 @@ fn nothing_is_served_behind_a_close() {
         closing("Connection: close\r\n"),
         closing("Connection: x, Close\r\n"),
         closing("").replace("HTTP/1.1", "HTTP/1.0"),
-        // Routed to nobody, it closes all the same.
+        // Without a route, it closes all the same.
         get("nobody", "/2", "Connection: close\r\n"),
     ];
     for second in rows {

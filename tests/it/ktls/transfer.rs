@@ -1,4 +1,4 @@
-//! Bytes in both directions, with every suite and every offload: none is lost, whoever reads slowly.
+//! Bytes in both directions, with every suite and every offload: none is lost, even when one side reads slowly.
 
 use std::io::Write;
 use std::thread;
@@ -58,7 +58,7 @@ fn much_goes_both_ways_at_once_with_every_suite() {
     }
     let after = (tls_stat("TlsTxSw"), tls_stat("TlsRxSw"));
     if does_tls() {
-        // At least "always" of each, whatever other tests do meanwhile.
+        // At least "always" of each, and more if other tests run meanwhile.
         let suites = Suite::all().len() as u64;
         assert!(after.0 >= before.0 + suites, "{before:?} {after:?}");
         assert!(after.1 >= before.1 + suites, "{before:?} {after:?}");
@@ -71,7 +71,7 @@ fn nothing_is_lost_while_the_other_side_does_not_read() {
         for offload in OFFLOADS {
             let mut joined = join(suite, offload);
             let all = Random::new(5).bytes(MUCH);
-            // Both sides send more than fits and end; nobody reads until they have.
+            // Both sides send more than fits and end; neither is read from until they have.
             let (to_client, to_server) = (all.clone(), all.clone());
             let mut server = joined.server.twin();
             let sender = thread::spawn(move || {
@@ -111,7 +111,7 @@ fn a_direction_that_is_bulky_alone_goes_to_the_kernel_alone() {
         });
         exchange(&mut joined.client, 11, &traffic);
         far.join().unwrap();
-        // An alert goes out all the same, under the keys of whoever has them.
+        // An alert goes out all the same, under the keys of the side that has them, kernel or proxy.
         let bad = [&[23, 3, 3, 0, 48][..], &[0x5a; 48]].concat();
         joined.client.tcp.write_all(&bad).unwrap();
         let error = joined.client.read_to_end().unwrap_err();

@@ -47,8 +47,8 @@ fn a_crowd_that_came_at_once_is_served() {
     serve_crowd(&proxy);
 }
 
-/// Lets clients come while the process stands still, and demands that each is served although
-/// nobody comes after them.
+/// Connects clients while the process stands still, and demands that each is served although no
+/// client comes after them.
 pub(crate) fn serve_crowd(proxy: &Proxy) {
     proxy.settled_descriptors();
     proxy.freeze();

@@ -10,7 +10,7 @@ use crate::harness::plan::Plan;
 use crate::harness::process::Proxy;
 use crate::harness::{eventually, free_addr, http, websocket};
 
-/// Waits until nobody takes connections at the proxy's address any more.
+/// Waits until connections to the proxy's address are refused.
 fn wait_refusing(proxy: &Proxy) {
     eventually("new connections are refused", || {
         match Peer::try_connect(proxy.addr()) {
