@@ -7,10 +7,11 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
+use super::bound_address::BoundAddress;
 use super::client_place::ClientPlace;
-use super::door::{BoundAddress, Snapshot};
 use super::http::connection;
 use super::refusal::Refusal;
+use super::snapshot::Snapshot;
 use super::socket::Socket;
 use super::thread::{Local, Phase};
 use super::tunnel_only;
@@ -30,7 +31,7 @@ pub(super) struct Arrival {
     /// What happens to it, as it was when it was accepted or its present request began.
     pub(super) snapshot: Arc<Snapshot>,
     /// Where it came in.
-    pub(super) door: Rc<BoundAddress>,
+    pub(super) bound: Rc<BoundAddress>,
     /// When it was accepted, for time-outs.
     pub(super) accepted: Instant,
     /// When it was accepted, for the log.
@@ -49,12 +50,12 @@ impl Arrival {
 
     /// Takes over what a reload has changed; true = there was something.
     pub(super) fn renew(&mut self) -> bool {
-        self.door.renew(&mut self.snapshot)
+        self.bound.renew(&mut self.snapshot)
     }
 
     /// Tells whether it gets no further request.
     pub(super) fn is_last(&self) -> bool {
-        self.door.is_behind(&self.snapshot)
+        self.bound.is_behind(&self.snapshot)
     }
 
     /// Returns what relay is to do with the records of its tunnel.

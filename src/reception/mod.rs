@@ -7,10 +7,10 @@
 //! `connect::Search` -> `thread::Local::hand_over`.
 
 mod arrival;
+mod bound_address;
 mod client_hello;
 pub mod client_place;
 mod connect;
-pub mod door;
 mod handshake;
 mod head_reader;
 mod http;
@@ -18,6 +18,7 @@ pub mod listen;
 mod proxy_header;
 mod refusal;
 mod route;
+pub mod snapshot;
 pub mod socket;
 pub mod thread;
 mod tunnel_only;

@@ -16,9 +16,10 @@ use tokio::task::{JoinSet, spawn_local, yield_now};
 use tokio::time::{Instant, sleep};
 
 use super::arrival::{self, Arrival};
+use super::bound_address::BoundAddress;
 use super::client_place::ClientPlace;
-use super::door::{BoundAddress, Present};
 use super::listen::set_keepalive;
+use super::snapshot::Present;
 use super::socket::Socket;
 use super::socket::driver::{Driver, Interest, WatchedSocket};
 use crate::config::Bind;
@@ -272,18 +273,18 @@ async fn run(setup: Setup) {
         complained: Cell::new(None),
         phase: phase.clone(),
     });
-    let mut doors = Doors::default();
+    let mut listening = ListeningSockets::default();
     loop {
         tokio::select! {
             biased;
-            Some(order) = orders.recv() => doors.obey(order, &local),
+            Some(order) = orders.recv() => listening.obey(order, &local),
             _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
             // A failed one is a panic, which has been reported where it happened.
-            Some(_) = doors.accepting.join_next() => {}
+            Some(_) = listening.accepting.join_next() => {}
         }
     }
-    doors.close();
-    while doors.accepting.join_next().await.is_some() {}
+    listening.close();
+    while listening.accepting.join_next().await.is_some() {}
     local.begin_drain();
     let all_gone = async {
         while local.connections.get() > 0 {
@@ -301,15 +302,15 @@ async fn run(setup: Setup) {
     local.announce();
 }
 
-/// The doors of one thread.
+/// The listening of one thread.
 #[derive(Default)]
-struct Doors {
+struct ListeningSockets {
     open: Vec<(Rc<BoundAddress>, Rc<WatchedSocket>)>,
     /// A task for each of them, and for those that are being closed.
     accepting: JoinSet<()>,
 }
 
-impl Doors {
+impl ListeningSockets {
     fn open(&mut self, entrance: Entrance, local: &Rc<Local>) {
         let Entrance {
             bind,
@@ -317,10 +318,10 @@ impl Doors {
             is_shared,
             socket,
         } = entrance;
-        let door = Rc::new(BoundAddress::new(bind, present, is_shared));
+        let bound = Rc::new(BoundAddress::new(bind, present, is_shared));
         let readiness = Rc::new(WatchedSocket::new(local.driver, socket.into()));
-        self.open.push((Rc::clone(&door), Rc::clone(&readiness)));
-        let accepting = accept_all(door, readiness, Rc::clone(local));
+        self.open.push((Rc::clone(&bound), Rc::clone(&readiness)));
+        let accepting = accept_all(bound, readiness, Rc::clone(local));
         self.accepting.spawn_local(accepting);
     }
 
@@ -333,28 +334,28 @@ impl Doors {
                 self.open(entrance, local);
             }
             Order::Adjust(bind) => {
-                let theirs = self.open.iter().filter(|(door, _)| door.bind == bind);
-                theirs.for_each(|(door, socket)| adjust(door, socket));
+                let theirs = self.open.iter().filter(|(bound, _)| bound.bind == bind);
+                theirs.for_each(|(bound, socket)| adjust(bound, socket));
             }
             Order::Close(bind) => {
-                let theirs = self.open.extract_if(.., |(door, _)| door.bind == bind);
-                theirs.for_each(|(door, _)| door.close());
+                let theirs = self.open.extract_if(.., |(bound, _)| bound.bind == bind);
+                theirs.for_each(|(bound, _)| bound.close());
             }
         }
     }
 
     fn close(&mut self) {
-        self.open.drain(..).for_each(|(door, _)| door.close());
+        self.open.drain(..).for_each(|(bound, _)| bound.close());
     }
 }
 
 /// Does to a socket that stays what its new configuration asks for.
-fn adjust(door: &BoundAddress, socket: &WatchedSocket) {
-    let snapshot = door.snapshot();
+fn adjust(bound: &BoundAddress, socket: &WatchedSocket) {
+    let snapshot = bound.snapshot();
     if snapshot.shakes_hands() {
         step_back();
     }
-    if let Bind::Inet(_) = door.bind
+    if let Bind::Inet(_) = bound.bind
         && let Err(error) = set_keepalive(&SockRef::from(socket), snapshot.listener.tcp_keepalive)
     {
         let listener = &snapshot.listener.name;
@@ -362,36 +363,36 @@ fn adjust(door: &BoundAddress, socket: &WatchedSocket) {
     }
 }
 
-/// Accepts on one socket until its door is closed. This task lives as long as its socket, and only
+/// Accepts on one socket until its bound is closed. This task lives as long as its socket, and only
 /// its waiting is ever given up, never an accept.
-async fn accept_all(door: Rc<BoundAddress>, socket: Rc<WatchedSocket>, local: Rc<Local>) {
+async fn accept_all(bound: Rc<BoundAddress>, socket: Rc<WatchedSocket>, local: Rc<Local>) {
     let mut queue = Queue::Empty;
     loop {
         // Only an empty queue is waited for: epoll tells of arrivals, not of those that are left.
         if queue == Queue::Empty {
             tokio::select! {
-                () = door.closed() => break,
+                () = bound.closed() => break,
                 waited = socket.wait(Interest::Readable) => if let Err(error) = waited {
-                    let listener = &door.snapshot().listener.name;
+                    let listener = &bound.snapshot().listener.name;
                     tracing::error!(%error, %listener, "cannot wait for connections");
                     return;
                 },
             }
         }
         queue = tokio::select! {
-            () = door.closed() => break,
-            queue = accept_burst(&door, &socket, &local) => queue,
+            () = bound.closed() => break,
+            queue = accept_burst(&bound, &socket, &local) => queue,
         };
         yield_now().await;
     }
     // Those that were complete before we stopped are still served.
     while let Ok(place) = Arc::clone(&local.shared.places).try_acquire_owned() {
-        match accept_one(&door, &socket, place, &local) {
+        match accept_one(&bound, &socket, place, &local) {
             Ok(()) => {}
             Err(_) => break,
         }
     }
-    if door.is_shared {
+    if bound.is_shared {
         // The thread has let go of it already.
         if let Some(socket) = Rc::into_inner(socket) {
             drop(socket.release().await);
@@ -412,25 +413,29 @@ enum Queue {
 
 /// Accepts what is there, up to a burst; a place is taken first, so that beyond `max_connections`
 /// clients wait in the kernel's queue.
-async fn accept_burst(door: &Rc<BoundAddress>, socket: &WatchedSocket, local: &Rc<Local>) -> Queue {
+async fn accept_burst(
+    bound: &Rc<BoundAddress>,
+    socket: &WatchedSocket,
+    local: &Rc<Local>,
+) -> Queue {
     for _ in 0..ACCEPT_BURST {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&local.shared.places).acquire_owned().await else {
             return Queue::Empty;
         };
-        match accept_one(door, socket, place, local) {
+        match accept_one(bound, socket, place, local) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Queue::Empty,
             Err(error) if exhausted(&error) => {
                 if local.may_complain() {
-                    let listener = &door.snapshot().listener.name;
+                    let listener = &bound.snapshot().listener.name;
                     tracing::warn!(%error, %listener, "accepting rests until there is room again");
                 }
                 sleep(EXHAUSTED_PAUSE).await;
                 return Queue::MayHold;
             }
             // The client is gone already, or the network said something about it (accept(2)).
-            Err(error) => tracing::debug!(%error, bind = %door.bind, "accept"),
+            Err(error) => tracing::debug!(%error, bind = %bound.bind, "accept"),
         }
     }
     Queue::MayHold
@@ -444,20 +449,20 @@ fn exhausted(error: &io::Error) -> bool {
 }
 
 fn accept_one(
-    door: &Rc<BoundAddress>,
+    bound: &Rc<BoundAddress>,
     socket: &WatchedSocket,
     place: OwnedSemaphorePermit,
     local: &Rc<Local>,
 ) -> io::Result<()> {
     let socket = SockRef::from(socket);
     let (client, addr) = socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
-    let snapshot = door.snapshot();
+    let snapshot = bound.snapshot();
     let tally = local.journal.tally();
     tally.at(&snapshot.listener.name, |row| row.add(Count::Accepted, 1));
     let arrival = Arrival {
         socket: Socket::new(client.into(), local.driver),
         peer: peer_of(addr.as_socket()),
-        door: Rc::clone(door),
+        bound: Rc::clone(bound),
         accepted: Instant::now(),
         started: SystemTime::now(),
         told: Rc::default(),

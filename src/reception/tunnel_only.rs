@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::arrival::{Arrival, refuse};
+use super::bound_address::ROUTES_MAX;
 use super::client_hello::{self, UNRECOGNIZED_NAME};
 use super::connect::{Search, introduce, tunnel_timeouts};
-use super::door::ROUTES_MAX;
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::route::{self, Traits};
@@ -131,7 +131,7 @@ async fn open(
     };
     // A reload may have come since it was accepted.
     let mut snapshot = Arc::clone(&arrival.snapshot);
-    arrival.door.renew(&mut snapshot);
+    arrival.bound.renew(&mut snapshot);
     for _ in 0..ROUTES_MAX {
         let Some(RouteAction::Backend(id)) = route::choose(&snapshot.listener, &traits) else {
             return Err(Refusal::new(
@@ -139,18 +139,18 @@ async fn open(
                 "no route takes this client or this server name",
             ));
         };
-        let meant = snapshot.meant(*id)?;
-        subject.backend = Some(Arc::clone(&meant.upstream.name));
-        let search = Search::new(meant, arrival, half, origin.speaker, timing);
+        let backend = snapshot.backend(*id)?;
+        subject.backend = Some(Arc::clone(&backend.upstream.name));
+        let search = Search::new(backend, arrival, half, origin.speaker, timing);
         if let Some(opened) = reach(search, arrival, origin, subject, local).await? {
             return Ok(opened);
         }
-        snapshot = arrival.door.next(&snapshot).await?;
+        snapshot = arrival.bound.next(&snapshot).await?;
     }
     Err(Refusal::rerouted_too_often())
 }
 
-/// Reaches a server of the backend that a route meant; none = it is another backend by now.
+/// Reaches a server of the backend that a route chose; none = it is another backend by now.
 async fn reach(
     mut search: Search<'_>,
     arrival: &Arrival,

@@ -152,7 +152,7 @@ async fn await_request(
 async fn ended(arrival: &Arrival, local: &Local) {
     tokio::select! {
         () = local.drain() => {}
-        () = arrival.door.closed() => {}
+        () = arrival.bound.closed() => {}
     }
 }
 

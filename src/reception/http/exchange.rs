@@ -7,11 +7,12 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::super::arrival::Arrival;
+use super::super::bound_address::ROUTES_MAX;
 use super::super::connect::{Search, introduce, tunnel_timeouts};
-use super::super::door::{ROUTES_MAX, Snapshot};
 use super::super::proxy_header::Origin;
 use super::super::refusal::Refusal;
 use super::super::route::{self, Traits};
+use super::super::snapshot::Snapshot;
 use super::super::socket::{Half, Socket};
 use super::super::thread::Local;
 use super::kept::{Destination, Kept};
@@ -214,7 +215,7 @@ impl<'a> Exchange<'a> {
             if let Some(ended) = self.forward(&snapshot, id, kept).await? {
                 return Ok(ended);
             }
-            self.snapshot = self.client.arrival.door.next(&snapshot).await?;
+            self.snapshot = self.client.arrival.bound.next(&snapshot).await?;
             // They lead to servers as they were known before.
             kept.clear();
         }
@@ -284,11 +285,11 @@ impl<'a> Exchange<'a> {
         kept: &mut Kept,
     ) -> Result<Option<Ended>, Refusal> {
         let client = self.client;
-        let meant = snapshot.meant(id)?;
-        self.subject.backend = Some(Arc::clone(&meant.upstream.name));
+        let backend = snapshot.backend(id)?;
+        self.subject.backend = Some(Arc::clone(&backend.upstream.name));
         self.transfer.upload().begin()?;
         let mut search = Search::new(
-            meant,
+            backend,
             client.arrival,
             Half::Leaves,
             self.facts.client,
