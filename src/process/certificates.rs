@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 use crate::config::{CertificateFiles, Listener, Mode, TlsVersion};
 use crate::log::timestamp;
-use crate::reception::door::TlsNow;
+use crate::reception::snapshot::TlsNow;
 use crate::tls::identity::{self, Identity, Offer, Tickets, Wrong, server_config, tickets};
 
 /// Between two looks at the files; two of them see a change, well within five seconds.

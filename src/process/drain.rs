@@ -18,7 +18,7 @@ use crate::admin::ctl::Errand;
 use crate::config::Process;
 use crate::journal::{Cause, Counts};
 use crate::log::diagnostics;
-use crate::reception::thread::Phase;
+use crate::reception::context::Phase;
 use crate::relay::Relay;
 use crate::sys::signals::Received;
 

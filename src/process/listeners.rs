@@ -12,10 +12,11 @@ use super::StartError;
 use super::certificates::Shown;
 use super::inherited::Inherited;
 use crate::config::{Bind, Config, Listener};
+use crate::reception::accept::Entrance;
 use crate::reception::client_place::Clients;
-use crate::reception::door::{Present, Snapshot};
 use crate::reception::listen::{Listening, adopt, listen};
-use crate::reception::thread::{Entrance, Order};
+use crate::reception::snapshot::{Present, Snapshot};
+use crate::reception::thread::Order;
 use crate::sys::unix_path::UnixPath;
 use crate::upstream::Upstream;
 

@@ -19,7 +19,7 @@ use crate::admin::state::Sources;
 use crate::config::Config;
 use crate::journal::Counts;
 use crate::log::{self, diagnostics};
-use crate::reception::thread::Phase;
+use crate::reception::context::Phase;
 use crate::relay::Relay;
 use crate::sys::signals::{Received, Signals};
 

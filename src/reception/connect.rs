@@ -13,11 +13,11 @@ use socket2::{Domain, SockAddr, Type};
 use tokio::time::{Instant, sleep};
 
 use super::arrival::Arrival;
-use super::door::Meant;
 use super::handshake;
 use super::listen::{NOTSENT_LEN_BYTES, RECEIVE_LEN_BYTES};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
+use super::snapshot::RoutedBackend;
 use super::socket::driver::{Driver, Interest, until};
 use super::socket::{Half, Socket};
 use crate::config::{BackendServer, BackendTimeouts, Mode};
@@ -66,7 +66,7 @@ impl<'a> Search<'a> {
     /// `half` says.
     #[must_use]
     pub(super) fn new(
-        Meant { upstream, edition }: Meant<'a>,
+        RoutedBackend { upstream, edition }: RoutedBackend<'a>,
         arrival: &'a Arrival,
         half: Half,
         speaker: PeerAddr,

@@ -8,10 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustls::ServerConfig;
 use tokio::time::{Instant, timeout_at};
 
-use super::arrival::wish_of;
 use super::refusal::Refusal;
 use super::socket::Socket;
-use crate::config::ServerTls;
+use crate::config::{Offload, ServerTls};
 use crate::journal::Cause;
 use crate::relay::offload::OffloadWish;
 use crate::tls::control::{Alert, sealed_len_max};
@@ -138,5 +137,14 @@ fn failed(failure: HandshakeFailure) -> Refusal {
         | HandshakeFailure::TooMany
         | HandshakeFailure::Closed
         | HandshakeFailure::UnknownKeys => refusal,
+    }
+}
+
+/// Returns the wish that an `offload` setting stands for.
+pub(super) fn wish_of(offload: Offload) -> OffloadWish {
+    match offload {
+        Offload::Adaptive => OffloadWish::Adaptive,
+        Offload::Always => OffloadWish::Always,
+        Offload::Never => OffloadWish::Never,
     }
 }

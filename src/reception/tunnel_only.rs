@@ -7,20 +7,19 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::arrival::{Arrival, refuse};
+use super::arrival::Arrival;
+use super::bound_address::ROUTES_MAX;
 use super::client_hello::{self, UNRECOGNIZED_NAME};
 use super::connect::{Search, introduce, tunnel_timeouts};
-use super::door::ROUTES_MAX;
+use super::context::ThreadContext;
+use super::handover::{NewTunnel, ServerSide, hand_over};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
+use super::report;
 use super::route::{self, Traits};
 use super::socket::{Half, Socket};
-use super::thread::Local;
 use crate::config::{Mode, RouteAction};
 use crate::journal::{Cause, Entry, Subject, Timing};
-use crate::relay::tunnel::End;
-use crate::relay::{Lease, Start, Timeouts};
-use crate::upstream::Reservation;
 
 /// How long a connection whose PROXY header named nobody may stay silent before it counts as more
 /// than a probe and gets a server.
@@ -33,7 +32,7 @@ pub(super) async fn serve(
     arrival: Arrival,
     mut origin: Origin,
     mut inbox: Vec<u8>,
-    local: Rc<Local>,
+    context: Rc<ThreadContext>,
 ) {
     let mut subject = arrival.subject(origin.speaker);
     let timing = Cell::default();
@@ -42,44 +41,32 @@ pub(super) async fn serve(
         &mut origin,
         &mut subject,
         &mut inbox,
-        &local,
+        &context,
         &timing,
     );
     let opened = opening.await;
     let mut took = timing.get();
-    arrival.count_clients(&local, &mut took.connections);
+    arrival.count_clients(&context, &mut took.connections);
     subject.timing = Some(Box::new(took));
     match opened {
-        Ok(Opened {
-            server,
-            timeouts,
-            place,
-        }) => {
-            local.journal.write(Entry::Open {
+        Ok(server_side) => {
+            context.journal.write(Entry::Open {
                 subject: subject.clone(),
                 request: None,
             });
-            if !local.journal.has_stories() {
+            if !context.journal.has_stories() {
                 subject.timing = None;
             }
-            let (client, of_client, mut from_client) = arrival.socket.into_parts(End::Client).await;
-            let (server, of_server, to_client) = server.into_parts(End::Server).await;
-            inbox.append(&mut from_client);
-            local.hand_over(Start {
-                client,
-                server,
-                legs: [of_client, of_server],
+            let tunnel = NewTunnel {
+                server_side,
                 to_server: inbox,
-                to_client,
-                says_goodbye: false,
-                timeouts,
                 subject,
-                lease: Lease(Box::new((place, arrival.place))),
-            });
+            };
+            hand_over(tunnel, arrival, &context).await;
         }
         Err(refusal) => {
             let alert = arrival.listener().mode == Mode::Sni && refusal.cause == Cause::NoRoute;
-            refuse(&arrival, subject, refusal, None, &local);
+            report::connection(&arrival, subject, refusal, &context);
             // The buffer of a connection that has sent one ClientHello has room for seven bytes.
             if alert && arrival.socket.send_all(&UNRECOGNIZED_NAME).await.is_ok() {
                 arrival.told.set(true);
@@ -89,21 +76,14 @@ pub(super) async fn serve(
     }
 }
 
-/// The server's side of a new tunnel.
-struct Opened {
-    server: Socket,
-    timeouts: Timeouts,
-    place: Reservation,
-}
-
 async fn open(
     arrival: &Arrival,
     origin: &mut Origin,
     subject: &mut Subject,
     inbox: &mut Vec<u8>,
-    local: &Local,
+    context: &ThreadContext,
     timing: &Cell<Timing>,
-) -> Result<Opened, Refusal> {
+) -> Result<ServerSide, Refusal> {
     if origin.maybe_probe && inbox.is_empty() {
         await_payload(&arrival.socket, inbox).await?;
     }
@@ -131,7 +111,7 @@ async fn open(
     };
     // A reload may have come since it was accepted.
     let mut snapshot = Arc::clone(&arrival.snapshot);
-    arrival.door.renew(&mut snapshot);
+    arrival.bound.renew(&mut snapshot);
     for _ in 0..ROUTES_MAX {
         let Some(RouteAction::Backend(id)) = route::choose(&snapshot.listener, &traits) else {
             return Err(Refusal::new(
@@ -139,25 +119,25 @@ async fn open(
                 "no route takes this client or this server name",
             ));
         };
-        let meant = snapshot.meant(*id)?;
-        subject.backend = Some(Arc::clone(&meant.upstream.name));
-        let search = Search::new(meant, arrival, half, origin.speaker, timing);
-        if let Some(opened) = reach(search, arrival, origin, subject, local).await? {
+        let backend = snapshot.backend(*id)?;
+        subject.backend = Some(Arc::clone(&backend.upstream.name));
+        let search = Search::new(backend, arrival, half, origin.speaker, timing);
+        if let Some(opened) = reach(search, arrival, origin, subject, context).await? {
             return Ok(opened);
         }
-        snapshot = arrival.door.next(&snapshot).await?;
+        snapshot = arrival.bound.next(&snapshot).await?;
     }
     Err(Refusal::rerouted_too_often())
 }
 
-/// Reaches a server of the backend that a route meant; none = it is another backend by now.
+/// Reaches a server of the backend that a route chose; none = it is another backend by now.
 async fn reach(
     mut search: Search<'_>,
     arrival: &Arrival,
     origin: &Origin,
     subject: &mut Subject,
-    local: &Local,
-) -> Result<Option<Opened>, Refusal> {
+    context: &ThreadContext,
+) -> Result<Option<ServerSide>, Refusal> {
     let mut preface = Vec::new();
     let (place, server) = loop {
         let Some(place) = search.place().await? else {
@@ -171,7 +151,7 @@ async fn reach(
             &arrival.socket,
             &mut preface,
         );
-        let connecting = search.connect(&place, local.driver, &mut preface);
+        let connecting = search.connect(&place, context.driver, &mut preface);
         if let Some(server) = connecting.await? {
             break (place, server);
         }
@@ -182,8 +162,10 @@ async fn reach(
         .send_all(&preface)
         .await
         .map_err(|error| Refusal::server_gone(error).at_server(member))?;
-    Ok(Some(Opened {
-        server,
+    Ok(Some(ServerSide {
+        socket: server,
+        to_client: Vec::new(),
+        says_goodbye: false,
         timeouts: tunnel_timeouts(&search.lineup.backend.timeouts),
         place,
     }))

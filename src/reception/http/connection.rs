@@ -8,41 +8,41 @@ use std::rc::Rc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::super::arrival::{Arrival, refuse};
+use super::super::arrival::Arrival;
+use super::super::context::ThreadContext;
+use super::super::handover::hand_over;
 use super::super::head_reader::{HeadError, READ_LEN_BYTES, read_head};
 use super::super::proxy_header::Origin;
 use super::super::refusal::Refusal;
+use super::super::report::{self, RefusedRequest};
 use super::super::socket::Socket;
 use super::super::socket::driver::until;
-use super::super::thread::Local;
-use super::exchange::{self, Began, Client, End, Next, Tunnel};
+use super::exchange::{self, Began, ClientSide, ConnectionEnd, NextStep};
 use super::kept::Kept;
 use crate::config::Limits;
-use crate::journal::{Cause, Entry};
+use crate::journal::Cause;
 use crate::proto::Progress;
 use crate::proto::http::head::{HeadLimits, parse_request};
-use crate::relay::tunnel::End as Leg;
-use crate::relay::{Lease, Start};
 
 /// Serves a connection until it ends or becomes a tunnel.
 pub(in crate::reception) async fn serve(
     mut arrival: Arrival,
     origin: Origin,
     inbox: Vec<u8>,
-    local: Rc<Local>,
+    context: Rc<ThreadContext>,
 ) {
-    match serve_requests(&mut arrival, &origin, inbox, &local).await {
-        End::Gently => {
+    match serve_requests(&mut arrival, &origin, inbox, &context).await {
+        ConnectionEnd::Gently => {
             arrival.told.set(true);
             arrival.socket.close_gently().await;
         }
-        End::Silently => arrival.socket.notify(),
-        End::Reset { reads: true } => {
+        ConnectionEnd::Silently => arrival.socket.notify(),
+        ConnectionEnd::Reset { reads: true } => {
             arrival.told.set(true);
             arrival.socket.reset_behind().await;
         }
-        End::Reset { reads: false } => arrival.socket.reset().await,
-        End::Tunnel(tunnel) => hand_over(*tunnel, arrival, &local).await,
+        ConnectionEnd::Reset { reads: false } => arrival.socket.reset().await,
+        ConnectionEnd::Tunnel(tunnel) => hand_over(*tunnel, arrival, &context).await,
     }
 }
 
@@ -54,32 +54,12 @@ fn head_limits(limits: &Limits) -> HeadLimits {
     }
 }
 
-async fn hand_over(tunnel: Tunnel, arrival: Arrival, local: &Rc<Local>) {
-    let upgraded = *tunnel.upgraded;
-    let (client, of_client, mut from_client) = arrival.socket.into_parts(Leg::Client).await;
-    let (server, of_server, mut from_server) = upgraded.server.into_parts(Leg::Server).await;
-    let (mut to_server, mut to_client) = (tunnel.to_server, upgraded.to_client);
-    to_server.append(&mut from_client);
-    to_client.append(&mut from_server);
-    local.hand_over(Start {
-        client,
-        server,
-        legs: [of_client, of_server],
-        to_server,
-        to_client,
-        says_goodbye: upgraded.says_goodbye,
-        timeouts: upgraded.timeouts,
-        subject: tunnel.subject,
-        lease: Lease(Box::new((upgraded.place, arrival.place))),
-    });
-}
-
 async fn serve_requests(
     arrival: &mut Arrival,
     origin: &Origin,
     mut inbox: Vec<u8>,
-    local: &Local,
-) -> End {
+    context: &ThreadContext,
+) -> ConnectionEnd {
     let mut kept = Kept::default();
     let mut began = Began {
         at: arrival.accepted,
@@ -89,16 +69,16 @@ async fn serve_requests(
     loop {
         // On the heap, because between requests it would hold its room for nothing.
         let serving = Box::pin(serve_request(
-            arrival, origin, local, inbox, began, deadline, &mut kept,
+            arrival, origin, context, inbox, began, deadline, &mut kept,
         ));
         inbox = match serving.await {
-            Next::Request(rest) => rest,
-            Next::End(end) => return end,
+            NextStep::Request(rest) => rest,
+            NextStep::End(end) => return end,
         };
         if inbox.is_empty() {
             inbox = Vec::new();
-            if !await_request(arrival, local, &mut inbox, &mut kept).await {
-                return End::Silently;
+            if !await_request(arrival, context, &mut inbox, &mut kept).await {
+                return ConnectionEnd::Silently;
             }
         } else {
             // A client that sends far ahead must not keep the others waiting.
@@ -113,7 +93,7 @@ async fn serve_requests(
 /// without a word and without a line, by either side, by `keep_alive` or by a stop.
 async fn await_request(
     arrival: &Arrival,
-    local: &Local,
+    context: &ThreadContext,
     inbox: &mut Vec<u8>,
     kept: &mut Kept,
 ) -> bool {
@@ -128,7 +108,7 @@ async fn await_request(
             biased;
             received = receiving => matches!(received, Ok(1..)),
             // A request that is here already is still served.
-            () = ended(arrival, local) => tokio::select! {
+            () = ended(arrival, context) => tokio::select! {
                 biased;
                 received = socket.recv_onto(inbox, READ_LEN_BYTES) => matches!(received, Ok(1..)),
                 () = std::future::ready(()) => false,
@@ -136,23 +116,18 @@ async fn await_request(
             () = kept.watch() => false,
         }
     };
-    match timeout(patience, waiting).await {
-        Ok(came) => came,
-        Err(_) => {
-            let (listener, peer) = (&arrival.listener().name, arrival.peer);
-            let cause = Cause::KeepAliveTimeout;
-            tracing::debug!(%listener, %peer, cause = cause.as_str(), "not worth a line");
-            local.journal.count_silently(listener, cause);
-            false
-        }
+    if let Ok(came) = timeout(patience, waiting).await {
+        return came;
     }
+    report::count_only(arrival, Cause::KeepAliveTimeout, context);
+    false
 }
 
 /// Waits until no further request is wanted: the process or the listener goes.
-async fn ended(arrival: &Arrival, local: &Local) {
+async fn ended(arrival: &Arrival, context: &ThreadContext) {
     tokio::select! {
-        () = local.drain() => {}
-        () = arrival.door.closed() => {}
+        () = context.drain() => {}
+        () = arrival.bound.closed() => {}
     }
 }
 
@@ -160,22 +135,22 @@ async fn ended(arrival: &Arrival, local: &Local) {
 async fn serve_request(
     arrival: &mut Arrival,
     origin: &Origin,
-    local: &Local,
+    context: &ThreadContext,
     mut inbox: Vec<u8>,
     began: Began,
     deadline: Instant,
     kept: &mut Kept,
-) -> Next {
+) -> NextStep {
     let read = read_in_time(arrival, &mut inbox, deadline).await;
     if arrival.renew() {
         // They lead to servers as they were known before.
         kept.clear();
     }
     let limits = &head_limits(&arrival.listener().limits);
-    let client = Client {
+    let client = ClientSide {
         arrival,
         origin,
-        local,
+        context,
         limits,
     };
     let parsed = read.and_then(|()| match parse_request(&inbox, limits)? {
@@ -190,7 +165,7 @@ async fn serve_request(
             let early = inbox.get(used..).unwrap_or_default();
             exchange::serve(client, &request, early, began, kept).await
         }
-        Err(refusal) => Next::End(deny(client, refusal, began).await),
+        Err(refusal) => NextStep::End(deny(client, refusal, began).await),
     }
 }
 
@@ -232,38 +207,37 @@ async fn read_request(
     }
 }
 
-/// Answers a request whose head cannot be read; nobody knows where the next one would begin.
-async fn deny(client: Client<'_>, refusal: Refusal, began: Began) -> End {
-    let Client {
+/// Answers a request whose head cannot be read. No other follows, because nothing tells where it would
+/// begin.
+async fn deny(client: ClientSide<'_>, refusal: Refusal, began: Began) -> ConnectionEnd {
+    let ClientSide {
         arrival,
         origin,
-        local,
+        context,
         ..
     } = client;
     let mut subject = arrival.subject(origin.speaker);
     subject.started = began.time;
     if refusal.cause == Cause::Probe {
-        refuse(arrival, subject, refusal, None, local);
-        return End::Silently;
+        report::connection(arrival, subject, refusal, context);
+        return ConnectionEnd::Silently;
     }
     let timing = subject.timing.get_or_insert_default();
-    arrival.count_clients(local, &mut timing.connections);
+    arrival.count_clients(context, &mut timing.connections);
     let status = refusal.status();
     let mut out = Vec::new();
     if let Some(status) = status {
         refusal.write_answer(status, arrival.listener(), true, false, &mut out);
     }
-    local.journal.write(Entry::Refused {
-        subject,
-        cause: refusal.cause,
-        detail: refusal.detail,
+    let refused = RefusedRequest {
         status,
-        request: None,
-        lasted: began.at.elapsed(),
-    });
+        facts: None,
+        began: began.at,
+    };
+    report::request(subject, refusal, refused, context);
     let deadline = Instant::now() + arrival.listener().timeouts.request_header;
     match timeout_at(deadline, arrival.socket.send_all(&out)).await {
-        Ok(Ok(())) if status.is_some() => End::Gently,
-        Ok(_) | Err(_) => End::Silently,
+        Ok(Ok(())) if status.is_some() => ConnectionEnd::Gently,
+        Ok(_) | Err(_) => ConnectionEnd::Silently,
     }
 }

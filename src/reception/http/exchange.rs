@@ -7,15 +7,18 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::super::arrival::Arrival;
+use super::super::bound_address::ROUTES_MAX;
 use super::super::connect::{Search, introduce, tunnel_timeouts};
-use super::super::door::{ROUTES_MAX, Snapshot};
+use super::super::context::ThreadContext;
+use super::super::handover::{NewTunnel, ServerSide};
 use super::super::proxy_header::Origin;
 use super::super::refusal::Refusal;
+use super::super::report::{self, RefusedRequest};
 use super::super::route::{self, Traits};
+use super::super::snapshot::Snapshot;
 use super::super::socket::{Half, Socket};
-use super::super::thread::Local;
 use super::kept::{Destination, Kept};
-use super::transfer::{Outcome, Transfer};
+use super::transfer::{Transfer, Transferred};
 use super::upload::Upload;
 use crate::config::{BackendId, DrainClose, Redirect, Respond, RouteAction};
 use crate::journal::{Cause, Entry, RequestFacts, Subject, Timing, clipped};
@@ -25,7 +28,6 @@ use crate::proto::http::forwarding::{
     ForwardingFacts, Hop, Speaker, client_of, port_of, request_head, scheme_of,
 };
 use crate::proto::http::head::{HeadLimits, HttpVersion, Request};
-use crate::relay::Timeouts;
 use crate::upstream::{Lineup, Member, Reservation};
 
 /// Bytes that a head for a server has room for at first.
@@ -35,13 +37,13 @@ const LOGGED_LEN_BYTES: usize = 1024;
 
 /// The connection that requests come on.
 #[derive(Clone, Copy)]
-pub(super) struct Client<'a> {
+pub(super) struct ClientSide<'a> {
     /// As accept gave it.
     pub(super) arrival: &'a Arrival,
     /// As its PROXY header says.
     pub(super) origin: &'a Origin,
     /// Its thread.
-    pub(super) local: &'a Local,
+    pub(super) context: &'a ThreadContext,
     /// Limits of heads, in both directions.
     pub(super) limits: &'a HeadLimits,
 }
@@ -67,15 +69,15 @@ impl Began {
 }
 
 /// What becomes of the client's connection after a request.
-pub(super) enum Next {
+pub(super) enum NextStep {
     /// Another request may follow; these bytes have come behind this one.
     Request(Vec<u8>),
     /// It ends.
-    End(End),
+    End(ConnectionEnd),
 }
 
 /// How the client's connection ends.
-pub(super) enum End {
+pub(super) enum ConnectionEnd {
     /// The client reads its answer to the end first.
     Gently,
     /// Nothing is owed to the client.
@@ -86,65 +88,41 @@ pub(super) enum End {
         reads: bool,
     },
     /// It becomes a tunnel.
-    Tunnel(Box<Tunnel>),
-}
-
-/// A tunnel that both sides have agreed to.
-pub(super) struct Tunnel {
-    /// The server's side.
-    pub(super) upgraded: Box<Upgraded>,
-    /// What came from the client behind its request.
-    pub(super) to_server: Vec<u8>,
-    /// Whose it is.
-    pub(super) subject: Box<Subject>,
-}
-
-/// The server's side of a tunnel.
-pub(super) struct Upgraded {
-    /// The server's connection.
-    pub(super) server: Socket,
-    /// What came from the server behind its 101.
-    pub(super) to_client: Vec<u8>,
-    /// Whether the client gets a Close frame when a drain ends the tunnel.
-    pub(super) says_goodbye: bool,
-    /// The tunnel's time-outs.
-    pub(super) timeouts: Timeouts,
-    /// Its place at the server.
-    pub(super) place: Reservation,
+    Tunnel(Box<NewTunnel>),
 }
 
 /// Serves `request`, behind which `early` bytes have come already.
 pub(super) async fn serve(
-    client: Client<'_>,
+    client: ClientSide<'_>,
     request: &Request<'_>,
     early: &[u8],
     began: Began,
     kept: &mut Kept,
-) -> Next {
+) -> NextStep {
     let timing = Cell::new(Timing {
         head: Some(began.at.elapsed()),
         ..Timing::default()
     });
     let mut exchange = Exchange::new(client, request, early, began, &timing);
     match exchange.conduct(kept).await {
-        Ok(Ended::Answered(cause)) => exchange.answered(cause).await,
-        Ok(Ended::Tunnel(upgraded)) => exchange.opened(upgraded),
+        Ok(Served::Answered(cause)) => exchange.answered(cause).await,
+        Ok(Served::Tunnel(server_side)) => exchange.opened(server_side),
         Err(refusal) if exchange.transfer.is_answered() => exchange.cut_off(&refusal),
         Err(refusal) => exchange.refused(refusal).await,
     }
 }
 
 /// How an exchange ended well.
-enum Ended {
+enum Served {
     /// The client has an answer, the server's or our own.
     Answered(Cause),
     /// The server agreed to the upgrade, and the client knows.
-    Tunnel(Box<Upgraded>),
+    Tunnel(Box<ServerSide>),
 }
 
 /// One request on its way.
 struct Exchange<'a> {
-    client: Client<'a>,
+    client: ClientSide<'a>,
     /// What its route is chosen by.
     snapshot: Arc<Snapshot>,
     request: &'a Request<'a>,
@@ -159,16 +137,16 @@ struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     fn new(
-        client: Client<'a>,
+        client: ClientSide<'a>,
         request: &'a Request<'a>,
         early: &'a [u8],
         began: Began,
         timing: &'a Cell<Timing>,
     ) -> Self {
-        let Client {
+        let ClientSide {
             arrival,
             origin,
-            local,
+            context,
             limits,
         } = client;
         let facts = forwarding_facts(arrival, origin, request);
@@ -187,14 +165,14 @@ impl<'a> Exchange<'a> {
             request,
             facts,
             subject,
-            transfer: Transfer::new(arrival, request, upload, local),
+            transfer: Transfer::new(arrival, request, upload, context),
             began,
             timing,
             asked: None,
         }
     }
 
-    async fn conduct(&mut self, kept: &mut Kept) -> Result<Ended, Refusal> {
+    async fn conduct(&mut self, kept: &mut Kept) -> Result<Served, Refusal> {
         let traits = Traits {
             client: self.facts.client,
             host: Some(&self.request.host),
@@ -214,14 +192,14 @@ impl<'a> Exchange<'a> {
             if let Some(ended) = self.forward(&snapshot, id, kept).await? {
                 return Ok(ended);
             }
-            self.snapshot = self.client.arrival.door.next(&snapshot).await?;
+            self.snapshot = self.client.arrival.bound.next(&snapshot).await?;
             // They lead to servers as they were known before.
             kept.clear();
         }
         Err(Refusal::rerouted_too_often())
     }
 
-    async fn redirect(&self, redirect: &Redirect) -> Result<Ended, Refusal> {
+    async fn redirect(&self, redirect: &Redirect) -> Result<Served, Refusal> {
         let scheme = redirect.scheme.unwrap_or(self.facts.scheme);
         let place = answer::location(
             self.request,
@@ -233,12 +211,12 @@ impl<'a> Exchange<'a> {
         let body = format!("{place}\n");
         let extra_lines = [("Location", place.as_str())];
         self.answer(redirect.status, &body, &extra_lines).await?;
-        Ok(Ended::Answered(Cause::Redirected))
+        Ok(Served::Answered(Cause::Redirected))
     }
 
-    async fn respond(&self, respond: &Respond) -> Result<Ended, Refusal> {
+    async fn respond(&self, respond: &Respond) -> Result<Served, Refusal> {
         self.answer(respond.status, &respond.body, &[]).await?;
-        Ok(Ended::Answered(Cause::Responded))
+        Ok(Served::Answered(Cause::Responded))
     }
 
     async fn answer(
@@ -282,13 +260,13 @@ impl<'a> Exchange<'a> {
         snapshot: &Snapshot,
         id: BackendId,
         kept: &mut Kept,
-    ) -> Result<Option<Ended>, Refusal> {
+    ) -> Result<Option<Served>, Refusal> {
         let client = self.client;
-        let meant = snapshot.meant(id)?;
-        self.subject.backend = Some(Arc::clone(&meant.upstream.name));
+        let backend = snapshot.backend(id)?;
+        self.subject.backend = Some(Arc::clone(&backend.upstream.name));
         self.transfer.upload().begin()?;
         let mut search = Search::new(
-            meant,
+            backend,
             client.arrival,
             Half::Leaves,
             self.facts.client,
@@ -328,7 +306,7 @@ impl<'a> Exchange<'a> {
                 &client.arrival.socket,
                 &mut preface,
             );
-            let connecting = search.connect(&place, client.local.driver, &mut preface);
+            let connecting = search.connect(&place, client.context.driver, &mut preface);
             let Some(server) = connecting.await? else {
                 continue;
             };
@@ -346,7 +324,7 @@ impl<'a> Exchange<'a> {
         member: &Member,
         server: &Socket,
         mut out: Vec<u8>,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Transferred, Refusal> {
         self.subject.server = Some(Arc::clone(&member.name));
         self.asked = Some(Instant::now());
         request_head(self.request, &self.facts, self.server_hop(lineup), &mut out);
@@ -359,24 +337,24 @@ impl<'a> Exchange<'a> {
     /// Keeps a server's connection for the next request, or makes it one end of a tunnel.
     fn settle(
         &self,
-        outcome: Outcome,
+        outcome: Transferred,
         lineup: &Lineup,
         place: Reservation,
         server: Socket,
         kept: &mut Kept,
         destination: Destination,
-    ) -> Ended {
+    ) -> Served {
         match outcome {
-            Outcome::Complete { server_stays } => {
+            Transferred::Complete { server_stays } => {
                 if server_stays && self.server_hop(lineup) == Hop::KeepAlive {
                     kept.keep(destination, server);
                 } else {
                     server.notify();
                 }
-                Ended::Answered(Cause::Served)
+                Served::Answered(Cause::Served)
             }
-            Outcome::Upgraded { to_client } => Ended::Tunnel(Box::new(Upgraded {
-                server,
+            Transferred::Upgraded { to_client } => Served::Tunnel(Box::new(ServerSide {
+                socket: server,
                 to_client,
                 says_goodbye: lineup.backend.drain_close == DrainClose::Websocket,
                 timeouts: tunnel_timeouts(&lineup.backend.timeouts),
@@ -397,11 +375,11 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    async fn answered(self, cause: Cause) -> Next {
+    async fn answered(self, cause: Cause) -> NextStep {
         self.write_request(cause);
         match self.transfer.finish().await {
-            Some(rest) => Next::Request(rest),
-            None => Next::End(End::Gently),
+            Some(rest) => NextStep::Request(rest),
+            None => NextStep::End(ConnectionEnd::Gently),
         }
     }
 
@@ -418,17 +396,19 @@ impl<'a> Exchange<'a> {
     /// Returns what the log says of the request, with what it took.
     fn told(&self) -> Box<Subject> {
         let mut timing = self.took();
-        let Client { arrival, local, .. } = self.client;
-        arrival.count_clients(local, &mut timing.connections);
+        let ClientSide {
+            arrival, context, ..
+        } = self.client;
+        arrival.count_clients(context, &mut timing.connections);
         Box::new(Subject {
             timing: Some(Box::new(timing)),
             ..(*self.subject).clone()
         })
     }
 
-    fn opened(mut self, upgraded: Box<Upgraded>) -> Next {
+    fn opened(mut self, server_side: Box<ServerSide>) -> NextStep {
         let (subject, request) = (self.told(), request_facts(self.request, 101));
-        let journal = &self.client.local.journal;
+        let journal = &self.client.context.journal;
         if journal.has_stories() {
             self.subject.timing.clone_from(&subject.timing);
             self.subject.request = Some(request.clone());
@@ -437,21 +417,21 @@ impl<'a> Exchange<'a> {
             subject,
             request: Some(request),
         });
-        Next::End(End::Tunnel(Box::new(Tunnel {
-            upgraded,
+        NextStep::End(ConnectionEnd::Tunnel(Box::new(NewTunnel {
+            server_side: *server_side,
             to_server: self.transfer.into_early(),
             subject: self.subject,
         })))
     }
 
-    fn cut_off(&self, refusal: &Refusal) -> Next {
+    fn cut_off(&self, refusal: &Refusal) -> NextStep {
         self.write_request(refusal.cause);
         let reads = !matches!(refusal.cause, Cause::ClientStalled | Cause::ClientReset);
-        Next::End(End::Reset { reads })
+        NextStep::End(ConnectionEnd::Reset { reads })
     }
 
     fn write_request(&self, cause: Cause) {
-        let journal = &self.client.local.journal;
+        let journal = &self.client.context.journal;
         let (bytes_in, bytes_out) = self.transfer.bytes();
         if !journal.has_lines() {
             let bytes = (bytes_in, bytes_out);
@@ -468,12 +448,9 @@ impl<'a> Exchange<'a> {
     }
 
     /// Answers with a refusal, as far as it has a status, and writes it down.
-    async fn refused(self, refusal: Refusal) -> Next {
+    async fn refused(self, refusal: Refusal) -> NextStep {
         let status = refusal.status();
-        let mut subject = self.told();
-        if let Some(server) = &refusal.server {
-            subject.server = Some(Arc::clone(server));
-        }
+        let subject = self.told();
         let mut out = Vec::new();
         if let Some(status) = status {
             // A body that stopped coming is not waited for again.
@@ -481,23 +458,21 @@ impl<'a> Exchange<'a> {
             let listener = self.client.arrival.listener();
             refusal.write_answer(status, listener, close, self.to_head(), &mut out);
         }
-        self.client.local.journal.write(Entry::Refused {
-            subject,
-            cause: refusal.cause,
-            detail: refusal.detail,
+        let refused = RefusedRequest {
             status,
-            request: Some(request_facts(self.request, status.unwrap_or(0))),
-            lasted: self.began.at.elapsed(),
-        });
+            facts: Some(request_facts(self.request, status.unwrap_or(0))),
+            began: self.began.at,
+        };
+        report::request(subject, refusal, refused, self.client.context);
         let Some(status) = status else {
-            return Next::End(End::Silently);
+            return NextStep::End(ConnectionEnd::Silently);
         };
         if self.send_own_answer(status, &out).await.is_err() {
-            return Next::End(End::Silently);
+            return NextStep::End(ConnectionEnd::Silently);
         }
         match self.transfer.finish().await {
-            Some(rest) => Next::Request(rest),
-            None => Next::End(End::Gently),
+            Some(rest) => NextStep::Request(rest),
+            None => NextStep::End(ConnectionEnd::Gently),
         }
     }
 }

@@ -11,20 +11,18 @@ use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::super::arrival::Arrival;
+use super::super::context::ThreadContext;
 use super::super::head_reader::{HeadError, read_head};
 use super::super::refusal::Refusal;
 use super::super::socket::Socket;
 use super::super::socket::driver::until;
-use super::super::thread::Local;
-use super::upload::Upload;
+use super::upload::{BUFFER_LEN_BYTES, Upload};
 use crate::journal::Cause;
 use crate::proto::Progress;
 use crate::proto::http::forwarding::{Hop, Reader, response_head};
 use crate::proto::http::framing::{Body, Framing, FramingError};
 use crate::proto::http::head::{HeadLimits, HttpVersion, Request, Response, parse_response};
 
-/// Bytes that one direction holds at most.
-pub(super) const BUFFER_LEN_BYTES: usize = 32 * 1024;
 /// Bytes that a head for the client has room for at first.
 const HEAD_LEN_BYTES: usize = 1024;
 /// How often it is looked whether the client still waits for an answer that does not come.
@@ -33,7 +31,7 @@ const CLIENT_WATCH_PAUSE: Duration = Duration::from_secs(1);
 const INTERIM_MAX: usize = 16;
 
 /// How a transfer ended well.
-pub(super) enum Outcome {
+pub(super) enum Transferred {
     /// The answer reached the client whole.
     Complete {
         /// Whether the server may be asked again on this connection.
@@ -53,7 +51,7 @@ pub(super) struct Transfer<'a> {
     strict_transport: Option<&'a str>,
     request: &'a Request<'a>,
     arrival: &'a Arrival,
-    local: &'a Local,
+    context: &'a ThreadContext,
     upload: Upload<'a>,
     bytes_out: Cell<u64>,
     status: Cell<u16>,
@@ -74,14 +72,14 @@ impl<'a> Transfer<'a> {
         arrival: &'a Arrival,
         request: &'a Request<'a>,
         upload: Upload<'a>,
-        local: &'a Local,
+        context: &'a ThreadContext,
     ) -> Self {
         Self {
             client: &arrival.socket,
             strict_transport: arrival.listener().strict_transport(),
             request,
             arrival,
-            local,
+            context,
             upload,
             bytes_out: Cell::new(0),
             status: Cell::new(0),
@@ -127,7 +125,7 @@ impl<'a> Transfer<'a> {
         let stays = may_stay
             && self.client_stays.get()
             && self.upload.has_near_end()
-            && !self.local.is_draining()
+            && !self.context.is_draining()
             && !self.arrival.is_last();
         self.client_stays.set(stays);
         stays
@@ -192,7 +190,7 @@ impl<'a> Transfer<'a> {
         head: &[u8],
         limits: &HeadLimits,
         silence: Duration,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Transferred, Refusal> {
         self.active.set(Instant::now());
         let upload = async {
             server.send_all(head).await.map_err(Refusal::server_gone)?;
@@ -235,7 +233,7 @@ impl<'a> Transfer<'a> {
         server: &Socket,
         limits: &HeadLimits,
         silence: Duration,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Transferred, Refusal> {
         let mut inbox = Vec::new();
         for _ in 0..=INTERIM_MAX {
             self.read_response(server, &mut inbox, limits, silence)
@@ -325,7 +323,7 @@ impl<'a> Transfer<'a> {
         response: &Response<'_>,
         rest: &[u8],
         silence: Duration,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Transferred, Refusal> {
         let accepted = self
             .request
             .websocket_key
@@ -342,7 +340,7 @@ impl<'a> Transfer<'a> {
         response_head(response, self.reader(Hop::Upgrade), &mut out);
         self.begin_answer(response.status);
         self.send_to_client(&out, silence).await?;
-        Ok(Outcome::Upgraded {
+        Ok(Transferred::Upgraded {
             to_client: rest.to_vec(),
         })
     }
@@ -354,7 +352,7 @@ impl<'a> Transfer<'a> {
         rest: &[u8],
         limits: &HeadLimits,
         silence: Duration,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Transferred, Refusal> {
         if !response.is_readable_by(self.request.version) {
             return Err(Refusal::new(
                 Cause::BadResponse,
@@ -405,7 +403,7 @@ impl<'a> Transfer<'a> {
             count(&self.bytes_out, advance.used);
         }
         server_stays &= self.upload.is_sent();
-        Ok(Outcome::Complete { server_stays })
+        Ok(Transferred::Complete { server_stays })
     }
 
     async fn recv_body(

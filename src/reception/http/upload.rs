@@ -10,12 +10,13 @@ use tokio::time::{Instant, timeout_at};
 use super::super::refusal::Refusal;
 use super::super::socket::Socket;
 use super::super::socket::driver::until;
-use super::transfer::BUFFER_LEN_BYTES;
 use crate::config::Limits;
 use crate::journal::Cause;
 use crate::proto::http::framing::{Body, Framing};
 use crate::proto::http::head::{HeadLimits, Request};
 
+/// Bytes that one direction holds at most.
+pub(super) const BUFFER_LEN_BYTES: usize = 32 * 1024;
 /// Bytes of a body nobody wants that are read so that the connection can be used again; a longer
 /// one costs less as a new connection.
 const UNWANTED_LEN_BYTES_MAX: u64 = 64 * 1024;

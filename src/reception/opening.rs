@@ -1,0 +1,112 @@
+//! The opening of a connection, in order: PROXY header, TLS handshake, then the mode of its listener. It
+//! ends with a tunnel, an answer or a refusal.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::arrival::Arrival;
+use super::context::{Phase, ThreadContext};
+use super::handshake::{self, wish_of};
+use super::http::connection;
+use super::proxy_header::{self, Origin};
+use super::refusal::Refusal;
+use super::{report, tunnel_only};
+use crate::config::{Mode, ProxyProtocol};
+use crate::journal::Cause;
+use crate::journal::tally::Stage;
+use crate::relay::offload::OffloadWish;
+
+/// Serves a connection from its first byte until it is over or has become a tunnel, or the process
+/// ends.
+pub(super) async fn serve(arrival: Arrival, context: Rc<ThreadContext>) {
+    let (subject, accepted) = (arrival.subject(arrival.peer), arrival.accepted);
+    let told = Rc::clone(&arrival.told);
+    let mut phase = context.phase.clone();
+    let journal = context.journal.clone();
+    tokio::select! {
+        biased;
+        () = open(arrival, context) => {}
+        _ = phase.wait_for(|phase| *phase == Phase::Ended) => if !told.get() {
+            report::cut_off(subject, accepted, &journal);
+        },
+    }
+}
+
+async fn open(mut arrival: Arrival, context: Rc<ThreadContext>) {
+    let mut inbox = Vec::new();
+    let listener = arrival.listener();
+    let deadline = arrival.accepted + listener.timeouts.proxy_header;
+    let (socket, peer) = (&arrival.socket, arrival.peer);
+    let origin = match proxy_header::read(socket, &mut inbox, listener, peer, deadline).await {
+        Ok(origin) => origin,
+        Err(refusal) => {
+            return report::connection(&arrival, arrival.subject(peer), refusal, &context);
+        }
+    };
+    count_proxy_header(&arrival, &context);
+    let tls = arrival.snapshot.tls.as_ref();
+    if let Some(tls) = tls.map(|tls| Arc::clone(&tls.borrow())) {
+        let began = Instant::now();
+        let deadline = began + arrival.listener().timeouts.tls_handshake;
+        let (received, wish) = (std::mem::take(&mut inbox), offload_wish(&arrival));
+        let shaking = handshake::run(&mut arrival.socket, &tls, received, wish, deadline);
+        // On the heap, so that a connection that is open has no room for it.
+        match Box::pin(shaking).await {
+            Ok(()) => count_handshake(&arrival, began, &context),
+            Err(refusal) => return refuse_handshake(arrival, &origin, refusal, &context).await,
+        }
+    }
+    match arrival.listener().mode {
+        Mode::Http => connection::serve(arrival, origin, inbox, context).await,
+        // On the heap, so that an idle connection of http mode has no room for it.
+        Mode::Tcp | Mode::Sni => {
+            Box::pin(tunnel_only::serve(arrival, origin, inbox, context)).await;
+        }
+    }
+}
+
+/// Notes how long the PROXY header took, where one is expected.
+fn count_proxy_header(arrival: &Arrival, context: &ThreadContext) {
+    let listener = arrival.listener();
+    if listener.proxy_protocol != ProxyProtocol::Off {
+        let took = arrival.accepted.elapsed();
+        let tally = context.journal.tally();
+        tally.at(&listener.name, |row| row.took(Stage::ProxyHeader, took));
+    }
+}
+
+/// Notes what a TLS handshake that `began` then has settled.
+fn count_handshake(arrival: &Arrival, began: Instant, context: &ThreadContext) {
+    if let Some(terms) = arrival.socket.terms() {
+        let cipher = terms.cipher.unwrap_or("unknown");
+        context.journal.tally().at(&arrival.listener().name, |row| {
+            row.took(Stage::TlsHandshake, began.elapsed());
+            row.shook_hands(terms.version_name(), cipher, terms.resumed);
+        });
+    }
+}
+
+/// Reports a TLS handshake without success, and closes the connection.
+async fn refuse_handshake(
+    arrival: Arrival,
+    origin: &Origin,
+    refusal: Refusal,
+    context: &ThreadContext,
+) {
+    let has_alert = refusal.cause == Cause::TlsHandshakeFailed;
+    let subject = arrival.subject(origin.speaker);
+    report::connection(&arrival, subject, refusal, context);
+    arrival.told.set(true);
+    if has_alert {
+        // A reset could take the alert away before the client has read it.
+        arrival.socket.close_gently().await;
+    }
+}
+
+/// Returns whether relay is to leave the records of the client to the kernel.
+fn offload_wish(arrival: &Arrival) -> OffloadWish {
+    let tls = arrival.listener().tls.as_ref();
+    tls.map_or(OffloadWish::Never, |tls| wish_of(tls.offload))
+}
