@@ -11,7 +11,8 @@
 
 use std::cmp::Ordering;
 
-use super::{Asking, Load, Met, Pick, hash, in_turn};
+use super::hash;
+use super::vocabulary::{Asking, Load, Met, Pick, in_turn};
 
 /// (connections + 1) / weight.
 #[derive(Debug, Clone, Copy)]

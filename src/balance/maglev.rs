@@ -17,8 +17,9 @@
 //! # Source
 //! Eisenbud et al.: Maglev: a fast and reliable software network load balancer, NSDI 2016, section 3.4.
 
+use super::hash;
 use super::source::Keys;
-use super::{Load, Pick, hash};
+use super::vocabulary::{Load, Pick};
 
 /// Places of the table: a prime, so that every step size visits all of them, and the paper's size for
 /// up to some hundreds of servers. Above 65,536, so that the largest line-up fits.

@@ -14,7 +14,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::{Load, Met, Pick};
+use super::vocabulary::{Load, Met, Pick, in_turn};
 
 /// Turns looked at per server when the one whose turn it is has no room. Beyond, places are looked at
 /// one by one: a light server among heavy ones that are full would be far away in the cycle.
@@ -61,7 +61,7 @@ impl Rotation {
         if looks == self.cycle.len() {
             return met.pick(None);
         }
-        let found = super::in_turn(weights, ticket).find(|index| met.room(load(*index)).is_some());
+        let found = in_turn(weights, ticket).find(|index| met.room(load(*index)).is_some());
         met.pick(found)
     }
 }

@@ -12,7 +12,8 @@
 //! weights is from Schindelhauer, Schomaker: Weighted distributed hash tables, 2005 (their
 //! "logarithmic method").
 
-use super::{Candidate, Load, Met, Pick, hash};
+use super::hash;
+use super::vocabulary::{Candidate, Load, Met, Pick};
 
 /// Binary places of a logarithm.
 const PLACES: u32 = 40;

@@ -2,6 +2,8 @@
 
 mod spread;
 
+use std::net::IpAddr;
+
 use proptest::prelude::*;
 
 use super::*;

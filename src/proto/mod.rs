@@ -3,20 +3,9 @@
 pub mod addr;
 pub mod client_hello;
 pub mod http;
+mod progress;
 pub mod proxy;
 pub mod readiness;
 pub mod websocket;
 
-/// What a parser knows after reading a prefix of its input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress<T> {
-    /// Every byte so far fits, more are needed.
-    Partial,
-    /// The value is complete and took the first `used` bytes; the rest is untouched.
-    Complete {
-        /// What the bytes say.
-        value: T,
-        /// Length of the value on the wire, in bytes.
-        used: usize,
-    },
-}
+pub use progress::Progress;

@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU32;
 
-use super::table::Chunks;
+use super::chunks::Chunks;
 use crate::proto::websocket::frames::Frames;
 
 /// Frames of one tunnel; the place in the pool, counted from one.

@@ -12,7 +12,6 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
 
-use super::{Handle, Inbox};
 use crate::journal::{Cause, Offloaded, Path};
 use crate::proto::addr::PeerAddr;
 
@@ -132,47 +131,6 @@ pub(super) enum Ask {
     Settle(u32, oneshot::Sender<Settled>),
     /// End this one; was it there?
     End(TunnelId, Cause, oneshot::Sender<bool>),
-}
-
-impl Handle {
-    /// Looks at a slice of the tunnels, beginning with `from`: zero, or what the last page said.
-    ///
-    /// A thread that has ended answers with an error of the channel.
-    #[must_use]
-    pub fn inspect(&self, from: u32) -> oneshot::Receiver<Page> {
-        self.ask(|answer| Ask::Inspect(from, answer))
-    }
-
-    /// Counts by name what a slice of the open tunnels has moved since it was last counted, beginning
-    /// with `from`: zero, or what the last answer said. What ends is counted without being asked for.
-    #[must_use]
-    pub fn settle(&self, from: u32) -> oneshot::Receiver<Settled> {
-        self.ask(|answer| Ask::Settle(from, answer))
-    }
-
-    /// Ends one tunnel with `cause`; the answer tells whether it was open.
-    #[must_use]
-    pub fn end_one(&self, id: TunnelId, cause: Cause) -> oneshot::Receiver<bool> {
-        self.ask(|answer| Ask::End(id, cause, answer))
-    }
-
-    fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Ask) -> oneshot::Receiver<T> {
-        let (answer, answered) = oneshot::channel();
-        let mut inbox = self.shared.inbox();
-        if !inbox.closed {
-            inbox.asks.push_back(question(answer));
-            drop(inbox);
-            self.shared.bell.ring();
-        }
-        answered
-    }
-}
-
-impl Inbox {
-    /// Takes one question out, and tells whether there are more.
-    pub(super) fn take_ask(&mut self) -> (Option<Ask>, bool) {
-        (self.asks.pop_front(), !self.asks.is_empty())
-    }
 }
 
 #[cfg(test)]

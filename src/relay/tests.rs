@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::table::Cold;
 use super::*;
-use crate::journal::Entries;
+use crate::journal::{Cause, Entries, Entry, Path, Subject};
 use crate::proto::addr::PeerAddr;
 
 mod goodbye;

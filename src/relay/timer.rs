@@ -8,7 +8,7 @@
 //!
 //! Ticks are counted in a `u32` that may wrap round; deadlines lie less than half its range ahead.
 
-use super::table::Chunks;
+use super::chunks::Chunks;
 
 /// Bits of a level's index: 64 buckets, one word of occupancy.
 const LEVEL_BITS: u32 = 6;

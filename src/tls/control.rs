@@ -14,12 +14,15 @@ use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 
+use super::fault::WARNING;
 use super::record::kernel::SuiteCode;
 use super::record::{
     ContentType, Keys, OVERHEAD_LEN_MAX, Opener, PAYLOAD_LEN_MAX, RecordError, RecordVersion,
     Sealer,
 };
 use super::schedule::Schedule;
+
+pub use super::fault::{Alert, Fault};
 
 /// Records without data in a row that a peer may send; each costs it more than it costs us, but not
 /// for ever.
@@ -39,88 +42,6 @@ pub const OUR_KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 /// With which a server of TLS 1.2 asks for another handshake; a client may pass over it (RFC 5246
 /// section 7.4.1.1).
 const HELLO_REQUEST: [u8; 4] = [0; 4];
-const WARNING: u8 = 1;
-const FATAL: u8 = 2;
-
-/// What we tell a peer at the end (RFC 8446 section 6), as numbered there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-#[expect(missing_docs, reason = "the names say it all")]
-pub enum Alert {
-    CloseNotify = 0,
-    UnexpectedMessage = 10,
-    BadRecordMac = 20,
-    RecordOverflow = 22,
-    CertificateExpired = 45,
-    DecodeError = 50,
-    InternalError = 80,
-    UserCanceled = 90,
-    NoRenegotiation = 100,
-}
-
-impl Alert {
-    /// Returns the two bytes of its record.
-    #[must_use]
-    pub fn payload(self) -> [u8; 2] {
-        let level = match self {
-            Self::CloseNotify | Self::UserCanceled => WARNING,
-            Self::UnexpectedMessage
-            | Self::BadRecordMac
-            | Self::RecordOverflow
-            | Self::CertificateExpired
-            | Self::DecodeError
-            | Self::InternalError
-            | Self::NoRenegotiation => FATAL,
-        };
-        [level, self as u8]
-    }
-}
-
-/// Why a connection cannot go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// A record is wrong.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// A message in a record is wrong.
-    #[error("{0}")]
-    Message(&'static str),
-    /// The peer wants another handshake, which TLS 1.2 calls renegotiation.
-    #[error("the peer wants to renegotiate")]
-    Renegotiation,
-    /// Too many records that carry nothing.
-    #[error("too many records without data")]
-    Flood,
-    /// The peer ended with a fatal alert of this number.
-    #[error("the peer sent alert {0}")]
-    PeerAlert(u8),
-    /// Our own keys can be used no more, and cannot be changed.
-    #[error("the keys are used up")]
-    KeysUsedUp,
-    /// The peer changes keys, or asks us to, and the kernel that has ours does not change them.
-    #[error("the kernel cannot change keys")]
-    NoKeyUpdate,
-}
-
-impl Fault {
-    /// Returns what the peer is told; none when it has told us.
-    #[must_use]
-    pub fn alert(self) -> Option<Alert> {
-        match self {
-            Self::Record(RecordError::BadMac) => Some(Alert::BadRecordMac),
-            Self::Record(RecordError::TooLong) => Some(Alert::RecordOverflow),
-            Self::Record(RecordError::NotTls) | Self::Message(_) => Some(Alert::DecodeError),
-            Self::Record(RecordError::UnexpectedType) | Self::Flood => {
-                Some(Alert::UnexpectedMessage)
-            }
-            Self::Record(RecordError::UsedUp) | Self::KeysUsedUp | Self::NoKeyUpdate => {
-                Some(Alert::InternalError)
-            }
-            Self::Renegotiation => Some(Alert::NoRenegotiation),
-            Self::PeerAlert(_) => None,
-        }
-    }
-}
 
 /// What a record brought.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,6 +6,8 @@
 //! plain data ([`record::Keys`]), so that who protects the records can change later.
 
 pub mod control;
+mod der;
+mod fault;
 pub mod handshake;
 pub mod identity;
 pub mod name;

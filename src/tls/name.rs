@@ -1,7 +1,7 @@
 //! Distinguished names as text (RFC 4514): on one line and in ASCII, as the subject of a certificate
 //! is told to others. It is what `openssl x509 -subject -nameopt RFC2253` prints.
 
-use super::x509::Der;
+use super::der::Der;
 
 /// Longest text of a name; a longer one is not told, for headers have their limits.
 const TEXT_LEN_MAX: usize = 4096;

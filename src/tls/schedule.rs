@@ -5,7 +5,7 @@ use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 
-use super::control::Fault;
+use super::fault::Fault;
 use super::record::{Keys, RecordError, RecordVersion};
 
 /// A message's type and length (RFC 8446 section 4).

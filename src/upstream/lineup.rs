@@ -2,35 +2,11 @@
 
 use std::sync::Arc;
 
+use super::denied::Denied;
 use super::member::{Member, MemberId};
+use super::standing::MemberStanding;
 use crate::balance::{Asking, Candidate, Chooser, Load, Method, Pick};
 use crate::config::Backend;
-
-/// How a member stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum MemberStanding {
-    /// It gets new connections.
-    Up,
-    /// Connections to it failed lately: it gets new ones only when nobody else may.
-    Suspect,
-    /// Its checks fail, or none has been made yet.
-    Down,
-    /// An operator lets it run empty.
-    Drained,
-}
-
-impl MemberStanding {
-    /// Returns the word of the log and of whoever shows it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Suspect => "suspect",
-            Self::Down => "down",
-            Self::Drained => "drained",
-        }
-    }
-}
 
 /// A member and how it stands.
 #[derive(Debug, Clone)]
@@ -93,6 +69,15 @@ impl Lineup {
     #[must_use]
     pub fn has_candidates(&self) -> bool {
         !self.up.members.is_empty() || !self.suspect.members.is_empty()
+    }
+
+    /// Says why a request got no place that was not to be had by waiting either.
+    pub(super) fn denial(&self) -> Denied {
+        if self.has_candidates() {
+            Denied::AllTried
+        } else {
+            Denied::Nobody(self.why_nobody())
+        }
     }
 
     /// Says in words why nobody may get a new connection.

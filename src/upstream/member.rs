@@ -107,7 +107,7 @@ impl Member {
     }
 
     /// Takes a place, if one is left; two threads never take the same one.
-    pub(super) fn take_place(&self) -> bool {
+    fn take_place(&self) -> bool {
         let places = self.places();
         let more = |active: u32| (active < places).then(|| active.saturating_add(1));
         self.traffic
@@ -115,10 +115,38 @@ impl Member {
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
             .is_ok()
     }
+}
 
-    /// Gives a place back.
-    pub(super) fn give_back(&self) {
-        self.traffic.active.fetch_sub(1, Ordering::SeqCst);
+/// A place at a member that is taken, given back by being dropped. It knows of no queue.
+#[derive(Debug)]
+pub(super) struct Place {
+    member: Arc<Member>,
+    edition: u32,
+}
+
+impl Place {
+    /// Takes a place at `member`, as a line-up of this `edition` had it; none when it is full.
+    pub(super) fn take(member: &Arc<Member>, edition: u32) -> Option<Self> {
+        member.take_place().then(|| Self {
+            member: Arc::clone(member),
+            edition,
+        })
+    }
+
+    /// Returns whose it is.
+    pub(super) fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+
+    /// Returns which configuration of the backend it was given by.
+    pub(super) fn edition(&self) -> u32 {
+        self.edition
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.member.traffic.active.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -5,13 +5,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
+use super::denied::Denied;
 use super::lineup::{Choice, Lineup};
-use super::member::MemberId;
-use super::{Denied, Reservation, Upstream};
+use super::member::{MemberId, Place};
 use crate::balance::Asking;
 use crate::config::WhenDown;
 
@@ -38,7 +39,7 @@ struct Waiter {
     number: u64,
     asking: Asking,
     tried: Vec<MemberId>,
-    reply: oneshot::Sender<Reservation>,
+    reply: oneshot::Sender<Place>,
 }
 
 /// What became of somebody who asked for a place.
@@ -53,12 +54,13 @@ enum Settled {
 
 /// A place in the line, given back by being dropped.
 #[derive(Debug)]
-pub(super) struct Ticket {
-    upstream: Arc<Upstream>,
+pub(super) struct Ticket<'a> {
+    queue: &'a Queue,
+    lineup: &'a ArcSwap<Lineup>,
     number: u64,
     /// Where it began to wait.
     pub(super) line: InLine,
-    reply: oneshot::Receiver<Reservation>,
+    reply: oneshot::Receiver<Place>,
 }
 
 /// Where a request stands when it begins to wait, counted from one; zero = in another line, or in
@@ -89,17 +91,22 @@ impl InLine {
     }
 }
 
-impl Ticket {
+impl Ticket<'_> {
     /// Waits for its turn; none = there is nobody to wait for any more.
-    pub(super) async fn turn(&mut self) -> Option<Reservation> {
+    pub(super) async fn turn(&mut self) -> Option<Place> {
         (&mut self.reply).await.ok()
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        // A place that came too late goes back when `reply` is dropped, after this.
-        self.upstream.queue.remove(self.number);
+        self.queue.remove(self.number);
+        // No longer in line, it gets no place any more; one that came too late goes to the next.
+        if let Ok(place) = self.reply.try_recv() {
+            let freed = place.member().id();
+            drop(place);
+            self.queue.move_up(freed, self.lineup);
+        }
     }
 }
 
@@ -119,17 +126,18 @@ impl Queue {
     ///
     /// # Errors
     /// Why it cannot wait.
-    pub(super) fn join(
-        upstream: &Arc<Upstream>,
+    pub(super) fn join<'a>(
+        &'a self,
+        shared: &'a ArcSwap<Lineup>,
         asking: Asking,
         tried: &[MemberId],
-    ) -> Result<Ticket, Denied> {
-        let queue = &upstream.queue;
+    ) -> Result<Ticket<'a>, Denied> {
         let (reply, receiver) = oneshot::channel();
-        let mut lines = queue.lines();
-        // From here on whoever leaves a place looks here, or has left it before the look below.
-        queue.waiting.fetch_add(1, Ordering::SeqCst);
-        let lineup = upstream.lineup();
+        let mut lines = self.lines();
+        // A place that is freed from here on is offered to the line; one that was freed before shows
+        // in the look below.
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let lineup = shared.load_full();
         let waiter = Waiter {
             number: lines.next,
             asking,
@@ -138,7 +146,8 @@ impl Queue {
         };
         lines.next += 1;
         let mut ticket = Ticket {
-            upstream: Arc::clone(upstream),
+            queue: self,
+            lineup: shared,
             number: waiter.number,
             line: InLine::default(),
             reply: receiver,
@@ -147,30 +156,29 @@ impl Queue {
             let Some(earlier) = lines.first_for(member.id()) else {
                 break;
             };
-            if !queue.seat(earlier, &mut lines, &lineup, upstream) {
+            if !self.seat(earlier, &mut lines, &lineup) {
                 break;
             }
         }
-        let denied = match queue.settle(waiter, &lineup, upstream) {
+        let denied = match self.settle(waiter, &lineup) {
             Settled::Seated => return Ok(ticket),
-            Settled::Hopeless(_) => Upstream::denial(&lineup),
+            Settled::Hopeless(_) => lineup.denial(),
             // Counted after those who have just moved up.
-            Settled::Waits(_, _) if queue.len() > lineup.backend.max_queue => Denied::QueueFull,
+            Settled::Waits(_, _) if self.len() > lineup.backend.max_queue => Denied::QueueFull,
             Settled::Waits(want, waiter) => {
                 ticket.line = InLine::behind(lines.by_want.get(&want), want);
                 lines.put_back(want, waiter);
                 return Ok(ticket);
             }
         };
-        queue.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
         // Its end looks into the lines again.
         drop(lines);
         Err(denied)
     }
 
-    /// Gives `waiter` a place if there is one for it. Called under the lock, which is why nothing that
-    /// is dropped in here may have a place.
-    fn settle(&self, mut waiter: Waiter, lineup: &Lineup, upstream: &Arc<Upstream>) -> Settled {
+    /// Gives `waiter` a place if there is one for it. Called under the lock.
+    fn settle(&self, mut waiter: Waiter, lineup: &Lineup) -> Settled {
         loop {
             let member = match lineup.choose(&waiter.asking, &waiter.tried) {
                 Choice::Member(member) => member,
@@ -186,27 +194,18 @@ impl Queue {
                 }
             };
             // Where somebody was faster it is full, and the next choice sees that.
-            if member.take_place() {
+            if let Some(place) = Place::take(member, lineup.edition) {
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
-                let place =
-                    Reservation::new(Arc::clone(upstream), Arc::clone(member), lineup.edition);
-                if let Err(place) = waiter.reply.send(place) {
-                    place.dissolve();
-                }
+                // A request that gave up meanwhile gives the place back, and the line moves up.
+                drop(waiter.reply.send(place));
                 return Settled::Seated;
             }
         }
     }
 
     /// Settles somebody who has stood in line, and puts them back if need be; true = they have left.
-    fn seat(
-        &self,
-        waiter: Waiter,
-        lines: &mut Lines,
-        lineup: &Lineup,
-        upstream: &Arc<Upstream>,
-    ) -> bool {
-        match self.settle(waiter, lineup, upstream) {
+    fn seat(&self, waiter: Waiter, lines: &mut Lines, lineup: &Lineup) -> bool {
+        match self.settle(waiter, lineup) {
             Settled::Seated => true,
             Settled::Waits(want, waiter) => {
                 lines.put_back(want, waiter);
@@ -222,22 +221,22 @@ impl Queue {
     }
 
     /// Lets those who wait for `freed` move up; called by whoever left a place there.
-    pub(super) fn move_up(&self, freed: MemberId, upstream: &Arc<Upstream>) {
+    pub(super) fn move_up(&self, freed: MemberId, shared: &ArcSwap<Lineup>) {
         if self.len() == 0 {
             return;
         }
         let mut lines = self.lines();
         // Read under the lock: an older one would undo what a newer one has decided.
-        let lineup = upstream.lineup();
+        let lineup = shared.load_full();
         while let Some(waiter) = lines.first_for(freed) {
-            if !self.seat(waiter, &mut lines, &lineup, upstream) {
+            if !self.seat(waiter, &mut lines, &lineup) {
                 return;
             }
         }
     }
 
     /// Asks everybody in the order of arrival again, after a change of the line-up.
-    pub(super) fn reconsider(&self, lineup: &Lineup, upstream: &Arc<Upstream>) {
+    pub(super) fn reconsider(&self, lineup: &Lineup) {
         if self.len() == 0 {
             return;
         }
@@ -245,7 +244,7 @@ impl Queue {
         let mut all: Vec<Waiter> = lines.by_want.drain().flat_map(|(_, line)| line).collect();
         all.sort_unstable_by_key(|waiter| waiter.number);
         for waiter in all {
-            self.seat(waiter, &mut lines, lineup, upstream);
+            self.seat(waiter, &mut lines, lineup);
         }
     }
 

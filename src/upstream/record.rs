@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::MemberStanding;
+use super::standing::MemberStanding;
 
 /// Changes of one member that are remembered.
 const RECENT_LEN: usize = 16;

@@ -10,8 +10,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::check::CheckFailure;
+use super::lineup::Seat;
+use super::member::{Address, Member, MemberId, Wish};
 use super::names::{Answer, Endpoint, News, Watch};
-use super::{Address, Member, MemberId, MemberStanding, Seat, Wish};
+use super::standing::MemberStanding;
 use crate::balance::health::{self, Change, Checks, Event, Next, SIGNS};
 use crate::balance::ramp::{self, Entrant};
 use crate::config::{Backend, BackendServer, ServerAddress};

@@ -12,9 +12,12 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep_until};
 
 use super::check::{self, CheckFailure, Target};
+use super::lineup::Lineup;
+use super::member::{Address, Member, MemberId};
 use super::names::{Answer, Resolution};
+use super::places::Upstream;
+use super::random::random;
 use super::roster::{Job, Roster};
-use super::{Address, Lineup, Member, MemberId, Upstream, random};
 use crate::config::{Backend, BackendServer, ServerAddress};
 
 /// Checks of one backend at one time: many servers must not make a storm.

@@ -1,12 +1,16 @@
 //! Places and the queue, with tasks that play requests.
 
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
+use tokio::time::{Instant, timeout_at};
 
+use super::lineup::Choice;
 use super::*;
 use crate::config::parse;
 

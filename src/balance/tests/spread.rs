@@ -4,6 +4,9 @@
 //! All draws are fixed numbers, so a test that passes always does.
 
 use super::*;
+use crate::balance::chooser::Plan;
+use crate::balance::hash;
+use crate::balance::load::Shares;
 
 /// Clients of one test; the address of each is its number.
 const CLIENTS: usize = 20_000;

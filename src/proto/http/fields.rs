@@ -1,6 +1,6 @@
 //! Header fields that decide about the message itself: lists, the connection, and the framing.
 
-use super::head::{HttpVersion, Line};
+use super::line::{HttpVersion, Line};
 use super::refusal::Malformed;
 
 /// Options of Connection that are looked up for every header line; more are refused.

@@ -5,7 +5,7 @@
 
 use thiserror::Error;
 
-use super::head::HeadLimits;
+use super::line::HeadLimits;
 
 /// How a message's body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

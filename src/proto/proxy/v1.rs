@@ -8,7 +8,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use super::{Addresses, Header, MalformedHeader, Pair, Progress, V1_LEN_MAX};
+use super::header::{Addresses, Header, MalformedHeader, Pair, V1_LEN_MAX};
+use crate::proto::Progress;
 
 /// What every line begins with.
 pub(super) const SIGNATURE: &[u8] = b"PROXY ";

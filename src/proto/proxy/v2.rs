@@ -10,9 +10,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{
-    Addresses, Header, MalformedHeader, Pair, Progress, Ssl, Tlvs, UNIQUE_ID_LEN_MAX, V2_LEN_MAX,
+use super::header::{
+    Addresses, Header, MalformedHeader, Pair, Ssl, Tlvs, UNIQUE_ID_LEN_MAX, V2_LEN_MAX,
 };
+use crate::proto::Progress;
 
 /// What every header begins with.
 pub(super) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";

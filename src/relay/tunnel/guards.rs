@@ -1,7 +1,7 @@
 //! Who protects each flow at each of its two ends, and whether the kernel may have it: four bits for
 //! each, so that a tunnel stays half a cache line.
 
-use super::{End, Flow, RecordKeeper};
+use super::vocabulary::{End, Flow, RecordKeeper};
 
 /// We make the records.
 const BY_US: u16 = 4;

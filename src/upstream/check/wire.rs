@@ -9,7 +9,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::CheckFailure;
+use super::failure::CheckFailure;
 use crate::config::ServerTls;
 use crate::tls::control::{Alert, Content, Fault, Session, sealed_len_max};
 use crate::tls::handshake::{self, Handshake};

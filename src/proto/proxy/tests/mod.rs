@@ -1,6 +1,9 @@
 //! Tests of both versions: every row is read whole, glued to more bytes, and prefix by prefix.
 
+use std::net::SocketAddr;
+
 use super::*;
+use crate::proto::addr::PeerAddr;
 
 mod blocks;
 mod lines;

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::proto::proxy::header::Pair;
 
 #[test]
 fn headers_are_written_as_the_document_has_them() {

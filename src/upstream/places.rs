@@ -1,0 +1,185 @@
+//! A backend as all threads share it, and the places at its members.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use super::denied::Denied;
+use super::lineup::{Choice, Lineup, Seat};
+use super::member::{Member, MemberId, Place};
+use super::queue::{InLine, Queue};
+use super::random::random;
+use crate::balance::Asking;
+use crate::config::Backend;
+
+/// A backend as all threads share it.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Its name.
+    pub name: Arc<str>,
+    lineup: ArcSwap<Lineup>,
+    tickets: AtomicUsize,
+    queue: Queue,
+    /// Rung when a member has become suspect, so that it is looked after early.
+    pub alarm: Notify,
+}
+
+impl Upstream {
+    /// Makes a backend whose members stand as `seats` say.
+    #[must_use]
+    pub fn new(backend: Arc<Backend>, seats: Vec<Seat>) -> Arc<Self> {
+        Arc::new(Self {
+            name: Arc::clone(&backend.name),
+            lineup: ArcSwap::from_pointee(Lineup::new(backend, seats)),
+            tickets: AtomicUsize::new(0),
+            queue: Queue::default(),
+            alarm: Notify::new(),
+        })
+    }
+
+    /// Returns how everybody stands now.
+    #[must_use]
+    pub fn lineup(&self) -> Arc<Lineup> {
+        self.lineup.load_full()
+    }
+
+    /// Returns how many wait for a place.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Replaces the line-up; those who wait are asked again. For main only, which is one thread.
+    pub fn publish(self: &Arc<Self>, lineup: Lineup) {
+        let lineup = Arc::new(lineup);
+        self.lineup.store(Arc::clone(&lineup));
+        self.queue.reconsider(&lineup);
+    }
+
+    /// Gets a place at a member for a request of `client` that has failed at those it has `tried`.
+    /// Waits where everybody is full, at most `timeouts.queue`, in the order of arrival; giving up
+    /// the wait leaves the queue.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn place(
+        self: &Arc<Self>,
+        client: Option<IpAddr>,
+        tried: &[MemberId],
+    ) -> Result<Reservation, Denied> {
+        self.place_telling(client, tried, |_| {}).await
+    }
+
+    /// Like [`Upstream::place`]; who has to wait is told where.
+    ///
+    /// # Errors
+    /// Why there is no place.
+    pub async fn place_telling(
+        self: &Arc<Self>,
+        client: Option<IpAddr>,
+        tried: &[MemberId],
+        tell: impl FnOnce(InLine),
+    ) -> Result<Reservation, Denied> {
+        let asking = self.asking(client);
+        let lineup = self.lineup();
+        if let Some(place) = self.try_place(&lineup, &asking, tried) {
+            return Ok(place);
+        }
+        let deadline = Instant::now() + lineup.backend.timeouts.queue;
+        drop(lineup);
+        let mut ticket = self.queue.join(&self.lineup, asking, tried)?;
+        tell(ticket.line);
+        match timeout_at(deadline, ticket.turn()).await {
+            Ok(Some(place)) => Ok(self.reservation(place)),
+            Ok(None) => Err(self.lineup().denial()),
+            Err(_) => Err(Denied::QueueTimeout),
+        }
+    }
+
+    pub(super) fn asking(&self, client: Option<IpAddr>) -> Asking {
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        Asking {
+            client,
+            ticket,
+            random: random(),
+        }
+    }
+
+    /// Takes a place without waiting; where anybody waits, there is none, so that nobody is passed
+    /// over.
+    fn try_place(
+        self: &Arc<Self>,
+        lineup: &Lineup,
+        asking: &Asking,
+        tried: &[MemberId],
+    ) -> Option<Reservation> {
+        while let Choice::Member(member) = lineup.choose(asking, tried) {
+            if self.queue.len() > 0 {
+                return None;
+            }
+            // Where another request was faster it is full, and the next choice sees that.
+            if let Some(place) = Place::take(member, lineup.edition) {
+                return Some(self.reservation(place));
+            }
+        }
+        None
+    }
+
+    fn reservation(self: &Arc<Self>, place: Place) -> Reservation {
+        let freed = place.member().id();
+        Reservation {
+            place,
+            succession: Succession {
+                upstream: Arc::clone(self),
+                freed,
+            },
+        }
+    }
+}
+
+/// A place at a member that is held: counted from here on, given back by being dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    // Fields are dropped in this order: the place is given back before the line moves up.
+    place: Place,
+    succession: Succession,
+}
+
+impl Reservation {
+    /// Returns whose it is.
+    #[must_use]
+    pub fn member(&self) -> &Arc<Member> {
+        self.place.member()
+    }
+
+    /// Returns which configuration of its backend it was given by, as [`Lineup::edition`].
+    #[must_use]
+    pub fn edition(&self) -> u32 {
+        self.place.edition()
+    }
+
+    /// Takes note of a connection to the member that could not be opened.
+    pub fn note_refused(&self) {
+        if self.member().traffic.note_refused() {
+            self.succession.upstream.alarm.notify_one();
+        }
+    }
+}
+
+/// Lets the request that waits longest have a place that was given back.
+#[derive(Debug)]
+struct Succession {
+    upstream: Arc<Upstream>,
+    freed: MemberId,
+}
+
+impl Drop for Succession {
+    fn drop(&mut self) {
+        let upstream = &self.upstream;
+        upstream.queue.move_up(self.freed, &upstream.lineup);
+    }
+}
