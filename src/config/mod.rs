@@ -23,13 +23,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
-
 use crate::proto::addr::{Cidr, TrustedProxies};
 use crate::proto::http::Scheme;
 use crate::proto::http::pattern::{HostPattern, PathPrefix};
 use crate::proto::proxy;
+use crate::tls::servers::ServerName;
 
 pub use crate::balance::Method as Balance;
 pub use admin::{AdminAccess, AdminToken};
@@ -586,31 +584,18 @@ pub struct BackendTls {
     pub offload: Offload,
 }
 
-/// How one server is spoken to over TLS.
-#[derive(Debug, Clone)]
+/// How one server is spoken to over TLS. Values are equal when the same would be done: a file that
+/// was read again may hold something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTls {
     /// The name it must prove.
     pub name: ServerName<'static>,
-    /// What rustls is told for requests: ALPN offers HTTP/1.1.
-    pub http: Arc<ClientConfig>,
-    /// What rustls is told for bytes.
-    pub tcp: Arc<ClientConfig>,
     /// Who encrypts after the handshake.
     pub offload: Offload,
-    /// Tells what rustls is told apart, as [`servers::fingerprint`](crate::tls::servers::fingerprint).
+    /// SHA-256 of what the files of `[backend.tls]` hold, as
+    /// [`servers::fingerprint`](crate::tls::servers::fingerprint).
     pub fingerprint: [u8; 32],
 }
-
-impl PartialEq for ServerTls {
-    /// Tells whether it is the same; files that were read again may hold something else.
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-            && self.offload == other.offload
-            && self.fingerprint == other.fingerprint
-    }
-}
-
-impl Eq for ServerTls {}
 
 /// `backend.when_down`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -711,7 +696,7 @@ pub struct BackendServer {
     /// Addresses of ours that connections to it come from, in turn; empty = the system chooses.
     pub source: Vec<IpAddr>,
     /// How it is spoken to over TLS; none = in the clear.
-    pub tls: Option<Arc<ServerTls>>,
+    pub tls: Option<ServerTls>,
 }
 
 /// Where a server is.

@@ -11,12 +11,12 @@ use tokio::time::{Instant, timeout_at};
 use super::arrival::wish_of;
 use super::refusal::Refusal;
 use super::socket::Socket;
-use crate::config::ServerTls;
 use crate::journal::Cause;
 use crate::relay::offload::OffloadWish;
 use crate::tls::control::{Alert, sealed_len_max};
 use crate::tls::handshake::{Established, Handshake, HandshakeFailure};
 use crate::tls::servers::told;
+use crate::upstream::client_tls::ServerTls;
 
 /// Bytes asked for at once; whatever follows the handshake is kept.
 const READ_LEN_BYTES: usize = 4096;

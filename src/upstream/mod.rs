@@ -17,6 +17,7 @@ use crate::balance::{self, Asking};
 use crate::config::Backend;
 
 pub mod check;
+pub mod client_tls;
 mod lineup;
 mod member;
 pub mod names;

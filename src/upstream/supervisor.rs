@@ -12,6 +12,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep_until};
 
 use super::check::{self, CheckFailure, Target};
+use super::client_tls::ClientTls;
 use super::names::{Answer, Resolution};
 use super::roster::{Job, Roster};
 use super::{Address, Lineup, Member, MemberId, Upstream, random};
@@ -35,6 +36,7 @@ enum Report {
 /// Another configuration of the same backend.
 struct Reconfiguration {
     backend: Arc<Backend>,
+    tls: Option<ClientTls>,
     nameservers: Vec<SocketAddr>,
     done: oneshot::Sender<()>,
 }
@@ -68,11 +70,17 @@ impl Supervisor {
     }
 
     /// Goes on under another configuration; returns when its line-up is published.
-    pub async fn reconfigure(&self, backend: Arc<Backend>, nameservers: &[SocketAddr]) {
+    pub async fn reconfigure(
+        &self,
+        backend: Arc<Backend>,
+        tls: Option<ClientTls>,
+        nameservers: &[SocketAddr],
+    ) {
         let (done, seen) = oneshot::channel();
         let nameservers = nameservers.to_vec();
         let reconfiguration = Reconfiguration {
             backend,
+            tls,
             nameservers,
             done,
         };
@@ -89,6 +97,7 @@ impl Supervisor {
 pub fn supervise(
     upstream: Arc<Upstream>,
     backend: Arc<Backend>,
+    tls: Option<&ClientTls>,
     nameservers: &[SocketAddr],
 ) -> Supervisor {
     let (reports, reported) = mpsc::unbounded_channel();
@@ -96,7 +105,7 @@ pub fn supervise(
     let (reconfigurations, reconfigured) = mpsc::unbounded_channel();
     let questions = questions(&backend, nameservers);
     let mut work = Work {
-        roster: Roster::new(Arc::clone(&backend), Duration::ZERO, random),
+        roster: Roster::new(Arc::clone(&backend), tls, Duration::ZERO, random),
         upstream,
         backend,
         started: Instant::now(),
@@ -172,6 +181,7 @@ impl Work {
     fn reconfigure(&mut self, reconfiguration: Reconfiguration) {
         let Reconfiguration {
             backend,
+            tls,
             nameservers,
             done,
         } = reconfiguration;
@@ -179,7 +189,7 @@ impl Work {
         self.questions = questions(&backend, &nameservers);
         self.backend = Arc::clone(&backend);
         let now = self.now();
-        self.roster.reconfigure(backend, now, random);
+        self.roster.reconfigure(backend, tls.as_ref(), now, random);
         self.publish();
         // Whoever waits for it may have ended.
         let _ = done.send(());
@@ -287,7 +297,7 @@ async fn check(member: &Member, backend: &Backend) -> Result<(), CheckFailure> {
         host: &host,
         source: &member.server.source,
         send_proxy: member.server.send_proxy,
-        tls: member.server.tls.as_deref().filter(|_| health.tls),
+        tls: member.tls.as_deref().filter(|_| health.tls),
     };
     check::check(target, health).await
 }
