@@ -1,6 +1,6 @@
 //! The effective configuration: after parsing only legal values exist, so no code checks again.
 //!
-//! `raw` reads TOML into a tree that knows positions, `parse` turns it into [`Config`] and collects
+//! `read` reads TOML into a tree that knows positions, `parse` turns it into [`Config`] and collects
 //! every error at once. Names and defaults are the contract with operators.
 
 mod address;
@@ -10,7 +10,7 @@ mod errors;
 mod one_liner;
 mod parse;
 mod print;
-mod raw;
+mod read;
 #[cfg(test)]
 mod tests;
 mod units;

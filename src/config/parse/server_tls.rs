@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::listener::{offload, readable_file, tls_version};
-use crate::config::raw::{Place, Table};
+use crate::config::read::{Place, Table};
 use crate::config::{BackendTls, CertificateFiles, Offload, ServerAddress, ServerTls, TlsVersion};
 use crate::tls::identity;
 use crate::tls::servers::{DemandFiles, SYSTEM_CA, ServerName, Unusable};
