@@ -53,7 +53,7 @@ mod reload;
 mod running;
 pub mod sandbox;
 
-use backends::Backends;
+use backends::{Backends, PreparedTls};
 use certificates::Watch;
 use changes::wants_kernel_tls;
 use inherited::Inherited;
@@ -87,6 +87,8 @@ enum StartError {
     Log(#[from] LogError),
     #[error("listener {0}: {1}")]
     Identity(Arc<str>, Wrong),
+    #[error("backend {0}: tls: {1}")]
+    ClientTls(Arc<str>, Wrong),
     #[error("{0}: {1}")]
     System(&'static str, #[source] io::Error),
     #[error("{}", lines(.0))]
@@ -156,11 +158,14 @@ async fn start(config: Config) -> Result<Running, StartError> {
     }
     let mut admin_socket = open_admin_socket(&config, &account)?;
     let admin_http = config.process.admin_http.map(http::bind).transpose()?;
+    // As long as this process may read every key.
+    let client_tls = PreparedTls::of(&config.backends)
+        .map_err(|(backend, wrong)| StartError::ClientTls(backend, wrong))?;
     account.become_it(&config.process)?;
     privileges::warn_of_unreadable(&config);
     let kernel_tls = Arc::new(kernel_tls_for(&config));
     let mut sandbox = Sandbox::of(&config);
-    let mut backends = Backends::begin(&config.backends, &config.process.nameservers);
+    let mut backends = Backends::begin(&config.backends, &client_tls, &config.process.nameservers);
     // Before the first thread, which those to come take it from.
     sandbox.confine_files();
     // As whoever opens its file again, and not before.

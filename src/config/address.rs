@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::raw::resolved;
+use super::read::resolved;
 use super::{Bind, LogTarget, ServerAddress};
 
 /// What [`bind`] takes.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Backend;
+use crate::tls::identity::Wrong;
+use crate::upstream::client_tls::ClientTls;
 use crate::upstream::{Supervisor, Upstream, supervise};
 
 /// How long the start, or a reload that brings new backends, waits for names and first checks, all of
@@ -25,11 +27,29 @@ struct Supervised {
     supervisor: Supervisor,
 }
 
+/// What the backends of one configuration need that can fail: TLS towards their servers, in the order
+/// of the configuration.
+pub(super) struct PreparedTls(Vec<Option<ClientTls>>);
+
+impl PreparedTls {
+    /// Reads the files of every backend.
+    ///
+    /// # Errors
+    /// The first backend whose files cannot be used, and why.
+    pub(super) fn of(backends: &[Backend]) -> Result<Self, (Arc<str>, Wrong)> {
+        let each = backends.iter().map(|backend| {
+            let tls = ClientTls::of(backend);
+            tls.map_err(|wrong| (Arc::clone(&backend.name), wrong))
+        });
+        Ok(Self(each.collect::<Result<_, _>>()?))
+    }
+}
+
 impl Supervised {
-    fn begin(backend: &Backend, nameservers: &[SocketAddr]) -> Self {
+    fn begin(backend: &Backend, tls: Option<&ClientTls>, nameservers: &[SocketAddr]) -> Self {
         let backend = Arc::new(backend.clone());
         let upstream = Upstream::new(Arc::clone(&backend), Vec::new());
-        let supervisor = supervise(Arc::clone(&upstream), backend, nameservers);
+        let supervisor = supervise(Arc::clone(&upstream), backend, tls, nameservers);
         Self {
             upstream,
             supervisor,
@@ -39,9 +59,13 @@ impl Supervised {
 
 impl Backends {
     /// Prepares the backends of a start; from now on they are looked after.
-    pub(super) fn begin(backends: &[Backend], nameservers: &[SocketAddr]) -> Self {
-        let each = backends.iter();
-        let all = each.map(|backend| Supervised::begin(backend, nameservers));
+    pub(super) fn begin(
+        backends: &[Backend],
+        tls: &PreparedTls,
+        nameservers: &[SocketAddr],
+    ) -> Self {
+        let each = backends.iter().zip(&tls.0);
+        let all = each.map(|(backend, tls)| Supervised::begin(backend, tls.as_ref(), nameservers));
         Self { all: all.collect() }
     }
 
@@ -68,6 +92,7 @@ impl Backends {
     pub(super) async fn apply(
         &mut self,
         backends: &[Backend],
+        tls: PreparedTls,
         nameservers: &[SocketAddr],
         asks_others: bool,
     ) {
@@ -75,16 +100,17 @@ impl Backends {
         let mut changed = Vec::new();
         let deadline = Instant::now() + SETTLE_TIME;
         let mut new = Vec::new();
-        for backend in backends {
+        for (backend, tls) in backends.iter().zip(tls.0) {
             let known = (before.iter()).position(|one| one.upstream.name == backend.name);
             let Some(known) = known else {
                 new.push(self.all.len());
-                self.all.push(Supervised::begin(backend, nameservers));
+                self.all
+                    .push(Supervised::begin(backend, tls.as_ref(), nameservers));
                 continue;
             };
             let known = before.swap_remove(known);
             if asks_others || *known.upstream.lineup().backend != *backend {
-                changed.push((self.all.len(), backend));
+                changed.push((self.all.len(), backend, tls));
             }
             self.all.push(known);
         }
@@ -93,10 +119,10 @@ impl Backends {
                 let _ = timeout_at(deadline, one.supervisor.settled()).await;
             }
         }
-        for (place, backend) in changed {
+        for (place, backend, tls) in changed {
             if let Some(one) = self.all.get_mut(place) {
                 let backend = Arc::new(backend.clone());
-                one.supervisor.reconfigure(backend, nameservers).await;
+                one.supervisor.reconfigure(backend, tls, nameservers).await;
             }
         }
     }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use tokio::task::spawn_blocking;
 
+use super::backends::PreparedTls;
 use super::changes::{Changes, keep_what_takes_a_restart};
 use super::inherited::Inherited;
 use super::listeners::Opening;
@@ -25,6 +26,7 @@ struct Unchanged(Vec<String>);
 struct Prepared {
     config: Config,
     opening: Opening,
+    client_tls: PreparedTls,
     log: log::LogChange,
 }
 
@@ -47,14 +49,18 @@ impl Present {
             &mut Inherited::default(),
         );
         let log = log::LogChange::prepare(&self.log, &config.log);
-        match (opening, log) {
-            (Ok(opening), Ok(log)) => Ok(Prepared {
+        let client_tls = PreparedTls::of(&config.backends)
+            .map_err(|(backend, wrong)| StartError::ClientTls(backend, wrong));
+        match (opening, client_tls, log) {
+            (Ok(opening), Ok(client_tls), Ok(log)) => Ok(Prepared {
                 config,
                 opening,
+                client_tls,
                 log,
             }),
-            (opening, log) => {
+            (opening, client_tls, log) => {
                 let mut errors = opening.err().unwrap_or_default();
+                errors.extend(client_tls.err());
                 errors.extend(log.err().map(StartError::from));
                 let file = self.file.display();
                 let lines = errors.iter().map(|error| format!("{file}: {error}"));
@@ -150,6 +156,7 @@ impl Running {
         let Prepared {
             mut config,
             opening,
+            client_tls,
             log,
         } = prepared;
         let mut warnings = config.warnings.clone();
@@ -172,7 +179,7 @@ impl Running {
         let nameservers = &config.process.nameservers;
         let asks_others = *nameservers != self.config.process.nameservers;
         self.backends
-            .apply(&config.backends, nameservers, asks_others)
+            .apply(&config.backends, client_tls, nameservers, asks_others)
             .await;
         let (listeners, upstreams) = (&config.listeners, self.backends.upstreams());
         let shown = self.listeners.apply(listeners, &upstreams, opening);

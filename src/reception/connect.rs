@@ -196,7 +196,7 @@ impl<'a> Search<'a> {
         preface: &mut Vec<u8>,
         deadline: Instant,
     ) -> Result<Socket, Refusal> {
-        let Some(tls) = &member.server.tls else {
+        let Some(tls) = &member.tls else {
             return Ok(socket);
         };
         let securing = async {

@@ -10,12 +10,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::refusal::Refusal;
 use super::socket::Socket;
-use crate::config::{Offload, ServerTls};
+use crate::config::Offload;
 use crate::journal::Cause;
 use crate::relay::offload::OffloadWish;
 use crate::tls::control::{Alert, sealed_len_max};
 use crate::tls::handshake::{Established, Handshake, HandshakeFailure};
 use crate::tls::servers::told;
+use crate::upstream::client_tls::ServerTls;
 
 /// Bytes asked for at once; whatever follows the handshake is kept.
 const READ_LEN_BYTES: usize = 4096;

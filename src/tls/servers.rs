@@ -17,11 +17,14 @@ use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
     SignatureScheme,
 };
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+/// A name that a certificate can be for: a host name or an IP address.
+pub use rustls_pki_types::ServerName;
 
 use super::control::Fault;
 use super::handshake::HandshakeFailure;
-use super::identity::{Identity, Wrong, certificates, text_of, wrong};
+use super::identity::{self, Identity, Wrong, certificates, text_of, wrong};
 
 /// Where Debian, and most after it, keep the certificates that the system believes.
 pub const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -37,6 +40,63 @@ pub struct Demand {
     pub only_tls13: bool,
     /// Whether ALPN offers `http/1.1`, or is not spoken at all.
     pub http: bool,
+}
+
+/// The same, as files.
+#[derive(Debug, Clone, Copy)]
+pub struct DemandFiles<'a> {
+    /// The certificates that servers' certificates must come from; none = they are not looked at.
+    pub ca: Option<&'a Path>,
+    /// Our certificate and its key, for servers that ask.
+    pub certificate: Option<(&'a Path, &'a Path)>,
+    /// Whether TLS 1.2 is refused.
+    pub only_tls13: bool,
+}
+
+/// A file of [`DemandFiles`] that cannot be used, or files that rustls does not accept together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unusable {
+    /// `ca` cannot be used.
+    Ca(Wrong),
+    /// Another file cannot be used, or rustls refuses the whole.
+    Other(Wrong),
+}
+
+impl From<Unusable> for Wrong {
+    fn from(unusable: Unusable) -> Self {
+        match unusable {
+            Unusable::Ca(wrong) | Unusable::Other(wrong) => wrong,
+        }
+    }
+}
+
+impl DemandFiles<'_> {
+    /// Reads the files; `http` = ALPN offers `http/1.1`.
+    ///
+    /// # Errors
+    /// What is wrong with a file.
+    pub fn read(&self, http: bool) -> Result<Demand, Unusable> {
+        let roots = self.ca.map(read_ca).transpose().map_err(Unusable::Ca)?;
+        let identity = self
+            .certificate
+            .map(|(cert, key)| identity::read(cert, key));
+        Ok(Demand {
+            roots,
+            identity: identity.transpose().map_err(Unusable::Other)?,
+            only_tls13: self.only_tls13,
+            http,
+        })
+    }
+
+    /// Checks that the files are good and that rustls accepts them; returns their [`fingerprint`].
+    ///
+    /// # Errors
+    /// What is wrong with a file, or why rustls refuses the whole.
+    pub fn check(&self) -> Result<[u8; SHA256_OUTPUT_LEN], Unusable> {
+        let demand = self.read(true)?;
+        client_config(&demand).map_err(Unusable::Other)?;
+        Ok(fingerprint(&demand))
+    }
 }
 
 /// Reads the certificates that servers' certificates must come from. Those that no chain can end in
@@ -101,8 +161,8 @@ pub fn client_config(demand: &Demand) -> Result<Arc<ClientConfig>, Wrong> {
     Ok(Arc::new(config))
 }
 
-/// Returns what tells demands apart, ALPN aside: SHA-256 of who is believed, of what is shown, and of
-/// the versions. The same files read again have the same.
+/// Returns a SHA-256 of the trusted certificates, of our own and of the versions, but not of ALPN. It is
+/// equal for equal demands: the same files read again have the same.
 #[must_use]
 pub fn fingerprint(demand: &Demand) -> [u8; SHA256_OUTPUT_LEN] {
     let mut context = Context::new(&SHA256);

@@ -18,8 +18,9 @@ use tokio::net::{TcpSocket, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::wire::Wire;
+use super::client_tls::ServerTls;
 use super::member::Address;
-use crate::config::{HealthCheck, HealthKind, ServerTls, duration_text};
+use crate::config::{HealthCheck, HealthKind, duration_text};
 use crate::proto::Progress;
 use crate::proto::http::framing::Framing;
 use crate::proto::http::head::{self, HeadLimits, Response};

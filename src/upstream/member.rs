@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use super::client_tls::ServerTls;
 use super::record::Record;
 use crate::balance::Load;
 use crate::config::BackendServer;
@@ -46,6 +47,8 @@ pub struct Member {
     pub name: Arc<str>,
     /// What the configuration says of it.
     pub server: BackendServer,
+    /// How it is spoken to over TLS; none = in the clear.
+    pub tls: Option<Arc<ServerTls>>,
     /// Where it is.
     pub address: Address,
     /// What it is doing.
@@ -57,10 +60,16 @@ pub struct Member {
 impl Member {
     /// Makes a member that nothing has happened to yet.
     #[must_use]
-    pub fn new(name: Arc<str>, server: BackendServer, address: Address) -> Self {
+    pub fn new(
+        name: Arc<str>,
+        server: BackendServer,
+        tls: Option<Arc<ServerTls>>,
+        address: Address,
+    ) -> Self {
         Self {
             name,
             server,
+            tls,
             address,
             traffic: Arc::new(Traffic::new()),
             record: Arc::default(),
@@ -69,10 +78,11 @@ impl Member {
 
     /// Returns the same member under another configuration of its server.
     #[must_use]
-    pub(super) fn under(&self, server: &BackendServer) -> Self {
+    pub(super) fn under(&self, server: &BackendServer, tls: Option<Arc<ServerTls>>) -> Self {
         Self {
             name: Arc::clone(&self.name),
             server: server.clone(),
+            tls,
             address: self.address.clone(),
             traffic: Arc::clone(&self.traffic),
             record: Arc::clone(&self.record),

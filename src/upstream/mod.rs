@@ -6,6 +6,7 @@
 //! there is room; where there is none, `queue` keeps the order.
 
 pub mod check;
+pub mod client_tls;
 mod denied;
 mod lineup;
 mod member;

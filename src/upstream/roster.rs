@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::check::CheckFailure;
+use super::client_tls::{ClientTls, ServerTls};
 use super::lineup::Seat;
 use super::member::{Address, Member, MemberId, Wish};
 use super::names::{Answer, Endpoint, News, Watch};
@@ -41,6 +42,8 @@ pub(super) struct Roster {
 #[derive(Debug)]
 struct Post {
     server: BackendServer,
+    /// How it is spoken to over TLS; none = in the clear.
+    tls: Option<Arc<ServerTls>>,
     /// Whether its name was asked for, answered or not.
     asked: bool,
     /// What is known of its name, if it is one.
@@ -93,7 +96,12 @@ pub(super) struct Job {
 
 impl Roster {
     /// Begins with the servers whose addresses need no questions.
-    pub(super) fn new(backend: Arc<Backend>, now: Duration, random: impl FnMut() -> u64) -> Self {
+    pub(super) fn new(
+        backend: Arc<Backend>,
+        tls: Option<&ClientTls>,
+        now: Duration,
+        random: impl FnMut() -> u64,
+    ) -> Self {
         let mut roster = Self {
             posts: Vec::new(),
             checks: checks_of(&backend),
@@ -103,7 +111,7 @@ impl Roster {
             unsaid: Vec::new(),
             said_ours: false,
         };
-        roster.reconfigure(backend, now, random);
+        roster.reconfigure(backend, tls, now, random);
         roster
     }
 
@@ -112,24 +120,26 @@ impl Roster {
     pub(super) fn reconfigure(
         &mut self,
         backend: Arc<Backend>,
+        tls: Option<&ClientTls>,
         now: Duration,
         mut random: impl FnMut() -> u64,
     ) {
         let checks = checks_of(&backend);
         let mut before = std::mem::take(&mut self.posts);
         for server in &backend.servers {
+            let tls = ClientTls::of_server(tls, server);
             let same = |post: &Post| post.server.address == server.address;
             let post = match before.iter().position(same) {
                 Some(known) => {
                     let mut post = before.swap_remove(known);
-                    let said = post.reconfigure(server, checks, now, &mut random);
+                    let said = post.reconfigure(server, tls, checks, now, &mut random);
                     self.unsaid.extend(said);
                     if post.is_name() {
                         post.adopt(&backend.name, checks, now, &mut random);
                     }
                     post
                 }
-                None => Post::new(server, checks, now, random()),
+                None => Post::new(server, tls, checks, now, random()),
             };
             self.posts.push(post);
         }
@@ -362,9 +372,16 @@ fn checks_of(backend: &Backend) -> Option<Checks> {
 
 impl Post {
     /// Begins with a server; one that has a name has no members until it is answered.
-    fn new(server: &BackendServer, checks: Option<Checks>, now: Duration, random: u64) -> Self {
+    fn new(
+        server: &BackendServer,
+        tls: Option<Arc<ServerTls>>,
+        checks: Option<Checks>,
+        now: Duration,
+        random: u64,
+    ) -> Self {
         let mut post = Self {
             server: server.clone(),
+            tls,
             asked: false,
             watch: Watch::default(),
             watched: BTreeMap::new(),
@@ -375,7 +392,12 @@ impl Post {
             ServerAddress::Unix(path) => Address::Unix(path.clone()),
             ServerAddress::Name(..) | ServerAddress::Srv(_) => return post,
         };
-        let member = Member::new(Arc::clone(&server.name), server.clone(), address);
+        let member = Member::new(
+            Arc::clone(&server.name),
+            server.clone(),
+            post.tls.clone(),
+            address,
+        );
         let watched = Watched::new(Arc::new(member), server.weight, checks, now, random);
         post.watched.insert(None, watched);
         post
@@ -385,16 +407,21 @@ impl Post {
     fn reconfigure(
         &mut self,
         server: &BackendServer,
+        tls: Option<Arc<ServerTls>>,
         checks: Option<Checks>,
         now: Duration,
         mut random: impl FnMut() -> u64,
     ) -> Vec<Said> {
         let mut said = Vec::new();
         let differs = self.server != *server;
-        self.server = server.clone();
+        if differs {
+            self.server = server.clone();
+            // A server that stays as it is keeps its sessions for resumption.
+            self.tls = tls;
+        }
         for watched in self.watched.values_mut() {
             if differs {
-                watched.member = Arc::new(watched.member.under(server));
+                watched.member = Arc::new(watched.member.under(server, self.tls.clone()));
                 watched.weight = server.weight;
             }
             said.extend(watched.reconfigure(checks, now, random()));
@@ -447,11 +474,16 @@ impl Post {
             // It may have been away during a reload.
             let known = known.map(|member| match member.server == self.server {
                 true => member,
-                false => Arc::new(member.under(&self.server)),
+                false => Arc::new(member.under(&self.server, self.tls.clone())),
             });
             let member = known.unwrap_or_else(|| {
                 let name = member_name(&self.server, &endpoint);
-                Arc::new(Member::new(name, self.server.clone(), address))
+                Arc::new(Member::new(
+                    name,
+                    self.server.clone(),
+                    self.tls.clone(),
+                    address,
+                ))
             });
             member.traffic.set_wish(wish_of(&member));
             tracing::info!(backend, server = %member.name, weight, name = %server,

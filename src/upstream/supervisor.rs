@@ -12,6 +12,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep_until};
 
 use super::check::{self, CheckFailure, Target};
+use super::client_tls::ClientTls;
 use super::lineup::Lineup;
 use super::member::{Address, Member, MemberId};
 use super::names::{Answer, Resolution};
@@ -38,6 +39,7 @@ enum Report {
 /// Another configuration of the same backend.
 struct Reconfiguration {
     backend: Arc<Backend>,
+    tls: Option<ClientTls>,
     nameservers: Vec<SocketAddr>,
     done: oneshot::Sender<()>,
 }
@@ -71,11 +73,17 @@ impl Supervisor {
     }
 
     /// Goes on under another configuration; returns when its line-up is published.
-    pub async fn reconfigure(&self, backend: Arc<Backend>, nameservers: &[SocketAddr]) {
+    pub async fn reconfigure(
+        &self,
+        backend: Arc<Backend>,
+        tls: Option<ClientTls>,
+        nameservers: &[SocketAddr],
+    ) {
         let (done, seen) = oneshot::channel();
         let nameservers = nameservers.to_vec();
         let reconfiguration = Reconfiguration {
             backend,
+            tls,
             nameservers,
             done,
         };
@@ -92,6 +100,7 @@ impl Supervisor {
 pub fn supervise(
     upstream: Arc<Upstream>,
     backend: Arc<Backend>,
+    tls: Option<&ClientTls>,
     nameservers: &[SocketAddr],
 ) -> Supervisor {
     let (reports, reported) = mpsc::unbounded_channel();
@@ -99,7 +108,7 @@ pub fn supervise(
     let (reconfigurations, reconfigured) = mpsc::unbounded_channel();
     let questions = questions(&backend, nameservers);
     let mut work = Work {
-        roster: Roster::new(Arc::clone(&backend), Duration::ZERO, random),
+        roster: Roster::new(Arc::clone(&backend), tls, Duration::ZERO, random),
         upstream,
         backend,
         started: Instant::now(),
@@ -175,6 +184,7 @@ impl Work {
     fn reconfigure(&mut self, reconfiguration: Reconfiguration) {
         let Reconfiguration {
             backend,
+            tls,
             nameservers,
             done,
         } = reconfiguration;
@@ -182,7 +192,7 @@ impl Work {
         self.questions = questions(&backend, &nameservers);
         self.backend = Arc::clone(&backend);
         let now = self.now();
-        self.roster.reconfigure(backend, now, random);
+        self.roster.reconfigure(backend, tls.as_ref(), now, random);
         self.publish();
         // Whoever waits for it may have ended.
         let _ = done.send(());
@@ -290,7 +300,7 @@ async fn check(member: &Member, backend: &Backend) -> Result<(), CheckFailure> {
         host: &host,
         source: &member.server.source,
         send_proxy: member.server.send_proxy,
-        tls: member.server.tls.as_deref().filter(|_| health.tls),
+        tls: member.tls.as_deref().filter(|_| health.tls),
     };
     check::check(target, health).await
 }

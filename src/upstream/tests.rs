@@ -33,7 +33,7 @@ fn upstream(lines: &str, places: &[usize]) -> Arc<Upstream> {
         server.max_connections = NonZeroUsize::new(*places);
         let address = Address::Inet(server.name.parse().expect("an address"));
         seat(
-            Arc::new(Member::new(Arc::clone(&server.name), server, address)),
+            Arc::new(Member::new(Arc::clone(&server.name), server, None, address)),
             MemberStanding::Up,
         )
     });

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Binds, elements};
 use crate::config::address;
-use crate::config::raw::{Table, Value};
+use crate::config::read::{Table, Value};
 use crate::config::{AdminAccess, AdminToken, Bind};
 
 const HOST: &str = "a name such as \"ops.example.com\", without a port";

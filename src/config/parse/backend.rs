@@ -10,12 +10,12 @@ use std::time::Duration;
 use super::server_tls::Common;
 use super::{CONNECTIONS_MAX, OR_ZERO, POSITIVE, Unique, count, name};
 use crate::config::address::{self, SERVER};
-use crate::config::raw::{Place, Table, Value};
+use crate::config::read::{Place, Table, Value};
 use crate::config::{
     Backend, BackendId, BackendServer, BackendTimeouts, Balance, DrainClose, HealthCheck,
     HealthKind, HealthMethod, Listener, Mode, Route, RouteAction, ServerAddress, WhenDown,
 };
-use crate::config::{raw, units};
+use crate::config::{read, units};
 use crate::proto::proxy;
 
 /// Requests that may wait for a server of one backend.
@@ -75,7 +75,7 @@ impl Names<'_, '_> {
         if self.ids.len() > words.len() {
             words.push("another");
         }
-        format!("the name of a backend: {}", raw::alternatives(&words))
+        format!("the name of a backend: {}", read::alternatives(&words))
     }
 
     /// Warns of backends that no route asked for.
@@ -83,7 +83,7 @@ impl Names<'_, '_> {
         for (place, name) in self.unused.borrow().values() {
             place.warn(format!(
                 "no route leads to the backend {}",
-                raw::shown(name)
+                read::shown(name)
             ));
         }
     }

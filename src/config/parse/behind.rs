@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::config::raw::{Place, Table, Value};
+use crate::config::read::{Place, Table, Value};
 use crate::config::units;
 use crate::config::{Behind, Mode, ProxyProtocol, TcpKeepalive};
 

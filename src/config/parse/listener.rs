@@ -12,7 +12,7 @@ use super::pages::{error_pages, hsts};
 use super::route::{Context, routes};
 use super::{Binds, POSITIVE, Unique, name};
 use crate::config::address::{self, BIND};
-use crate::config::raw::{Table, Value};
+use crate::config::read::{Table, Value};
 use crate::config::units;
 use crate::config::{
     Bind, CertificateFiles, Limits, Listener, ListenerTimeouts, Mode, Offload, ProxyProtocol, Tls,
@@ -291,7 +291,7 @@ impl Value<'_, '_> {
     pub(super) fn file(self, wanted: &str) -> Option<PathBuf> {
         let place = self.place.clone();
         self.parse(wanted, |text| {
-            let path = crate::config::raw::resolved(place.base(), text)?;
+            let path = crate::config::read::resolved(place.base(), text)?;
             readable(&path)?;
             Ok(path)
         })

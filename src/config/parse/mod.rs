@@ -20,7 +20,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::errors::{Error, Errors};
-use super::raw::{Place, Reading, Table, Value};
+use super::read::{Place, Reading, Table, Value};
 use super::{Bind, Config};
 
 /// Parses a configuration; the warnings still know their places and are not in the [`Config`] yet.

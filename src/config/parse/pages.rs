@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::raw::{Table, Value, alternatives, shown};
+use crate::config::read::{Table, Value, alternatives, shown};
 use crate::config::units;
 use crate::config::{ErrorPage, ErrorPages, Hsts, Mode, REFUSAL_STATUSES};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Binds, CONNECTIONS_MAX, DURATION_MAX, OR_ZERO, POSITIVE, admin, count, elements};
 use crate::config::address::{self, FACILITIES, LOG_TARGET, NAMESERVER};
-use crate::config::raw::{Table, Value};
+use crate::config::read::{Table, Value};
 use crate::config::{AccessFormat, Log, LogLevel, LogTarget, Process, Sandbox, Threads};
 
 const DRAIN_TIMEOUT: Duration = Duration::from_mins(10);

@@ -6,7 +6,7 @@ use super::backend::Names;
 use super::elements;
 use super::listener::{RANGE, range};
 use crate::config::address::is_name;
-use crate::config::raw::{Table, Value};
+use crate::config::read::{Table, Value};
 use crate::config::{BackendId, Mode, Redirect, Respond, Route, RouteAction};
 use crate::proto::addr::Cidr;
 use crate::proto::http::Scheme;

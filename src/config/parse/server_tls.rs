@@ -1,17 +1,13 @@
 //! `[backend.tls]` and `tls` of a server: how servers are spoken to over TLS.
 
 use std::cell::OnceCell;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
-
 use super::listener::{offload, readable_file, tls_version};
-use crate::config::raw::{Place, Table};
+use crate::config::read::{Place, Table};
 use crate::config::{BackendTls, CertificateFiles, Offload, ServerAddress, ServerTls, TlsVersion};
-use crate::tls::identity::{self, Identity};
-use crate::tls::servers::{self, Demand, SYSTEM_CA};
+use crate::tls::identity;
+use crate::tls::servers::{DemandFiles, SYSTEM_CA, ServerName, Unusable};
 
 const NAME: &str = "a host name or an IP address";
 const PEM: &str = "the path of a PEM file";
@@ -22,17 +18,10 @@ pub(super) struct Common {
     by_default: bool,
     name: Option<ServerName<'static>>,
     settings: BackendTls,
-    identity: Option<Identity>,
-    /// What rustls is told, with ALPN and without; made when a server first needs it.
-    configs: OnceCell<Option<Configs>>,
-}
-
-/// What rustls is told.
-struct Configs {
-    http: Arc<ClientConfig>,
-    tcp: Arc<ClientConfig>,
-    /// As [`servers::fingerprint`].
-    fingerprint: [u8; 32],
+    /// Whether the certificate is good, so that the files can be checked together.
+    shows_certificate: bool,
+    /// What the files hold, if they are good; looked at when a server first needs them.
+    fingerprint: OnceCell<Option<[u8; 32]>>,
 }
 
 impl Common {
@@ -48,7 +37,7 @@ impl Common {
         });
         let verify = verify(&mut table);
         let ca = table.take("ca").and_then(readable_file);
-        let (certificate, identity) = certificate(&mut table);
+        let (certificate, shows_certificate) = certificate(&mut table);
         Self {
             by_default,
             settings: BackendTls {
@@ -60,14 +49,14 @@ impl Common {
                 offload: offload(&mut table).unwrap_or(Offload::Adaptive),
             },
             name,
-            identity,
-            configs: OnceCell::new(),
+            shows_certificate,
+            fingerprint: OnceCell::new(),
         }
     }
 
     /// Returns the settings, if any server uses them.
     pub(super) fn into_settings(self) -> Option<BackendTls> {
-        self.configs.get()?;
+        self.fingerprint.get()?;
         Some(self.settings)
     }
 
@@ -76,21 +65,18 @@ impl Common {
         &self,
         server: &mut Table<'_, '_>,
         address: &ServerAddress,
-    ) -> Option<Arc<ServerTls>> {
+    ) -> Option<ServerTls> {
         let place = server.place.clone();
         if !server.boolean("tls").unwrap_or(self.by_default) {
             return None;
         }
         let name = self.name_of(address, &place)?;
-        let configs = self.configs.get_or_init(|| self.configs(&place));
-        let configs = configs.as_ref()?;
-        Some(Arc::new(ServerTls {
+        let fingerprint = self.fingerprint.get_or_init(|| self.check_files(&place));
+        Some(ServerTls {
             name,
-            http: Arc::clone(&configs.http),
-            tcp: Arc::clone(&configs.tcp),
-            fingerprint: configs.fingerprint,
             offload: self.settings.offload,
-        }))
+            fingerprint: (*fingerprint)?,
+        })
     }
 
     /// Returns the name that a server must prove.
@@ -132,35 +118,21 @@ impl Common {
         }
     }
 
-    fn configs(&self, place: &Place<'_, '_>) -> Option<Configs> {
-        let roots = if self.settings.verify {
-            match servers::read_ca(&self.settings.ca) {
-                Ok(roots) => Some(roots),
-                Err(wrong) => {
-                    place.reject(format!("tls: {wrong}; ca in [backend.tls], {PEM}"));
-                    return None;
-                }
-            }
-        } else {
-            None
-        };
-        let demand = |http| Demand {
-            roots: roots.clone(),
-            identity: self.identity.clone(),
+    fn check_files(&self, place: &Place<'_, '_>) -> Option<[u8; 32]> {
+        let pair = self.settings.certificate.as_ref();
+        let pair = pair.filter(|_| self.shows_certificate);
+        let files = DemandFiles {
+            ca: self.settings.verify.then_some(self.settings.ca.as_path()),
+            certificate: pair.map(|it| (it.cert.as_path(), it.key.as_path())),
             only_tls13: self.settings.min_version == TlsVersion::V1_3,
-            http,
         };
-        let make = |http| {
-            let config = servers::client_config(&demand(http));
-            config
-                .map_err(|wrong| place.reject(format!("tls: {wrong}")))
-                .ok()
+        let wrong = match files.check() {
+            Ok(fingerprint) => return Some(fingerprint),
+            Err(Unusable::Ca(wrong)) => format!("tls: {wrong}; ca in [backend.tls], {PEM}"),
+            Err(Unusable::Other(wrong)) => format!("tls: {wrong}"),
         };
-        Some(Configs {
-            http: make(true)?,
-            tcp: make(false)?,
-            fingerprint: servers::fingerprint(&demand(true)),
-        })
+        place.reject(wrong);
+        None
     }
 }
 
@@ -179,8 +151,8 @@ fn verify(table: &mut Table<'_, '_>) -> bool {
     verify
 }
 
-/// Reads what servers are shown that ask for a certificate.
-fn certificate(table: &mut Table<'_, '_>) -> (Option<CertificateFiles>, Option<Identity>) {
+/// Reads what servers are shown that ask for a certificate, and whether it is good.
+fn certificate(table: &mut Table<'_, '_>) -> (Option<CertificateFiles>, bool) {
     let place = table.place.clone();
     let cert = table.take("cert");
     let key = table.take("key").and_then(readable_file);
@@ -188,25 +160,25 @@ fn certificate(table: &mut Table<'_, '_>) -> (Option<CertificateFiles>, Option<I
         if key.is_some() {
             table.missing("cert", PEM);
         }
-        return (None, None);
+        return (None, false);
     };
     let Some(cert) = readable_file(cert) else {
-        return (None, None);
+        return (None, false);
     };
     let key = key.unwrap_or_else(|| cert.clone());
-    let identity = match identity::read(&cert, &key) {
+    let good = match identity::read(&cert, &key) {
         Ok(identity) => {
             let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
             let now = since_1970.map_or(0, |time| time.as_secs());
             for warning in identity.warnings(now.try_into().unwrap_or(i64::MAX)) {
                 place.warn(format!("cert: {warning}"));
             }
-            Some(identity)
+            true
         }
         Err(wrong) => {
             place.reject(format!("cert: {wrong}"));
-            None
+            false
         }
     };
-    (Some(CertificateFiles { cert, key }), identity)
+    (Some(CertificateFiles { cert, key }), good)
 }

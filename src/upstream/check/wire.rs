@@ -10,11 +10,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::failure::CheckFailure;
-use crate::config::ServerTls;
 use crate::tls::control::{Alert, Content, Fault, Session, sealed_len_max};
 use crate::tls::handshake::{self, Handshake};
 use crate::tls::record::whole_record;
 use crate::tls::servers::{afresh, told, told_of_fault};
+use crate::upstream::client_tls::ServerTls;
 
 /// Most that is received at once, in bytes.
 const CHUNK_LEN_BYTES: usize = 4096;

@@ -14,7 +14,7 @@ fn roster(lines: &str, address: &str) -> Roster {
     );
     let config = parse(&text, Path::new("test.toml")).expect("legal");
     let backend = config.backends.into_iter().next().expect("one");
-    Roster::new(Arc::new(backend), Duration::ZERO, || 0)
+    Roster::new(Arc::new(backend), None, Duration::ZERO, || 0)
 }
 
 /// Returns each member's address and how it stands.

@@ -1,0 +1,189 @@
+//! The values of a configuration: whole, `[server]` and `[log]` here, listeners and backends next door.
+//!
+//! What a configuration can hold is legal, so no code checks again. The values of `Default` are blank;
+//! what holds when a key is absent stands in `keys`.
+
+mod backend;
+mod listener;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::address;
+use super::admin::AdminAccess;
+
+pub use backend::*;
+pub use listener::*;
+
+/// A whole configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The file it was read from, if it was one.
+    pub source: Option<PathBuf>,
+    /// `[server]`.
+    pub process: Process,
+    /// `[log]`.
+    pub log: Log,
+    /// `[[listener]]`, at least one.
+    pub listeners: Vec<Listener>,
+    /// `[[backend]]`; [`BackendId`] is an index into it.
+    pub backends: Vec<Backend>,
+    /// What is legal but deserves a word (weak key, untrusted PROXY source ...).
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Returns every file that reading this configuration reads: itself and those that it names.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let of_listeners = self.listeners.iter().flat_map(|listener| {
+            let tls = listener.tls.iter();
+            let of_tls = tls.flat_map(|tls| {
+                let pairs = tls.certificates.iter().flat_map(CertificateFiles::paths);
+                pairs.chain(tls.client_ca.as_deref())
+            });
+            listener.errors.files().chain(of_tls)
+        });
+        let of_backends = self
+            .backends
+            .iter()
+            .filter_map(|backend| backend.tls.as_ref());
+        let of_backends = of_backends.flat_map(|tls| {
+            let pair = tls.certificate.iter().flat_map(CertificateFiles::paths);
+            let ca = tls.verify.then_some(tls.ca.as_path());
+            pair.chain(ca)
+        });
+        let itself = self.source.as_deref().into_iter();
+        let token = self.process.admin_access.token.iter();
+        let token = token.map(|token| token.file.as_path());
+        itself.chain(token).chain(of_listeners).chain(of_backends)
+    }
+}
+
+/// `[server]`: the process as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Threads that open connections.
+    pub reception_threads: Threads,
+    /// Threads that move bytes of established tunnels.
+    pub relay_threads: Threads,
+    /// Client connections at one time; beyond, nothing is accepted.
+    pub max_connections: NonZeroUsize,
+    /// How long connections are still accepted after the first stop signal, for balancers to see it.
+    pub drain_lead: Duration,
+    /// How long tunnels may live after that.
+    pub drain_timeout: Duration,
+    /// Over which time tunnels are ended instead, if set.
+    pub drain_window: Option<Duration>,
+    /// How many tunnels a second end at the most within that time, if set.
+    pub drain_rate: Option<NonZeroUsize>,
+    /// Whether several processes may listen on the same port.
+    pub share_port: bool,
+    /// User to become after binding.
+    pub user: Option<String>,
+    /// Group to become after binding.
+    pub group: Option<String>,
+    /// Whether the process confines itself.
+    pub sandbox: Sandbox,
+    /// File that holds the process id while running.
+    pub pid_file: Option<PathBuf>,
+    /// Unix socket of `longsplice ctl`.
+    pub admin_socket: Option<PathBuf>,
+    /// Address of metrics, health and dashboard.
+    pub admin_http: Option<SocketAddr>,
+    /// Who may do what there.
+    pub admin_access: AdminAccess,
+    /// Whom names of servers are asked of; empty = as the system does, with resolv.conf(5).
+    pub nameservers: Vec<SocketAddr>,
+}
+
+/// `server.sandbox`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sandbox {
+    /// Not at all.
+    Off,
+    /// As far as the kernel can.
+    On,
+    /// System calls that would be refused are done and logged by the kernel.
+    Log,
+}
+
+/// A number of threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// One per core this process may run on.
+    Auto,
+    /// As many as written.
+    Count(NonZeroUsize),
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Lowest level written.
+    pub level: LogLevel,
+    /// Form of access lines.
+    pub access: AccessFormat,
+    /// Where access lines and diagnostics go.
+    pub target: LogTarget,
+    /// Facility for syslog and the journal.
+    pub facility: String,
+    /// How often a tunnel that goes on gets a line; none = never.
+    pub progress: Option<Duration>,
+}
+
+impl Log {
+    /// Returns the number of the facility (RFC 5424 section 6.2.1): the target's own, if it names one.
+    #[must_use]
+    pub fn facility_number(&self) -> u8 {
+        let name = match &self.target {
+            LogTarget::SyslogUdp(_, Some(facility)) => facility,
+            LogTarget::Stderr
+            | LogTarget::Journald
+            | LogTarget::File(_)
+            | LogTarget::SyslogUdp(_, None)
+            | LogTarget::SyslogUnix(_) => &self.facility,
+        };
+        address::facility_number(name)
+    }
+}
+
+/// `log.level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it all")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// `log.access`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// One JSON object a line.
+    Json,
+    /// HAProxy's httplog fields.
+    Httplog,
+    /// The combined format of web servers.
+    Combined,
+    /// None.
+    Off,
+}
+
+/// `log.target`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard error.
+    Stderr,
+    /// The journal's native socket.
+    Journald,
+    /// A file, opened again on SIGUSR1 and SIGHUP and after rotation.
+    File(PathBuf),
+    /// A syslog receiver over UDP, as `HOST:PORT`, with the facility of the target if it names one.
+    SyslogUdp(String, Option<String>),
+    /// A syslog receiver on a unix datagram socket.
+    SyslogUnix(PathBuf),
+}

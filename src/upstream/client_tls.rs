@@ -1,0 +1,79 @@
+//! TLS towards the servers of a backend, ready for use: rustls configurations, made from the plain
+//! values and the files of the configuration at start and at each reload.
+//!
+//! Whether two configurations of a server are the same is not decided here: the plain values of
+//! [`config::ServerTls`] carry a fingerprint of the files, and compare like every other value.
+
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+
+use crate::config::{self, Backend, BackendServer, BackendTls, Offload, TlsVersion};
+use crate::tls::identity::Wrong;
+use crate::tls::servers::{DemandFiles, ServerName, client_config};
+
+/// What the servers of one backend that speak TLS have in common.
+#[derive(Debug, Clone)]
+pub struct ClientTls {
+    http: Arc<ClientConfig>,
+    tcp: Arc<ClientConfig>,
+}
+
+/// How one server is spoken to over TLS.
+#[derive(Debug)]
+pub struct ServerTls {
+    /// The name it must prove.
+    pub name: ServerName<'static>,
+    /// The configuration for requests: ALPN offers HTTP/1.1.
+    pub http: Arc<ClientConfig>,
+    /// The configuration for bytes.
+    pub tcp: Arc<ClientConfig>,
+    /// Who encrypts after the handshake.
+    pub offload: Offload,
+}
+
+impl ClientTls {
+    /// Reads the files of `[backend.tls]`; returns nothing for a backend that no server of which
+    /// speaks TLS.
+    ///
+    /// # Errors
+    /// What is wrong with a file. Reading the configuration found it good, so it has changed since.
+    pub fn of(backend: &Backend) -> Result<Option<Self>, Wrong> {
+        let Some(tls) = &backend.tls else {
+            return Ok(None);
+        };
+        let files = files_of(tls);
+        let make = |http| client_config(&files.read(http)?);
+        Ok(Some(Self {
+            http: make(true)?,
+            tcp: make(false)?,
+        }))
+    }
+
+    /// Returns how a server of the backend is spoken to over TLS; none = in the clear.
+    pub(super) fn of_server(this: Option<&Self>, server: &BackendServer) -> Option<Arc<ServerTls>> {
+        let (
+            this,
+            config::ServerTls {
+                name,
+                offload,
+                fingerprint: _,
+            },
+        ) = this.zip(server.tls.as_ref())?;
+        Some(Arc::new(ServerTls {
+            name: name.clone(),
+            http: Arc::clone(&this.http),
+            tcp: Arc::clone(&this.tcp),
+            offload: *offload,
+        }))
+    }
+}
+
+fn files_of(tls: &BackendTls) -> DemandFiles<'_> {
+    let pair = tls.certificate.as_ref();
+    DemandFiles {
+        ca: tls.verify.then_some(tls.ca.as_path()),
+        certificate: pair.map(|it| (it.cert.as_path(), it.key.as_path())),
+        only_tls13: tls.min_version == TlsVersion::V1_3,
+    }
+}
