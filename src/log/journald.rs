@@ -93,7 +93,7 @@ fn send_in_memory(socket: &UnixDatagram, fields: &[u8]) -> io::Result<()> {
 }
 
 /// Writes all that the journal is told of a line.
-fn fields(line: &Line<'_>, facility: u8) -> Vec<u8> {
+pub(super) fn fields(line: &Line<'_>, facility: u8) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     put(&mut out, "MESSAGE", line.text);
     put(&mut out, "PRIORITY", &line.severity.number().to_string());
