@@ -14,10 +14,11 @@ use tracing::Level;
 
 use crate::proto::addr::PeerAddr;
 
-pub mod tally;
+pub mod counts;
 mod timing;
 
-use tally::{Count, Tally, Way};
+pub use counts as tally;
+use counts::{Count, Tally, Way};
 pub use timing::{Connections, Timing};
 
 /// Entries that may wait for the writer; at about 400 bytes each this is 26 MB at the worst.
