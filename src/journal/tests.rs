@@ -1,16 +1,24 @@
 //! The queue, its bound and its counts; the list of causes in the README.
 
+use std::time::SystemTime;
+
+use tracing::Level;
+
+use super::backlog::{QUEUE_LEN_MAX, QUEUED_TEXT_BYTES_MAX};
 use super::*;
+
+fn say(journal: &Journal, text: &str) {
+    journal.say(Diagnostic {
+        time: SystemTime::UNIX_EPOCH,
+        level: Level::INFO,
+        text: text.to_owned(),
+    });
+}
 
 #[test]
 fn a_full_queue_drops_and_counts_and_has_room_again() {
     let (journal, entries) = journal();
-    let said = || Entry::Diagnostic {
-        time: SystemTime::UNIX_EPOCH,
-        level: Level::INFO,
-        text: String::new(),
-    };
-    let write = || journal.write(said());
+    let write = || say(&journal, "");
     (0..QUEUE_LEN_MAX + 3).for_each(|_| write());
     assert_eq!(journal.counts().dropped(), 3);
     assert!(entries.take().is_some());
@@ -26,13 +34,7 @@ fn a_full_queue_drops_and_counts_and_has_room_again() {
 fn long_texts_fill_the_queue_sooner() {
     const TEXT_LEN: usize = 4096;
     let (journal, entries) = journal();
-    let write = || {
-        journal.write(Entry::Diagnostic {
-            time: SystemTime::UNIX_EPOCH,
-            level: Level::INFO,
-            text: "x".repeat(TEXT_LEN),
-        });
-    };
+    let write = || say(&journal, &"x".repeat(TEXT_LEN));
     let room = QUEUED_TEXT_BYTES_MAX / TEXT_LEN;
     (0..room + 3).for_each(|_| write());
     assert_eq!(journal.counts().dropped(), 3);
@@ -41,23 +43,16 @@ fn long_texts_fill_the_queue_sooner() {
     write();
     assert_eq!(journal.counts().dropped(), 3);
     assert_eq!(std::iter::from_fn(|| entries.take()).count(), room);
-    assert_eq!(journal.counts().text_bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(journal.counts().backlog().text_bytes(), 0);
 }
 
 #[test]
 fn what_comes_behind_the_end_is_not_written() {
     let (journal, entries) = journal();
-    let say = |text: &str| {
-        journal.write(Entry::Diagnostic {
-            time: SystemTime::UNIX_EPOCH,
-            level: Level::INFO,
-            text: text.to_owned(),
-        });
-    };
-    say("last words");
+    say(&journal, "last words");
     journal.end();
-    say("too late");
-    assert!(matches!(entries.next_within(None), Waited::Entry(_)));
+    say(&journal, "too late");
+    assert!(matches!(entries.next_within(None), Waited::Message(_)));
     assert!(matches!(entries.next_within(None), Waited::Closed));
     assert!(entries.take().is_none());
     assert!(matches!(entries.next_within(None), Waited::Closed));
@@ -87,8 +82,8 @@ fn readme_lists_every_cause_with_its_side() {
 #[test]
 fn causes_are_counted_apart() {
     let (journal, _entries) = journal();
-    journal.count_silently(&"edge".into(), Cause::Probe);
-    journal.count_silently(&"edge".into(), Cause::Probe);
+    journal.note_silently(&"edge".into(), Cause::Probe);
+    journal.note_silently(&"edge".into(), Cause::Probe);
     let counts = journal.counts();
     assert_eq!(counts.of(Cause::Probe), 2);
     assert_eq!(counts.of(Cause::Served), 0);

@@ -17,7 +17,6 @@ use crate::journal::{Cause, Entry, RequestFacts, Subject, Timing};
 #[must_use]
 pub(super) fn line(entry: &Entry, now: SystemTime, time: &LocalTime) -> Option<String> {
     let told = match entry {
-        Entry::Diagnostic { .. } | Entry::Reopen | Entry::End => return None,
         Entry::Open { subject, request } => Told {
             request: Asked::of(request.as_deref()),
             status: request.as_ref().map(|request| request.status),

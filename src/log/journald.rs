@@ -107,7 +107,6 @@ pub(super) fn fields(line: &Line<'_>, facility: u8) -> Vec<u8> {
 
 fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
     match entry {
-        Entry::Diagnostic { .. } | Entry::Reopen | Entry::End => {}
         Entry::Open { subject, .. } => put_subject(out, "open", subject),
         Entry::Progress {
             subject,
