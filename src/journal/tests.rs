@@ -1,7 +1,9 @@
-//! The queue, its bound and its counts; the list of causes in the README.
+//! The queue, its bound and its counts; the list of causes.
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
+use expect_test::expect_file;
 use tracing::Level;
 
 use super::backlog::{QUEUE_LEN_MAX, QUEUED_TEXT_BYTES_MAX};
@@ -59,24 +61,26 @@ fn what_comes_behind_the_end_is_not_written() {
 }
 
 #[test]
-fn readme_lists_every_cause_with_its_side() {
-    let readme = include_str!("../../README.md");
-    let (_, section) = readme.split_once("### Causes\n").unwrap();
-    let (section, _) = section.split_once("\n## ").unwrap();
-    let listed: Vec<(&str, &str)> = section
-        .lines()
-        .filter(|line| line.starts_with("| `"))
-        .map(|line| {
-            let mut cells = line.split('|').map(str::trim).skip(1);
-            let name = cells.next().unwrap().trim_matches('`');
-            (name, cells.next().unwrap())
-        })
-        .collect();
-    let causes: Vec<(&str, &str)> = Cause::ALL
-        .iter()
-        .map(|cause| (cause.as_str(), cause.side().as_str()))
-        .collect();
-    assert_eq!(listed, causes);
+fn the_reference_lists_every_cause() {
+    expect_file!["../manual/reference/causes.md"].assert_eq(&cause::reference());
+}
+
+#[test]
+fn every_cause_reads_well_and_has_a_name_and_a_state_of_its_kind() {
+    let mut names = HashSet::new();
+    for cause in Cause::ALL {
+        let (name, text) = (cause.as_str(), cause.text());
+        assert!(names.insert(name), "{name} twice");
+        let is_kebab = |c: char| c.is_ascii_lowercase() || c == '-';
+        assert!(name.chars().all(is_kebab), "{name}");
+        assert!(text.ends_with('.') && !text.contains('|'), "{text}");
+        // HAProxy's letters, its configuration manual, section 8.5.
+        let mut letters = cause.state().chars();
+        let pair = (letters.next().unwrap(), letters.next().unwrap());
+        assert!("CScsPLRIK-".contains(pair.0), "{name}: {pair:?}");
+        assert!("RQCHD-.".contains(pair.1), "{name}: {pair:?}");
+        assert_eq!((pair.0 == '-', letters.next()), (pair.1 == '-', None));
+    }
 }
 
 #[test]
