@@ -41,6 +41,10 @@ pub async fn text(sampler: &Sampler) -> Result<String, fmt::Error> {
         sample,
         started_s: since_1970_s(sources),
     };
+    page_of(scrape)
+}
+
+fn page_of(scrape: Scrape) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("longsplice");
     registry.register_collector(Box::new(scrape));
     let mut text = String::new();
@@ -554,3 +558,6 @@ impl Page<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

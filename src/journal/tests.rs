@@ -1,16 +1,26 @@
-//! The queue, its bound and its counts; the list of causes in the README.
+//! The queue, its bound and its counts; the list of causes.
 
+use std::collections::HashSet;
+use std::time::SystemTime;
+
+use expect_test::expect_file;
+use tracing::Level;
+
+use super::backlog::{QUEUE_LEN_MAX, QUEUED_TEXT_BYTES_MAX};
 use super::*;
+
+fn say(journal: &Journal, text: &str) {
+    journal.say(Diagnostic {
+        time: SystemTime::UNIX_EPOCH,
+        level: Level::INFO,
+        text: text.to_owned(),
+    });
+}
 
 #[test]
 fn a_full_queue_drops_and_counts_and_has_room_again() {
     let (journal, entries) = journal();
-    let said = || Entry::Diagnostic {
-        time: SystemTime::UNIX_EPOCH,
-        level: Level::INFO,
-        text: String::new(),
-    };
-    let write = || journal.write(said());
+    let write = || say(&journal, "");
     (0..QUEUE_LEN_MAX + 3).for_each(|_| write());
     assert_eq!(journal.counts().dropped(), 3);
     assert!(entries.take().is_some());
@@ -26,13 +36,7 @@ fn a_full_queue_drops_and_counts_and_has_room_again() {
 fn long_texts_fill_the_queue_sooner() {
     const TEXT_LEN: usize = 4096;
     let (journal, entries) = journal();
-    let write = || {
-        journal.write(Entry::Diagnostic {
-            time: SystemTime::UNIX_EPOCH,
-            level: Level::INFO,
-            text: "x".repeat(TEXT_LEN),
-        });
-    };
+    let write = || say(&journal, &"x".repeat(TEXT_LEN));
     let room = QUEUED_TEXT_BYTES_MAX / TEXT_LEN;
     (0..room + 3).for_each(|_| write());
     assert_eq!(journal.counts().dropped(), 3);
@@ -41,54 +45,49 @@ fn long_texts_fill_the_queue_sooner() {
     write();
     assert_eq!(journal.counts().dropped(), 3);
     assert_eq!(std::iter::from_fn(|| entries.take()).count(), room);
-    assert_eq!(journal.counts().text_bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(journal.counts().backlog().text_bytes(), 0);
 }
 
 #[test]
 fn what_comes_behind_the_end_is_not_written() {
     let (journal, entries) = journal();
-    let say = |text: &str| {
-        journal.write(Entry::Diagnostic {
-            time: SystemTime::UNIX_EPOCH,
-            level: Level::INFO,
-            text: text.to_owned(),
-        });
-    };
-    say("last words");
+    say(&journal, "last words");
     journal.end();
-    say("too late");
-    assert!(matches!(entries.next_within(None), Waited::Entry(_)));
+    say(&journal, "too late");
+    assert!(matches!(entries.next_within(None), Waited::Message(_)));
     assert!(matches!(entries.next_within(None), Waited::Closed));
     assert!(entries.take().is_none());
     assert!(matches!(entries.next_within(None), Waited::Closed));
 }
 
 #[test]
-fn readme_lists_every_cause_with_its_side() {
-    let readme = include_str!("../../README.md");
-    let (_, section) = readme.split_once("### Causes\n").unwrap();
-    let (section, _) = section.split_once("\n## ").unwrap();
-    let listed: Vec<(&str, &str)> = section
-        .lines()
-        .filter(|line| line.starts_with("| `"))
-        .map(|line| {
-            let mut cells = line.split('|').map(str::trim).skip(1);
-            let name = cells.next().unwrap().trim_matches('`');
-            (name, cells.next().unwrap())
-        })
-        .collect();
-    let causes: Vec<(&str, &str)> = Cause::ALL
-        .iter()
-        .map(|cause| (cause.as_str(), cause.side().as_str()))
-        .collect();
-    assert_eq!(listed, causes);
+fn the_reference_lists_every_cause() {
+    expect_file!["../manual/reference/causes.md"].assert_eq(&cause::reference());
+}
+
+#[test]
+fn every_cause_reads_well_and_has_a_name_and_a_state_of_its_kind() {
+    let mut names = HashSet::new();
+    for cause in Cause::ALL {
+        let (name, text) = (cause.as_str(), cause.text());
+        assert!(names.insert(name), "{name} twice");
+        let is_kebab = |c: char| c.is_ascii_lowercase() || c == '-';
+        assert!(name.chars().all(is_kebab), "{name}");
+        assert!(text.ends_with('.') && !text.contains('|'), "{text}");
+        // HAProxy's letters, its configuration manual, section 8.5.
+        let mut letters = cause.state().chars();
+        let pair = (letters.next().unwrap(), letters.next().unwrap());
+        assert!("CScsPLRIK-".contains(pair.0), "{name}: {pair:?}");
+        assert!("RQCHD-.".contains(pair.1), "{name}: {pair:?}");
+        assert_eq!((pair.0 == '-', letters.next()), (pair.1 == '-', None));
+    }
 }
 
 #[test]
 fn causes_are_counted_apart() {
     let (journal, _entries) = journal();
-    journal.count_silently(&"edge".into(), Cause::Probe);
-    journal.count_silently(&"edge".into(), Cause::Probe);
+    journal.note_silently(&"edge".into(), Cause::Probe);
+    journal.note_silently(&"edge".into(), Cause::Probe);
     let counts = journal.counts();
     assert_eq!(counts.of(Cause::Probe), 2);
     assert_eq!(counts.of(Cause::Served), 0);

@@ -24,13 +24,7 @@ const PASSED: u16 = 200;
 #[must_use]
 pub(super) fn line(entry: &Entry, now: SystemTime, time: &LocalTime) -> Option<String> {
     let (subject, request, status, bytes_out) = match entry {
-        Entry::Diagnostic { .. }
-        | Entry::Reopen
-        | Entry::End
-        | Entry::Open { .. }
-        | Entry::Progress { .. } => {
-            return None;
-        }
+        Entry::Open { .. } | Entry::Progress { .. } => return None,
         Entry::Close {
             subject, bytes_out, ..
         } => {

@@ -16,7 +16,7 @@ use tracing_subscriber::{Registry, reload};
 
 use super::line::preface;
 use crate::config::LogLevel;
-use crate::journal::{Entry, Journal};
+use crate::journal::{Diagnostic, Journal};
 
 /// What is written at all.
 static FILTER: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
@@ -54,7 +54,7 @@ impl Write for Lines {
         let time = SystemTime::now();
         let queue = QUEUE.read().unwrap_or_else(PoisonError::into_inner);
         match queue.as_ref() {
-            Some(journal) => journal.write(Entry::Diagnostic {
+            Some(journal) => journal.say(Diagnostic {
                 time,
                 level: self.0,
                 text,

@@ -13,11 +13,13 @@ use super::time::LocalTime;
 use super::words::{address, field, push_escaped};
 use crate::journal::{Cause, Entry, RequestFacts, Subject, Timing};
 
+/// The termination state of what goes on.
+const GOES_ON: &str = "--";
+
 /// Writes an entry as one line without its end; none for diagnostics.
 #[must_use]
 pub(super) fn line(entry: &Entry, now: SystemTime, time: &LocalTime) -> Option<String> {
     let told = match entry {
-        Entry::Diagnostic { .. } | Entry::Reopen | Entry::End => return None,
         Entry::Open { subject, request } => Told {
             request: Asked::of(request.as_deref()),
             status: request.as_ref().map(|request| request.status),
@@ -161,7 +163,8 @@ impl<'a> Told<'a> {
             )?,
         }
         write!(out, "{growing}{} ", self.bytes)?;
-        let [who, when] = self.cause.map_or(['-'; 2], |cause| self.end(cause));
+        let state = self.cause.map_or(GOES_ON, Cause::state);
+        let state = state.replace('.', self.reached());
         let connections = timing.connections;
         let counts = format_args!(
             "{}/{}/{}/{}/{}{}",
@@ -174,12 +177,12 @@ impl<'a> Told<'a> {
         );
         let queues = format_args!("{}/{}", timing.server_queue, timing.backend_queue);
         match self.request {
-            Asked::Nothing => write!(out, "{who}{when} {counts} {queues}"),
+            Asked::Nothing => write!(out, "{state} {counts} {queues}"),
             Asked::Unreadable => {
-                write!(out, "- - {who}{when}-- {counts} {queues} \"<BADREQ>\"")
+                write!(out, "- - {state}-- {counts} {queues} \"<BADREQ>\"")
             }
             Asked::Request(request) => {
-                write!(out, "- - {who}{when}-- {counts} {queues} \"")?;
+                write!(out, "- - {state}-- {counts} {queues} \"")?;
                 push(out, &request.method);
                 out.push(' ');
                 push(out, &request.target);
@@ -188,70 +191,23 @@ impl<'a> Told<'a> {
         }
     }
 
-    /// Returns HAProxy's two characters for an end: who, and how far it had got (its manual, section
-    /// 8.5).
-    fn end(&self, cause: Cause) -> [char; 2] {
-        let reached = self.reached();
-        match cause {
-            Cause::ClientClosed | Cause::ServerClosed | Cause::Served => ['-', '-'],
-            Cause::ClientTruncated | Cause::ClientReset | Cause::TlsBadRecord => ['C', reached],
-            Cause::RequestIncomplete | Cause::TlsHandshakeFailed | Cause::Probe => ['C', 'R'],
-            Cause::ServerReset
-            | Cause::ServerTruncated
-            | Cause::ServerTlsBadRecord
-            | Cause::ResponseIncomplete => ['S', reached],
-            Cause::TunnelIdle
-            | Cause::HalfCloseIdle
-            | Cause::ClientStalled
-            | Cause::BodyTimeout => ['c', 'D'],
-            Cause::Drained | Cause::Killed => ['K', reached],
-            Cause::ProxyHeaderTimeout
-            | Cause::TlsHandshakeTimeout
-            | Cause::RequestHeaderTimeout
-            | Cause::KeepAliveTimeout => ['c', 'R'],
-            Cause::ProxyHeaderMissing
-            | Cause::ProxyHeaderMalformed
-            | Cause::UntrustedSource
-            | Cause::BadRequest
-            | Cause::BadUpgrade
-            | Cause::WebsocketVersion
-            | Cause::RequestLineTooLong
-            | Cause::RequestHeadTooLarge
-            | Cause::BodyTooLarge
-            | Cause::NoRoute => ['P', 'R'],
-            Cause::TlsKeyUpdateUnsupported | Cause::TlsRecordLimit => ['P', 'D'],
-            Cause::Redirected | Cause::Responded => ['L', 'R'],
-            Cause::NoServer
-            | Cause::ConnectRefused
-            | Cause::ConnectFailed
-            | Cause::ServerTlsFailed => ['S', 'C'],
-            Cause::QueueFull => ['S', 'Q'],
-            Cause::QueueTimeout => ['s', 'Q'],
-            Cause::ConnectTimeout | Cause::ServerTlsTimeout => ['s', 'C'],
-            Cause::ResponseTimeout => ['s', reached],
-            Cause::BadResponse => ['P', 'H'],
-            Cause::OutOfResources => ['R', reached],
-            Cause::InternalError => ['I', reached],
-        }
-    }
-
     /// Returns the letter of the phase that was reached: request, queue, connection, headers, data.
-    fn reached(&self) -> char {
+    fn reached(&self) -> &'static str {
         let is_tunnel = matches!(self.request, Asked::Nothing);
         match self.timing {
             Timing {
                 response: Some(_), ..
-            } => 'D',
+            } => "D",
             Timing {
                 connect: Some(_), ..
-            } if is_tunnel => 'D',
+            } if is_tunnel => "D",
             Timing {
                 connect: Some(_), ..
-            } => 'H',
-            Timing { queue: Some(_), .. } => 'C',
-            _ if self.subject.server.is_some() => 'C',
-            _ if self.subject.backend.is_some() => 'Q',
-            _ => 'R',
+            } => "H",
+            Timing { queue: Some(_), .. } => "C",
+            _ if self.subject.server.is_some() => "C",
+            _ if self.subject.backend.is_some() => "Q",
+            _ => "R",
         }
     }
 }

@@ -93,7 +93,7 @@ fn send_in_memory(socket: &UnixDatagram, fields: &[u8]) -> io::Result<()> {
 }
 
 /// Writes all that the journal is told of a line.
-fn fields(line: &Line<'_>, facility: u8) -> Vec<u8> {
+pub(super) fn fields(line: &Line<'_>, facility: u8) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     put(&mut out, "MESSAGE", line.text);
     put(&mut out, "PRIORITY", &line.severity.number().to_string());
@@ -107,7 +107,6 @@ fn fields(line: &Line<'_>, facility: u8) -> Vec<u8> {
 
 fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
     match entry {
-        Entry::Diagnostic { .. } | Entry::Reopen | Entry::End => {}
         Entry::Open { subject, .. } => put_subject(out, "open", subject),
         Entry::Progress {
             subject,

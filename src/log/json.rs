@@ -12,7 +12,6 @@ use crate::proto::addr::PeerAddr;
 #[must_use]
 pub(super) fn line(entry: &Entry, now: SystemTime) -> Option<String> {
     let line = match entry {
-        Entry::Diagnostic { .. } | Entry::Reopen | Entry::End => return None,
         Entry::Open { subject, request } => {
             let line = Line::new("open", subject, now);
             match request {

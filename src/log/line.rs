@@ -50,12 +50,7 @@ impl Severity {
         match entry {
             Entry::Refused { cause, .. } | Entry::Request { cause, .. } => Self::of_cause(*cause),
             Entry::Close { cause, .. } if *cause == Cause::InternalError => Self::Error,
-            Entry::Diagnostic { level, .. } => Self::of_level(*level),
-            Entry::Close { .. }
-            | Entry::Open { .. }
-            | Entry::Progress { .. }
-            | Entry::Reopen
-            | Entry::End => Self::Info,
+            Entry::Close { .. } | Entry::Open { .. } | Entry::Progress { .. } => Self::Info,
         }
     }
 }

@@ -16,7 +16,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tracing::Level;
 
 use crate::config::{AccessFormat, Log};
-use crate::journal::{Entries, Entry, Journal, PresentWishes, Waited, Wishes, journal};
+use crate::journal::{
+    Diagnostic, Entries, Entry, Journal, Message, PresentWishes, Waited, Wishes, journal,
+};
 use diagnostics::{reopen, say};
 
 mod combined;
@@ -121,11 +123,11 @@ impl Prepared {
 impl Drop for Prepared {
     fn drop(&mut self) {
         let waiting = self.entries.take();
-        for entry in waiting
+        for message in waiting
             .iter()
             .flat_map(|entries| std::iter::from_fn(|| entries.take()))
         {
-            if let Entry::Diagnostic { time, level, text } = entry {
+            if let Message::Diagnostic(Diagnostic { time, level, text }) = message {
                 say(&format!("{}{text}\n", preface(time, level)));
             }
         }
@@ -207,12 +209,12 @@ impl Writer {
         }
         loop {
             match entries.next_within(self.loss.patience()) {
-                Waited::Entry(entry) => {
+                Waited::Message(message) => {
                     self.renew(false);
-                    self.write(&entry);
+                    self.obey(&message);
                     let rest = std::iter::from_fn(|| entries.take());
                     rest.take(ROUND_LEN_MAX)
-                        .for_each(|entry| self.write(&entry));
+                        .for_each(|message| self.obey(&message));
                     self.flush();
                 }
                 Waited::Nothing => self.renew(false),
@@ -226,35 +228,32 @@ impl Writer {
         self.tell_losses(Instant::now());
     }
 
-    fn write(&mut self, entry: &Entry) {
-        let now = SystemTime::now();
-        match entry {
-            Entry::End => {}
-            Entry::Reopen => {
+    fn obey(&mut self, message: &Message) {
+        match message {
+            Message::Entry(entry) => self.write(entry),
+            Message::Diagnostic(Diagnostic { time, level, text }) => self.put(*time, *level, text),
+            Message::Reopen => {
                 // What came before belongs to the file of before.
                 self.flush();
                 self.change();
                 self.renew(true);
             }
-            Entry::Diagnostic { time, level, text } => self.put(*time, *level, text),
-            Entry::Open { .. }
-            | Entry::Progress { .. }
-            | Entry::Close { .. }
-            | Entry::Request { .. }
-            | Entry::Refused { .. } => {
-                let Some(text) = self.text_of(entry, now) else {
-                    return;
-                };
-                let line = Line {
-                    time: now,
-                    severity: Severity::of_entry(entry),
-                    text: &text,
-                    kind: Kind::Access(entry),
-                };
-                if let Err(refused) = self.target.take(&line, 1) {
-                    self.lose(refused);
-                }
-            }
+        }
+    }
+
+    fn write(&mut self, entry: &Entry) {
+        let now = SystemTime::now();
+        let Some(text) = self.text_of(entry, now) else {
+            return;
+        };
+        let line = Line {
+            time: now,
+            severity: Severity::of_entry(entry),
+            text: &text,
+            kind: Kind::Access(entry),
+        };
+        if let Err(refused) = self.target.take(&line, 1) {
+            self.lose(refused);
         }
     }
 

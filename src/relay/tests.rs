@@ -128,10 +128,7 @@ impl Bench {
                 bytes: (bytes_in, bytes_out),
                 paths: (path_in, path_out),
             },
-            other @ (Entry::Diagnostic { .. }
-            | Entry::Reopen
-            | Entry::End
-            | Entry::Progress { .. }
+            other @ (Entry::Progress { .. }
             | Entry::Open { .. }
             | Entry::Request { .. }
             | Entry::Refused { .. }) => {

@@ -12,7 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use super::{Cause, Offloaded, Subject, Timing};
+use super::backlog::Backlog;
+use super::cause::Cause;
+use super::entry::{Entry, Offloaded, Subject};
+use super::timing::Timing;
 
 /// Upper bounds of the buckets of a stage, in microseconds; what takes longer is in one more.
 pub const BOUNDS_US: [u64; 16] = [
@@ -35,6 +38,128 @@ const OFFLOAD: usize = BYTES + 4;
 const STAGES: usize = OFFLOAD + 2 * OFFLOADS;
 const STAGE_LEN: usize = BUCKETS + 1;
 const LEN: usize = STAGES + Stage::ALL.len() * STAGE_LEN;
+
+/// All that is counted, and how full the queue is.
+#[derive(Debug)]
+pub struct Counts {
+    tally: Tally,
+    by_cause: Vec<AtomicU64>,
+    backlog: Backlog,
+}
+
+impl Counts {
+    pub(super) fn new() -> Self {
+        Self {
+            tally: Tally::new(),
+            by_cause: Cause::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+            backlog: Backlog::default(),
+        }
+    }
+
+    /// Returns how often `cause` was counted.
+    #[must_use]
+    pub fn of(&self, cause: Cause) -> u64 {
+        self.by_cause
+            .get(cause as usize)
+            .map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// Returns the counters by listener, backend and server.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Returns how many entries wait for the writer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.backlog.waiting()
+    }
+
+    /// Returns how many entries found the queue full and were not written.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.backlog.dropped()
+    }
+
+    pub(super) fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
+    /// Counts an entry.
+    pub(super) fn note(&self, entry: &Entry) {
+        match entry {
+            Entry::Progress { .. } => {}
+            Entry::Open { subject, .. } => self.tally.of(subject, |row| {
+                row.add(Count::Opened, 1);
+                row.took_those_of(subject);
+            }),
+            Entry::Close {
+                subject,
+                cause,
+                path_in,
+                path_out,
+                ..
+            } => {
+                self.add(*cause);
+                self.tally.of(subject, |row| {
+                    row.add(Count::Ended(*cause), 1);
+                    for (way, path) in [(Way::In, path_in), (Way::Out, path_out)] {
+                        let offload = path.offload.map(|state| Count::Offload(way, state));
+                        offload.iter().for_each(|count| row.add(*count, 1));
+                    }
+                });
+            }
+            Entry::Request {
+                subject,
+                cause,
+                bytes_in,
+                bytes_out,
+                ..
+            } => {
+                let timing = subject.timing.as_deref().copied().unwrap_or_default();
+                self.note_request(subject, &timing, *cause, (*bytes_in, *bytes_out));
+            }
+            Entry::Refused { subject, cause, .. } => {
+                self.add(*cause);
+                self.tally.of(subject, |row| {
+                    row.add(Count::Refused(*cause), 1);
+                    row.took_those_of(subject);
+                });
+            }
+        }
+    }
+
+    /// Counts a request that was answered, with the bytes of its bodies.
+    pub(super) fn note_request(
+        &self,
+        subject: &Subject,
+        timing: &Timing,
+        cause: Cause,
+        (bytes_in, bytes_out): (u64, u64),
+    ) {
+        self.add(cause);
+        self.tally.of(subject, |row| {
+            row.add(Count::Requests(cause), 1);
+            row.add(Count::BodyBytes(Way::In), bytes_in);
+            row.add(Count::BodyBytes(Way::Out), bytes_out);
+            row.took_all(timing);
+        });
+    }
+
+    /// Counts an end at a listener that leaves no line.
+    pub(super) fn note_silently(&self, listener: &Arc<str>, cause: Cause) {
+        self.add(cause);
+        self.tally
+            .at(listener, |row| row.add(Count::Refused(cause), 1));
+    }
+
+    fn add(&self, cause: Cause) {
+        if let Some(count) = self.by_cause.get(cause as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
 
 /// Whose counts they are; what was not chosen yet is none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -187,6 +312,12 @@ impl Row {
         }
     }
 
+    fn took_those_of(&self, subject: &Subject) {
+        if let Some(timing) = subject.timing.as_deref() {
+            self.took_all(timing);
+        }
+    }
+
     /// Takes note of a handshake, which costs far more than a lock that nobody else wants.
     pub fn shook_hands(&self, version: &'static str, cipher: &'static str, resumed: bool) {
         let key = (version, cipher, resumed);
@@ -275,7 +406,7 @@ thread_local! {
 }
 
 impl Tally {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),

@@ -1,0 +1,254 @@
+//! Entries: what happened to a connection, a request or a tunnel, and what longsplice says of itself.
+//!
+//! Values only; the queue carries them, the log writes them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tracing::Level;
+
+use super::cause::Cause;
+use super::timing::Timing;
+use crate::proto::addr::PeerAddr;
+
+/// What is known of a connection from its opening on; shared by all its entries.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Name of the listener.
+    pub listener: Arc<str>,
+    /// The address of the connection itself.
+    pub peer: PeerAddr,
+    /// Who the client is.
+    pub client: PeerAddr,
+    /// Name of the backend, once chosen.
+    pub backend: Option<Arc<str>>,
+    /// Name of the server, once chosen.
+    pub server: Option<Arc<str>>,
+    /// When the connection was accepted (or the request began).
+    pub started: SystemTime,
+    /// Whether the client speaks TLS that ends here.
+    pub over_tls: bool,
+    /// Whether the listener speaks HTTP; else every connection is a tunnel.
+    pub is_http: bool,
+    /// How long its parts took, as far as anybody measured.
+    pub timing: Option<Box<Timing>>,
+    /// The upgrade request of a tunnel, where lines of its end tell it ([`super::Wishes::stories`]).
+    pub request: Option<Box<RequestFacts>>,
+}
+
+/// How bytes of one direction went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Path {
+    /// Some by recv and send.
+    pub copied: bool,
+    /// Some by splice.
+    pub spliced: bool,
+    /// Some as TLS records opened or sealed by us.
+    pub records: bool,
+    /// From some point on as TLS records opened or sealed by the kernel.
+    pub kernel: bool,
+    /// Whether the kernel has the records, or why not: those of the client, or else of the server; none =
+    /// neither speaks TLS.
+    pub offload: Option<Offloaded>,
+}
+
+/// Whether the kernel has the records of one direction, or why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offloaded {
+    /// It has.
+    Kernel,
+    /// `offload = "never"`.
+    Never,
+    /// This kernel does no TLS of this version and cipher in this direction, or is slow at it.
+    NotOffered,
+    /// The direction was not bulky.
+    NotBulky,
+    /// The tunnel ended before the records came to a boundary.
+    NotYet,
+    /// The kernel would not have them.
+    Refused,
+}
+
+impl Offloaded {
+    /// Every one of them.
+    pub const ALL: [Self; 6] = [
+        Self::Kernel,
+        Self::Never,
+        Self::NotOffered,
+        Self::NotBulky,
+        Self::NotYet,
+        Self::Refused,
+    ];
+
+    /// Returns the word of the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Never => "never",
+            Self::NotOffered => "not-offered",
+            Self::NotBulky => "not-bulky",
+            Self::NotYet => "not-yet",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl std::fmt::Display for Path {
+    /// Writes the words of the log, joined by `+`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let words = [
+            (self.records, "user-records"),
+            (self.kernel, "kernel-tls"),
+            (self.copied, "copy"),
+            (self.spliced, "splice"),
+        ];
+        let mut between = "";
+        for (_, word) in words.into_iter().filter(|(used, _)| *used) {
+            write!(f, "{between}{word}")?;
+            between = "+";
+        }
+        if between.is_empty() {
+            f.write_str("none")?;
+        }
+        Ok(())
+    }
+}
+
+/// The request line and what came of it, for access lines.
+#[derive(Debug, Clone)]
+pub struct RequestFacts {
+    /// Method as received.
+    pub method: String,
+    /// Target as received, at most the first 1024 bytes.
+    pub target: String,
+    /// Host as received.
+    pub host: String,
+    /// HTTP version, `1.0` or `1.1`.
+    pub version: &'static str,
+    /// Status sent to the client.
+    pub status: u16,
+    /// Referer, if sent.
+    pub referer: Option<String>,
+    /// User-Agent, if sent.
+    pub user_agent: Option<String>,
+}
+
+/// A line of diagnostics: what longsplice says of itself.
+#[derive(Debug)]
+pub struct Diagnostic {
+    /// When it was said.
+    pub time: SystemTime,
+    /// How grave it is.
+    pub level: Level,
+    /// What was said, without a line end.
+    pub text: String,
+}
+
+/// What happened to a connection, a request or a tunnel.
+#[derive(Debug)]
+pub enum Entry {
+    /// A tunnel opened.
+    Open {
+        /// Whose.
+        subject: Box<Subject>,
+        /// The upgrade request, unless the tunnel is of `tcp` or `sni` mode.
+        request: Option<Box<RequestFacts>>,
+    },
+    /// A tunnel goes on.
+    Progress {
+        /// Whose.
+        subject: Box<Subject>,
+        /// Bytes received from the client since the tunnel opened.
+        bytes_in: u64,
+        /// Bytes sent to the client since the tunnel opened.
+        bytes_out: u64,
+        /// Since accept.
+        lasted: Duration,
+    },
+    /// A tunnel ended.
+    Close {
+        /// Whose.
+        subject: Box<Subject>,
+        /// Why.
+        cause: Cause,
+        /// Bytes received from the client since the tunnel opened.
+        bytes_in: u64,
+        /// Bytes sent to the client since the tunnel opened.
+        bytes_out: u64,
+        /// How the bytes from the client went.
+        path_in: Path,
+        /// How the bytes to the client went.
+        path_out: Path,
+        /// From accept to the end.
+        lasted: Duration,
+    },
+    /// A request that was no upgrade, or an upgrade that was refused, was answered.
+    Request {
+        /// Whose.
+        subject: Box<Subject>,
+        /// What was asked and answered.
+        request: Box<RequestFacts>,
+        /// Why it ended so.
+        cause: Cause,
+        /// Bytes of body received from the client.
+        bytes_in: u64,
+        /// Bytes of body sent to the client.
+        bytes_out: u64,
+        /// From the first byte of the request (or accept) to the end.
+        lasted: Duration,
+    },
+    /// A connection or a request was refused.
+    Refused {
+        /// Whose.
+        subject: Box<Subject>,
+        /// Why.
+        cause: Cause,
+        /// The rule that was broken, in words; empty when the cause says it all.
+        detail: String,
+        /// Status of our own answer; none = closed without one.
+        status: Option<u16>,
+        /// What was asked, if the head could be read.
+        request: Option<Box<RequestFacts>>,
+        /// From accept to the end.
+        lasted: Duration,
+    },
+}
+
+impl RequestFacts {
+    fn text_bytes(&self) -> usize {
+        let sent = [&self.referer, &self.user_agent];
+        let sent = sent.into_iter().flatten().map(String::len).sum::<usize>();
+        self.method.len() + self.target.len() + self.host.len() + sent
+    }
+}
+
+impl Entry {
+    /// Returns the bytes of text whose length an outsider controls.
+    pub(super) fn text_bytes(&self) -> usize {
+        let of = |request: &Option<Box<RequestFacts>>| {
+            request.as_ref().map_or(0, |request| request.text_bytes())
+        };
+        match self {
+            Self::Open { subject, request } => of(&subject.request) + of(request),
+            Self::Progress { subject, .. } | Self::Close { subject, .. } => of(&subject.request),
+            Self::Request { request, .. } => request.text_bytes(),
+            Self::Refused {
+                detail, request, ..
+            } => detail.len() + of(request),
+        }
+    }
+}
+
+/// Shortens a text from outside to `len_bytes_max`, on a character boundary.
+#[must_use]
+pub fn clipped(text: &str, len_bytes_max: usize) -> String {
+    text[..text.floor_char_boundary(len_bytes_max)].to_owned()
+}
+
+/// Turns an address the kernel gave into a [`PeerAddr`]; none = a unix socket.
+#[must_use]
+pub fn peer_of(addr: Option<SocketAddr>) -> PeerAddr {
+    addr.map_or(PeerAddr::Unix, PeerAddr::from)
+}

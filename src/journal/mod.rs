@@ -1,0 +1,26 @@
+//! What happened to connections, on its way to whoever counts and writes it.
+//!
+//! | file | job |
+//! |---|---|
+//! | `cause` | the closed list of reasons for an end |
+//! | `entry` | what is told of a connection, a request or a tunnel |
+//! | `timing` | how long its parts took |
+//! | `counts` | counters of each thread, by listener, backend and server |
+//! | `backlog` | how full the queue is |
+//! | `queue` | counts an entry and carries it to the writer's thread; bounded, never waited for |
+
+mod backlog;
+pub mod cause;
+pub mod counts;
+mod entry;
+mod queue;
+#[cfg(test)]
+mod tests;
+mod timing;
+
+pub use cause::{Cause, Side};
+pub use counts as tally;
+pub use counts::Counts;
+pub use entry::{Diagnostic, Entry, Offloaded, Path, RequestFacts, Subject, clipped, peer_of};
+pub use queue::{Entries, Journal, Message, PresentWishes, Waited, Wishes, journal};
+pub use timing::{Connections, Timing};
