@@ -15,7 +15,8 @@ pub type Answer = Response<Full<Bytes>>;
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Says that the method is not one of `methods`.
-pub(super) fn only(methods: &'static str) -> Answer {
+#[must_use]
+pub fn only(methods: &'static str) -> Answer {
     let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}\n"));
     let allowed = HeaderValue::from_static(methods);
     answer.headers_mut().insert(ALLOW, allowed);

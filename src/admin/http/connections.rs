@@ -66,7 +66,8 @@ pub async fn serve_connections<F>(
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
                 .max_buf_size(HEAD_LEN_BYTES_MAX)
-                .serve_connection(TokioIo::new(stream), service);
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
             if let Ok(Err(error)) = timeout(LIFETIME, served).await {
                 tracing::debug!(%error, "{name}: a connection ended");
             }

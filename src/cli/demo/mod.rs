@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 mod application;
+mod echo;
 
 use crate::log::diagnostics::say;
 use crate::sys::signals::block;
