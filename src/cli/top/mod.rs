@@ -30,7 +30,8 @@ use self::asker::{Answer, Errand};
 use self::draw::Palette;
 use self::screen::Screen;
 use self::state::{Effect, Link, State};
-use super::{EXIT_USAGE, TopOptions, say};
+use super::args::TopOptions;
+use super::exit;
 use crate::config::duration_of;
 use crate::sys::signals;
 
@@ -58,15 +59,15 @@ enum Event {
 pub(super) fn top(options: &TopOptions) -> ExitCode {
     let interval = match interval_of(&options.interval) {
         Ok(interval) => interval,
-        Err(wrong) => return fail(&wrong, EXIT_USAGE),
+        Err(wrong) => return exit::misused(&words::clean(&wrong)),
     };
     if !options.once && !io::stdout().is_terminal() {
         let why = "standard output is no terminal; --once prints one page of plain text";
-        return fail(why, EXIT_USAGE);
+        return exit::misused(why);
     }
     let first = match asker::look(&options.socket) {
         Ok(first) => State::new(first, interval),
-        Err(why) => return fail(&why, 1),
+        Err(why) => return exit::fail(&words::clean(&why)),
     };
     let done = if options.once {
         print_once(options, first)
@@ -75,13 +76,8 @@ pub(super) fn top(options: &TopOptions) -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => fail(&why, 1),
+        Err(why) => exit::fail(&words::clean(&why)),
     }
-}
-
-fn fail(why: &str, code: u8) -> ExitCode {
-    say(&format!("longsplice: {}\n", words::clean(why)));
-    ExitCode::from(code)
 }
 
 fn interval_of(text: &str) -> Result<Duration, String> {
