@@ -248,7 +248,7 @@ fn serve_admin_http(
         http::serve(listener, Site { sampler })
     });
     let admin = admin.transpose();
-    admin.map_err(|error| StartError::System("process.admin_http", error))
+    admin.map_err(|error| StartError::System("server.admin_http", error))
 }
 
 fn say_all(warnings: &[String]) {
@@ -300,7 +300,7 @@ fn raise_descriptor_limit(max_connections: usize) {
         tracing::warn!(
             limit,
             wanted,
-            "too few descriptors for process.max_connections: raise LimitNOFILE= or lower it"
+            "too few descriptors for server.max_connections: raise LimitNOFILE= or lower it"
         );
     }
 }
