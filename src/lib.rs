@@ -17,7 +17,7 @@
 //! | [`admin`] | what operators read and ask: metrics, dashboard, control socket | `config`, `journal`, `log`, `proto`, `relay`, `sys`, `tls`, `upstream` |
 //! | [`reception`] | the opening of connections: PROXY header, TLS handshake, request head, route, connect, answers | `config`, `journal`, `proto`, `relay`, `sys`, `tls`, `upstream` |
 //! | [`process`] | start, signals, reload, drain, privileges, certificates that change at run time | `admin`, `balance`, `config`, `journal`, `log`, `reception`, `relay`, `sys`, `tls`, `upstream` |
-//! | [`cli`] | the command line, doctor, demo, top | `admin`, `config`, `log`, `process`, `sys` |
+//! | [`cli`] | the command line, doctor, demo, top | `admin`, `config`, `log`, `process`, `proto`, `sys` |
 
 pub mod admin;
 pub mod balance;

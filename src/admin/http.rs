@@ -1,59 +1,45 @@
 //! `server.admin_http`: metrics, health, the dashboard and what it reads, over HTTP.
 //!
-//! It runs beside everything else on main and is made for few: connections, heads, bodies and times
-//! are limited. Reading is free to whoever reaches the address; there is no CORS, so that no page of
-//! another origin reads it in somebody's browser. Whoever changes something needs the token, where
-//! that is allowed at all; `access` has the rules.
+//! It runs beside everything else on main and is made for few clients. Everyone who reaches the address may
+//! read; there is no CORS, so that no page of another origin can read it in an operator's browser. A change
+//! needs the token, where changes are allowed at all; `access` has the rules, `connections` the limits.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName,
-    HeaderValue, ORIGIN, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use self::access::Guesses;
+use self::answers::{Answer, only, page, plain};
+use self::connections::serve_connections;
 use super::mark::mark;
 use super::metrics;
 use super::overview::{Overview, overview};
 use super::sample::Sampler;
 
 mod access;
+pub mod answers;
+pub mod connections;
 mod dashboard;
 
-/// Connections at one time; beyond, they wait in the kernel.
-const CONNECTIONS_MAX: usize = 64;
-/// How long a connection may take for a head, idle ones included.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection lives at the most.
-const LIFETIME: Duration = Duration::from_mins(2);
-/// Longest head.
-const HEAD_LEN_MAX: usize = 16 * 1024;
 /// Longest body.
 const BODY_LEN_MAX: usize = 4 * 1024;
 /// How long a body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long accepting rests when it fails.
-const PAUSE: Duration = Duration::from_millis(100);
-
-const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -96,44 +82,17 @@ struct Desk {
 pub fn serve(listener: StdListener, site: Site) -> io::Result<JoinHandle<()>> {
     let listener = TcpListener::from_std(listener)?;
     let guesses = RefCell::default();
-    Ok(spawn_local(accept(
+    let desk = Rc::new(Desk { site, guesses });
+    let answer = move |request, peer| {
+        let desk = Rc::clone(&desk);
+        async move { desk.answer(request, peer).await }
+    };
+    Ok(spawn_local(serve_connections(
         listener,
-        Rc::new(Desk { site, guesses }),
+        "server.admin_http",
+        answer,
     )))
 }
-
-async fn accept(listener: TcpListener, desk: Rc<Desk>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    // The semaphore is never closed.
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::debug!(%error, "server.admin_http: accept");
-                sleep(PAUSE).await;
-                continue;
-            }
-        };
-        let desk = Rc::clone(&desk);
-        spawn_local(async move {
-            let _place = place;
-            let service = service_fn(move |request| {
-                let desk = Rc::clone(&desk);
-                async move { Ok::<_, Infallible>(desk.answer(request, peer.ip()).await) }
-            });
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .max_buf_size(HEAD_LEN_MAX)
-                .serve_connection(TokioIo::new(stream), service);
-            if let Ok(Err(error)) = timeout(LIFETIME, served).await {
-                tracing::debug!(%error, "server.admin_http: a connection ended");
-            }
-        });
-    }
-}
-
-type Answer = Response<Full<Bytes>>;
 
 /// What the page shows.
 #[derive(Serialize)]
@@ -320,41 +279,5 @@ fn unauthorized(text: &'static str) -> Answer {
     let mut answer = plain(StatusCode::UNAUTHORIZED, text);
     let scheme = HeaderValue::from_static("Bearer realm=\"longsplice\"");
     answer.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-    answer
-}
-
-fn only(methods: &'static str) -> Answer {
-    let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}\n"));
-    let allowed = HeaderValue::from_static(methods);
-    answer.headers_mut().insert(ALLOW, allowed);
-    answer
-}
-
-fn plain(status: StatusCode, text: impl Into<Bytes>) -> Answer {
-    page(status, TEXT, text)
-}
-
-/// Makes an answer that nobody keeps, nobody guesses the type of, and no page of others holds.
-fn page(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    let lines = [
-        (CONTENT_TYPE, content_type),
-        (CACHE_CONTROL, "no-store"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-        (
-            CONTENT_SECURITY_POLICY,
-            "default-src 'none'; frame-ancestors 'none'",
-        ),
-        (
-            HeaderName::from_static("cross-origin-resource-policy"),
-            "same-origin",
-        ),
-    ];
-    for (name, value) in lines {
-        let value = HeaderValue::from_static(value);
-        answer.headers_mut().insert(name, value);
-    }
     answer
 }

@@ -3,14 +3,16 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::{CheckOptions, report, say};
+use super::args::CheckOptions;
+use super::exit::misconfigured;
 use crate::config::{self, Config};
+use crate::log::diagnostics::say;
 
 /// Checks a file.
 pub(super) fn check(options: &CheckOptions) -> ExitCode {
     let config = match config::load(&options.config) {
         Ok(config) => config,
-        Err(errors) => return report(&errors),
+        Err(errors) => return misconfigured(&errors),
     };
     remark(&config);
     let answer = if options.print {

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
+use super::args::{CtlCommand, CtlOptions};
 use super::ask::{ask, read};
-use super::{CtlCommand, CtlOptions, say};
+use super::exit::{fail, misused};
 use crate::admin::ctl::{CtlRequest, Wanted, text};
 use crate::config::duration_of;
 
@@ -18,10 +19,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(60);
 pub(super) fn ctl(options: &CtlOptions) -> ExitCode {
     let request = match request_of(&options.command) {
         Ok(request) => request,
-        Err(wrong) => {
-            say(&format!("longsplice: {wrong}\n"));
-            return ExitCode::from(super::EXIT_USAGE);
-        }
+        Err(wrong) => return misused(&wrong),
     };
     let printed = ask(&options.socket, &request, ANSWER_TIME).and_then(|value| {
         let page = if options.json {
@@ -37,10 +35,7 @@ pub(super) fn ctl(options: &CtlOptions) -> ExitCode {
     });
     match printed {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            say(&format!("longsplice: {why}\n"));
-            ExitCode::FAILURE
-        }
+        Err(why) => fail(&why),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::{OneLinerOptions, RunOptions, report};
+use super::args::{OneLinerOptions, RunOptions};
+use super::exit::misconfigured;
 use crate::config::{self, OneLiner};
 use crate::process;
 
@@ -14,7 +15,7 @@ pub(super) fn run(options: RunOptions) -> ExitCode {
     };
     match config {
         Ok(config) => process::run(config),
-        Err(errors) => report(&errors),
+        Err(errors) => misconfigured(&errors),
     }
 }
 

@@ -3,7 +3,7 @@
 use clap::Parser;
 use expect_test::{Expect, expect};
 
-use super::CommandLine;
+use super::args::CommandLine;
 
 fn check(command: &[&str], expected: &Expect) {
     let words = ["longsplice"].iter().chain(command).chain(&["--help"]);

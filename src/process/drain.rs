@@ -60,8 +60,8 @@ impl Spread {
                 rate = process.drain_rate,
                 ?takes,
                 timeout = ?process.drain_timeout,
-                "at process.drain_rate these tunnels take longer than process.drain_window; \
-                 those that are left at process.drain_timeout end at once"
+                "at server.drain_rate these tunnels take longer than server.drain_window; \
+                 those that are left at server.drain_timeout end at once"
             );
         }
     }

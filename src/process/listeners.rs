@@ -8,9 +8,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
-use super::StartError;
 use super::certificates::Shown;
 use super::inherited::Inherited;
+use super::start_error::StartError;
 use crate::config::{Bind, Config, Listener};
 use crate::reception::accept::Entrance;
 use crate::reception::client_place::Clients;

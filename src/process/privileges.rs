@@ -24,11 +24,11 @@ use crate::sys::unix_path::UnixPath;
 /// Why the process cannot be whom the configuration names.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PrivilegeError {
-    #[error("process.user: this system has no user {0:?}")]
+    #[error("server.user: this system has no user {0:?}")]
     NoUser(String),
-    #[error("process.group: this system has no group {0:?}")]
+    #[error("server.group: this system has no group {0:?}")]
     NoGroup(String),
-    #[error("process.user: the user {0} has no group of its own; set process.group")]
+    #[error("server.user: the user {0} has no group of its own; set server.group")]
     NoGroupOf(Uid),
     #[error(
         "server.{key}: this process runs as {present} and may not become {wanted:?}: start it as \
@@ -162,7 +162,7 @@ pub(super) fn warn_of_unreadable(config: &Config) {
                 file = %file.display(),
                 %error,
                 user = present_user(),
-                "this file cannot be read again by process.user: every reload will be refused, and a \
+                "this file cannot be read again by server.user: every reload will be refused, and a \
                  certificate that is replaced is not taken up; let that user or a group of it read \
                  the file and its folders"
             );

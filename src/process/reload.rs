@@ -12,9 +12,11 @@ use tokio::task::spawn_blocking;
 use super::backends::PreparedTls;
 use super::changes::{Changes, keep_what_takes_a_restart};
 use super::inherited::Inherited;
+use super::limits::raise_descriptor_limit;
 use super::listeners::Opening;
 use super::running::{ReloadReply, Running};
-use super::{StartError, raise_descriptor_limit, say_all, scene};
+use super::sources::scene;
+use super::start_error::StartError;
 use crate::config::{self, Bind, Config, Log};
 use crate::log::{self, diagnostics};
 use crate::sys::signals::Received;
@@ -190,7 +192,9 @@ impl Running {
             warnings.push(text);
         }
         self.config = config;
-        say_all(&warnings);
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
         let ms = began.elapsed().as_millis();
         tracing::info!(%changes, ms, "reloaded");
         let mut said = vec![format!("reloaded in {ms} ms: {changes}")];

@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 
-use super::{Answer, page};
+use super::answers::{Answer, page};
 
 const MARKUP: &str = include_str!("dashboard.html");
 const STYLE: &str = include_str!("dashboard.css");

@@ -11,23 +11,28 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::Router;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::http::HeaderMap;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use hyper::body::Incoming;
+use hyper::header::{
+    CONNECTION, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, SanType, date_time_ymd};
 use tokio::net::TcpListener;
+use tokio::task::{LocalSet, spawn_local};
+
+use super::echo::echo;
+use crate::admin::http::answers::{Answer, only, page, plain};
+use crate::admin::http::connections::serve_connections;
+use crate::proto::websocket::{VERSION, accept_of, is_valid_key};
 
 /// The page; it loads nothing from anywhere.
 const PAGE: &str = include_str!("page.html");
 /// What the page may do (Content-Security-Policy).
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
                       connect-src 'self' ws: wss:";
-/// Bytes of one message that the application takes.
-const MESSAGE_LEN_BYTES_MAX: usize = 64 * 1024;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long the certificate is good for: some systems refuse more than 825 days.
 const VALIDITY_DAYS: u32 = 365;
@@ -49,13 +54,9 @@ pub(super) fn start_application() -> io::Result<SocketAddr> {
     std::thread::Builder::new()
         .name("demo-app".to_owned())
         .spawn(move || {
-            let application = Router::new()
-                .route("/", get(page))
-                .route("/ws", get(websocket));
-            let served = runtime.block_on(async { axum::serve(listener, application).await });
-            if let Err(error) = served {
-                tracing::error!(%error, "the demo's application ended");
-            }
+            let served =
+                serve_connections(listener, "demo", |request, _| async { answer(request) });
+            LocalSet::new().block_on(&runtime, served);
         })?;
     Ok(address)
 }
@@ -131,45 +132,109 @@ address = "{application}"
     )
 }
 
+fn answer(request: Request<Incoming>) -> Answer {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    match request.uri().path() {
+        "/" if reads => page_for(request.headers()),
+        "/" => only("GET, HEAD"),
+        "/ws" if request.method() == Method::GET => open_websocket(request),
+        "/ws" => only("GET"),
+        _ => plain(StatusCode::NOT_FOUND, "nothing here\n"),
+    }
+}
+
 /// The page names the client as the application sees it: what X-Real-IP says, if it is an address.
-async fn page(request_headers: HeaderMap) -> Response {
-    let client = request_headers
+fn page_for(headers: &HeaderMap) -> Answer {
+    let client = headers
         .get("x-real-ip")
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.parse::<IpAddr>().ok())
-        .map_or_else(|| "nobody in particular".to_owned(), |ip| ip.to_string());
-    let headers = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (CACHE_CONTROL, "no-store"),
-    ];
-    (headers, PAGE.replace("{client}", &client)).into_response()
+        .map_or_else(|| "an unknown client".to_owned(), |ip| ip.to_string());
+    let text = PAGE.replace("{client}", &client);
+    let mut answer = page(StatusCode::OK, "text/html; charset=utf-8", text);
+    let policy = HeaderValue::from_static(POLICY);
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    answer
 }
 
-async fn websocket(upgrade: WebSocketUpgrade) -> Response {
-    upgrade
-        .max_message_size(MESSAGE_LEN_BYTES_MAX)
-        .on_upgrade(echo)
-}
-
-/// Sends back whatever comes, and nothing else.
-async fn echo(mut socket: WebSocket) {
-    while let Some(Ok(message)) = socket.recv().await {
-        let sent = match message {
-            Message::Text(_) | Message::Binary(_) => socket.send(message).await,
-            Message::Ping(_) | Message::Pong(_) => Ok(()),
-            Message::Close(_) => return,
+/// Opens a WebSocket (RFC 6455 section 4.2) and has its messages echoed.
+fn open_websocket(request: Request<Incoming>) -> Answer {
+    let Some(accept) = accept_for(request.headers()) else {
+        let mut answer = plain(StatusCode::UPGRADE_REQUIRED, "this is for WebSockets\n");
+        let headers = answer.headers_mut();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
+        return answer;
+    };
+    spawn_local(async move {
+        let ended = match hyper::upgrade::on(request).await {
+            Ok(connection) => echo(TokioIo::new(connection)).await,
+            Err(error) => Err(io::Error::other(error)),
         };
-        if sent.is_err() {
-            return;
+        if let Err(error) = ended {
+            tracing::debug!(%error, "demo: a WebSocket ended");
         }
-    }
+    });
+    let mut answer = Answer::default();
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = answer.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    answer
+}
+
+/// Returns the Sec-WebSocket-Accept for a request that opens a WebSocket; nothing for another request.
+fn accept_for(headers: &HeaderMap) -> Option<HeaderValue> {
+    let text = |name: HeaderName| headers.get(name)?.to_str().ok();
+    let names = |name, token: &str| {
+        text(name).is_some_and(|list| {
+            let mut tokens = list.split(',').map(str::trim);
+            tokens.any(|it| it.eq_ignore_ascii_case(token))
+        })
+    };
+    let key = text(SEC_WEBSOCKET_KEY).filter(|key| is_valid_key(key))?;
+    let opens = names(CONNECTION, "upgrade")
+        && names(UPGRADE, "websocket")
+        && text(SEC_WEBSOCKET_VERSION) == Some(VERSION);
+    opens.then(|| HeaderValue::try_from(accept_of(key)).ok())?
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::path::Path;
+
+    #[test]
+    fn a_websocket_is_opened_only_as_the_rfc_asks() {
+        let opening = [
+            (CONNECTION, "keep-alive, Upgrade"),
+            (UPGRADE, "WebSocket"),
+            (SEC_WEBSOCKET_VERSION, "13"),
+            (SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        let headers_with = |changed: Option<(HeaderName, &'static str)>| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in opening.clone().into_iter().chain(changed) {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+            headers
+        };
+        let accept = accept_for(&headers_with(None)).unwrap();
+        assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        for changed in [
+            (CONNECTION, "keep-alive"),
+            (UPGRADE, "h2c"),
+            (SEC_WEBSOCKET_VERSION, "8"),
+            (SEC_WEBSOCKET_KEY, "short"),
+        ] {
+            assert_eq!(
+                accept_for(&headers_with(Some(changed.clone()))),
+                None,
+                "{changed:?}"
+            );
+        }
+    }
 
     #[test]
     fn the_configuration_is_legal() {

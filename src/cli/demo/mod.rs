@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 mod application;
+mod echo;
 
-use crate::log::diagnostics::say;
+use super::exit::{fail, misconfigured};
 use crate::sys::signals::block;
 use crate::{config, process};
 use application::{Certificate, DEFAULT_LISTEN, configuration, start_application};
@@ -17,33 +18,20 @@ pub(super) fn demo(listen: Option<SocketAddr>) -> ExitCode {
     // The application's thread must not be the one a stop signal ends the process through.
     let application = match block().and_then(|_| start_application()) {
         Ok(address) => address,
-        Err(error) => {
-            say(&format!(
-                "longsplice: the demo's application cannot start: {error}\n"
-            ));
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return fail(&format!("the demo's application cannot start: {error}")),
     };
     let listen = match free_port(listen.unwrap_or(DEFAULT_LISTEN)) {
         Ok(listen) => listen,
-        Err(error) => {
-            say(&format!("longsplice: the demo cannot listen: {error}\n"));
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return fail(&format!("the demo cannot listen: {error}")),
     };
     let certificate = match Certificate::make(listen.ip()) {
         Ok(certificate) => certificate,
-        Err(error) => {
-            say(&format!(
-                "longsplice: the demo's certificate cannot be made: {error}\n"
-            ));
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return fail(&format!("the demo's certificate cannot be made: {error}")),
     };
     let text = configuration(listen, application, &certificate.path());
     match config::parse(&text, Path::new("demo")) {
         Ok(config) => process::run_announced(config, announce),
-        Err(errors) => super::report(&errors),
+        Err(errors) => misconfigured(&errors),
     }
 }
 

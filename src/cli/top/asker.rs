@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::Event;
+use super::event::{Answer, Errand, Event};
 use crate::admin::ctl::{CtlRequest, Tunnels, Wanted};
 use crate::admin::overview::Overview;
 use crate::cli::ask::{ask, read};
@@ -14,27 +14,6 @@ use crate::cli::ask::{ask, read};
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// Tunnels in one answer: nobody reads more, and the process has other things to do.
 const TUNNELS_MAX: usize = 1000;
-
-/// What is wanted of the thread.
-#[derive(Debug)]
-pub(super) enum Errand {
-    /// An overview, and the tunnels as well?
-    Look {
-        /// They are shown.
-        tunnels: bool,
-    },
-    /// To tell the process something.
-    Tell(CtlRequest),
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// What the process says of itself.
-    Seen(Result<Box<Overview>, String>, Option<Tunnels>),
-    /// What it did.
-    Told(Result<String, String>),
-}
 
 /// Starts the thread; it ends with the sender that is returned.
 pub(super) fn start(socket: &Path, events: Sender<Event>) -> Sender<Errand> {

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::INTERVALS;
 use super::panes::Pane;
 use super::state::{Effect, Mode, State};
-use super::words::interval;
+use super::words::{INTERVALS, interval};
 use crate::admin::ctl::CtlRequest;
 use crate::config::duration_of;
 

@@ -5,6 +5,7 @@
 
 mod asker;
 mod draw;
+mod event;
 mod keys;
 mod panes;
 mod plain;
@@ -18,55 +19,41 @@ mod words;
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
-use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossterm::event;
+use crossterm::event as terminal;
 
-use self::asker::{Answer, Errand};
 use self::draw::Palette;
+use self::event::{Answer, Errand, Event};
 use self::screen::Screen;
 use self::state::{Effect, Link, State};
-use super::{EXIT_USAGE, TopOptions, say};
+use self::words::INTERVALS;
+use super::args::TopOptions;
+use super::exit;
 use crate::config::duration_of;
 use crate::sys::signals;
 
-/// How often the process may be asked.
-const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 /// How often a process that does not answer is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// An answer that takes longer is worth a word, which is then renewed as often.
 const LATE: Duration = Duration::from_secs(1);
 
-/// Something happened.
-#[derive(Debug)]
-enum Event {
-    /// A key, or another size.
-    Terminal(event::Event),
-    /// The terminal is gone.
-    Gone,
-    /// The process answered, or did not.
-    Answer(Answer),
-    /// We shall end.
-    Stop,
-}
-
 /// Reads the options of `top` and runs it.
 pub(super) fn top(options: &TopOptions) -> ExitCode {
     let interval = match interval_of(&options.interval) {
         Ok(interval) => interval,
-        Err(wrong) => return fail(&wrong, EXIT_USAGE),
+        Err(wrong) => return exit::misused(&words::clean(&wrong)),
     };
     if !options.once && !io::stdout().is_terminal() {
         let why = "standard output is no terminal; --once prints one page of plain text";
-        return fail(why, EXIT_USAGE);
+        return exit::misused(why);
     }
     let first = match asker::look(&options.socket) {
         Ok(first) => State::new(first, interval),
-        Err(why) => return fail(&why, 1),
+        Err(why) => return exit::fail(&words::clean(&why)),
     };
     let done = if options.once {
         print_once(options, first)
@@ -75,13 +62,8 @@ pub(super) fn top(options: &TopOptions) -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => fail(&why, 1),
+        Err(why) => exit::fail(&words::clean(&why)),
     }
-}
-
-fn fail(why: &str, code: u8) -> ExitCode {
-    say(&format!("longsplice: {}\n", words::clean(why)));
-    ExitCode::from(code)
 }
 
 fn interval_of(text: &str) -> Result<Duration, String> {
@@ -134,7 +116,7 @@ fn watch(options: &TopOptions, state: State) -> io::Result<()> {
 
 /// Hands on what the terminal says; this thread ends with the process.
 fn read_terminal(events: &Sender<Event>) {
-    while let Ok(event) = event::read() {
+    while let Ok(event) = terminal::read() {
         if events.send(Event::Terminal(event)).is_err() {
             return;
         }
@@ -162,7 +144,7 @@ impl Watch {
                 None => happened.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match event {
-                Ok(Event::Terminal(event::Event::Key(key))) => match self.state.press(key) {
+                Ok(Event::Terminal(terminal::Event::Key(key))) => match self.state.press(key) {
                     Some(Effect::Quit) => return Ok(()),
                     Some(Effect::Suspend) => self.screen.suspend()?,
                     Some(Effect::Redraw) => self.screen.clear()?,

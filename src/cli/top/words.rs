@@ -1,9 +1,13 @@
 //! How `longsplice top` writes numbers, and what it lets through of text that strangers wrote.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::admin::ctl::text::size;
 
+/// How often the process may be asked.
+pub(super) const INTERVALS: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(60);
 /// Heights of a bar, the lowest first.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 

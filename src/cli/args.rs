@@ -1,42 +1,12 @@
-//! The command line: what can be typed, and who does it.
+//! What can be typed: the commands, their options, and the help of each.
 //!
-//! Exit codes: 0 fine, 1 could not run or died, 2 usage or configuration.
-
-mod ask;
-mod check;
-mod ctl;
-mod demo;
-pub mod doctor;
-mod run;
-#[cfg(test)]
-mod tests;
-mod top;
+//! The help pages, the man pages and the completions of shells are all made of these declarations. Every
+//! help page lists the exit codes and names the topic of the manual to read on in.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-
-use crate::log::diagnostics::say;
-use crate::{config, process};
-
-/// Wrong usage, or a wrong configuration.
-const EXIT_USAGE: u8 = 2;
-
-/// Runs the command that the process was started with.
-#[must_use]
-pub fn main() -> ExitCode {
-    match CommandLine::parse().command {
-        Command::Run(options) => run::run(options),
-        Command::Check(options) => check::check(&options),
-        Command::Doctor { sandbox: true, .. } => process::sandbox::trial(),
-        Command::Doctor { json, .. } => doctor::run(json),
-        Command::Demo { listen } => demo::demo(listen),
-        Command::Ctl(options) => ctl::ctl(&options),
-        Command::Top(options) => top::top(&options),
-    }
-}
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,13 +26,13 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "longsplice", version)]
 #[command(after_help = EXAMPLES, disable_help_subcommand = true)]
-struct CommandLine {
+pub(super) struct CommandLine {
     #[command(subcommand)]
-    command: Command,
+    pub(super) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(super) enum Command {
     /// Run in the foreground until SIGTERM or SIGINT
     ///
     /// With a file (-c), or without one for a single application (--listen and --to): the
@@ -126,7 +96,7 @@ Exit codes:
 /// Options of `ctl`.
 #[derive(Debug, Args)]
 #[command(after_help = CTL_HELP, disable_help_subcommand = true)]
-struct CtlOptions {
+pub(super) struct CtlOptions {
     /// The admin socket of the process (server.admin_socket).
     #[arg(
         long,
@@ -134,12 +104,12 @@ struct CtlOptions {
         value_name = "PATH",
         default_value = "/run/longsplice/admin.sock"
     )]
-    socket: PathBuf,
+    pub(super) socket: PathBuf,
     /// Print JSON.
     #[arg(long, global = true)]
-    json: bool,
+    pub(super) json: bool,
     #[command(subcommand)]
-    command: CtlCommand,
+    pub(super) command: CtlCommand,
 }
 
 const TOP_HELP: &str = "\
@@ -159,24 +129,24 @@ Exit codes:
 /// Options of `top`.
 #[derive(Debug, Args)]
 #[command(after_help = TOP_HELP)]
-struct TopOptions {
+pub(super) struct TopOptions {
     /// The admin socket of the process (server.admin_socket).
     #[arg(
         long,
         value_name = "PATH",
         default_value = "/run/longsplice/admin.sock"
     )]
-    socket: PathBuf,
+    pub(super) socket: PathBuf,
     /// How often it is asked, from 100ms to 60s.
     #[arg(long, value_name = "TIME", default_value = "1s")]
-    interval: String,
+    pub(super) interval: String,
     /// Print one page of plain text, with the rates of one interval, and exit.
     #[arg(long)]
-    once: bool,
+    pub(super) once: bool,
 }
 
 #[derive(Debug, Subcommand)]
-enum CtlCommand {
+pub(super) enum CtlCommand {
     /// The process as a whole.
     Status,
     /// The listeners.
@@ -216,31 +186,31 @@ enum CtlCommand {
 
 /// Options of `ctl tunnels`: every condition must hold.
 #[derive(Debug, Args)]
-struct TunnelOptions {
+pub(super) struct TunnelOptions {
     /// The client's address, or a range of them.
     #[arg(long, value_name = "CIDR")]
-    client: Option<String>,
+    pub(super) client: Option<String>,
     /// Name of the listener.
     #[arg(long, value_name = "NAME")]
-    listener: Option<String>,
+    pub(super) listener: Option<String>,
     /// Name of the backend.
     #[arg(long, value_name = "NAME")]
-    backend: Option<String>,
+    pub(super) backend: Option<String>,
     /// Name of the server.
     #[arg(long, value_name = "NAME")]
-    server: Option<String>,
+    pub(super) server: Option<String>,
     /// Open for at least this time, such as 10m.
     #[arg(long, value_name = "TIME")]
-    min_age: Option<String>,
+    pub(super) min_age: Option<String>,
     /// Silent for at least this time, such as 1h.
     #[arg(long, value_name = "TIME")]
-    min_idle: Option<String>,
+    pub(super) min_idle: Option<String>,
     /// At least this many bytes, both ways together.
     #[arg(long, value_name = "BYTES")]
-    min_bytes: Option<u64>,
+    pub(super) min_bytes: Option<u64>,
     /// No more than this many.
     #[arg(long, value_name = "COUNT")]
-    limit: Option<usize>,
+    pub(super) limit: Option<usize>,
 }
 
 const RUN_HELP: &str = "\
@@ -265,7 +235,7 @@ Examples:
     after_help = RUN_HELP,
     override_usage = "longsplice run -c FILE\n       longsplice run --listen ADDR --to ADDR [OPTIONS]"
 )]
-struct RunOptions {
+pub(super) struct RunOptions {
     /// Configuration file, in TOML.
     #[arg(
         short,
@@ -274,31 +244,31 @@ struct RunOptions {
         required_unless_present = "listen",
         conflicts_with = "one_liner"
     )]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     #[command(flatten)]
-    one_liner: OneLinerOptions,
+    pub(super) one_liner: OneLinerOptions,
 }
 
 /// The sidecar one-liner: the same engine and the same rules, without a file.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Without a file")]
 #[group(id = "one_liner", multiple = true)]
-struct OneLinerOptions {
+pub(super) struct OneLinerOptions {
     /// Where to listen
     #[arg(long, value_name = "ADDR", requires = "to")]
-    listen: Option<String>,
+    pub(super) listen: Option<String>,
     /// The server to forward to
     #[arg(long, value_name = "ADDR", requires = "listen")]
-    to: Option<String>,
+    pub(super) to: Option<String>,
     /// What is spoken: requests are routed, or bytes passed on
     #[arg(long, requires = "listen", default_value = "http", value_parser = ["http", "tcp"])]
-    mode: String,
+    pub(super) mode: String,
     /// End TLS here: the chain, leaf first, with the key
     #[arg(long, value_name = "PEM", requires = "listen")]
-    tls_cert: Option<PathBuf>,
+    pub(super) tls_cert: Option<PathBuf>,
     /// The key, if it has a file of its own
     #[arg(long, value_name = "PEM", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
+    pub(super) tls_key: Option<PathBuf>,
     /// Whether a PROXY header comes first
     #[arg(
         long,
@@ -307,13 +277,13 @@ struct OneLinerOptions {
         default_value = "off",
         value_parser = ["off", "optional", "require"]
     )]
-    proxy_protocol: String,
+    pub(super) proxy_protocol: String,
     /// Whose PROXY header and X-Forwarded-* are believed (repeatable)
     #[arg(long, value_name = "CIDR", requires = "listen")]
-    trust: Vec<String>,
+    pub(super) trust: Vec<String>,
     /// Send the server a PROXY header of this version
     #[arg(long, value_name = "VERSION", requires = "listen", value_parser = ["v1", "v2"])]
-    send_proxy: Option<String>,
+    pub(super) send_proxy: Option<String>,
 }
 
 const CHECK_HELP: &str = "\
@@ -328,17 +298,11 @@ Exit codes:
 /// Options of `check`.
 #[derive(Debug, Args)]
 #[command(after_help = CHECK_HELP)]
-struct CheckOptions {
+pub(super) struct CheckOptions {
     /// Configuration file, in TOML.
     #[arg(short, long, value_name = "FILE")]
-    config: PathBuf,
+    pub(super) config: PathBuf,
     /// Print the effective configuration with every default, as TOML, instead of 'ok'.
     #[arg(long)]
-    print: bool,
-}
-
-/// Reports what is wrong with a configuration.
-fn report(errors: &config::Errors) -> ExitCode {
-    say(&errors.to_string());
-    ExitCode::from(EXIT_USAGE)
+    pub(super) print: bool,
 }

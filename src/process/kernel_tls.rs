@@ -1,0 +1,28 @@
+//! What the kernel's TLS can do, asked once before the first thread starts.
+
+use super::changes::wants_kernel_tls;
+use crate::config::Config;
+use crate::relay::offload::KernelTls;
+use crate::sys::probe;
+
+/// Finds out what the kernel's TLS offers to a configuration that asks for it, and says so.
+pub(super) fn offered_to(config: &Config) -> KernelTls {
+    if !wants_kernel_tls(config) {
+        return KernelTls::default();
+    }
+    match probe::ktls() {
+        Ok(offer) => {
+            let kernel_tls = KernelTls::of(&offer);
+            tracing::info!(offers = %kernel_tls, "kernel TLS");
+            kernel_tls
+        }
+        Err(refusal) => {
+            let why = refusal.to_string();
+            tracing::info!(
+                why,
+                "no kernel TLS here; records are protected in user space: see longsplice doctor"
+            );
+            KernelTls::default()
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The limit of open descriptors (getrlimit(2)), beside what the configuration may need.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Descriptors beside connections: listeners, rings, pipes, logs.
+const SPARE_DESCRIPTORS: u64 = 256;
+/// Raises the limit of open files as far as it goes and compares it with what may be needed.
+pub(super) fn raise_descriptor_limit(max_connections: usize) {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return;
+    };
+    let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    };
+    let wanted = (max_connections as u64)
+        .saturating_mul(2)
+        .saturating_add(SPARE_DESCRIPTORS);
+    if limit < wanted {
+        tracing::warn!(
+            limit,
+            wanted,
+            "too few descriptors for server.max_connections: raise LimitNOFILE= or lower it"
+        );
+    }
+}

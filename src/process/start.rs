@@ -1,0 +1,195 @@
+//! The start: everything that can be wrong is found before the first connection is accepted.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+use super::backends::{Backends, PreparedTls};
+use super::certificates::Watch;
+use super::inherited::Inherited;
+use super::kernel_tls::offered_to;
+use super::limits;
+use super::listeners::{Listeners, Opening};
+use super::notify::Notifier;
+use super::pid_file::PidFile;
+use super::places::Places;
+use super::plan::{Common, Plan};
+use super::privileges::{self, Account};
+use super::running::Running;
+use super::sandbox::Sandbox;
+use super::sources::sources;
+use super::start_error::StartError;
+use crate::admin::ctl::socket::AdminSocket;
+use crate::admin::http::{self, Site};
+use crate::admin::sample::Sampler;
+use crate::config::Config;
+use crate::log::{self, diagnostics};
+use crate::reception::context::{Phase, Shared};
+use crate::sys::signals::Signals;
+use crate::sys::thread::cores;
+
+/// Wishes of operators that may wait for main.
+const ERRANDS_MAX: usize = 16;
+
+/// Runs until a stop signal and returns the exit code: 0 after a drain, 1 when it could not run.
+#[must_use]
+pub fn run(config: Config) -> ExitCode {
+    run_announced(config, |_| {})
+}
+
+/// Like [`run`]; `announce` is told the addresses once connections are accepted.
+pub fn run_announced(config: Config, announce: impl FnOnce(&[SocketAddr])) -> ExitCode {
+    diagnostics::begin(config.log.level);
+    let ended = control_runtime().and_then(|runtime| {
+        let life = async {
+            let running = start(config).await?;
+            announce(&running.listeners.addresses());
+            Ok(running.until_stopped().await)
+        };
+        let ended = LocalSet::new().block_on(&runtime, life);
+        // A name that is still being looked up is not worth waiting for.
+        runtime.shutdown_background();
+        ended
+    });
+    ended.unwrap_or_else(|error| {
+        diagnostics::queue_in(None);
+        diagnostics::say(&format!("longsplice: {error}\n"));
+        ExitCode::FAILURE
+    })
+}
+
+/// Makes the runtime of main, where everything happens that is neither opening nor moving: signals
+/// and whatever looks after the rest. It has no thread but this one.
+fn control_runtime() -> Result<Runtime, StartError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StartError::System("epoll", error))
+}
+
+async fn start(config: Config) -> Result<Running, StartError> {
+    let mut inherited = Inherited::take_all();
+    let notifier = Notifier::from_environment();
+    let signals = Signals::take().map_err(|error| StartError::System("signals", error))?;
+    let (journal, log) = log::prepare(&config.log);
+    diagnostics::queue_in(Some(journal.clone()));
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    limits::raise_descriptor_limit(config.process.max_connections.get());
+    let account = Account::of(&config.process)?;
+    let pid_file = config.process.pid_file.as_deref();
+    let pid_file = pid_file.map(PidFile::claim).transpose()?;
+    let cores = cores().map_err(|error| StartError::System("sched_getaffinity", error))?;
+    let plan = Plan::new(&config.process, &cores);
+    let opening = Opening::prepare(&config, &HashSet::new(), plan.receptions, &mut inherited);
+    let opening = opening.map_err(StartError::Several)?;
+    inherited.report_leftovers();
+    for path in opening.paths() {
+        account.give(path)?;
+    }
+    let mut admin_socket = open_admin_socket(&config, &account)?;
+    let admin_http = config.process.admin_http.map(http::bind).transpose()?;
+    // As long as this process may read every key.
+    let client_tls = PreparedTls::of(&config.backends)
+        .map_err(|(backend, wrong)| StartError::ClientTls(backend, wrong))?;
+    account.become_it(&config.process)?;
+    privileges::warn_of_unreadable(&config);
+    let kernel_tls = Arc::new(offered_to(&config));
+    let mut sandbox = Sandbox::of(&config);
+    let mut backends = Backends::begin(&config.backends, &client_tls, &config.process.nameservers);
+    // Before the first thread, which those to come take it from.
+    sandbox.confine_files();
+    // As whoever opens its file again, and not before.
+    let (log, log_settings) = log.begin()?;
+    let counts = journal.counts();
+    let relays = plan.start_relays(&kernel_tls, &journal)?;
+    let (phase, phase_seen) = watch::channel(Phase::Running);
+    backends.settle().await;
+    let upstreams = backends.upstreams();
+    let places = Places::new(config.process.max_connections.get());
+    let shared = Arc::new(shared_of(&places));
+    let sources = sources(&config, &upstreams, &shared, &relays, &counts);
+    // One for all: what it calls busy is what moved since anybody asked last.
+    let sampler = Arc::new(Sampler::new(Arc::clone(&sources)));
+    let admin = serve_admin_http(admin_http, &sampler)?;
+    let (errand, errands) = mpsc::channel(ERRANDS_MAX);
+    if let Some(socket) = &mut admin_socket {
+        socket.serve(sampler, errand);
+    }
+    let (mut listeners, orders) = Listeners::new(plan.receptions);
+    let shown = listeners.apply(&config.listeners, &upstreams, opening);
+    let (ended, reception_ended) = mpsc::unbounded_channel();
+    let common = Common {
+        relays: &relays,
+        shared: &shared,
+        journal: &journal,
+        phase: &phase_seen,
+        ended,
+    };
+    let receptions = plan.start_receptions(orders, &common)?;
+    drop(common);
+    let mut watch = Watch::default();
+    let watching = watch.replace(shown);
+    watching.map_err(|error| StartError::System("certificate thread", error))?;
+    sandbox.confine_calls();
+    plan.say_ready(&listeners);
+    Ok(Running {
+        config,
+        signals,
+        notifier,
+        listeners,
+        places,
+        watch,
+        log_settings,
+        phase,
+        receptions,
+        reception_ended,
+        relays,
+        sources,
+        _admin: admin,
+        counts,
+        log,
+        backends,
+        sandbox,
+        _pid_file: pid_file,
+        _admin_socket: admin_socket,
+        errands,
+    })
+}
+
+fn open_admin_socket(
+    config: &Config,
+    account: &Account,
+) -> Result<Option<AdminSocket>, StartError> {
+    let Some(path) = config.process.admin_socket.as_deref() else {
+        return Ok(None);
+    };
+    let socket = AdminSocket::open(path)?;
+    account.give(socket.place())?;
+    Ok(Some(socket))
+}
+
+fn shared_of(places: &Places) -> Shared {
+    Shared {
+        places: places.semaphore(),
+        places_max: places.count(),
+    }
+}
+
+fn serve_admin_http(
+    listener: Option<std::net::TcpListener>,
+    sampler: &Arc<Sampler>,
+) -> Result<Option<tokio::task::JoinHandle<()>>, StartError> {
+    let admin = listener.map(|listener| {
+        let sampler = Arc::clone(sampler);
+        http::serve(listener, Site { sampler })
+    });
+    let admin = admin.transpose();
+    admin.map_err(|error| StartError::System("server.admin_http", error))
+}
