@@ -54,7 +54,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// Looks up `process.user` and `process.group`; a number is an account without a name.
+    /// Looks up `server.user` and `server.group`; a number is an account without a name.
     ///
     /// # Errors
     /// There is no such account, or it cannot be asked for.
