@@ -5,58 +5,51 @@ use std::rc::Rc;
 
 use tokio::task::spawn_local;
 
-use super::arrival::Arrival;
+use super::client_place::ClientPlace;
 use super::context::ThreadContext;
-use super::socket::Socket;
+use super::socket::Detached;
 use crate::journal::Subject;
-use crate::relay::tunnel::End;
 use crate::relay::{Lease, Start, Timeouts};
 use crate::upstream::Reservation;
 
 /// Tunnels handed over before relay is woken at once instead of at the end of the pass.
 const WAKE_AFTER: u32 = 8;
 
-/// A tunnel that both sides have agreed to, without its client's side.
+/// A tunnel that both sides have agreed to, without its connections.
 pub(super) struct NewTunnel {
-    /// The server's side.
-    pub(super) server_side: ServerSide,
     /// What the client sent that the server has not got.
     pub(super) to_server: Vec<u8>,
-    /// What the log says of it.
-    pub(super) subject: Box<Subject>,
-}
-
-/// The server's side of a tunnel.
-pub(super) struct ServerSide {
-    /// The server's connection.
-    pub(super) socket: Socket,
     /// What the server sent that the client has not got.
     pub(super) to_client: Vec<u8>,
     /// Whether the client gets a Close frame when a drain ends the tunnel.
     pub(super) says_goodbye: bool,
     /// The tunnel's time-outs.
     pub(super) timeouts: Timeouts,
+    /// What the log says of it.
+    pub(super) subject: Box<Subject>,
     /// The place at the server.
-    pub(super) place: Reservation,
+    pub(super) server_place: Reservation,
 }
 
-/// Hands a tunnel of the client that came as `arrival` to relay.
-pub(super) async fn hand_over(tunnel: NewTunnel, arrival: Arrival, context: &Rc<ThreadContext>) {
-    let server_side = tunnel.server_side;
-    let (client, of_client, from_client) = arrival.socket.into_parts(End::Client).await;
-    let (server, of_server, from_server) = server_side.socket.into_parts(End::Server).await;
-    let start = Start {
-        client,
-        server,
-        legs: [of_client, of_server],
-        to_server: joined(tunnel.to_server, from_client),
-        to_client: joined(server_side.to_client, from_server),
-        says_goodbye: server_side.says_goodbye,
-        timeouts: server_side.timeouts,
+/// Hands a tunnel to relay, with the connections of its client and its server.
+pub(super) fn hand_over(
+    tunnel: NewTunnel,
+    client_place: ClientPlace,
+    client: Detached,
+    server: Detached,
+    context: &Rc<ThreadContext>,
+) {
+    context.relay.adopt(Start {
+        client: client.fd,
+        server: server.fd,
+        legs: [client.leg, server.leg],
+        to_server: joined(tunnel.to_server, client.unread),
+        to_client: joined(tunnel.to_client, server.unread),
+        says_goodbye: tunnel.says_goodbye,
+        timeouts: tunnel.timeouts,
         subject: tunnel.subject,
-        lease: Lease(Box::new((server_side.place, arrival.client_place))),
-    };
-    context.relay.adopt(start);
+        lease: Lease(Box::new((tunnel.server_place, client_place))),
+    });
     wake_soon(context);
 }
 

@@ -12,7 +12,7 @@ use super::bound_address::ROUTES_MAX;
 use super::client_hello::{self, UNRECOGNIZED_NAME};
 use super::connect::{Search, introduce, tunnel_timeouts};
 use super::context::ThreadContext;
-use super::handover::{NewTunnel, ServerSide, hand_over};
+use super::handover::{NewTunnel, hand_over};
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::report;
@@ -20,6 +20,9 @@ use super::route::{self, Traits};
 use super::socket::{Half, Socket};
 use crate::config::{Mode, RouteAction};
 use crate::journal::{Cause, Entry, Subject, Timing};
+use crate::relay::Timeouts;
+use crate::relay::tunnel::End;
+use crate::upstream::Reservation;
 
 /// How long a connection whose PROXY header named nobody may stay silent before it counts as more
 /// than a probe and gets a server.
@@ -49,7 +52,11 @@ pub(super) async fn serve(
     arrival.count_clients(&context, &mut took.connections);
     subject.timing = Some(Box::new(took));
     match opened {
-        Ok(server_side) => {
+        Ok(ServerSide {
+            socket: server,
+            timeouts,
+            place,
+        }) => {
             context.journal.write(Entry::Open {
                 subject: subject.clone(),
                 request: None,
@@ -57,12 +64,17 @@ pub(super) async fn serve(
             if !context.journal.has_stories() {
                 subject.timing = None;
             }
+            let client = arrival.socket.detach(End::Client).await;
+            let server = server.detach(End::Server).await;
             let tunnel = NewTunnel {
-                server_side,
                 to_server: inbox,
+                to_client: Vec::new(),
+                says_goodbye: false,
+                timeouts,
                 subject,
+                server_place: place,
             };
-            hand_over(tunnel, arrival, &context).await;
+            hand_over(tunnel, arrival.client_place, client, server, &context);
         }
         Err(refusal) => {
             let alert = arrival.listener().mode == Mode::Sni && refusal.cause == Cause::NoRoute;
@@ -74,6 +86,14 @@ pub(super) async fn serve(
             }
         }
     }
+}
+
+/// The server's side of a new tunnel.
+struct ServerSide {
+    socket: Socket,
+    timeouts: Timeouts,
+    /// The place at the server.
+    place: Reservation,
 }
 
 async fn open(
@@ -164,8 +184,6 @@ async fn reach(
         .map_err(|error| Refusal::server_gone(error).at_server(member))?;
     Ok(Some(ServerSide {
         socket: server,
-        to_client: Vec::new(),
-        says_goodbye: false,
         timeouts: tunnel_timeouts(&search.lineup.backend.timeouts),
         place,
     }))

@@ -23,6 +23,7 @@ use crate::config::Limits;
 use crate::journal::Cause;
 use crate::proto::Progress;
 use crate::proto::http::head::{HeadLimits, parse_request};
+use crate::relay::tunnel::End;
 
 /// Serves a connection until it ends or becomes a tunnel.
 pub(in crate::reception) async fn serve(
@@ -42,7 +43,12 @@ pub(in crate::reception) async fn serve(
             arrival.socket.reset_behind().await;
         }
         ConnectionEnd::Reset { reads: false } => arrival.socket.reset().await,
-        ConnectionEnd::Tunnel(tunnel) => hand_over(*tunnel, arrival, &context).await,
+        ConnectionEnd::Tunnel(upgraded) => {
+            let client = arrival.socket.detach(End::Client).await;
+            let server = upgraded.server.detach(End::Server).await;
+            let client_place = arrival.client_place;
+            hand_over(upgraded.tunnel, client_place, client, server, &context);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::arrival::Arrival;
 use super::super::bound_address::ROUTES_MAX;
 use super::super::connect::{Search, introduce, tunnel_timeouts};
 use super::super::context::ThreadContext;
-use super::super::handover::{NewTunnel, ServerSide};
+use super::super::handover::NewTunnel;
 use super::super::proxy_header::Origin;
 use super::super::refusal::Refusal;
 use super::super::report::{self, RefusedRequest};
@@ -28,6 +28,7 @@ use crate::proto::http::forwarding::{
     ForwardingFacts, Hop, Speaker, client_of, port_of, request_head, scheme_of,
 };
 use crate::proto::http::head::{HeadLimits, HttpVersion, Request};
+use crate::relay::Timeouts;
 use crate::upstream::{Lineup, Member, Reservation};
 
 /// Bytes that a head for a server has room for at first.
@@ -88,7 +89,15 @@ pub(super) enum ConnectionEnd {
         reads: bool,
     },
     /// It becomes a tunnel.
-    Tunnel(Box<NewTunnel>),
+    Tunnel(Box<Upgraded>),
+}
+
+/// A connection that became a tunnel, apart from its client.
+pub(super) struct Upgraded {
+    /// The server's connection.
+    pub(super) server: Socket,
+    /// What relay is to know of the tunnel.
+    pub(super) tunnel: NewTunnel,
 }
 
 /// Serves `request`, behind which `early` bytes have come already.
@@ -118,6 +127,18 @@ enum Served {
     Answered(Cause),
     /// The server agreed to the upgrade, and the client knows.
     Tunnel(Box<ServerSide>),
+}
+
+/// The server's side of a tunnel.
+struct ServerSide {
+    socket: Socket,
+    /// What the server sent behind its 101.
+    to_client: Vec<u8>,
+    /// Whether the client gets a Close frame when a drain ends the tunnel.
+    says_goodbye: bool,
+    timeouts: Timeouts,
+    /// The place at the server.
+    place: Reservation,
 }
 
 /// One request on its way.
@@ -417,10 +438,18 @@ impl<'a> Exchange<'a> {
             subject,
             request: Some(request),
         });
-        NextStep::End(ConnectionEnd::Tunnel(Box::new(NewTunnel {
-            server_side: *server_side,
+        let server_side = *server_side;
+        let tunnel = NewTunnel {
             to_server: self.transfer.into_early(),
+            to_client: server_side.to_client,
+            says_goodbye: server_side.says_goodbye,
+            timeouts: server_side.timeouts,
             subject: self.subject,
+            server_place: server_side.place,
+        };
+        NextStep::End(ConnectionEnd::Tunnel(Box::new(Upgraded {
+            server: server_side.socket,
+            tunnel,
         })))
     }
 

@@ -17,7 +17,7 @@ use crate::proto::addr::PeerAddr;
 use crate::relay::Leg;
 use crate::relay::offload::OffloadWish;
 use crate::relay::tunnel::End;
-use crate::sys::stream::{self, HangUp};
+use crate::sys::stream::{HangUp, hang_up};
 use crate::tls::control::Alert;
 use crate::tls::handshake::Established;
 use crate::tls::terms::Terms;
@@ -66,7 +66,7 @@ struct Tls {
     /// What relay is to do with its records.
     wish: OffloadWish,
     /// Never borrowed across a wait.
-    guard: RefCell<TlsStream>,
+    stream: RefCell<TlsStream>,
 }
 
 impl Socket {
@@ -83,11 +83,11 @@ impl Socket {
     /// From now on everything goes through the session of a handshake; `wish` is what relay is to do
     /// with its records.
     pub(super) fn protect(&mut self, established: Established, wish: OffloadWish) {
-        let guard = TlsStream::new(established.session, established.received);
+        let stream = TlsStream::new(established.session, established.received);
         self.tls = Some(Box::new(Tls {
             terms: established.terms,
             wish,
-            guard: RefCell::new(guard),
+            stream: RefCell::new(stream),
         }));
     }
 
@@ -97,8 +97,8 @@ impl Socket {
         self.tls.as_ref().map(|tls| &tls.terms)
     }
 
-    fn guard(&self) -> Option<&RefCell<TlsStream>> {
-        self.tls.as_ref().map(|tls| &tls.guard)
+    fn tls_stream(&self) -> Option<&RefCell<TlsStream>> {
+        self.tls.as_ref().map(|tls| &tls.stream)
     }
 
     /// Receives into `buf` what is there; none = nothing yet, 0 = the other end has ended.
@@ -106,34 +106,34 @@ impl Socket {
     /// # Errors
     /// What recv(2) says, or what is wrong with a record.
     fn recv_now(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
-        let Some(guard) = self.guard() else {
+        let Some(stream) = self.tls_stream() else {
             return self.recv_bytes_now(buf);
         };
-        let guard = &mut *guard.borrow_mut();
+        let stream = &mut *stream.borrow_mut();
         loop {
-            match guard.take(buf) {
+            match stream.take(buf) {
                 Ok(None) => {}
                 Ok(taken) => return Ok(taken),
                 Err(error) => {
                     // The alert is a courtesy; what matters is the error.
-                    let _ = self.send_outbox_now(guard);
+                    let _ = self.send_outbox_now(stream);
                     return Err(error);
                 }
             }
-            let received = self.recv_records_now(guard);
+            let received = self.recv_records_now(stream);
             match received {
                 Ok(Some(1..)) => {}
                 Ok(Some(0) | None) | Err(_) => {
-                    guard.rest();
+                    stream.rest();
                     return received;
                 }
             }
         }
     }
 
-    /// Receives records, or parts of them, into `guard`; as [`Socket::recv_bytes_now`].
-    fn recv_records_now(&self, guard: &mut TlsStream) -> io::Result<Option<usize>> {
-        let records = guard.received();
+    /// Receives records, or parts of them, into `stream`; as [`Socket::recv_bytes_now`].
+    fn recv_records_now(&self, stream: &mut TlsStream) -> io::Result<Option<usize>> {
+        let records = stream.received();
         let from = records.len();
         records.resize(from + RECORDS_LEN_BYTES, 0);
         let received = self.recv_bytes_now(records.get_mut(from..).unwrap_or_default());
@@ -216,14 +216,14 @@ impl Socket {
     /// carry no data (tickets, new keys) are nothing; part of one may be anything.
     #[must_use]
     pub(super) fn is_quiet(&self) -> bool {
-        if let Some(guard) = self.guard() {
-            let guard = &mut *guard.borrow_mut();
-            while guard.is_quiet() {
-                match self.recv_records_now(guard) {
+        if let Some(stream) = self.tls_stream() {
+            let stream = &mut *stream.borrow_mut();
+            while stream.is_quiet() {
+                match self.recv_records_now(stream) {
                     Ok(Some(1..)) => {}
                     Ok(None) => {
-                        guard.rest();
-                        return !guard.holds_part();
+                        stream.rest();
+                        return !stream.holds_part();
                     }
                     Ok(Some(0)) | Err(_) => return false,
                 }
@@ -238,8 +238,8 @@ impl Socket {
     /// spoken: then nobody knows whether the other end had said all.
     #[must_use]
     pub(super) fn is_truncated(&self) -> bool {
-        self.guard()
-            .is_some_and(|guard| !guard.borrow().has_ended())
+        self.tls_stream()
+            .is_some_and(|stream| !stream.borrow().has_ended())
     }
 
     /// Sends all of `data`.
@@ -247,12 +247,12 @@ impl Socket {
     /// # Errors
     /// What send(2) says; EPIPE and ECONNRESET when the other end is gone.
     pub(super) async fn send_all(&self, data: &[u8]) -> io::Result<()> {
-        let Some(guard) = self.guard() else {
+        let Some(stream) = self.tls_stream() else {
             return self.send_bytes(data).await;
         };
         for piece in data.chunks(SEALED_LEN_BYTES) {
-            guard.borrow_mut().seal(piece)?;
-            while !self.send_outbox_now(&mut guard.borrow_mut())? {
+            stream.borrow_mut().seal(piece)?;
+            while !self.send_outbox_now(&mut stream.borrow_mut())? {
                 self.wait(Interest::Writable).await?;
             }
         }
@@ -260,8 +260,8 @@ impl Socket {
     }
 
     /// Sends what is sealed, as far as that goes without waiting; true = all of it.
-    fn send_outbox_now(&self, guard: &mut TlsStream) -> io::Result<bool> {
-        let outbox = &mut guard.outbox;
+    fn send_outbox_now(&self, stream: &mut TlsStream) -> io::Result<bool> {
+        let outbox = &mut stream.outbox;
         while !outbox.is_empty() {
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
             match send(self.readiness.as_fd().as_raw_fd(), outbox, flags) {
@@ -307,7 +307,7 @@ impl Socket {
     }
 
     fn has_left(&self, half: Half) -> bool {
-        match stream::hang_up(self.readiness.as_fd()) {
+        match hang_up(self.readiness.as_fd()) {
             HangUp::None => false,
             HangUp::Broken => true,
             HangUp::Ended => match half {
@@ -368,11 +368,11 @@ impl Socket {
 
     /// Says close_notify, where TLS is spoken.
     pub(super) fn notify(&self) {
-        if let Some(guard) = self.guard() {
-            let guard = &mut *guard.borrow_mut();
-            guard.seal_alert(Alert::CloseNotify);
+        if let Some(stream) = self.tls_stream() {
+            let stream = &mut *stream.borrow_mut();
+            stream.seal_alert(Alert::CloseNotify);
             // What does not fit now is lost; the peer then sees an end without close_notify.
-            let _ = self.send_outbox_now(guard);
+            let _ = self.send_outbox_now(stream);
         }
     }
 
@@ -422,15 +422,26 @@ impl Socket {
         self.readiness.release().await
     }
 
-    /// Gives the descriptor of the tunnel's `end` away with its session, if it speaks TLS, and the data
-    /// that was received and not taken.
-    pub(super) async fn into_parts(mut self, end: End) -> (OwnedFd, Option<Box<Leg>>, Vec<u8>) {
-        match self.tls.take() {
-            None => (self.into_fd().await, None, Vec::new()),
+    /// Takes the connection apart for relay, as the `end` of a tunnel.
+    pub(super) async fn detach(mut self, end: End) -> Detached {
+        let (leg, unread) = match self.tls.take() {
+            None => (None, Vec::new()),
             Some(tls) => {
-                let (leg, opened) = tls.guard.into_inner().into_parts(end, tls.wish);
-                (self.into_fd().await, Some(Box::new(leg)), opened)
+                let (leg, opened) = tls.stream.into_inner().into_parts(end, tls.wish);
+                (Some(Box::new(leg)), opened)
             }
-        }
+        };
+        let fd = self.into_fd().await;
+        Detached { fd, leg, unread }
     }
+}
+
+/// A connection that left reception.
+pub(super) struct Detached {
+    /// Its descriptor, without waits in flight.
+    pub(super) fd: OwnedFd,
+    /// Its TLS session, if it speaks TLS.
+    pub(super) leg: Option<Box<Leg>>,
+    /// Data that was received and that no caller took.
+    pub(super) unread: Vec<u8>,
 }
