@@ -1,4 +1,4 @@
-//! `sni` mode: the ClientHello of a connection whose TLS is passed through unopened.
+//! `sni` mode: reads the ClientHello of a connection whose TLS is passed through without being opened.
 
 use tokio::time::{Instant, timeout_at};
 
@@ -11,15 +11,15 @@ use crate::proto::client_hello::{ClientHello, MalformedHello, parse};
 /// Bytes asked for at once; whatever follows the ClientHello stays in the inbox.
 const READ_LEN_BYTES: usize = 4096;
 
-/// The alert that answers a server name nobody here knows: a fatal unrecognized_name in a plain
+/// The alert that answers an unknown server name: a fatal unrecognized_name in a plain
 /// record (RFC 8446 sections 5.1 and 6, RFC 6066 section 3).
 pub(super) const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
-/// Reads until `inbox` begins with a whole ClientHello, and leaves it there: it is the server's.
+/// Reads until `inbox` begins with a whole ClientHello, and leaves it there for the server.
 ///
 /// # Errors
-/// The refusal to count. [`Cause::Probe`] for a connection that never spoke leaves no line, nor do
-/// bytes that are no TLS at all.
+/// The refusal to report: [`Cause::Probe`] for a connection that sent nothing, a quiet one for bytes that
+/// are not TLS.
 pub(super) async fn read(
     socket: &Socket,
     inbox: &mut Vec<u8>,

@@ -1,42 +1,41 @@
-//! A client's place: one of `max_connections`, and counted at its listener for as long as the client
-//! is there, as a tunnel too.
+//! The place of a client: one of `max_connections`, and one more client of its listener, from accept to
+//! the end of its connection or tunnel.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-/// The clients of one listener at this moment, on all threads. Those who are let in under another
-/// configuration of it count here as well.
+/// The current number of clients of one listener, on all threads and under all its configurations.
 #[derive(Debug, Clone, Default)]
 pub struct Clients(Arc<AtomicU32>);
 
 impl Clients {
-    /// Returns how many there are.
+    /// Returns the number.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// A place, given back by being dropped.
+/// A place. Dropping it gives it back.
 #[derive(Debug)]
 pub(super) struct ClientPlace {
     clients: Clients,
-    _among_all: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl ClientPlace {
-    /// Counts a client who has a place among all.
-    pub(super) fn new(among_all: OwnedSemaphorePermit, clients: &Clients) -> Self {
+    /// Counts the client that holds the `permit`, one of `max_connections`.
+    pub(super) fn new(permit: OwnedSemaphorePermit, clients: &Clients) -> Self {
         clients.0.fetch_add(1, Ordering::Relaxed);
         Self {
             clients: clients.clone(),
-            _among_all: among_all,
+            _permit: permit,
         }
     }
 
-    /// Returns how many clients its listener has, this one among them.
+    /// Returns the number of clients of its listener, this one included.
     pub(super) fn at_listener(&self) -> u32 {
         self.clients.count()
     }

@@ -1,37 +1,26 @@
-//! The server side of a new connection: a place at a server, and reaching it.
+//! The search for a server: a place at one, a connection to it, and another one after a failure.
 
 use std::cell::Cell;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::IpBindAddressNoPort;
-use socket2::{Domain, SockAddr, Type};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::arrival::Arrival;
+use super::dial::{self, Obstacle};
 use super::handshake;
-use super::listen::{NOTSENT_LEN_BYTES, RECEIVE_LEN_BYTES};
-use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::snapshot::RoutedBackend;
-use super::socket::driver::{Driver, Interest, until};
+use super::socket::driver::{Driver, until};
 use super::socket::{Half, Socket};
-use crate::config::{BackendServer, BackendTimeouts, Mode};
+use crate::config::{BackendTimeouts, Mode};
 use crate::journal::{Cause, Timing};
 use crate::proto::addr::PeerAddr;
-use crate::proto::proxy::{self, Addresses, Header, Ssl, Tlvs};
 use crate::relay::Timeouts;
-use crate::tls::terms::Terms;
-use crate::upstream::{Address, Denied, InLine, Lineup, Member, MemberId, Reservation, Upstream};
+use crate::upstream::{Denied, InLine, Lineup, Member, MemberId, Reservation, Upstream};
 
-/// A full accept queue of a unix socket gives no readiness, so it is asked again after this time.
-const UNIX_BACKLOG_PAUSE: Duration = Duration::from_millis(10);
-
-/// Returns when silence ends a tunnel.
+/// Returns the time-outs of a tunnel.
 #[must_use]
 pub(super) fn tunnel_timeouts(timeouts: &BackendTimeouts) -> Timeouts {
     Timeouts {
@@ -40,11 +29,11 @@ pub(super) fn tunnel_timeouts(timeouts: &BackendTimeouts) -> Timeouts {
     }
 }
 
-/// The search of one request for a server that can be reached.
+/// The search for a server that can be reached, for one request or one connection.
 pub(super) struct Search<'a> {
     /// The backend.
     pub(super) upstream: &'a Arc<Upstream>,
-    /// Which configuration of it the route means.
+    /// The edition of it that the route refers to.
     edition: u32,
     /// The backend as it was when the search began.
     pub(super) lineup: Arc<Lineup>,
@@ -53,17 +42,17 @@ pub(super) struct Search<'a> {
     half: Half,
     client_ip: Option<IpAddr>,
     tried: Vec<MemberId>,
-    /// What it took so far.
+    /// The times so far.
     timing: &'a Cell<Timing>,
-    /// In attempts to connect.
+    /// The time spent in attempts to connect.
     spent: Duration,
-    /// What came of the last try.
+    /// Why the last attempt failed.
     refusal: Option<Refusal>,
 }
 
 impl<'a> Search<'a> {
-    /// Begins a search for a request of `speaker` that came on `arrival`, for which its end means what
-    /// `half` says.
+    /// Begins a search for a request of `speaker` that came on `arrival`. `half` says what it means if
+    /// that client ends its direction meanwhile.
     #[must_use]
     pub(super) fn new(
         RoutedBackend { upstream, edition }: RoutedBackend<'a>,
@@ -87,12 +76,12 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Gets a place at a server that was not tried yet; waits in the queue where there is none. None =
-    /// the backend has been configured otherwise since it was chosen, and what is a server of it now
-    /// may belong to somebody else.
+    /// Takes a place at a server that was not tried yet, or waits in the queue of the backend for one.
+    /// None = a reload has changed the backend since it was chosen, so that a route must be chosen again.
     ///
     /// # Errors
-    /// Nobody may get the request, nobody is left to try, the wait was too long, or the client left.
+    /// No server may get the request, none is left to try, the queue is full, the wait was too long, or
+    /// the client left.
     pub(super) async fn place(&mut self) -> Result<Option<Reservation>, Refusal> {
         let began = Instant::now();
         let tell = |line: InLine| {
@@ -134,11 +123,12 @@ impl<'a> Search<'a> {
             })
     }
 
-    /// Connects to the server that `place` is at; none = it cannot be reached, but another may be.
-    /// `preface` is what it gets first, and empty afterwards if it has gone: before a TLS handshake.
+    /// Connects to the server of `place`; none = the attempt failed, and another server may be tried.
+    /// `preface` is what the server gets first. If the server speaks TLS, `preface` is sent before the
+    /// handshake, and empty afterwards.
     ///
     /// # Errors
-    /// It cannot be reached, and no other server is to be tried.
+    /// The attempt failed, and no other server is to be tried.
     pub(super) async fn connect(
         &mut self,
         place: &Reservation,
@@ -148,27 +138,27 @@ impl<'a> Search<'a> {
         let member = place.member();
         let began = Instant::now();
         let deadline = began + self.lineup.backend.timeouts.connect;
-        let mut opened = until(deadline, open(member, driver)).await;
+        let mut opened = until(deadline, dial::open(member, driver)).await;
         if let Ok(Ok(socket)) = opened {
             let secured = self.secure(member, socket, preface, deadline).await;
-            opened = Ok(secured.map_err(|refusal| (Fault::Server, refusal)));
+            opened = Ok(secured.map_err(|refusal| (Obstacle::Server, refusal)));
         }
         self.spent += began.elapsed();
-        let (fault, refusal) = match opened {
+        let (obstacle, refusal) = match opened {
             Ok(Ok(socket)) => {
                 member.traffic.note_connected();
                 self.note_reached(member, self.spent);
                 return Ok(Some(socket));
             }
             Ok(Err(failed)) => failed,
-            Err(_) => (Fault::Server, Refusal::new(Cause::ConnectTimeout, "")),
+            Err(_) => (Obstacle::Server, Refusal::new(Cause::ConnectTimeout, "")),
         };
         let refusal = refusal.at_server(member);
-        match fault {
+        match obstacle {
             // Another server would not help.
-            Fault::Machine => return Err(refusal),
-            Fault::Way => {}
-            Fault::Server => place.note_refused(),
+            Obstacle::Machine => return Err(refusal),
+            Obstacle::Source => {}
+            Obstacle::Server => place.note_refused(),
         }
         if self.tried.len() >= self.lineup.backend.retries {
             return Err(refusal);
@@ -188,7 +178,7 @@ impl<'a> Search<'a> {
         Ok(None)
     }
 
-    /// Opens TLS on a connection to a server that speaks it.
+    /// Makes the TLS handshake, if the server speaks TLS.
     async fn secure(
         &self,
         member: &Member,
@@ -217,7 +207,8 @@ impl<'a> Search<'a> {
 }
 
 impl Search<'_> {
-    /// Notes that there is a connection to `member`, which took so long: none, where one was kept.
+    /// Notes that a connection to `member` is open, and the time `spent` on opening it: zero for one that
+    /// was kept.
     pub(super) fn note_reached(&self, member: &Member, spent: Duration) {
         let active = |member: &Member| member.traffic.active();
         self.note(|timing| {
@@ -232,169 +223,5 @@ impl Search<'_> {
         let mut timing = self.timing.get();
         change(&mut timing);
         self.timing.set(timing);
-    }
-}
-
-/// Writes the PROXY header that `server` wants before anything else, if it wants one.
-pub(super) fn introduce(
-    server: &BackendServer,
-    client: PeerAddr,
-    origin: &Origin,
-    arrived_on: &Socket,
-    out: &mut Vec<u8>,
-) {
-    let Some(version) = server.send_proxy else {
-        return;
-    };
-    let destination = origin
-        .destination
-        .map_or_else(|| arrived_on.local(), PeerAddr::from);
-    let header = Header {
-        addresses: Addresses::between(client, destination),
-        tlvs: tlvs(&origin.tlvs, arrived_on.terms()),
-    };
-    proxy::encode(version, &header, out);
-}
-
-/// Returns what a PROXY header says besides: what a believed one said, and of TLS that ended here
-/// what we know at first hand.
-fn tlvs(believed: &Tlvs, terms: Option<&Terms>) -> Tlvs {
-    let unique_id = believed.unique_id.clone();
-    let Some(terms) = terms else {
-        return Tlvs {
-            alpn: believed.alpn.clone(),
-            authority: believed.authority.clone(),
-            unique_id,
-            ..Tlvs::default()
-        };
-    };
-    let client = terms.client.as_ref();
-    Tlvs {
-        alpn: terms.alpn.clone(),
-        authority: (terms.server_name.clone()).or_else(|| believed.authority.clone()),
-        unique_id,
-        ssl: Some(Ssl {
-            over_tls: true,
-            client_verified: client.is_some(),
-            resumed: terms.resumed,
-            version: Some(terms.version_name().to_owned()),
-            common_name: client.and_then(|client| client.common_name.clone()),
-            cipher: terms.cipher.map(str::to_owned),
-        }),
-        ..Tlvs::default()
-    }
-}
-
-/// Why a connection could not be opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    /// This machine has nothing left to open connections with.
-    Machine,
-    /// No address or port of ours leads to this server; another one may be reached.
-    Way,
-    /// The server, or what is between.
-    Server,
-}
-
-async fn open(member: &Member, driver: Driver) -> Result<Socket, (Fault, Refusal)> {
-    match &member.address {
-        Address::Inet(addr) => open_inet(*addr, member, driver).await,
-        Address::Unix(path) => open_unix(path, driver).await.map_err(not_opened),
-    }
-}
-
-/// Connects to `addr`, from each address of ours in turn as long as it has no port left.
-async fn open_inet(
-    addr: SocketAddr,
-    member: &Member,
-    driver: Driver,
-) -> Result<Socket, (Fault, Refusal)> {
-    let fitting = |ip: &&IpAddr| ip.is_ipv4() == addr.is_ipv4();
-    let sources: Vec<IpAddr> = member
-        .server
-        .source
-        .iter()
-        .filter(fitting)
-        .copied()
-        .collect();
-    if sources.is_empty() {
-        let socket = stream_to(addr).map_err(not_opened)?;
-        return connect(socket, addr, driver).await.map_err(not_opened);
-    }
-    let turn = member.traffic.next_source();
-    let mut failed = None;
-    for step in 0..sources.len() {
-        // In range, for there is at least one.
-        let Some(ip) = sources.get(turn.wrapping_add(step) % sources.len()) else {
-            break;
-        };
-        let socket = stream_to(addr).map_err(not_opened)?;
-        let opened = match set_source(&socket, *ip) {
-            Ok(()) => connect(socket, addr, driver).await,
-            Err(error) => Err(error),
-        };
-        match opened {
-            Err(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => {
-                let detail = format!("the source address {ip} cannot be used: {error}");
-                failed = Some((Fault::Way, Refusal::new(Cause::OutOfResources, detail)));
-            }
-            opened => return opened.map_err(not_opened),
-        }
-    }
-    Err(failed.unwrap_or_else(|| (Fault::Way, Refusal::new(Cause::InternalError, "no source"))))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn not_opened(error: io::Error) -> (Fault, Refusal) {
-    let (fault, cause) = match error.raw_os_error() {
-        Some(libc::ECONNREFUSED | libc::ECONNRESET) => (Fault::Server, Cause::ConnectRefused),
-        Some(libc::ETIMEDOUT) => (Fault::Server, Cause::ConnectTimeout),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-            (Fault::Machine, Cause::OutOfResources)
-        }
-        // Ports are counted for each server.
-        Some(libc::EADDRNOTAVAIL) => (Fault::Way, Cause::OutOfResources),
-        _ => (Fault::Server, Cause::ConnectFailed),
-    };
-    (fault, Refusal::new(cause, format!("connect: {error}")))
-}
-
-fn stream_to(addr: SocketAddr) -> io::Result<socket2::Socket> {
-    let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_notsent_lowat(NOTSENT_LEN_BYTES)?;
-    socket.set_recv_buffer_size(RECEIVE_LEN_BYTES)?;
-    Ok(socket)
-}
-
-fn set_source(socket: &socket2::Socket, ip: IpAddr) -> io::Result<()> {
-    // The port is chosen at connect, so that one port serves many servers (ip(7)).
-    setsockopt(socket, IpBindAddressNoPort, &true)?;
-    socket.bind(&SocketAddr::new(ip, 0).into())
-}
-
-async fn connect(socket: socket2::Socket, addr: SocketAddr, driver: Driver) -> io::Result<Socket> {
-    let started = socket.connect(&addr.into());
-    let socket = Socket::new(socket.into(), driver);
-    match started {
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
-            socket.wait(Interest::Writable).await?;
-            socket.take_error()?;
-        }
-        result => result?,
-    }
-    Ok(socket)
-}
-
-async fn open_unix(path: &PathBuf, driver: Driver) -> io::Result<Socket> {
-    let address = SockAddr::unix(path)?;
-    loop {
-        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-        match socket.connect(&address) {
-            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
-                sleep(UNIX_BACKLOG_PAUSE).await;
-            }
-            result => return result.map(|()| Socket::new(socket.into(), driver)),
-        }
     }
 }

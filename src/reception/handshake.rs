@@ -1,5 +1,5 @@
-//! TLS handshakes: bytes carried between a socket and [`crate::tls::handshake`]. Of an arriving
-//! connection, within `tls_handshake`; with a server, within what is left of `connect`.
+//! TLS handshakes: carries bytes between a socket and [`crate::tls::handshake`], which does the work. The
+//! time limit is `tls_handshake` for a client, and what is left of `connect` for a server.
 
 use std::io;
 use std::sync::Arc;
@@ -18,13 +18,14 @@ use crate::tls::handshake::{Established, Handshake, HandshakeFailure};
 use crate::tls::servers::told;
 use crate::upstream::client_tls::ServerTls;
 
-/// Bytes asked for at once; whatever follows the handshake is kept.
+/// Bytes asked for at once. Bytes that follow the handshake are kept.
 const READ_LEN_BYTES: usize = 4096;
 
-/// Runs the handshake; `received` is what came before. Afterwards the socket speaks TLS.
+/// Makes the handshake with a client. `received` is what it has sent so far. Afterwards the socket speaks
+/// TLS.
 ///
 /// # Errors
-/// The refusal to count; the client has its alert. [`Cause::Probe`] is one that leaves no line.
+/// The refusal to report; the client was sent the alert. [`Cause::Probe`] for a client that sent nothing.
 pub(super) async fn run(
     socket: &mut Socket,
     config: &Arc<ServerConfig>,
@@ -75,10 +76,10 @@ async fn carry(
     }
 }
 
-/// Runs the handshake with a server. Afterwards the socket speaks TLS.
+/// Makes the handshake with a server. Afterwards the socket speaks TLS.
 ///
 /// # Errors
-/// The refusal, with whose fault it is; the server has its alert.
+/// The refusal; the server was sent the alert.
 pub(super) async fn with_server(
     socket: &mut Socket,
     tls: &ServerTls,
@@ -110,7 +111,8 @@ pub(super) async fn with_server(
     }
 }
 
-/// Sends a client away whose certificate has ended since it was verified: a ticket lasts longer.
+/// Refuses a client whose certificate has expired since it was verified: a session may be resumed later
+/// than that.
 async fn admit(socket: &Socket, mut established: Established) -> Result<Established, Refusal> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now_s = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
@@ -121,7 +123,7 @@ async fn admit(socket: &Socket, mut established: Established) -> Result<Establis
     let session = &mut established.session;
     let sealed = session.seal_alert(Alert::CertificateExpired, &mut alert);
     alert.truncate(sealed.unwrap_or(0));
-    // The alert is a courtesy; what matters is the refusal.
+    // A client that does not get the alert is refused all the same.
     let _ = socket.send_all(&alert).await;
     Err(Refusal::new(
         Cause::TlsHandshakeFailed,
@@ -132,7 +134,7 @@ async fn admit(socket: &Socket, mut established: Established) -> Result<Establis
 fn failed(failure: HandshakeFailure) -> Refusal {
     let refusal = Refusal::new(Cause::TlsHandshakeFailed, failure.to_string());
     match failure {
-        // Scanners and lost browsers; a line for each would be their way into the log.
+        // Scanners and misdirected browsers. With a log entry for each, they could flood the log.
         HandshakeFailure::NotTls => refusal.quiet(),
         HandshakeFailure::Refused(_)
         | HandshakeFailure::TooMany

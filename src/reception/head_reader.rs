@@ -1,4 +1,4 @@
-//! Reading a head off a socket: until it is whole, or breaks a rule already.
+//! Reads an HTTP head from a socket, until it is complete or breaks a rule.
 
 use std::io;
 
@@ -8,25 +8,24 @@ use super::socket::Socket;
 /// Bytes asked for at once.
 pub(super) const READ_LEN_BYTES: usize = 4096;
 
-/// Why there is no whole head.
+/// Why there is no complete head.
 #[derive(Debug)]
 pub(super) enum HeadError {
-    /// What came breaks a rule.
+    /// The head breaks a rule.
     Refused(Refusal),
-    /// The other end closed before the head was whole.
+    /// The other end closed before the head was complete.
     Closed,
     /// The connection broke.
     Failed(io::Error),
 }
 
-/// Reads until `inbox` holds the end of a head; what follows it may be in there too.
+/// Reads until `inbox` holds the end of a head, perhaps with bytes behind it.
 ///
-/// `check` is asked about incomplete heads, but only when a line has come to its end or the inbox
-/// is longer than `len_checked` bytes: a sender that drips single bytes must not cost more than one
-/// that does not.
+/// `check` examines incomplete heads, but only after the end of a line or when the inbox is longer than
+/// `len_checked` bytes: a peer that sends single bytes must not cost more than another.
 ///
 /// # Errors
-/// A [`HeadError`]; `inbox` holds what came.
+/// A [`HeadError`]; `inbox` holds what was received.
 pub(super) async fn read_head(
     socket: &Socket,
     inbox: &mut Vec<u8>,
@@ -35,13 +34,15 @@ pub(super) async fn read_head(
 ) -> Result<(), HeadError> {
     let mut seen = 0;
     loop {
-        // The end may lie across what is old and what is new.
+        // The end may begin in the bytes that were there before.
         let from = usize::saturating_sub(seen, 3);
-        let news = inbox.get(from..).unwrap_or_default();
-        if news.windows(4).any(|window| window == b"\r\n\r\n") {
+        let unseen = inbox.get(from..).unwrap_or_default();
+        if unseen.windows(4).any(|window| window == b"\r\n\r\n") {
             return Ok(());
         }
-        let line_ended = inbox.get(seen..).is_some_and(|news| news.contains(&b'\n'));
+        let line_ended = inbox
+            .get(seen..)
+            .is_some_and(|unseen| unseen.contains(&b'\n'));
         if !inbox.is_empty() && (line_ended || seen == 0 || inbox.len() >= len_checked) {
             check(inbox).map_err(HeadError::Refused)?;
         }

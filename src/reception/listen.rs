@@ -10,24 +10,24 @@ use socket2::{Domain, Socket, TcpKeepalive as TcpKeepaliveTimes, Type};
 use crate::config::{Bind, TcpKeepalive};
 use crate::sys::unix_path::{self, UnixPath};
 
-/// Connections that may wait for accept; the kernel lowers it to net.core.somaxconn.
+/// Connections that may wait for accept. The kernel limits it to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
-/// Mode of a unix socket, as web servers have it: who may connect is up to the folder it lies in.
+/// Mode of a unix socket, the same as web servers use: the directory controls access.
 const UNIX_MODE: u32 = 0o666;
 
-/// How long a port that is taken is tried again: the kernel releases the listeners of a killed
-/// process that used io_uring a moment after its end.
+/// How long binding a taken port is retried: the kernel releases the listeners of a killed process that
+/// used io_uring a moment after its end.
 const TAKEN_RETRY_TIME: Duration = Duration::from_millis(1000);
 const TAKEN_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Receive buffer of one connection (SO_RCVBUF), which the kernel doubles for its own needs. Left to
-/// autotuning, a peer whose data nobody reads makes the kernel hold megabytes; and autotuning also
-/// overrides a TCP_WINDOW_CLAMP, so the buffer itself has to be fixed.
+/// Receive buffer of one connection (SO_RCVBUF), which the kernel doubles for its own needs. With
+/// autotuning the kernel would hold megabytes for a peer whose data is not read. Autotuning also
+/// overrides TCP_WINDOW_CLAMP, so the buffer itself has to be fixed.
 pub const RECEIVE_LEN_BYTES: usize = 512 * 1024;
-/// Bytes not yet sent beyond which a connection takes no more (TCP_NOTSENT_LOWAT).
+/// Unsent bytes that a connection holds before it stops being writable (TCP_NOTSENT_LOWAT).
 pub const NOTSENT_LEN_BYTES: u32 = 128 * 1024;
 
-/// The kernel's own pause between unanswered keepalive probes (tcp(7), tcp_keepalive_intvl).
+/// The kernel's default pause between unanswered keepalive probes (tcp(7), tcp_keepalive_intvl).
 const KEEPALIVE_INTERVAL_MAX: Duration = Duration::from_secs(75);
 
 /// Why an address cannot be listened on.
@@ -56,7 +56,7 @@ fn advice(error: &io::Error) -> &'static str {
 /// Sockets on one address.
 #[derive(Debug)]
 pub struct Listening {
-    /// As many as were asked for.
+    /// As many as requested.
     pub sockets: Vec<Socket>,
     /// The path of a unix socket, removed with this value.
     pub path: Option<UnixPath>,
@@ -64,11 +64,11 @@ pub struct Listening {
 
 /// Opens `count` sockets on one address, a unix path as `count` handles of one socket.
 ///
-/// `keepalive` concerns the connections accepted there.
-/// With `share_port` other processes may listen there too; without it they are found out.
+/// `keepalive` applies to the connections accepted there. With `share_port` other processes may listen on
+/// the address too; without it that is an error.
 ///
 /// # Errors
-/// Names the address and what to do about it.
+/// The system refuses. The text names the address and a remedy.
 pub fn listen(
     bind: &Bind,
     keepalive: TcpKeepalive,
@@ -102,7 +102,7 @@ fn listen_inet(
         socket.bind(&addr.into())?;
         prepare(&socket, keepalive)?;
         socket.listen(BACKLOG)?;
-        // Port 0 was a wish for any port; the other sockets need the same one.
+        // Port 0 means any port; the other sockets need the same one.
         addr = socket.local_addr()?.as_socket().unwrap_or(addr);
         sockets.push(socket);
     }
@@ -112,10 +112,10 @@ fn listen_inet(
     })
 }
 
-/// Makes handles of sockets that somebody else listens on for us, one for each of `count` threads.
+/// Makes handles of inherited listening sockets, one for each of `count` threads.
 ///
 /// # Errors
-/// Names the address.
+/// The system refuses. The text names the address.
 pub fn adopt(
     bind: &Bind,
     sockets: &[Socket],
@@ -134,7 +134,7 @@ pub fn adopt(
     sockets
         .map(|sockets| Listening {
             sockets,
-            // It is whose who made it.
+            // The process that created the path removes it.
             path: None,
         })
         .map_err(|source| ListenError {
@@ -143,7 +143,7 @@ pub fn adopt(
         })
 }
 
-/// Sets what every connection accepted here inherits, which saves three calls for each.
+/// Sets the options that accepted connections inherit, which saves three calls per connection.
 fn prepare(socket: &Socket, keepalive: TcpKeepalive) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(NOTSENT_LEN_BYTES)?;
@@ -151,8 +151,8 @@ fn prepare(socket: &Socket, keepalive: TcpKeepalive) -> io::Result<()> {
     set_keepalive(socket, keepalive)
 }
 
-/// Sets when silent clients are asked. Probes that stay without an answer follow each other no
-/// slower than the kernel has them by default.
+/// Sets after which silence the kernel probes a client. The pause between unanswered probes is at most
+/// the kernel's default.
 pub(super) fn set_keepalive(socket: &Socket, keepalive: TcpKeepalive) -> io::Result<()> {
     match keepalive {
         TcpKeepalive::Off => socket.set_keepalive(false),
@@ -168,7 +168,8 @@ pub(super) fn set_keepalive(socket: &Socket, keepalive: TcpKeepalive) -> io::Res
     }
 }
 
-/// Makes sure nobody else listens on `addr`: SO_REUSEPORT alone would let us in beside them.
+/// Makes sure that no other process listens on `addr`: with SO_REUSEPORT alone, binding would succeed
+/// beside it.
 fn claim(addr: SocketAddr) -> io::Result<()> {
     let deadline = Instant::now() + TAKEN_RETRY_TIME;
     loop {

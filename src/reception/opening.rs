@@ -52,7 +52,7 @@ async fn open(mut arrival: Arrival, context: Rc<ThreadContext>) {
         let deadline = began + arrival.listener().timeouts.tls_handshake;
         let (received, wish) = (std::mem::take(&mut inbox), offload_wish(&arrival));
         let shaking = handshake::run(&mut arrival.socket, &tls, received, wish, deadline);
-        // On the heap, so that a connection that is open has no room for it.
+        // On the heap, so that it takes no memory after the handshake.
         match Box::pin(shaking).await {
             Ok(()) => count_handshake(&arrival, began, &context),
             Err(refusal) => return refuse_handshake(arrival, &origin, refusal, &context).await,
@@ -60,7 +60,7 @@ async fn open(mut arrival: Arrival, context: Rc<ThreadContext>) {
     }
     match arrival.listener().mode {
         Mode::Http => connection::serve(arrival, origin, inbox, context).await,
-        // On the heap, so that an idle connection of http mode has no room for it.
+        // On the heap, so that an idle connection of http mode does not carry it.
         Mode::Tcp | Mode::Sni => {
             Box::pin(tunnel_only::serve(arrival, origin, inbox, context)).await;
         }

@@ -1,5 +1,5 @@
-//! The PROXY header of an arriving connection: whether to expect one, whom to believe, and who the
-//! connection speaks for afterwards.
+//! The PROXY header of an arriving connection: whether to expect one, which senders to believe, and which
+//! client the connection speaks for afterwards.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,21 +15,21 @@ use crate::proto::Progress;
 use crate::proto::addr::PeerAddr;
 use crate::proto::proxy::{self, Addresses, Header, MalformedHeader, Tlvs};
 
-/// Headers that may stand before each other: balancer behind balancer behind balancer ...
+/// Maximum number of headers in a row: each balancer in a chain may add one.
 const STACK_LEN_MAX: usize = 4;
-/// Bytes asked for at once; whatever follows the header stays in the inbox.
+/// Bytes asked for at once. Bytes that follow the header stay in the inbox.
 const READ_LEN_BYTES: usize = 2048;
 
-/// Whom a connection speaks for.
+/// The origin of a connection, as its PROXY headers say.
 #[derive(Debug, Clone)]
 pub(super) struct Origin {
-    /// The address after PROXY: the client, or the last proxy that speaks HTTP.
+    /// The source address: of the client, or of the last proxy that speaks HTTP.
     pub(super) speaker: PeerAddr,
-    /// Where the speaker connected to, if a header said so.
+    /// The address that the speaker connected to, if a header named it.
     pub(super) destination: Option<SocketAddr>,
-    /// What version 2 said besides.
+    /// The extensions of a header of version 2.
     pub(super) tlvs: Tlvs,
-    /// Whether the header named nobody (LOCAL, UNKNOWN): most probably a probe of the balancer.
+    /// Whether the header named no client (LOCAL, UNKNOWN): most probably a health check of the balancer.
     pub(super) maybe_probe: bool,
 }
 
@@ -58,13 +58,13 @@ impl Origin {
     }
 }
 
-/// Reads the PROXY headers of a connection, as the listener wants them.
+/// Reads the PROXY headers of a connection, as its listener requires.
 ///
-/// `inbox` receives what was read; on return it begins with the first byte of payload. `deadline`
-/// holds for all headers together.
+/// `inbox` receives what is read; on return it begins with the first byte of payload. `deadline` applies
+/// to all headers together.
 ///
 /// # Errors
-/// The refusal to count; nothing is to be answered. [`Cause::Probe`] is one that leaves no line.
+/// The refusal to report; the client gets no answer. [`Cause::Probe`] for a connection that sent nothing.
 pub(super) async fn read(
     socket: &Socket,
     inbox: &mut Vec<u8>,
@@ -97,7 +97,7 @@ pub(super) async fn read(
                     "the source is trusted but sent no PROXY header; does the balancer send one?",
                 ));
             }
-            // Bytes that are no header, or silence where none is needed, are the payload's affair.
+            // What follows is payload: other bytes, or silence where no header is required.
             Ok(Ok(Found::Payload)) => break,
             Err(_) if inbox.is_empty() && !needed => break,
             Ok(Ok(Found::End)) if inbox.is_empty() => {

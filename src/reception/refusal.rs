@@ -1,4 +1,5 @@
-//! Why a connection or a request is not served, and what the client is told.
+//! A refusal as a value: why a connection or a request is not served, and the answer that the client gets.
+//! `report` writes it to the log.
 
 use std::io;
 use std::sync::Arc;
@@ -11,18 +12,18 @@ use crate::proto::http::refusal::{self as http, RefusalKind};
 use crate::relay::tunnel::End;
 use crate::upstream::Member;
 
-/// An end that we decide on before a tunnel or an answer exists.
+/// The reason to end a connection or a request before a tunnel or an answer exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// Why.
+    /// The cause.
     pub(super) cause: Cause,
-    /// The rule that was broken, or what the system said; may be empty.
+    /// The broken rule, or the error of the system; may be empty.
     pub(super) detail: String,
     /// The server that was tried, if any.
     pub(super) server: Option<Arc<str>>,
-    /// Whether it is counted only, because it is a scanner's doing and no operator's concern.
+    /// Whether it is counted without a log entry, because scanners cause it and operators need not know.
     pub(super) quiet: bool,
-    /// Header lines the answer needs besides.
+    /// Additional header lines of the answer.
     extra_lines: &'static [(&'static str, &'static str)],
 }
 
@@ -39,27 +40,27 @@ impl Refusal {
         }
     }
 
-    /// Says that reloads took its backend away again and again.
+    /// Refuses a request whose backend changed with each of several reloads.
     #[must_use]
     pub(super) fn rerouted_too_often() -> Self {
         Self::new(Cause::NoServer, "each reload gave it another backend")
     }
 
-    /// Leaves no line in the log at the usual level.
+    /// Makes it one that is counted without a log entry.
     #[must_use]
     pub(super) fn quiet(mut self) -> Self {
         self.quiet = true;
         self
     }
 
-    /// Says that the client's connection broke.
+    /// Makes the refusal for an `error` of the client's connection.
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub(super) fn client_gone(error: io::Error) -> Self {
         Self::new(cause_of(&error, End::Client), error.to_string())
     }
 
-    /// Says that the server's connection broke.
+    /// Makes the refusal for an `error` of the server's connection.
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub(super) fn server_gone(error: io::Error) -> Self {
@@ -73,7 +74,7 @@ impl Refusal {
         self
     }
 
-    /// Returns the status of our own answer; none for ends that get none.
+    /// Returns the status of our own answer; none = the client gets no answer.
     #[must_use]
     pub(super) fn status(&self) -> Option<u16> {
         match self.cause {
@@ -124,8 +125,8 @@ impl Refusal {
         }
     }
 
-    /// Appends our own answer to `out`: the listener's page for the status, or a text with the status
-    /// and, where the client is at fault, the rule.
+    /// Appends our own answer to `out`: the listener's page for the status, or a text with the status and,
+    /// if the client is at fault, the rule it broke.
     pub(super) fn write_answer(
         &self,
         status: u16,

@@ -1,15 +1,15 @@
-//! Which route a connection or a request takes: the first whose every condition holds.
+//! Chooses the route of a connection or a request: the first one whose conditions all hold.
 
 use crate::config::{Listener, Route, RouteAction};
 use crate::proto::addr::PeerAddr;
 use crate::proto::http::Scheme;
 
-/// What a route may look at; `None` = the connection has no such thing.
+/// What the conditions of a route refer to; `None` = the connection does not have it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Traits<'a> {
-    /// Who the client is.
+    /// The address of the client.
     pub(super) client: PeerAddr,
-    /// Host of the request, lower case, without port.
+    /// Host of the request, in lower case, without port.
     pub(super) host: Option<&'a str>,
     /// Server name of the ClientHello.
     pub(super) server_name: Option<&'a str>,
@@ -21,7 +21,7 @@ pub(super) struct Traits<'a> {
     pub(super) scheme: Option<Scheme>,
 }
 
-/// Returns what the first route that fits does.
+/// Returns the action of the first route that fits.
 #[must_use]
 pub(super) fn choose<'a>(listener: &'a Listener, traits: &Traits<'_>) -> Option<&'a RouteAction> {
     listener

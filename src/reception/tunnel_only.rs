@@ -1,4 +1,4 @@
-//! `tcp` and `sni` mode: the connection is a tunnel from its first byte.
+//! `tcp` and `sni` mode: the whole connection becomes a tunnel.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,9 +10,10 @@ use tokio::time::{Instant, timeout};
 use super::arrival::Arrival;
 use super::bound_address::ROUTES_MAX;
 use super::client_hello::{self, UNRECOGNIZED_NAME};
-use super::connect::{Search, introduce, tunnel_timeouts};
+use super::connect::{Search, tunnel_timeouts};
 use super::context::ThreadContext;
 use super::handover::{NewTunnel, hand_over};
+use super::introduction::introduce;
 use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::report;
@@ -24,10 +25,10 @@ use crate::relay::Timeouts;
 use crate::relay::tunnel::End;
 use crate::upstream::Reservation;
 
-/// How long a connection whose PROXY header named nobody may stay silent before it counts as more
-/// than a probe and gets a server.
+/// How long a connection whose PROXY header named no client may stay silent. After this time it is not a
+/// probe and gets a server.
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
-/// Bytes taken while that is being found out.
+/// Bytes asked for at once meanwhile.
 const PROBE_READ_LEN_BYTES: usize = 2048;
 
 /// Serves a connection of `tcp` or `sni` mode.
@@ -79,7 +80,7 @@ pub(super) async fn serve(
         Err(refusal) => {
             let alert = arrival.listener().mode == Mode::Sni && refusal.cause == Cause::NoRoute;
             report::connection(&arrival, subject, refusal, &context);
-            // The buffer of a connection that has sent one ClientHello has room for seven bytes.
+            // The send buffer is still empty, so this does not wait.
             if alert && arrival.socket.send_all(&UNRECOGNIZED_NAME).await.is_ok() {
                 arrival.told.set(true);
                 arrival.socket.close_gently().await;
@@ -114,7 +115,7 @@ async fn open(
         let hello = client_hello::read(&arrival.socket, inbox, deadline).await?;
         server_name.clone_from(&hello.server_name);
         origin.tlvs.authority = hello.server_name.or(origin.tlvs.authority.take());
-        // The server has not chosen yet; what the client likes best says the most.
+        // The server has not chosen a protocol yet; the first is the one the client prefers.
         origin.tlvs.alpn = hello.alpn.into_iter().next();
     }
     let traits = Traits {
@@ -129,7 +130,7 @@ async fn open(
         true => Half::LeavesIfSilent,
         false => Half::Stays,
     };
-    // A reload may have come since it was accepted.
+    // There may have been a reload since it was accepted.
     let mut snapshot = Arc::clone(&arrival.snapshot);
     arrival.bound.renew(&mut snapshot);
     for _ in 0..ROUTES_MAX {
@@ -150,7 +151,7 @@ async fn open(
     Err(Refusal::rerouted_too_often())
 }
 
-/// Reaches a server of the backend that a route chose; none = it is another backend by now.
+/// Connects to a server of the backend that a route chose; none = a reload has changed the backend.
 async fn reach(
     mut search: Search<'_>,
     arrival: &Arrival,
@@ -189,7 +190,7 @@ async fn reach(
     }))
 }
 
-/// Waits for the first byte of a connection that looks like a probe; its end proves that it is one.
+/// Waits for the first byte of a connection that looks like a probe. If it ends instead, it was one.
 async fn await_payload(socket: &Socket, inbox: &mut Vec<u8>) -> Result<(), Refusal> {
     match timeout(
         PROBE_PATIENCE,

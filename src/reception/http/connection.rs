@@ -1,7 +1,7 @@
-//! `http` mode: the requests of one connection, one after the other, each on its own.
+//! `http` mode: the requests of one client connection, one after another.
 //!
-//! Requests that a client sends ahead wait in the inbox and are answered in order. Between two
-//! requests nothing is held but the two sockets.
+//! Pipelined requests wait in the inbox and are answered in order. Between two requests only the sockets
+//! and the list of kept ones are held.
 
 use std::rc::Rc;
 
@@ -73,7 +73,7 @@ async fn serve_requests(
     };
     let mut deadline = Instant::now() + arrival.listener().timeouts.request_header;
     loop {
-        // On the heap, because between requests it would hold its room for nothing.
+        // On the heap, so that it takes no memory between requests.
         let serving = Box::pin(serve_request(
             arrival, origin, context, inbox, began, deadline, &mut kept,
         ));
@@ -87,7 +87,7 @@ async fn serve_requests(
                 return ConnectionEnd::Silently;
             }
         } else {
-            // A client that sends far ahead must not keep the others waiting.
+            // Pipelined requests of one client must not delay the other clients.
             yield_now().await;
         }
         began = Began::now();
@@ -95,8 +95,8 @@ async fn serve_requests(
     }
 }
 
-/// Waits for the first bytes of another request; tells whether they came. An idle connection ends
-/// without a word and without a line, by either side, by `keep_alive` or by a stop.
+/// Waits for the first bytes of another request; tells whether they came. An idle connection ends without
+/// an answer and without a log entry, whether the client, `keep_alive` or a drain ends it.
 async fn await_request(
     arrival: &Arrival,
     context: &ThreadContext,
@@ -113,7 +113,7 @@ async fn await_request(
         tokio::select! {
             biased;
             received = receiving => matches!(received, Ok(1..)),
-            // A request that is here already is still served.
+            // A request that has arrived already is still served.
             () = ended(arrival, context) => tokio::select! {
                 biased;
                 received = socket.recv_onto(inbox, READ_LEN_BYTES) => matches!(received, Ok(1..)),
@@ -129,7 +129,7 @@ async fn await_request(
     false
 }
 
-/// Waits until no further request is wanted: the process or the listener goes.
+/// Waits until no further request is accepted, because of a drain or because the address is closed.
 async fn ended(arrival: &Arrival, context: &ThreadContext) {
     tokio::select! {
         () = context.drain() => {}
@@ -137,7 +137,7 @@ async fn ended(arrival: &Arrival, context: &ThreadContext) {
     }
 }
 
-/// Reads one request and serves it, by the configuration that is in effect when its head is whole.
+/// Reads one request and serves it under the configuration in effect when its head is complete.
 async fn serve_request(
     arrival: &mut Arrival,
     origin: &Origin,
@@ -149,7 +149,7 @@ async fn serve_request(
 ) -> NextStep {
     let read = read_in_time(arrival, &mut inbox, deadline).await;
     if arrival.renew() {
-        // They lead to servers as they were known before.
+        // They lead to servers of the previous configuration.
         kept.clear();
     }
     let limits = &head_limits(&arrival.listener().limits);

@@ -1,4 +1,4 @@
-//! One request of `http` mode: routed, answered, written down; or turned into a tunnel.
+//! One request of `http` mode: it is routed, answered and logged, or becomes a tunnel.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -8,9 +8,10 @@ use tokio::time::Instant;
 
 use super::super::arrival::Arrival;
 use super::super::bound_address::ROUTES_MAX;
-use super::super::connect::{Search, introduce, tunnel_timeouts};
+use super::super::connect::{Search, tunnel_timeouts};
 use super::super::context::ThreadContext;
 use super::super::handover::NewTunnel;
+use super::super::introduction::introduce;
 use super::super::proxy_header::Origin;
 use super::super::refusal::Refusal;
 use super::super::report::{self, RefusedRequest};
@@ -31,25 +32,25 @@ use crate::proto::http::head::{HeadLimits, HttpVersion, Request};
 use crate::relay::Timeouts;
 use crate::upstream::{Lineup, Member, Reservation};
 
-/// Bytes that a head for a server has room for at first.
+/// Initial capacity of a head for a server.
 const HEAD_LEN_BYTES: usize = 2048;
-/// Bytes of a target or a header value that the log keeps.
+/// Maximum bytes of a target or a header value in the log.
 const LOGGED_LEN_BYTES: usize = 1024;
 
-/// The connection that requests come on.
+/// The client's side of its requests.
 #[derive(Clone, Copy)]
 pub(super) struct ClientSide<'a> {
-    /// As accept gave it.
+    /// The connection.
     pub(super) arrival: &'a Arrival,
-    /// As its PROXY header says.
+    /// The origin that its PROXY header named.
     pub(super) origin: &'a Origin,
-    /// Its thread.
+    /// What the connections of its thread share.
     pub(super) context: &'a ThreadContext,
     /// Limits of heads, in both directions.
     pub(super) limits: &'a HeadLimits,
 }
 
-/// When a request began: with its first byte, the first one of a connection with accept.
+/// When a request began: with its first byte; the first request of a connection, with accept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Began {
     /// For time-outs.
@@ -59,7 +60,7 @@ pub(super) struct Began {
 }
 
 impl Began {
-    /// Begins now.
+    /// Returns the current time.
     #[must_use]
     pub(super) fn now() -> Self {
         Self {
@@ -69,23 +70,23 @@ impl Began {
     }
 }
 
-/// What becomes of the client's connection after a request.
+/// What follows a request on the client's connection.
 pub(super) enum NextStep {
-    /// Another request may follow; these bytes have come behind this one.
+    /// Another request may follow. These bytes came behind this one.
     Request(Vec<u8>),
-    /// It ends.
+    /// The end of the connection.
     End(ConnectionEnd),
 }
 
 /// How the client's connection ends.
 pub(super) enum ConnectionEnd {
-    /// The client reads its answer to the end first.
+    /// Close after the client has read its answer.
     Gently,
-    /// Nothing is owed to the client.
+    /// Close at once: there is no answer to read.
     Silently,
-    /// What the client got is not whole, and it must not take it for whole.
+    /// Reset: the answer is incomplete, and the client must not take it for complete.
     Reset {
-        /// Whether it reads, so that it gets first what was sent before.
+        /// Whether the client reads. It then gets what was sent before, and the reset after it.
         reads: bool,
     },
     /// It becomes a tunnel.
@@ -100,7 +101,7 @@ pub(super) struct Upgraded {
     pub(super) tunnel: NewTunnel,
 }
 
-/// Serves `request`, behind which `early` bytes have come already.
+/// Serves `request`. `early` is what came behind its head already.
 pub(super) async fn serve(
     client: ClientSide<'_>,
     request: &Request<'_>,
@@ -121,9 +122,9 @@ pub(super) async fn serve(
     }
 }
 
-/// How an exchange ended well.
+/// How an exchange succeeded.
 enum Served {
-    /// The client has an answer, the server's or our own.
+    /// The client has an answer, from the server or our own.
     Answered(Cause),
     /// The server agreed to the upgrade, and the client knows.
     Tunnel(Box<ServerSide>),
@@ -141,10 +142,10 @@ struct ServerSide {
     place: Reservation,
 }
 
-/// One request on its way.
+/// One request.
 struct Exchange<'a> {
     client: ClientSide<'a>,
-    /// What its route is chosen by.
+    /// The snapshot that its route is chosen from.
     snapshot: Arc<Snapshot>,
     request: &'a Request<'a>,
     facts: ForwardingFacts<'a>,
@@ -214,7 +215,7 @@ impl<'a> Exchange<'a> {
                 return Ok(ended);
             }
             self.snapshot = self.client.arrival.bound.next(&snapshot).await?;
-            // They lead to servers as they were known before.
+            // They lead to servers of the previous configuration.
             kept.clear();
         }
         Err(Refusal::rerouted_too_often())
@@ -222,15 +223,15 @@ impl<'a> Exchange<'a> {
 
     async fn redirect(&self, redirect: &Redirect) -> Result<Served, Refusal> {
         let scheme = redirect.scheme.unwrap_or(self.facts.scheme);
-        let place = answer::location(
+        let location = answer::location(
             self.request,
             scheme,
             redirect.host.as_deref(),
             redirect.port,
         )
         .ok_or_else(|| Refusal::new(Cause::BadRequest, "a redirect needs a Host"))?;
-        let body = format!("{place}\n");
-        let extra_lines = [("Location", place.as_str())];
+        let body = format!("{location}\n");
+        let extra_lines = [("Location", location.as_str())];
         self.answer(redirect.status, &body, &extra_lines).await?;
         Ok(Served::Answered(Cause::Redirected))
     }
@@ -263,8 +264,8 @@ impl<'a> Exchange<'a> {
         self.request.method == "HEAD"
     }
 
-    /// Decides whether the connection goes on after an answer of our own, which are HTTP/1.1: a
-    /// client of HTTP/1.0 reads no promise in them.
+    /// Decides whether the connection stays open after an answer of our own. Such answers are HTTP/1.1, and
+    /// an HTTP/1.0 client does not expect a connection to stay open after one.
     fn outlives_own_answer(&self, may_stay: bool) -> bool {
         let persistent = self.request.version == HttpVersion::Http11;
         self.transfer.settle_client(persistent && may_stay)
@@ -275,7 +276,7 @@ impl<'a> Exchange<'a> {
         self.transfer.send_own_answer(status, out, deadline).await
     }
 
-    /// Lets a server of a backend answer; none = it is another backend by now.
+    /// Has a server of a backend answer; none = a reload has changed the backend.
     async fn forward(
         &mut self,
         snapshot: &Snapshot,
@@ -312,7 +313,7 @@ impl<'a> Exchange<'a> {
                         let ended = self.settle(outcome, lineup, place, server, kept, destination);
                         return Ok(Some(ended));
                     }
-                    // Once: the next connection is a new one.
+                    // This happens once: the next connection is a new one.
                     Err(refusal) if self.transfer.may_be_repeated(&refusal) => {
                         tracing::debug!(server = %member.name, "a kept connection was dead");
                     }
@@ -338,7 +339,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Sends the request to `member` over `server`, behind what `out` holds already.
+    /// Sends the request to `member` over `server`, after the bytes in `out`.
     async fn ask(
         &mut self,
         lineup: &Lineup,
@@ -355,7 +356,7 @@ impl<'a> Exchange<'a> {
         self.transfer.run(server, &out, limits, silence).await
     }
 
-    /// Keeps a server's connection for the next request, or makes it one end of a tunnel.
+    /// Keeps the server's connection for the next request, closes it, or makes it one end of a tunnel.
     fn settle(
         &self,
         outcome: Transferred,
@@ -384,8 +385,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Returns what the server is told about its connection. An HTTP/1.0 request is the only one on
-    /// it: what an answer to it promises is read in more than one way.
+    /// Returns what the request tells the server about its connection. An HTTP/1.0 request is the only one
+    /// on its connection, because servers disagree on what keeps such a connection open.
     fn server_hop(&self, lineup: &Lineup) -> Hop {
         if self.request.websocket_key.is_some() {
             Hop::Upgrade
@@ -404,7 +405,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Returns what the parts of the request took.
+    /// Returns the times of the request.
     fn took(&self) -> Timing {
         let answered = self.transfer.answered_at();
         let took = self.asked.zip(answered);
@@ -414,7 +415,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Returns what the log says of the request, with what it took.
+    /// Returns what the log says of the request, its times included.
     fn told(&self) -> Box<Subject> {
         let mut timing = self.took();
         let ClientSide {
@@ -476,13 +477,13 @@ impl<'a> Exchange<'a> {
         });
     }
 
-    /// Answers with a refusal, as far as it has a status, and writes it down.
+    /// Reports a refusal, and answers with its status if it has one.
     async fn refused(self, refusal: Refusal) -> NextStep {
         let status = refusal.status();
         let subject = self.told();
         let mut out = Vec::new();
         if let Some(status) = status {
-            // A body that stopped coming is not waited for again.
+            // Not after a body that stopped: its rest will not come either.
             let close = !self.outlives_own_answer(refusal.cause != Cause::BodyTimeout);
             let listener = self.client.arrival.listener();
             refusal.write_answer(status, listener, close, self.to_head(), &mut out);

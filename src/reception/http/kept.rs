@@ -1,9 +1,9 @@
-//! Idle connections to servers, kept for the next request of the same client connection; they are
-//! never lent to another one, so no client can meet what a server says to somebody else.
+//! Idle connections to servers, kept for the next request of the same client connection. No other client
+//! connection uses them, so no client can receive what a server sends to another.
 //!
-//! The balancing decides anew for every request, and a kept connection is used when it leads to the
-//! server whose turn it is. With `source` that is always the same one; with `round_robin` a client
-//! connection comes to keep one connection for each server, up to the limit here.
+//! Every request is balanced on its own. A kept connection is used if it leads to the chosen server. With
+//! `source` that is always the same one; with `round_robin` a client connection keeps up to one connection
+//! per server, up to the limit here.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -15,31 +15,31 @@ use crate::config::BackendId;
 use crate::proto::addr::PeerAddr;
 use crate::upstream::MemberId;
 
-/// Connections kept at most; beyond, the one that was used longest ago is closed.
+/// Maximum number of kept connections. Beyond it, the one unused for the longest time is closed.
 const KEPT_MAX: usize = 4;
 
-/// Which server a connection leads to, and what it was told when it began.
+/// The server that a connection leads to, and the client that its PROXY header named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Destination {
     /// The backend.
     pub(super) backend: BackendId,
     /// The server.
     pub(super) member: MemberId,
-    /// Whom the PROXY header named, if one was sent; another client needs another connection.
+    /// The client in the PROXY header, if one was sent; another client needs another connection.
     pub(super) introduced: Option<PeerAddr>,
 }
 
-/// The idle server connections of one client connection, the latest last.
+/// The idle server connections of one client connection, the last used one last.
 #[derive(Default)]
 pub(super) struct Kept {
     idle: Vec<(Destination, Socket)>,
 }
 
 impl Kept {
-    /// Takes out the connection to `destination`, if there is one that nothing has come on.
+    /// Takes out the connection to `destination`, if there is one on which nothing was received.
     ///
-    /// What a server says unasked, its end included, makes a connection useless: nobody could tell
-    /// those bytes from the next answer.
+    /// What a server sends without a request, its end included, makes a connection unusable: the bytes
+    /// could be taken for the next answer.
     pub(super) fn take(&mut self, destination: Destination) -> Option<Socket> {
         let at = self
             .idle
@@ -63,7 +63,7 @@ impl Kept {
         self.idle.clear();
     }
 
-    /// Closes connections when something comes on them, for as long as it is polled; never ends.
+    /// Closes each connection on which something is received, as long as it is polled. Never ends.
     pub(super) async fn watch(&mut self) {
         poll_fn(|cx| {
             self.idle.retain(|(_, socket)| stays_quiet(socket, cx));
@@ -81,10 +81,10 @@ impl Drop for Kept {
     }
 }
 
-/// Looks whether something has come, and has `cx` woken when something comes.
+/// Tells whether nothing was received, and has `cx` woken when something is.
 fn stays_quiet(socket: &Socket, cx: &mut Context<'_>) -> bool {
     loop {
-        // A wait that is dropped stays in flight in the socket and is taken up by the next one.
+        // A dropped wait stays in flight in the socket, and the next wait takes it over.
         match pin!(socket.wait(Interest::Readable)).poll(cx) {
             Poll::Pending => return true,
             Poll::Ready(Ok(())) if socket.is_quiet() => {}

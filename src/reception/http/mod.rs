@@ -1,5 +1,6 @@
-//! HTTP connections of clients: requests one after the other, each sent to a server and answered, until
-//! one of them becomes a tunnel or the connection ends.
+//! HTTP connections of clients: one request after another, each sent to a server and answered, until one
+//! becomes a tunnel or the connection ends. From the outside in: `connection` (one client connection),
+//! `exchange` (one request), `transfer` and `upload` (heads and bodies), `kept` (idle server connections).
 
 pub(super) mod connection;
 mod exchange;

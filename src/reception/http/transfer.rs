@@ -1,8 +1,8 @@
-//! A request and its answer crossing between client and server: heads rewritten, bodies passed on
-//! as they come, each direction through one buffer.
+//! Passes a request to the server and its answer to the client: heads are rewritten, bodies are passed on
+//! as they arrive, each direction through one buffer.
 //!
-//! Both directions run at once, because a server may answer before it has read everything, and a
-//! client may wait for a 100 (Continue) before it sends.
+//! Both directions run at once, because a server may answer before it has read everything, and a client
+//! may wait for a 100 (Continue) before it sends its body.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -23,21 +23,21 @@ use crate::proto::http::forwarding::{Hop, Reader, response_head};
 use crate::proto::http::framing::{Body, Framing, FramingError};
 use crate::proto::http::head::{HeadLimits, HttpVersion, Request, Response, parse_response};
 
-/// Bytes that a head for the client has room for at first.
+/// Initial capacity of a head for the client.
 const HEAD_LEN_BYTES: usize = 1024;
-/// How often it is looked whether the client still waits for an answer that does not come.
+/// Pause between two checks whether the client still waits for its answer.
 const CLIENT_WATCH_PAUSE: Duration = Duration::from_secs(1);
-/// Answers before the answer (100, 103) that one request may get.
+/// Maximum number of interim answers (100, 103) to one request.
 const INTERIM_MAX: usize = 16;
 
-/// How a transfer ended well.
+/// How a transfer succeeded.
 pub(super) enum Transferred {
-    /// The answer reached the client whole.
+    /// The client was sent the complete answer.
     Complete {
-        /// Whether the server may be asked again on this connection.
+        /// Whether the connection to the server may carry another request.
         server_stays: bool,
     },
-    /// The server switched protocols, and the client has its 101.
+    /// The server switched protocols, and the client was sent its 101.
     Upgraded {
         /// What the server sent behind its 101.
         to_client: Vec<u8>,
@@ -47,7 +47,7 @@ pub(super) enum Transferred {
 /// One request and its answer.
 pub(super) struct Transfer<'a> {
     client: &'a Socket,
-    /// The value of Strict-Transport-Security, if the listener wants it.
+    /// The value of Strict-Transport-Security, if the listener adds it.
     strict_transport: Option<&'a str>,
     request: &'a Request<'a>,
     arrival: &'a Arrival,
@@ -57,16 +57,16 @@ pub(super) struct Transfer<'a> {
     status: Cell<u16>,
     /// When the final answer began.
     answered: Cell<Option<Instant>>,
-    /// Whether the client's connection takes another request after this one.
+    /// Whether the client's connection stays open after this request.
     client_stays: Cell<bool>,
-    /// Whether the server has said anything.
+    /// Whether the server has sent anything.
     server_spoke: Cell<bool>,
-    /// When a byte of a body last moved, either way.
+    /// When a byte of a body last moved, in either direction.
     active: Cell<Instant>,
 }
 
 impl<'a> Transfer<'a> {
-    /// Prepares the transfer of `request`, which came on `arrival` and whose body is `upload`.
+    /// Prepares the transfer of `request`, which came on `arrival`, with its body `upload`.
     #[must_use]
     pub(super) fn new(
         arrival: &'a Arrival,
@@ -96,31 +96,31 @@ impl<'a> Transfer<'a> {
         &self.upload
     }
 
-    /// Returns the bytes of body received from the client and sent to it.
+    /// Returns the body bytes received from the client and sent to it.
     #[must_use]
     pub(super) fn bytes(&self) -> (u64, u64) {
         (self.upload.bytes_in(), self.bytes_out.get())
     }
 
-    /// Returns the status the client got, 0 before it got one.
+    /// Returns the status that the client was sent; 0 = none yet.
     #[must_use]
     pub(super) fn status(&self) -> u16 {
         self.status.get()
     }
 
-    /// Returns whether the client has seen the start of a final answer.
+    /// Tells whether a final answer to the client has begun.
     #[must_use]
     pub(super) fn is_answered(&self) -> bool {
         self.answered.get().is_some()
     }
 
-    /// Returns when that was.
+    /// Returns when it began.
     #[must_use]
     pub(super) fn answered_at(&self) -> Option<Instant> {
         self.answered.get()
     }
 
-    /// Decides, at the head of the final answer, whether the client's connection goes on after it.
+    /// Decides, with the head of the final answer, whether the client's connection stays open after it.
     pub(super) fn settle_client(&self, may_stay: bool) -> bool {
         let stays = may_stay
             && self.client_stays.get()
@@ -131,22 +131,21 @@ impl<'a> Transfer<'a> {
         stays
     }
 
-    /// Reads what is left of the request and returns what came behind it; none when the client's
-    /// connection is not to be used again.
+    /// Reads the rest of the request and returns what came behind it; none = the client's connection is to
+    /// be closed.
     pub(super) async fn finish(self) -> Option<Vec<u8>> {
         let goes_on = self.client_stays.get() && self.upload.discard().await;
         goes_on.then(|| self.upload.into_rest())
     }
 
-    /// Returns what came behind a request without a body, for the tunnel it became.
+    /// Returns what came behind a request without a body that became a tunnel.
     #[must_use]
     pub(super) fn into_early(self) -> Vec<u8> {
         self.upload.into_rest()
     }
 
-    /// Tells whether the request may be sent once more to a server that closed a connection it had
-    /// kept: doing it twice means no more than doing it once (RFC 9110 9.2.2), nothing of a body is
-    /// gone, and the server has not said a byte.
+    /// Tells whether the request may be sent again after the server closed a kept connection: its method is
+    /// idempotent (RFC 9110 9.2.2), no part of a body was sent, and the server has sent nothing.
     #[must_use]
     pub(super) fn may_be_repeated(&self, refusal: &Refusal) -> bool {
         let closed = matches!(
@@ -163,7 +162,7 @@ impl<'a> Transfer<'a> {
     /// Sends an answer of our own.
     ///
     /// # Errors
-    /// The client is gone, or does not read before `deadline`.
+    /// The client's connection broke, or the client did not read before `deadline`.
     pub(super) async fn send_own_answer(
         &self,
         status: u16,
@@ -177,13 +176,13 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Sends `head` (with what stands before it and what has come behind it) and the rest of the
-    /// request's body to the server, and the server's answer to the client. `silence` is how long
-    /// both sides may let us wait.
+    /// Sends `head` (the request's head, what stands before it, and the part of the body that is there) and
+    /// the rest of the body to the server, and the server's answer to the client. `silence` is how long
+    /// either side may send nothing.
     ///
     /// # Errors
-    /// What went wrong first, and on which side; [`Transfer::is_answered`] tells whether an answer
-    /// of our own is still possible.
+    /// The first failure, on either side; [`Transfer::is_answered`] tells whether an answer of our own is
+    /// no longer possible.
     pub(super) async fn run(
         &self,
         server: &Socket,
@@ -216,8 +215,8 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Waits until the client's connection is reset. Only the reset tells that nobody waits for the
-    /// answer any more: a client may end its half and still read.
+    /// Waits until the client's connection is reset. Only a reset shows that the client no longer waits for
+    /// the answer: it may end its direction and still read.
     async fn await_reset(&self) -> Refusal {
         loop {
             sleep(CLIENT_WATCH_PAUSE).await;
@@ -227,7 +226,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Passes on the answers before the answer, the answer's head, and its body.
+    /// Passes on interim answers, then the head and the body of the final answer.
     async fn download(
         &self,
         server: &Socket,
@@ -379,7 +378,7 @@ impl<'a> Transfer<'a> {
             let received = self.recv_body(server, &mut buffer, silence).await?;
             if received == 0 && body.may_end() {
                 if server.is_truncated() {
-                    // Such a body has no other end than close_notify (RFC 9112 section 9.8).
+                    // Only close_notify marks the end of such a body (RFC 9112 section 9.8).
                     return Err(Refusal::new(
                         Cause::ServerTruncated,
                         "the server closed without close_notify behind a body of unknown length",
@@ -396,7 +395,7 @@ impl<'a> Transfer<'a> {
             // `received` is at most the length of the buffer.
             let received = buffer.get(..received).unwrap_or_default();
             advance = body.advance(received).map_err(bad_body)?;
-            // What comes behind the end is nobody's answer.
+            // Bytes behind the end answer no request.
             server_stays &= advance.used == received.len();
             let part = received.get(..advance.used).unwrap_or_default();
             self.send_to_client(part, silence).await?;
@@ -422,7 +421,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Says who reads an answer, after which `connection` is what becomes of its connection.
+    /// Describes the reader of an answer. `connection` is what the answer says about the connection.
     fn reader(&self, connection: Hop) -> Reader<'a> {
         Reader {
             version: self.request.version,

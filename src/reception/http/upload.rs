@@ -1,5 +1,5 @@
-//! The body of a request on its way from the client: where it ends, how long it may be, and what
-//! has come behind it already.
+//! The body of a request on its way from the client: where it ends, how long it may be, and what came
+//! behind it.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::proto::http::head::{HeadLimits, Request};
 
 /// Bytes that one direction holds at most.
 pub(super) const BUFFER_LEN_BYTES: usize = 32 * 1024;
-/// Bytes of a body nobody wants that are read so that the connection can be used again; a longer
-/// one costs less as a new connection.
+/// Maximum bytes of an unwanted body that are read so that the connection can stay open. Reading more
+/// would cost more than a new connection.
 const UNWANTED_LEN_BYTES_MAX: u64 = 64 * 1024;
-/// How long those bytes may take.
+/// How long reading them may take.
 const UNWANTED_TIME: Duration = Duration::from_secs(2);
 
 /// The body of one request.
@@ -28,19 +28,20 @@ pub(super) struct Upload<'a> {
     client: &'a Socket,
     framing: Framing,
     len_max: Option<u64>,
-    state: RefCell<State>,
-    /// What came behind the request's head and has not been looked at.
+    progress: RefCell<UploadProgress>,
+    /// What came behind the request's head and was not parsed yet.
     early: Cell<&'a [u8]>,
-    /// What of it is body and has not been sent.
+    /// The part of it that is body and was not sent yet.
     ready: Cell<&'a [u8]>,
-    /// Whether the client waits for a 100 (Continue) that it has not got.
+    /// Whether the client waits for a 100 (Continue).
     awaits_continue: Cell<bool>,
     bytes_in: Cell<u64>,
-    /// Whether the server has been sent all of it.
+    /// Whether the server was sent the whole body.
     sent: Cell<bool>,
 }
 
-struct State {
+/// How far the body has come.
+struct UploadProgress {
     body: Body,
     content: u64,
     /// What came behind the body: the requests that follow.
@@ -48,7 +49,7 @@ struct State {
 }
 
 impl<'a> Upload<'a> {
-    /// Prepares the body of `request`, which `early` bytes have followed already.
+    /// Prepares the body of `request`. `early` is what came behind its head already.
     #[must_use]
     pub(super) fn new(
         client: &'a Socket,
@@ -63,7 +64,7 @@ impl<'a> Upload<'a> {
             client,
             framing: request.framing,
             len_max: limits.max_body,
-            state: RefCell::new(State {
+            progress: RefCell::new(UploadProgress {
                 body,
                 content: 0,
                 rest: Vec::new(),
@@ -76,7 +77,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Returns the bytes of body that came.
+    /// Returns the body bytes received.
     #[must_use]
     pub(super) fn bytes_in(&self) -> u64 {
         self.bytes_in.get()
@@ -88,32 +89,32 @@ impl<'a> Upload<'a> {
         matches!(self.framing, Framing::None | Framing::Length(0))
     }
 
-    /// Tells whether the server has been sent the whole body.
+    /// Tells whether the server was sent the whole body.
     #[must_use]
     pub(super) fn is_sent(&self) -> bool {
         self.sent.get()
     }
 
-    /// Notes that the client got its 100 (Continue).
+    /// Notes that the client was sent its 100 (Continue).
     pub(super) fn note_continue(&self) {
         self.awaits_continue.set(false);
     }
 
-    /// Tells whether the end of this request is known, or near enough to be read up to, so that
-    /// another one may follow it.
+    /// Tells whether the end of the request was read, or is near enough to be read, so that another request
+    /// may follow.
     ///
-    /// A client that waits for a 100 may send its body or leave it out once it has a final answer
-    /// instead (RFC 9110 10.1.1); nobody can tell what its next bytes mean.
+    /// A client that waits for a 100 and gets a final answer instead may send its body or leave it out
+    /// (RFC 9110 10.1.1), so the meaning of its next bytes is unknown.
     #[must_use]
     pub(super) fn has_near_end(&self) -> bool {
-        match self.state.borrow().body.left() {
+        match self.progress.borrow().body.left() {
             Some(0) => true,
             Some(left) => left <= UNWANTED_LEN_BYTES_MAX && !self.awaits_continue.get(),
             None => false,
         }
     }
 
-    /// Looks at what has come already, so that a request that is broken by then, or too long, does
+    /// Examines what has come already, so that a request that is malformed or too long in that part does
     /// not reach a server.
     ///
     /// # Errors
@@ -123,15 +124,15 @@ impl<'a> Upload<'a> {
             self.check_content(len)?;
         }
         let part = self.take(self.early.take())?;
-        self.check_content(self.state.borrow().content)?;
-        // Where it began already, nothing is new.
+        self.check_content(self.progress.borrow().content)?;
+        // On a second call nothing is new.
         if !part.is_empty() {
             self.ready.set(part);
         }
         Ok(())
     }
 
-    /// Returns the part of the body that [`Upload::begin`] found, once; it is the first to be sent.
+    /// Returns the part of the body that [`Upload::begin`] found, once. It is sent first.
     #[must_use]
     pub(super) fn ready(&self) -> &'a [u8] {
         self.ready.take()
@@ -147,11 +148,11 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Sends what is to come of the body to `server`, noting in `active` when a part of it moved.
-    /// `silence` is how long the client may let us wait.
+    /// Sends the rest of the body to `server`, and notes in `active` when a part of it moved. `silence` is
+    /// how long the client may send nothing.
     ///
     /// # Errors
-    /// What went wrong, and on which side.
+    /// The failure, on either side.
     pub(super) async fn send(
         &self,
         server: &Socket,
@@ -159,7 +160,7 @@ impl<'a> Upload<'a> {
         active: &Cell<Instant>,
     ) -> Result<(), Refusal> {
         let mut buffer = Vec::new();
-        while !self.state.borrow().body.is_done() {
+        while !self.progress.borrow().body.is_done() {
             consume_budget().await;
             active.set(Instant::now());
             let deadline = Instant::now() + silence;
@@ -176,14 +177,14 @@ impl<'a> Upload<'a> {
             };
             // `received` is at most the length of the buffer.
             let part = self.take(buffer.get(..received).unwrap_or_default())?;
-            self.check_content(self.state.borrow().content)?;
+            self.check_content(self.progress.borrow().content)?;
             server.send_all(part).await.map_err(Refusal::server_gone)?;
         }
         self.sent.set(true);
         Ok(())
     }
 
-    /// Reads what is left of the body and drops it; returns whether its end was reached.
+    /// Reads the rest of the body and drops it; true = its end was reached.
     pub(super) async fn discard(&self) -> bool {
         let mut discarded = 0;
         let deadline = Instant::now() + UNWANTED_TIME;
@@ -192,7 +193,7 @@ impl<'a> Upload<'a> {
         let mut buffer = Vec::new();
         while let Ok(len) = taken {
             discarded += len as u64;
-            if self.state.borrow().body.is_done() {
+            if self.progress.borrow().body.is_done() {
                 return true;
             }
             if discarded > UNWANTED_LEN_BYTES_MAX {
@@ -208,31 +209,31 @@ impl<'a> Upload<'a> {
         false
     }
 
-    /// Takes what belongs to the body from `input`, and keeps what comes behind it.
+    /// Returns the part of `input` that belongs to the body, and keeps what follows.
     fn take<'i>(&self, input: &'i [u8]) -> Result<&'i [u8], Refusal> {
-        let mut state = self.state.borrow_mut();
-        let advance = state
+        let mut progress = self.progress.borrow_mut();
+        let advance = progress
             .body
             .advance(input)
             .map_err(|error| Refusal::new(Cause::BadRequest, error.to_string()))?;
-        state.content += advance.content;
+        progress.content += advance.content;
         // `used` is at most the length of `input`.
         let (part, rest) = input.split_at_checked(advance.used).unwrap_or_default();
         if !part.is_empty() {
             self.awaits_continue.set(false);
         }
         if !rest.is_empty() {
-            state.rest = rest.to_vec();
+            progress.rest = rest.to_vec();
         }
         self.bytes_in.set(self.bytes_in.get() + part.len() as u64);
         Ok(part)
     }
 
-    /// Returns what came behind the request; only after its end was reached.
+    /// Returns what came behind the request. Its end must have been reached.
     #[must_use]
     pub(super) fn into_rest(self) -> Vec<u8> {
-        debug_assert!(self.state.borrow().body.is_done(), "the request is over");
-        let mut rest = self.state.into_inner().rest;
+        debug_assert!(self.progress.borrow().body.is_done(), "the request is over");
+        let mut rest = self.progress.into_inner().rest;
         rest.extend_from_slice(self.early.get());
         rest
     }

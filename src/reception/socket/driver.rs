@@ -1,9 +1,9 @@
-//! The executor of a reception thread, and waiting for a descriptor in it: the only module that
-//! knows tokio-uring.
+//! The executor of a reception thread, and how its tasks wait for a descriptor. This is the only module
+//! that uses tokio-uring.
 //!
-//! Through the ring go one-shot polls only; the calls that move data are made directly, after a
-//! first try said "not now". tokio-uring is not maintained any more, so nothing of it leaves this
-//! file. Where the kernel refuses io_uring, tokio's own epoll stands in.
+//! The ring carries one-shot polls only. System calls move the data; a poll is made when such a call would
+//! block. tokio-uring is no longer maintained, so no other file depends on it. If the kernel refuses
+//! io_uring, tokio's own epoll replaces it.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -25,18 +25,18 @@ use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
 use crate::sys::async_fd;
 
-/// Entries of a reception ring: one per connection that waits, flushed early when full.
+/// Entries of a ring: one per waiting connection. A full ring is submitted early.
 const RING_ENTRIES: u32 = 1024;
 
-/// How often a descriptor is tried that cannot be watched for want of another one.
+/// Pause before the next call on a socket that cannot be watched because no descriptor is left.
 const UNWATCHED_PAUSE: Duration = Duration::from_millis(20);
 
-/// Who tells a reception thread that a descriptor is ready.
+/// How a reception thread waits for descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driver {
     /// io_uring.
     Ring,
-    /// epoll, where the kernel refuses io_uring.
+    /// epoll, if the kernel refuses io_uring.
     Epoll,
 }
 
@@ -64,15 +64,15 @@ impl Driver {
     }
 }
 
-/// Turns of the executor until it knows what the kernel knew when a time was over: one for the ring
-/// or epoll to be read, one for what waits behind it, one to spare.
+/// Turns of the executor after which it has seen everything that the kernel had reported by a deadline: one
+/// to read the ring or epoll, one for the tasks that were woken, one to spare.
 const LAST_TURNS: usize = 3;
 
-/// Waits for `future` until `deadline`; what was there in time counts, however late this thread
-/// comes to look (a busy machine, a stopped process).
+/// Waits for `future` until `deadline`. What the kernel had by then counts, even if this thread runs late
+/// (a busy machine, a stopped process).
 ///
 /// # Errors
-/// The time is over and `future` has nothing.
+/// The deadline has passed and `future` is not ready.
 pub(in crate::reception) async fn until<F: Future>(
     deadline: Instant,
     future: F,
@@ -101,7 +101,7 @@ pub enum Interest {
     Writable,
 }
 
-/// Takes the completion of a poll; what it found is learnt by trying again.
+/// The completion of a poll. Its result is ignored, because the caller repeats its system call.
 struct Woken;
 
 impl OneshotOutputTransform for Woken {
@@ -121,14 +121,14 @@ fn poll_add(fd: RawFd, interest: Interest) -> squeue::Entry {
     opcode::PollAdd::new(types::Fd(fd), u32::from(events.unsigned_abs())).build()
 }
 
-/// Readiness of one socket, for at most one reader and one writer at a time.
+/// A socket that tasks wait for: at most one reader and one writer at a time.
 ///
-/// A wait that is dropped stays in flight in here and is taken up by the next one, because dropping
-/// an operation does not cancel it. An operation in flight also keeps the file open; so when this is
-/// dropped with one, it shuts the socket down, which completes the operation. And an operation may
-/// not have reached the kernel yet, which will look for its file by the number of the descriptor: so
-/// that number stays taken until the operation is complete. Otherwise the next socket could get the
-/// number and would be held open by a wait that is not its own.
+/// A dropped wait stays in flight, because dropping an operation does not cancel it, and the next wait takes
+/// it over. An operation in flight also keeps the file open. So if this value is dropped with one, it shuts
+/// the socket down, which completes the operation. And an operation may not have reached the kernel yet,
+/// which finds the file by the number of the descriptor. So the descriptor stays open until the operation
+/// is complete. Otherwise the next socket could get the same number, and the wait of another socket would
+/// keep it open.
 pub struct WatchedSocket {
     fd: Rc<OwnedFd>,
     kind: Kind,
@@ -163,13 +163,13 @@ impl WatchedSocket {
         }
     }
 
-    /// Waits until the socket is (perhaps) ready; the caller tries its call again and may come back.
+    /// Waits until the socket may be ready. The caller repeats its call, and waits again if that would block.
     ///
     /// # Errors
     /// epoll refuses the descriptor; never with a ring.
     pub async fn wait(&self, interest: Interest) -> io::Result<()> {
         match poll_fn(|cx| self.poll(interest, cx)).await {
-            // Watching takes a descriptor of its own; without one, time tells as well.
+            // epoll needs a second descriptor. If there is none, the call is repeated after a pause.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
                 sleep(UNWATCHED_PAUSE).await;
                 Ok(())
@@ -178,14 +178,14 @@ impl WatchedSocket {
         }
     }
 
-    /// Tells whether a wait ends for what is there already, whenever it came: a ring looks when it
-    /// begins to wait, epoll tells of arrivals only.
+    /// Tells whether a wait ends at once if the socket is ready already. A ring checks when the wait begins;
+    /// epoll reports changes only.
     #[must_use]
     pub fn sees_the_past(&self) -> bool {
         matches!(self.kind, Kind::Ring { .. })
     }
 
-    /// Forgets what epoll has told of the past, so that the next wait tells of what is.
+    /// Forgets what epoll has reported, so that the next wait sees the current state.
     pub fn forget(&self) {
         match &self.kind {
             Kind::Ring { .. } => {}
@@ -193,15 +193,14 @@ impl WatchedSocket {
         }
     }
 
-    /// Ends every wait and gives the socket away.
+    /// Ends every wait and returns the socket.
     ///
-    /// A wait in flight would keep the file open behind the back of its next owner, whose close
-    /// would then not be one.
+    /// A wait in flight would keep the file open after its next owner has closed it.
     pub async fn release(self) -> OwnedFd {
         self.end_waits().await;
         let fd = Rc::clone(&self.fd);
         drop(self);
-        // Without waits nobody else holds it.
+        // Only waits hold another handle, and there are none.
         Rc::into_inner(fd).expect("the only owner")
     }
 
@@ -209,7 +208,7 @@ impl WatchedSocket {
         match &self.kind {
             Kind::Ring { reading, writing } => {
                 for wait in [reading.take(), writing.take()].into_iter().flatten() {
-                    // Cancels by descriptor, for nobody knows the operation by its number here.
+                    // By descriptor, because tokio-uring does not tell the number of the operation.
                     let all = types::CancelBuilder::fd(types::Fd(self.fd.as_raw_fd())).all();
                     let entry = opcode::AsyncCancel2::new(all).build();
                     UnsubmittedOneshot::new((), Woken, entry).submit().await;
@@ -271,7 +270,7 @@ impl Drop for WatchedSocket {
         if waits.is_empty() {
             return;
         }
-        // ENOTCONN means that the other end is gone, which completes the operation as well.
+        // ENOTCONN means that the other end is gone, and the operation is complete as well.
         let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Both);
         let fd = Rc::clone(&self.fd);
         spawn_local(async move {
@@ -299,8 +298,8 @@ mod tests {
     }
 
     /// Begins to wait, and gives it up before the wait can have reached the kernel.
-    async fn give_up_waiting(readiness: &WatchedSocket) {
-        let once = poll_fn(|cx| Poll::Ready(readiness.poll(Interest::Readable, cx)));
+    async fn give_up_waiting(watched: &WatchedSocket) {
+        let once = poll_fn(|cx| Poll::Ready(watched.poll(Interest::Readable, cx)));
         assert!(once.await.is_pending());
     }
 
@@ -321,7 +320,7 @@ mod tests {
                 assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "it is still open");
             }
         };
-        // Where the kernel refuses io_uring there is nothing to show.
+        // If the kernel refuses io_uring, there is nothing to test.
         let _ = Driver::Ring.block_on(turns);
     }
 
@@ -330,9 +329,9 @@ mod tests {
         for driver in [Driver::Ring, Driver::Epoll] {
             let turns = async {
                 let (ours, mut theirs) = pair();
-                let readiness = WatchedSocket::new(driver, ours);
-                give_up_waiting(&readiness).await;
-                drop(readiness.release().await);
+                let watched = WatchedSocket::new(driver, ours);
+                give_up_waiting(&watched).await;
+                drop(watched.release().await);
                 assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "it is still open");
             };
             let _ = driver.block_on(turns);

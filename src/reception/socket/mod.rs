@@ -1,4 +1,4 @@
-//! A connection in reception: direct non-blocking calls, waiting only when they say "not now".
+//! A connection in reception: direct non-blocking calls, and a wait only when such a call would block.
 
 pub mod driver;
 pub(super) mod tls;
@@ -24,15 +24,15 @@ use crate::tls::terms::Terms;
 use driver::{Driver, Interest, WatchedSocket};
 use tls::TlsStream;
 
-/// How long a client may go on sending after our last word, in all and between two bytes, and how
-/// much: closing earlier would reset the connection and could take that word away from it.
+/// Limits of what a client may still send after the end of our direction: in time, in silence, in bytes.
+/// Closing at once would reset the connection, and the client could lose what we sent last.
 const LINGER_TIME: Duration = Duration::from_secs(30);
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
 const LINGER_LEN_BYTES_MAX: usize = 64 * 1024 * 1024;
 const LINGER_READ_LEN_BYTES: usize = 16 * 1024;
-/// How long what was said before a reset may take to be sent.
+/// How long the data before a reset may take to be sent.
 const RESET_TIME: Duration = Duration::from_secs(10);
-/// How often it is looked whether a client has left that has sent something ahead.
+/// Pause between two checks whether a client with unread data has left.
 const LEAVING_PAUSE: Duration = Duration::from_millis(250);
 /// Bytes of records asked for at once.
 const RECORDS_LEN_BYTES: usize = 16 * 1024;
@@ -41,29 +41,29 @@ const SEALED_LEN_BYTES: usize = 64 * 1024;
 
 /// One end of a connection.
 pub(super) struct Socket {
-    /// The descriptor, and waiting for it.
-    readiness: WatchedSocket,
+    /// The descriptor, and the waits for it.
+    watched: WatchedSocket,
     /// Present after a TLS handshake.
     tls: Option<Box<Tls>>,
-    /// The address of our end, once somebody asked.
+    /// The address of our end, after the first question.
     local: OnceCell<PeerAddr>,
 }
 
-/// What it means that a client which waits has ended its own direction.
+/// What it means if a waiting client ends its direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Half {
-    /// It has left: what it asked is of no use to anybody else.
+    /// The client has left.
     Leaves,
-    /// It has left, unless it said something first that is still to reach the server.
+    /// The client has left, unless it sent something first that is to reach the server.
     LeavesIfSilent,
-    /// It still reads.
+    /// The client still reads.
     Stays,
 }
 
 /// A TLS connection.
 struct Tls {
     terms: Terms,
-    /// What relay is to do with its records.
+    /// Whether relay is to leave its records to the kernel.
     wish: OffloadWish,
     /// Never borrowed across a wait.
     stream: RefCell<TlsStream>,
@@ -74,14 +74,14 @@ impl Socket {
     #[must_use]
     pub(super) fn new(fd: OwnedFd, driver: Driver) -> Self {
         Self {
-            readiness: WatchedSocket::new(driver, fd),
+            watched: WatchedSocket::new(driver, fd),
             tls: None,
             local: OnceCell::new(),
         }
     }
 
-    /// From now on everything goes through the session of a handshake; `wish` is what relay is to do
-    /// with its records.
+    /// Sends and receives through the session of a handshake from now on. `wish` says whether relay is to
+    /// leave its records to the kernel.
     pub(super) fn protect(&mut self, established: Established, wish: OffloadWish) {
         let stream = TlsStream::new(established.session, established.received);
         self.tls = Some(Box::new(Tls {
@@ -91,7 +91,7 @@ impl Socket {
         }));
     }
 
-    /// Returns what the TLS handshake settled; none = plain bytes.
+    /// Returns the terms of the TLS handshake; none = no TLS.
     #[must_use]
     pub(super) fn terms(&self) -> Option<&Terms> {
         self.tls.as_ref().map(|tls| &tls.terms)
@@ -101,10 +101,10 @@ impl Socket {
         self.tls.as_ref().map(|tls| &tls.stream)
     }
 
-    /// Receives into `buf` what is there; none = nothing yet, 0 = the other end has ended.
+    /// Receives into `buf` without waiting; none = nothing has come, 0 = the other end has ended.
     ///
     /// # Errors
-    /// What recv(2) says, or what is wrong with a record.
+    /// An error of recv(2), or a record that breaks a rule.
     fn recv_now(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
         let Some(stream) = self.tls_stream() else {
             return self.recv_bytes_now(buf);
@@ -115,7 +115,7 @@ impl Socket {
                 Ok(None) => {}
                 Ok(taken) => return Ok(taken),
                 Err(error) => {
-                    // The alert is a courtesy; what matters is the error.
+                    // Whether the alert is sent or not, the error is the same.
                     let _ = self.send_outbox_now(stream);
                     return Err(error);
                 }
@@ -145,7 +145,7 @@ impl Socket {
     fn recv_bytes_now(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             match recv(
-                self.readiness.as_fd().as_raw_fd(),
+                self.watched.as_fd().as_raw_fd(),
                 buf,
                 MsgFlags::MSG_DONTWAIT,
             ) {
@@ -159,11 +159,11 @@ impl Socket {
 
     /// Receives once more at the end of `buf`, at most `more` bytes; 0 = the other end has ended.
     ///
-    /// A caller that stops waiting finds `buf` as it was: the room for what may come is made after
-    /// each wait and taken back before the next, so that an empty `buf` holds no memory meanwhile.
+    /// If the caller drops the future, `buf` is unchanged: it grows after each wait only and shrinks before
+    /// the next. An empty `buf` holds no memory during a wait.
     ///
     /// # Errors
-    /// What recv(2) says, or what is wrong with a record.
+    /// An error of recv(2), or a record that breaks a rule.
     pub(super) async fn recv_onto(&self, buf: &mut Vec<u8>, more: usize) -> io::Result<usize> {
         let len = buf.len();
         loop {
@@ -180,27 +180,27 @@ impl Socket {
         }
     }
 
-    /// Waits until something may have come, where that costs less than a try that finds nothing; for
-    /// callers who have reason to think that nothing is there yet.
+    /// Waits until something may have come, if that costs less than a call that would find nothing. For
+    /// callers that expect that nothing has come yet.
     ///
     /// # Errors
     /// See [`WatchedSocket::wait`].
     pub(super) async fn await_bytes(&self) -> io::Result<()> {
-        // What a TLS session holds already makes no socket readable.
-        if self.tls.is_none() && self.readiness.sees_the_past() {
+        // Data that a TLS session holds does not make the socket readable.
+        if self.tls.is_none() && self.watched.sees_the_past() {
             self.wait(Interest::Readable).await?;
         }
         Ok(())
     }
 
-    /// Receives what is there into the front of `buf`, at most `len` bytes, and returns how many; 0 =
-    /// the other end has ended. What `buf` held is lost. While it waits it holds no memory.
+    /// Receives at most `len` bytes to the front of `buf`, replacing what it held, and returns how many; 0 =
+    /// the other end has ended. `buf` holds no memory during a wait.
     ///
     /// # Errors
-    /// What recv(2) says, or what is wrong with a record.
+    /// An error of recv(2), or a record that breaks a rule.
     pub(super) async fn recv_over(&self, buf: &mut Vec<u8>, len: usize) -> io::Result<usize> {
         loop {
-            // Zeroes are written into fresh memory only, not before each receive.
+            // Only fresh memory is filled with zeroes, not the buffer before each receive.
             if buf.len() != len {
                 *buf = vec![0; len];
             }
@@ -212,8 +212,8 @@ impl Socket {
         }
     }
 
-    /// Tells whether nothing has come, not even an end, since all was received. Over TLS, records that
-    /// carry no data (tickets, new keys) are nothing; part of one may be anything.
+    /// Tells whether nothing waits to be received, no end either. Over TLS, records without data (tickets,
+    /// new keys) do not count; part of a record does.
     #[must_use]
     pub(super) fn is_quiet(&self) -> bool {
         if let Some(stream) = self.tls_stream() {
@@ -231,11 +231,11 @@ impl Socket {
             return false;
         }
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
-        recv(self.readiness.as_fd().as_raw_fd(), &mut [0], flags) == Err(nix::Error::EAGAIN)
+        recv(self.watched.as_fd().as_raw_fd(), &mut [0], flags) == Err(nix::Error::EAGAIN)
     }
 
-    /// Tells, of a connection whose end was received, whether it came without close_notify where TLS is
-    /// spoken: then nobody knows whether the other end had said all.
+    /// Tells whether a connection whose end was received speaks TLS and ended without close_notify. The data
+    /// may be incomplete then.
     #[must_use]
     pub(super) fn is_truncated(&self) -> bool {
         self.tls_stream()
@@ -245,7 +245,7 @@ impl Socket {
     /// Sends all of `data`.
     ///
     /// # Errors
-    /// What send(2) says; EPIPE and ECONNRESET when the other end is gone.
+    /// An error of send(2); EPIPE or ECONNRESET if the other end is gone.
     pub(super) async fn send_all(&self, data: &[u8]) -> io::Result<()> {
         let Some(stream) = self.tls_stream() else {
             return self.send_bytes(data).await;
@@ -259,12 +259,12 @@ impl Socket {
         Ok(())
     }
 
-    /// Sends what is sealed, as far as that goes without waiting; true = all of it.
+    /// Sends sealed records without waiting; true = all of them.
     fn send_outbox_now(&self, stream: &mut TlsStream) -> io::Result<bool> {
         let outbox = &mut stream.outbox;
         while !outbox.is_empty() {
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            match send(self.readiness.as_fd().as_raw_fd(), outbox, flags) {
+            match send(self.watched.as_fd().as_raw_fd(), outbox, flags) {
                 Ok(sent) => drop(outbox.drain(..sent)),
                 Err(nix::Error::EAGAIN) => return Ok(false),
                 Err(nix::Error::EINTR) => {}
@@ -277,7 +277,7 @@ impl Socket {
     async fn send_bytes(&self, mut data: &[u8]) -> io::Result<()> {
         while !data.is_empty() {
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            match send(self.readiness.as_fd().as_raw_fd(), data, flags) {
+            match send(self.watched.as_fd().as_raw_fd(), data, flags) {
                 Ok(sent) => data = data.get(sent..).unwrap_or_default(),
                 Err(nix::Error::EAGAIN) => self.wait(Interest::Writable).await?,
                 Err(nix::Error::EINTR) => {}
@@ -292,14 +292,14 @@ impl Socket {
     /// # Errors
     /// See [`WatchedSocket::wait`].
     pub(super) async fn wait(&self, interest: Interest) -> io::Result<()> {
-        self.readiness.wait(interest).await
+        self.watched.wait(interest).await
     }
 
-    /// Waits until the other end has ended or broken, while nothing is wanted from it; never reads.
+    /// Waits until the other end has left, without reading.
     ///
-    /// What it has sent already and nobody has read yet says nothing, so then time tells.
+    /// If unread data keeps the socket readable, the state is checked at intervals instead.
     pub(super) async fn leaving(&self, half: Half) {
-        // Readable is what an end makes it too; an error is an end.
+        // An end makes the socket readable too; an error is an end.
         let waited = self.wait(Interest::Readable).await;
         while waited.is_ok() && !self.has_left(half) {
             sleep(LEAVING_PAUSE).await;
@@ -307,7 +307,7 @@ impl Socket {
     }
 
     fn has_left(&self, half: Half) -> bool {
-        match hang_up(self.readiness.as_fd()) {
+        match hang_up(self.watched.as_fd()) {
             HangUp::None => false,
             HangUp::Broken => true,
             HangUp::Ended => match half {
@@ -318,17 +318,17 @@ impl Socket {
         }
     }
 
-    /// Tells whether bytes have come that nobody has received.
+    /// Tells whether bytes wait to be received.
     fn has_bytes(&self) -> bool {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
-        recv(self.readiness.as_fd().as_raw_fd(), &mut [0], flags) == Ok(1)
+        recv(self.watched.as_fd().as_raw_fd(), &mut [0], flags) == Ok(1)
     }
 
     /// Returns the address of our end.
     #[must_use]
     pub(super) fn local(&self) -> PeerAddr {
         *self.local.get_or_init(|| {
-            let local = SockRef::from(&self.readiness).local_addr().ok();
+            let local = SockRef::from(&self.watched).local_addr().ok();
             local
                 .and_then(|addr| addr.as_socket())
                 .map_or(PeerAddr::Unix, PeerAddr::from)
@@ -340,15 +340,15 @@ impl Socket {
     /// # Errors
     /// That error.
     pub(super) fn take_error(&self) -> io::Result<()> {
-        SockRef::from(&self.readiness)
+        SockRef::from(&self.watched)
             .take_error()?
             .map_or(Ok(()), Err)
     }
 
-    /// Ends our direction, lets the other end read it all, and closes; bounded in time and bytes.
+    /// Ends our direction, lets the other end read everything, and closes. Limited in time and bytes.
     pub(super) async fn close_gently(self) {
         self.notify();
-        if SockRef::from(&self.readiness)
+        if SockRef::from(&self.watched)
             .shutdown(Shutdown::Write)
             .is_err()
         {
@@ -366,48 +366,48 @@ impl Socket {
         }
     }
 
-    /// Says close_notify, where TLS is spoken.
+    /// Sends close_notify, if the connection speaks TLS.
     pub(super) fn notify(&self) {
         if let Some(stream) = self.tls_stream() {
             let stream = &mut *stream.borrow_mut();
             stream.seal_alert(Alert::CloseNotify);
-            // What does not fit now is lost; the peer then sees an end without close_notify.
+            // If it cannot be sent now, the peer sees an end without close_notify.
             let _ = self.send_outbox_now(stream);
         }
     }
 
-    /// Closes with a reset like [`Socket::reset`], after all that was said before it has been sent;
-    /// bounded in time. A reset alone takes away what still waits here, whole answers among it.
+    /// Closes with a reset like [`Socket::reset`], after everything before it was sent; limited in time. A
+    /// reset alone discards unsent data, complete answers included.
     pub(super) async fn reset_behind(self) {
-        // With this least, "writable" means that nothing is left unsent.
-        if SockRef::from(&self.readiness)
+        // With this minimum, "writable" means that nothing is left unsent.
+        if SockRef::from(&self.watched)
             .set_tcp_notsent_lowat(1)
             .is_ok()
         {
             let sent = async {
-                if self.readiness.sees_the_past() {
-                    // One that is in flight may have begun with another meaning of the word.
+                if self.watched.sees_the_past() {
+                    // A wait in flight may have begun before that.
                     self.wait(Interest::Writable).await?;
                 }
-                self.readiness.forget();
+                self.watched.forget();
                 self.wait(Interest::Writable).await
             };
             let deadline = Instant::now() + RESET_TIME;
-            // Late or broken, it ends the same way.
+            // After a time-out or an error the connection is reset as well.
             let _ = timeout_at(deadline, sent).await;
         }
         self.reset().await;
     }
 
-    /// Closes with a reset, so that the other end cannot take what it got for the whole.
+    /// Closes with a reset, so that the other end cannot take what it got for complete.
     pub(super) async fn reset(self) {
-        // Without the option the close is an orderly one, which is all that is left then.
-        let _ = SockRef::from(&self.readiness).set_linger(Some(Duration::ZERO));
-        // Dropped with a wait in flight it would be shut down first, which sends an orderly end.
-        drop(self.readiness.release().await);
+        // If the option cannot be set, the close is an orderly one.
+        let _ = SockRef::from(&self.watched).set_linger(Some(Duration::ZERO));
+        // Dropping it with a wait in flight would shut it down first, which sends an orderly end.
+        drop(self.watched.release().await);
     }
 
-    /// Receives bytes that nobody will look at.
+    /// Receives bytes to be discarded.
     async fn recv_raw(&self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.recv_bytes_now(buf)? {
@@ -417,9 +417,9 @@ impl Socket {
         }
     }
 
-    /// Gives the descriptor away; nothing in here refers to the file any more.
+    /// Returns the descriptor, without waits in flight.
     pub(super) async fn into_fd(self) -> OwnedFd {
-        self.readiness.release().await
+        self.watched.release().await
     }
 
     /// Takes the connection apart for relay, as the `end` of a tunnel.

@@ -1,4 +1,5 @@
-//! A TLS session between a socket of reception and what it carries: records in, data out, and back.
+//! A TLS session in front of a socket of reception: opens received records, seals data to be sent. It does no
+//! input or output.
 
 use std::io;
 
@@ -9,7 +10,7 @@ use crate::relay::{self, Leg};
 use crate::tls::control::{Alert, Content, Fault, Session, sealed_len_max};
 use crate::tls::record::whole_record;
 
-/// Returns the cause that an error of the socket at `end` stands for.
+/// Returns the cause for an error of the socket at `end`.
 pub(in crate::reception) fn cause_of(error: &io::Error, end: End) -> Cause {
     let fault: Option<&Fault> = error.get_ref().and_then(|inner| inner.downcast_ref());
     match (fault, end) {
@@ -19,20 +20,20 @@ pub(in crate::reception) fn cause_of(error: &io::Error, end: End) -> Cause {
     }
 }
 
-/// What a socket that speaks TLS holds.
+/// The TLS state of a socket.
 pub(in crate::reception) struct TlsStream {
     session: Session,
-    /// Received: records, the last one perhaps in part.
+    /// Received records; the last one may be incomplete.
     received: Vec<u8>,
-    /// Opened and not yet taken.
+    /// Opened data that no caller took.
     opened: Vec<u8>,
-    /// Sealed and not yet sent.
+    /// Sealed records to be sent.
     pub(in crate::reception) outbox: Vec<u8>,
     ended: bool,
 }
 
 impl TlsStream {
-    /// Begins with a session and what came behind its handshake.
+    /// Begins with a session and the bytes that came behind its handshake.
     pub(in crate::reception) fn new(session: Session, received: Vec<u8>) -> Self {
         Self {
             session,
@@ -43,15 +44,15 @@ impl TlsStream {
         }
     }
 
-    /// Where received bytes go, at the end.
+    /// Returns the buffer whose end takes received bytes.
     pub(in crate::reception) fn received(&mut self) -> &mut Vec<u8> {
         &mut self.received
     }
 
-    /// Moves data into `buf`; none = more must be received first, 0 = the peer has ended.
+    /// Moves opened data into `buf`; none = more must be received first, 0 = the peer has ended.
     ///
     /// # Errors
-    /// A record is wrong; the alert is in the outbox.
+    /// A record breaks a rule; the alert is in the outbox.
     pub(in crate::reception) fn take(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
         while self.opened.is_empty() && !self.ended {
             match self.open_one() {
@@ -75,7 +76,7 @@ impl TlsStream {
         Ok(Some(len))
     }
 
-    /// Opens what is whole; tells whether it brought nothing: no data, no end, nothing wrong.
+    /// Opens complete records; tells whether they held neither data nor an end and broke no rule.
     pub(in crate::reception) fn is_quiet(&mut self) -> bool {
         while self.opened.is_empty() && !self.ended {
             match self.open_one() {
@@ -87,17 +88,17 @@ impl TlsStream {
         false
     }
 
-    /// Tells whether part of a record has come.
+    /// Tells whether part of a record was received.
     pub(in crate::reception) fn holds_part(&self) -> bool {
         !self.received.is_empty()
     }
 
-    /// Tells whether the peer said close_notify.
+    /// Tells whether the peer sent close_notify.
     pub(in crate::reception) fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// Opens the next record; false = it is not whole.
+    /// Opens the next record; false = it is incomplete.
     fn open_one(&mut self) -> Result<bool, Fault> {
         let Some(len) = whole_record(&self.received)? else {
             return Ok(false);
@@ -118,7 +119,7 @@ impl TlsStream {
     /// Seals `data` into the outbox.
     ///
     /// # Errors
-    /// The keys are used up.
+    /// The session seals no more records.
     pub(in crate::reception) fn seal(&mut self, data: &[u8]) -> io::Result<()> {
         let from = self.outbox.len();
         self.outbox.resize(from + sealed_len_max(data.len()), 0);
@@ -133,12 +134,12 @@ impl TlsStream {
         let from = self.outbox.len();
         self.outbox.resize(from + sealed_len_max(2), 0);
         let room = self.outbox.get_mut(from..).unwrap_or_default();
-        // Without keys there is nothing to say it with.
+        // If the session seals no more, no alert is sent.
         let sealed = self.session.seal_alert(alert, room).unwrap_or(0);
         self.outbox.truncate(from + sealed);
     }
 
-    /// Drops what can be made again while nothing comes.
+    /// Frees memory that can be allocated again, for the time until more is received.
     pub(in crate::reception) fn rest(&mut self) {
         self.session.rest();
         self.received.shrink_to_fit();
@@ -146,7 +147,7 @@ impl TlsStream {
         self.outbox.shrink_to_fit();
     }
 
-    /// Takes it apart for relay: the session, and data that was opened already.
+    /// Takes it apart for relay: the session, and opened data that no caller took.
     pub(in crate::reception) fn into_parts(
         mut self,
         end: End,
