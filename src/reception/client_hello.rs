@@ -8,7 +8,7 @@ use crate::journal::Cause;
 use crate::proto::Progress;
 use crate::proto::client_hello::{ClientHello, MalformedHello, parse};
 
-/// Bytes asked for at once; whatever follows the ClientHello stays in the inbox.
+/// Bytes asked for at once. Bytes that follow the ClientHello stay in the inbox.
 const READ_LEN_BYTES: usize = 4096;
 
 /// The alert that answers an unknown server name: a fatal unrecognized_name in a plain
