@@ -28,7 +28,31 @@ mod keys;
 // The server's end of tunnels.
 mod servers;
 
-const OFFLOADS: [&str; 3] = ["adaptive", "always", "never"];
+/// Every value of `tls.offload`, or those that `LONGSPLICE_TEST_OFFLOADS` names in a list with commas: what
+/// stays in user space depends on no kernel, and an emulated processor takes its time for it.
+const OFFLOADS: Offloads = Offloads;
+
+#[derive(Clone, Copy)]
+struct Offloads;
+
+impl IntoIterator for Offloads {
+    type Item = &'static str;
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let named = std::env::var("LONGSPLICE_TEST_OFFLOADS").ok();
+        let mut offloads = vec!["adaptive", "always", "never"];
+        if let Some(named) = named {
+            offloads.retain(|offload| named.split(',').any(|name| name == *offload));
+            assert!(
+                !offloads.is_empty(),
+                "LONGSPLICE_TEST_OFFLOADS names none: {named}"
+            );
+        }
+        offloads.into_iter()
+    }
+}
+
 const MIB: usize = 1 << 20;
 /// Enough to make a direction bulky.
 const MUCH: usize = 3 * MIB;

@@ -9,6 +9,7 @@ mod fuzz;
 mod lab;
 mod parts;
 mod process;
+mod progress;
 mod services;
 mod setup;
 mod test;

@@ -7,9 +7,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 
 use crate::lab;
-use crate::parts::{self, CARGO_DENY_VERSION, Cache, Part, SYSTEM, up_to_date};
+use crate::parts::{self, CARGO_DENY_VERSION, Cache, Part, SYSTEM, USEFUL, up_to_date};
 use crate::process::{printed, succeeds};
 use crate::services::NoServices;
 
@@ -18,11 +19,16 @@ use crate::services::NoServices;
 pub(crate) fn run(top: &Path, loud: bool) -> bool {
     let cache = Cache::of_user();
     toolchain();
-    debian_packages();
-    let node = report("node (ws, socket.io)", node_modules(top, &cache));
-    let python = report("websockets", python_packages(top, &cache));
-    let deny = report("cargo-deny", cargo_deny(&cache));
-    let guests = report("guest kernels", lab::fetch());
+    // What is built here keeps the cores busy, what is fetched the network.
+    let (node, python, guests, deny) = thread::scope(|scope| {
+        let deny = scope.spawn(|| cargo_deny(&cache));
+        debian_packages();
+        let node = report("node (ws, socket.io)", node_modules(top, &cache));
+        let python = report("websockets", python_packages(top, &cache));
+        let guests = report("guest kernels", lab::fetch());
+        let deny = deny.join().unwrap_or_else(|_| Err("panicked".to_owned()));
+        (node, python, guests, report("cargo-deny", deny))
+    });
     let system = SYSTEM.iter().filter(|part| !part.present());
     let missing: Vec<&str> = system.map(|part| part.name).collect();
     for name in &missing {
@@ -51,7 +57,8 @@ fn toolchain() {
 }
 
 fn debian_packages() {
-    let missing: Vec<&Part> = SYSTEM.iter().filter(|part| !part.present()).collect();
+    let parts = SYSTEM.iter().chain(USEFUL);
+    let missing: Vec<&Part> = parts.filter(|part| !part.present()).collect();
     if missing.is_empty() {
         return;
     }

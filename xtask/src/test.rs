@@ -1,28 +1,45 @@
-//! `cargo xtask test`: every gate in order, one line each, all of them even when one fails.
+//! `cargo xtask test`: every gate, one line each, all of them even when one fails.
 //!
 //! The output of a gate is kept in `target/xtask/NAME.log` and shown when it fails. The last line
-//! counts gates: `N passed, N failed, N skipped`.
+//! counts gates: `N passed, N failed, N skipped`. No gate has a limit on its time: it is ended when it
+//! makes no progress, so that a slow machine fails none.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use crate::parts::Inventory;
-use crate::process::{self, Outcome};
+use crate::process::{self, Outcome, Watched};
 use crate::setup;
 
 /// What a test prints, at the start of a line, when a part from outside is not there.
 const SKIPPED: &str = "skipped: ";
+/// A gate that compiles or runs tests is ended when no crate was begun and no test ended for so long.
+/// The slowest of either takes a minute on a machine with nothing else to do.
+const STALL: Duration = Duration::from_secs(20 * 60);
+/// A gate that only reads is ended when it printed nothing for so long: it prints when it is done.
+const STALL_OF_READERS: Duration = Duration::from_secs(10 * 60);
 
 /// One thing a change has to pass.
 struct Gate {
     name: &'static str,
     /// Whether `--quick` runs it.
     quick: bool,
-    /// Ended after this many minutes.
-    limit_min: u64,
+    turn: Turn,
     work: Work,
+}
+
+/// When a gate runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// From the start, beside those of the next turn: guest kernels use a core each.
+    Background,
+    /// As soon as those before it are done: what it finds does not depend on the machine's speed.
+    Beside,
+    /// With nothing beside it: its tests wait for what happens by the clock.
+    Alone,
 }
 
 /// What a gate does.
@@ -32,25 +49,38 @@ enum Work {
         &'static [&'static str],
         &'static [(&'static str, &'static str)],
     ),
+    /// `cargo ARGS` that compiles nothing.
+    Reader(&'static [&'static str]),
     /// `cargo test --test NAME`.
     TestTarget(&'static str),
+    /// A task of this program.
+    Task(&'static [&'static str]),
     /// cargo-deny with these arguments.
     Deny(&'static [&'static str]),
     /// A check with the oldest compiler that Cargo.toml promises.
     Msrv,
 }
 
+/// In the order in which they are shown, but that the background comes before what runs alone.
 const GATES: &[Gate] = &[
+    // What setup brought is what there is to test in.
+    gate(
+        "lab",
+        false,
+        Turn::Background,
+        Work::Task(&["lab", "--offline"]),
+    ),
     gate(
         "fmt",
         true,
-        5,
-        Work::Cargo(&["fmt", "--all", "--check"], &[]),
+        Turn::Beside,
+        Work::Reader(&["fmt", "--all", "--check"]),
     ),
+    gate("tidy", true, Turn::Beside, Work::Task(&["tidy"])),
     gate(
         "clippy",
         true,
-        20,
+        Turn::Beside,
         Work::Cargo(
             &[
                 "clippy",
@@ -63,55 +93,64 @@ const GATES: &[Gate] = &[
             &[],
         ),
     ),
-    gate("msrv", false, 20, Work::Msrv),
+    gate("msrv", false, Turn::Beside, Work::Msrv),
     gate(
         "rustdoc",
         false,
-        20,
+        Turn::Beside,
         Work::Cargo(
             &["doc", "--workspace", "--no-deps"],
             &[("RUSTDOCFLAGS", "-D warnings")],
         ),
     ),
+    // All test programs at once, so that none compiles while another runs.
     gate(
-        "unit",
-        true,
-        20,
-        Work::Cargo(&["test", "--workspace", "--lib", "--bins"], &[]),
+        "build",
+        false,
+        Turn::Beside,
+        Work::Cargo(&["test", "--workspace", "--no-run"], &[]),
     ),
     gate(
         "doc",
         false,
-        10,
+        Turn::Beside,
         Work::Cargo(&["test", "--workspace", "--doc"], &[]),
     ),
-    gate("integration", false, 20, Work::TestTarget("it")),
-    gate("load", false, 10, Work::TestTarget("load")),
-    gate("simulation", true, 20, Work::TestTarget("sim")),
-    gate("corpus", false, 10, Work::TestTarget("corpus")),
-    gate("scenarios", false, 20, Work::TestTarget("scenarios")),
-    // What setup brought is what there is to test in.
-    gate(
-        "lab",
-        false,
-        25,
-        Work::Cargo(&["xtask", "lab", "--offline"], &[]),
-    ),
-    gate("tidy", true, 5, Work::Cargo(&["xtask", "tidy"], &[])),
+    gate("simulation", true, Turn::Beside, Work::TestTarget("sim")),
+    gate("corpus", false, Turn::Beside, Work::TestTarget("corpus")),
     gate(
         "deny",
         false,
-        5,
+        Turn::Beside,
         Work::Deny(&["check", "licenses", "bans", "sources"]),
     ),
-    gate("advisories", false, 5, Work::Deny(&["check", "advisories"])),
+    gate(
+        "advisories",
+        false,
+        Turn::Beside,
+        Work::Deny(&["check", "advisories"]),
+    ),
+    gate(
+        "unit",
+        true,
+        Turn::Alone,
+        Work::Cargo(&["test", "--workspace", "--lib", "--bins"], &[]),
+    ),
+    gate("integration", false, Turn::Alone, Work::TestTarget("it")),
+    gate("load", false, Turn::Alone, Work::TestTarget("load")),
+    gate(
+        "scenarios",
+        false,
+        Turn::Alone,
+        Work::TestTarget("scenarios"),
+    ),
 ];
 
-const fn gate(name: &'static str, quick: bool, limit_min: u64, work: Work) -> Gate {
+const fn gate(name: &'static str, quick: bool, turn: Turn, work: Work) -> Gate {
     Gate {
         name,
         quick,
-        limit_min,
+        turn,
         work,
     }
 }
@@ -134,6 +173,9 @@ impl Verdict {
     }
 }
 
+/// What came of a gate: none = nothing ran.
+type Result = (Verdict, Option<Outcome>);
+
 /// Runs the gates; returns whether none failed.
 ///
 /// # Errors
@@ -142,15 +184,99 @@ pub(crate) fn run(top: &Path, quick: bool, with_setup: bool) -> io::Result<bool>
     if with_setup && !quick {
         setup::run(top, false);
     }
-    let inventory = Inventory::take(top);
-    println!("parts: {}", inventory.present.join(" "));
-    let logs = top.join("target/xtask");
-    fs::create_dir_all(&logs)?;
-    let mut verdicts = Vec::new();
-    let mut skipped_parts: Vec<String> = Vec::new();
-    for gate in GATES.iter().filter(|gate| gate.quick || !quick) {
-        let log = logs.join(format!("{}.log", gate.name));
-        let (verdict, outcome) = gate.run(top, &inventory, &log)?;
+    let run = Run {
+        top,
+        inventory: Inventory::take(top),
+        logs: top.join("target/xtask"),
+        own: std::env::current_exe()?,
+    };
+    println!("parts: {}", run.inventory.present.join(" "));
+    fs::create_dir_all(&run.logs)?;
+    let gates = |turn| {
+        let chosen = move |gate: &&Gate| gate.turn == turn && (gate.quick || !quick);
+        GATES.iter().filter(chosen)
+    };
+    let mut tally = Tally::default();
+    thread::scope(|scope| {
+        let background: Vec<_> = gates(Turn::Background)
+            .map(|gate| (gate, scope.spawn(|| run.gate(gate))))
+            .collect();
+        for gate in gates(Turn::Beside) {
+            tally.add(&run, gate, run.gate(gate)?);
+        }
+        for (gate, thread) in background {
+            let ended = thread
+                .join()
+                .map_err(|_| io::Error::other("a gate panicked"))?;
+            tally.add(&run, gate, ended?);
+        }
+        for gate in gates(Turn::Alone) {
+            tally.add(&run, gate, run.gate(gate)?);
+        }
+        io::Result::Ok(())
+    })?;
+    if !quick {
+        let absent = run.inventory.absent.iter();
+        let absent = absent.map(|part| format!("{part}: not installed"));
+        tally.skipped.extend(absent);
+    }
+    for part in &tally.skipped {
+        println!("SKIPPED {part}");
+    }
+    println!("{}", summary(&tally.verdicts));
+    let is_failed = |verdict: &Verdict| matches!(verdict, Verdict::Failed(_));
+    Ok(!tally.verdicts.iter().any(is_failed))
+}
+
+/// What gates run with.
+struct Run<'a> {
+    top: &'a Path,
+    inventory: Inventory,
+    logs: PathBuf,
+    /// This program.
+    own: PathBuf,
+}
+
+impl Run<'_> {
+    fn log(&self, gate: &Gate) -> PathBuf {
+        self.logs.join(format!("{}.log", gate.name))
+    }
+
+    fn gate(&self, gate: &Gate) -> io::Result<Result> {
+        let call = match gate.call(self) {
+            Step::Run(call) => call,
+            Step::Covered => return Ok((Verdict::Ok, None)),
+            Step::Skip(why) => return Ok((Verdict::Skipped(why), None)),
+        };
+        let mut envs = self.inventory.envs().to_vec();
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        envs.extend(call.envs.iter().map(owned));
+        let args: Vec<&str> = call.args.iter().map(String::as_str).collect();
+        let log = self.log(gate);
+        let watched = Watched {
+            folder: self.top,
+            program: &call.program.to_string_lossy(),
+            args: &args,
+            envs: &envs,
+            log: &log,
+            progress: &log,
+            stall: gate.stall(),
+        };
+        let outcome = process::run_watched(&watched, &mut |_| {})?;
+        Ok((gate.judge(&outcome), Some(outcome)))
+    }
+}
+
+/// What came of the gates so far.
+#[derive(Default)]
+struct Tally {
+    verdicts: Vec<Verdict>,
+    skipped: Vec<String>,
+}
+
+impl Tally {
+    /// Adds a gate and prints its line.
+    fn add(&mut self, run: &Run, gate: &Gate, (verdict, outcome): Result) {
         let (output, took) = outcome.map_or((String::new(), Duration::ZERO), |outcome| {
             (outcome.output, outcome.took)
         });
@@ -162,26 +288,19 @@ pub(crate) fn run(top: &Path, quick: bool, with_setup: bool) -> io::Result<bool>
         );
         match &verdict {
             Verdict::Failed(why) => {
-                println!("{output}{}: {why}; log: {}", gate.name, log.display());
+                println!(
+                    "{output}{}: {why}; log: {}",
+                    gate.name,
+                    run.log(gate).display()
+                );
             }
-            Verdict::Skipped(why) => skipped_parts.push(format!("{}: {why}", gate.name)),
+            Verdict::Skipped(why) => self.skipped.push(format!("{}: {why}", gate.name)),
             Verdict::Ok => {}
         }
-        skipped_parts.extend(skipped_in(&output).map(|why| format!("{}: {why}", gate.name)));
-        verdicts.push(verdict);
+        let heard = skipped_in(&output).map(|why| format!("{}: {why}", gate.name));
+        self.skipped.extend(heard);
+        self.verdicts.push(verdict);
     }
-    skipped_parts.dedup();
-    if !quick {
-        let absent = inventory.absent.iter();
-        skipped_parts.extend(absent.map(|part| format!("{part}: not installed")));
-    }
-    for part in &skipped_parts {
-        println!("SKIPPED {part}");
-    }
-    println!("{}", summary(&verdicts));
-    Ok(!verdicts
-        .iter()
-        .any(|verdict| matches!(verdict, Verdict::Failed(_))))
 }
 
 /// Returns what tests said they skipped, each reason once.
@@ -208,70 +327,77 @@ fn summary(verdicts: &[Verdict]) -> String {
 }
 
 impl Gate {
-    fn run(
-        &self,
-        top: &Path,
-        inventory: &Inventory,
-        log: &Path,
-    ) -> io::Result<(Verdict, Option<Outcome>)> {
-        let call = match self.call(top, inventory) {
-            Ok(call) => call,
-            Err(why) => return Ok((Verdict::Skipped(why), None)),
-        };
-        let mut envs = inventory.envs().to_vec();
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        envs.extend(call.envs.iter().map(owned));
-        let limit = Duration::from_secs(self.limit_min * 60);
-        let program = call.program.to_string_lossy();
-        let args: Vec<&str> = call.args.iter().map(String::as_str).collect();
-        let outcome = process::run_logged(top, &program, &args, &envs, limit, log)?;
-        Ok((self.judge(&outcome), Some(outcome)))
+    fn stall(&self) -> Duration {
+        match self.work {
+            Work::Reader(_) | Work::Deny(_) => STALL_OF_READERS,
+            Work::Cargo(..) | Work::TestTarget(_) | Work::Task(_) | Work::Msrv => STALL,
+        }
     }
 
-    /// Returns what to run, or why the gate is skipped.
-    fn call(&self, top: &Path, inventory: &Inventory) -> Result<Call, String> {
-        let cargo = |args: &[&str], envs| Call {
-            program: PathBuf::from("cargo"),
-            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-            envs,
+    /// Returns what is to be done.
+    fn call(&self, run: &Run) -> Step {
+        let call = |program: &Path, args: &[&str], envs| {
+            Step::Run(Call {
+                program: program.to_owned(),
+                args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+                envs,
+            })
         };
+        let cargo = Path::new("cargo");
         match &self.work {
-            Work::Cargo(args, envs) => Ok(cargo(args, envs)),
+            Work::Cargo(args, envs) => call(cargo, args, envs),
+            Work::Reader(args) => call(cargo, args, &[]),
             Work::TestTarget(target) => {
-                // Skips are heard only when the output of passing tests is shown.
-                let args = ["test", "--test", target, "--", "--show-output"];
-                Ok(cargo(&args, &[]))
+                // The packages of the gate that built it, so that it is not built again. Skips are
+                // heard only when the output of passing tests is shown, which comes after all lines
+                // that name a test.
+                let args = [
+                    "test",
+                    "--workspace",
+                    "--test",
+                    target,
+                    "--",
+                    "--show-output",
+                ];
+                call(cargo, &args, &[])
             }
-            Work::Deny(args) => {
-                let program = inventory.cargo_deny.clone();
-                let program = program.ok_or("cargo-deny is not installed")?;
-                Ok(Call {
-                    program,
-                    ..cargo(args, &[])
-                })
-            }
-            Work::Msrv => {
-                let oldest = oldest_compiler(top).ok_or("Cargo.toml names no rust-version")?;
-                let toolchain = toolchain_of(&oldest)
-                    .ok_or_else(|| format!("Rust {oldest} is not installed"))?;
-                let args = ["check", "--workspace", "--all-targets"];
-                let args: Vec<&str> = toolchain.iter().map(String::as_str).chain(args).collect();
-                Ok(cargo(&args, &[]))
-            }
+            Work::Task(args) => call(&run.own, args, &[]),
+            Work::Deny(args) => match &run.inventory.cargo_deny {
+                Some(program) => call(program, args, &[]),
+                None => Step::Skip("cargo-deny is not installed".to_owned()),
+            },
+            Work::Msrv => match Oldest::of(run.top) {
+                Oldest::InUse => Step::Covered,
+                Oldest::Installed(toolchain) => call(
+                    cargo,
+                    &[&toolchain, "check", "--workspace", "--all-targets"],
+                    &[],
+                ),
+                Oldest::Absent(why) => Step::Skip(why),
+            },
         }
     }
 
     fn judge(&self, outcome: &Outcome) -> Verdict {
         if outcome.ok {
-            Verdict::Ok
-        } else if outcome.timed_out {
-            Verdict::Failed(format!("not done after {} minutes", self.limit_min))
-        } else if self.name == "advisories" && no_advisories_at_hand(&outcome.output) {
-            Verdict::Skipped("the advisory database cannot be fetched".to_owned())
-        } else {
-            Verdict::Failed("see above".to_owned())
+            return Verdict::Ok;
         }
+        let has_no_database = outcome.stalled.is_some() || no_advisories_at_hand(&outcome.output);
+        if self.name == "advisories" && has_no_database {
+            return Verdict::Skipped("the advisory database cannot be fetched".to_owned());
+        }
+        let why = outcome.stalled.clone();
+        Verdict::Failed(why.unwrap_or_else(|| "see above".to_owned()))
     }
+}
+
+/// What a gate has to do.
+enum Step {
+    Run(Call),
+    /// Nothing: another gate does it.
+    Covered,
+    /// Nothing can be done, and why.
+    Skip(String),
 }
 
 /// A program to run.
@@ -281,29 +407,44 @@ struct Call {
     envs: &'static [(&'static str, &'static str)],
 }
 
+/// The oldest compiler that Cargo.toml promises.
+enum Oldest {
+    /// The one that all gates use: clippy's check of every target is one with it.
+    InUse,
+    /// `+TOOLCHAIN`, which makes cargo use it.
+    Installed(String),
+    /// It is not here.
+    Absent(String),
+}
+
+impl Oldest {
+    fn of(top: &Path) -> Self {
+        let Some(version) = oldest_version(top) else {
+            return Self::Absent("Cargo.toml names no rust-version".to_owned());
+        };
+        let is_it = |name: &str| {
+            name.strip_prefix(&version)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
+        };
+        let in_use = process::printed("rustc", &["--version"]).unwrap_or_default();
+        if in_use.split_whitespace().nth(1).is_some_and(is_it) {
+            return Self::InUse;
+        }
+        let installed = process::printed("rustup", &["toolchain", "list"]).unwrap_or_default();
+        match installed.split_whitespace().find(|name| is_it(name)) {
+            Some(name) => Self::Installed(format!("+{name}")),
+            None => Self::Absent(format!("Rust {version} is not installed")),
+        }
+    }
+}
+
 /// Returns the version that `rust-version` in Cargo.toml promises.
-fn oldest_compiler(top: &Path) -> Option<String> {
+fn oldest_version(top: &Path) -> Option<String> {
     let manifest = fs::read_to_string(top.join("Cargo.toml")).ok()?;
     let line = manifest
         .lines()
         .find(|line| line.starts_with("rust-version"))?;
     Some(line.split('"').nth(1)?.to_owned())
-}
-
-/// Returns what makes cargo use that compiler: nothing when it is the one in use, `+TOOLCHAIN`
-/// when rustup has it, none when it is not here.
-fn toolchain_of(version: &str) -> Option<Option<String>> {
-    let is_it = |name: &str| {
-        name.strip_prefix(version)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
-    };
-    let in_use = process::printed("rustc", &["--version"])?;
-    if in_use.split_whitespace().nth(1).is_some_and(is_it) {
-        return Some(None);
-    }
-    let installed = process::printed("rustup", &["toolchain", "list"])?;
-    let named = installed.split_whitespace().find(|name| is_it(name))?;
-    Some(Some(format!("+{named}")))
 }
 
 /// Whether cargo-deny failed because it could not get its database, which says nothing of us.
@@ -329,6 +470,17 @@ mod tests {
     }
 
     #[test]
+    fn nothing_runs_beside_tests_that_wait_for_the_clock() {
+        let names = |turn| -> Vec<&str> {
+            let gates = GATES.iter().filter(|gate| gate.turn == turn);
+            gates.map(|gate| gate.name).collect()
+        };
+        assert_eq!(names(Turn::Background), ["lab"]);
+        let alone = ["unit", "integration", "load", "scenarios"];
+        assert_eq!(names(Turn::Alone), alone);
+    }
+
+    #[test]
     fn skipped_parts_are_heard_once() {
         let output = "running 3 tests\nskipped: nginx is not installed\n  skipped: curl is not installed\nskipped: nginx is not installed\ntest x ... ok\n";
         let found: Vec<String> = skipped_in(output).collect();
@@ -337,9 +489,9 @@ mod tests {
 
     #[test]
     fn a_failed_gate_is_told_from_a_missing_database() {
-        let outcome = |ok, timed_out, output: &str| Outcome {
+        let outcome = |ok, stalled: bool, output: &str| Outcome {
             ok,
-            timed_out,
+            stalled: stalled.then(|| "no progress for 20 minutes: x".to_owned()),
             output: output.to_owned(),
             took: Duration::ZERO,
         };
@@ -356,9 +508,14 @@ mod tests {
             judge("fmt", &outcome(false, false, fetch)),
             Verdict::Failed(_)
         ));
-        assert!(matches!(
+        assert_eq!(
             judge("unit", &outcome(false, true, "")),
-            Verdict::Failed(_)
+            Verdict::Failed("no progress for 20 minutes: x".to_owned())
+        );
+        // The network has stalled.
+        assert!(matches!(
+            judge("advisories", &outcome(false, true, "")),
+            Verdict::Skipped(_)
         ));
         assert!(matches!(
             judge("advisories", &outcome(false, false, fetch)),

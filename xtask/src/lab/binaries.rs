@@ -17,6 +17,14 @@ pub(super) const UNIT: &str = "unit";
 /// The load of `cargo xtask cost`.
 pub(super) const COST: &str = "cost";
 
+/// AWS-LC gathers noise of the processor's clock when a process begins to use it, and an emulated
+/// processor has next to none: that was most of a test's time. In guests the kernel's randomness is
+/// enough.
+///
+/// # Source
+/// aws-lc-sys, builder/main.rs, `should_build_jitter_entropy`.
+const TEST_BUILD: &[(&str, &str)] = &[("AWS_LC_SYS_NO_JITTER_ENTROPY", "1")];
+
 /// Builds what tests need, in the profile `lab`; returns the binaries by name.
 ///
 /// # Errors
@@ -31,7 +39,7 @@ pub(super) fn build_tests(top: &Path) -> Result<BTreeMap<&'static str, PathBuf>>
         "--profile",
         "lab",
     ];
-    build(top, &args, &[LONGSPLICE, IT, UNIT])
+    build(top, &args, &[LONGSPLICE, IT, UNIT], TEST_BUILD)
 }
 
 /// Builds what is measured, as it is released, and the load.
@@ -40,15 +48,21 @@ pub(super) fn build_tests(top: &Path) -> Result<BTreeMap<&'static str, PathBuf>>
 /// A build that fails.
 pub(super) fn build_cost(top: &Path) -> Result<BTreeMap<&'static str, PathBuf>> {
     let args = ["build", "--release", "--bin", LONGSPLICE, "--bench", COST];
-    build(top, &args, &[LONGSPLICE, COST])
+    build(top, &args, &[LONGSPLICE, COST], &[])
 }
 
-fn build(top: &Path, args: &[&str], wanted: &[&str]) -> Result<BTreeMap<&'static str, PathBuf>> {
+fn build(
+    top: &Path,
+    args: &[&str],
+    wanted: &[&str],
+    envs: &[(&str, &str)],
+) -> Result<BTreeMap<&'static str, PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(args)
-        .args(["--quiet", "--package", "longsplice"])
+        .args(["--package", "longsplice"])
         .args(["--message-format", "json-render-diagnostics"])
+        .envs(envs.iter().copied())
         .current_dir(top)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())

@@ -1,5 +1,5 @@
-# What a guest does for `cargo xtask lab`, after a line that says which parts tests must not skip;
-# /lab/tests has a line for each program and filter.
+# What a guest does for `cargo xtask lab`, after a line that says which parts tests must not skip and
+# which values of tls.offload they go through; /lab/tests has a line for each program and filter.
 export LONGSPLICE_TEST_BINARY=/lab/longsplice
 # An emulated processor takes a quarter of an hour for what the test moves on a real one.
 export LONGSPLICE_TEST_TRANSFER_MIB=16

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::files::{read, tree};
+use super::guest::Machine;
+use super::packages::Kernel;
 use crate::process;
 
 /// What kernel TLS needs, beside what these modules name themselves. A kernel that does not have
@@ -26,6 +28,9 @@ const WANTED: &[&str] = &[
     "poly1305_generic",
     "chacha20poly1305",
 ];
+/// What stands for an accelerated AES in user-mode Linux, which has nothing of the processor's own: it
+/// is not the plain AES, so that `tls.offload = "adaptive"` leaves records to the kernel.
+const WANTED_IN_USER_MODE: &[&str] = &["aes_ti"];
 /// What modules say of themselves, each item ended by a NUL.
 const DEPENDS: &[u8] = b"\0depends=";
 
@@ -33,13 +38,18 @@ const DEPENDS: &[u8] = b"\0depends=";
 ///
 /// # Errors
 /// A module that cannot be read, or a kernel without a module for TLS.
-pub(super) fn to_load(folder: &Path, busybox: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+pub(super) fn to_load(kernel: &Kernel, busybox: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let folder = &kernel.modules;
+    let more = match kernel.machine {
+        Machine::Qemu => &[],
+        Machine::UserMode => WANTED_IN_USER_MODE,
+    };
     let mut loader = Loader {
         files: tree(folder)?.into_iter().filter_map(named).collect(),
         busybox,
         chosen: Vec::new(),
     };
-    for name in WANTED {
+    for name in WANTED.iter().chain(more) {
         loader.choose(name)?;
     }
     let has_tls = loader.chosen.iter().any(|(name, _)| name == "tls");
@@ -121,12 +131,28 @@ mod tests {
         module("gcm", "aead,gf128-mul");
         module("gf128-mul", "");
         module("unrelated", "tls");
-        let found = to_load(&folder, Path::new("busybox")).unwrap();
+        module("aes_ti", "");
+        let load = |machine| {
+            let kernel = Kernel {
+                machine,
+                version: String::new(),
+                image: PathBuf::new(),
+                modules: folder.clone(),
+            };
+            to_load(&kernel, Path::new("busybox"))
+        };
+        let names = |machine| -> Vec<String> {
+            let found = load(machine).unwrap();
+            found.into_iter().map(|(name, _)| name).collect()
+        };
+        let (found, in_user_mode) = (names(Machine::Qemu), names(Machine::UserMode));
         fs::remove_file(crypto.join("tls.ko")).unwrap();
-        let without = to_load(&folder, Path::new("busybox")).unwrap_err();
+        let without = load(Machine::Qemu).unwrap_err();
         fs::remove_dir_all(&folder).unwrap();
-        let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["aead", "tls", "gf128_mul", "gcm"]);
+        let expected = ["aead", "tls", "gf128_mul", "gcm"];
+        assert_eq!(found, expected);
+        assert_eq!(in_user_mode[..4], expected);
+        assert_eq!(in_user_mode[4..], ["aes_ti"]);
         assert!(without.to_string().contains("no module tls"));
     }
 

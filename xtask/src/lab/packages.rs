@@ -12,7 +12,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::files::{make_folder, read, remove_folder, tree, write};
+use super::guest::{Machine, USER_MODE_LINUX};
 use super::sources::{self, Debian, Source};
+use crate::process::printed;
 
 /// How long the archive's lists are believed.
 const LISTS_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -20,18 +22,35 @@ const LISTS_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 const NEWEST_KERNEL: &str = "linux-image-cloud-amd64";
 /// Folders of modules worth keeping: a whole kernel has ten times as many.
 const KEPT_MODULES: &[&str] = &["/net/tls/", "/crypto/"];
+/// Where the package user-mode-linux has its modules, in a folder for each version.
+const USER_MODE_MODULES: &str = "/usr/lib/uml/modules";
 /// The suite of busybox, which is the same in every guest.
 const BUSYBOX_SUITE: &str = "bookworm";
 
 /// A kernel in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Kernel {
+    /// What it runs on.
+    pub(super) machine: Machine,
     /// Version of its package.
     pub(super) version: String,
-    /// What QEMU boots.
+    /// What boots.
     pub(super) image: PathBuf,
     /// Where its modules are.
     pub(super) modules: PathBuf,
+}
+
+/// Returns the kernel of Debian's package user-mode-linux, if it is installed and stands for `version`.
+pub(super) fn user_mode_linux(version: &str) -> Option<Kernel> {
+    let release = printed(USER_MODE_LINUX, &["--version"])?;
+    let stands_for = release.strip_prefix(version)?.starts_with('.');
+    let modules = Path::new(USER_MODE_MODULES).join(&release);
+    (stands_for && modules.is_dir()).then(|| Kernel {
+        machine: Machine::UserMode,
+        version: release,
+        image: PathBuf::from(USER_MODE_LINUX),
+        modules,
+    })
 }
 
 /// The cache, and the suites of Debian.
@@ -189,6 +208,7 @@ fn cached_kernel(home: &Path) -> Result<Kernel> {
     let image = tree(&modules)?.into_iter().find(|file| is_image(file));
     let image = image.with_context(|| format!("no image in {}", modules.display()))?;
     Ok(Kernel {
+        machine: Machine::Qemu,
         version,
         image,
         modules,

@@ -6,6 +6,9 @@ use serde_json::Value;
 
 /// How the job's own lines begin.
 const MARK: &str = "longsplice-lab: ";
+/// Where doctor says what `tls.offload = "adaptive"` asks for before it leaves records to the kernel: without
+/// it, tests of the switch would pass and show nothing.
+const ADAPTIVE: &str = "/ktls/ciphers/tls13-aes128gcm/accelerated";
 /// What a kernel says when something is wrong with it. That a processor was not seen for some
 /// time says something of the machine below.
 const ALARMS: &[&str] = &[
@@ -109,8 +112,11 @@ impl Reading {
                 .iter()
                 .map(|file| format!("{file} was refused")),
         );
-        if self.has_ktls() != Some(true) {
+        if !self.doctor_says("/ktls/ok") {
             findings.push("doctor does not say that kernel TLS is there".to_owned());
+        } else if !self.doctor_says(ADAPTIVE) {
+            let why = "doctor does not say that AES is accelerated: adaptive tunnels stay with us";
+            findings.push(why.to_owned());
         }
         for suite in &self.suites {
             if !suite.is_ok {
@@ -139,9 +145,13 @@ impl Reading {
         findings
     }
 
-    /// Whether doctor found kernel TLS; none = it said nothing.
-    fn has_ktls(&self) -> Option<bool> {
-        self.doctor.as_ref()?.get("ktls")?.get("ok")?.as_bool()
+    /// Whether doctor said that what is at `pointer` is so.
+    fn doctor_says(&self, pointer: &str) -> bool {
+        let value = self
+            .doctor
+            .as_ref()
+            .and_then(|doctor| doctor.pointer(pointer));
+        value.and_then(Value::as_bool) == Some(true)
     }
 
     /// Tests that passed.
@@ -181,7 +191,7 @@ mod tests {
     use super::*;
 
     const SAID: &str = "longsplice-lab: kernel 6.1.0-50-cloud-amd64\n\
-        longsplice-lab: doctor\n{\"ktls\":{\"ciphers\":{},\"ok\":true}}\nlongsplice-lab: doctor ended 0\n\
+        longsplice-lab: doctor\n{\"ktls\":{\"ciphers\":{\"tls13-aes128gcm\":{\"accelerated\":true}},\"ok\":true}}\nlongsplice-lab: doctor ended 0\n\
         longsplice-lab: tests it ktls::\nrunning 2 tests\ntest ktls::a ... ok\n\
         skipped: curl is not installed\n  skipped: curl is not installed\n\
         test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out; finished in 1.00s\n\
@@ -209,6 +219,11 @@ mod tests {
     fn whatever_is_wrong_is_found() {
         let rows: &[(&str, &str, &str)] = &[
             ("\"ok\":true", "\"ok\":false", "kernel TLS"),
+            (
+                "accelerated\":true",
+                "accelerated\":false",
+                "AES is accelerated",
+            ),
             ("TlsCurrTxSw    \t0", "TlsCurrTxSw \t2", "TlsCurrTxSw is 2"),
             ("TlsCurrTxSw    \t0\n", "", "no /proc/net/tls_stat"),
             ("2 passed", "0 passed", "no test has this name"),
