@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 
-use super::offload::{KernelTls, OffloadWish, name_of};
+use super::offload::{KernelTls, name_of};
 use super::tunnel::{BUFFER_BYTES, End, Flow, OffloadPlan, Outcome, RecordKeeper, Tunnel};
 use crate::journal::{Cause, Offloaded};
 use crate::sys::ktls::{self, Direction};
@@ -14,6 +14,7 @@ use crate::sys::stream;
 use crate::tls::control::{
     Alert, Content, Control, Fault, OUR_KEY_UPDATE, Session, sealed_len_max,
 };
+use crate::tls::offload::Offload;
 use crate::tls::record::{ContentType, HEADER_LEN, PAYLOAD_LEN_MAX, RecordError, record_len};
 
 /// Bytes that are sealed at once, so that their records fit into the shared buffer.
@@ -44,7 +45,7 @@ pub struct Leg {
     /// Received and not opened: part of a record, or what reception had no need to open.
     received: Box<[u8]>,
     over: Option<Over>,
-    wish: OffloadWish,
+    wish: Offload,
     /// What is received is to be left to the kernel: from now on not a byte more than the record that
     /// has begun.
     leaving: bool,
@@ -70,13 +71,7 @@ impl Leg {
     /// Takes the session of `end` over with the records that were received already; `ended` =
     /// close_notify was among those that were opened.
     #[must_use]
-    pub fn new(
-        end: End,
-        session: Session,
-        received: Vec<u8>,
-        ended: bool,
-        wish: OffloadWish,
-    ) -> Self {
+    pub fn new(end: End, session: Session, received: Vec<u8>, ended: bool, wish: Offload) -> Self {
         Self {
             session,
             received: received.into_boxed_slice(),
@@ -129,8 +124,8 @@ impl Leg {
             (RecordKeeper::Kernel | RecordKeeper::Rekeying, _) => Offloaded::Kernel,
             (RecordKeeper::Leaving, _) => Offloaded::NotYet,
             (RecordKeeper::Nobody | RecordKeeper::Records, OffloadPlan::Never) => match self.wish {
-                OffloadWish::Never => Offloaded::Never,
-                OffloadWish::Adaptive | OffloadWish::Always => Offloaded::NotOffered,
+                Offload::Never => Offloaded::Never,
+                Offload::Adaptive | Offload::Always => Offloaded::NotOffered,
             },
             (RecordKeeper::Nobody | RecordKeeper::Records, OffloadPlan::WhenBulky)
                 if tunnel.may_offload(flow, self.end) =>

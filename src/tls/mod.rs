@@ -11,6 +11,7 @@ mod fault;
 pub mod handshake;
 pub mod identity;
 pub mod name;
+pub mod offload;
 pub mod record;
 mod schedule;
 pub mod servers;
