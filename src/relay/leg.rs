@@ -185,7 +185,8 @@ impl Leg {
         } else {
             room.len()
         };
-        let room = room.get_mut(..room_len).unwrap_or_default();
+        // Not more than there is: the line above.
+        let room = &mut room[..room_len];
         let (more, full) = match receive_into(peer, room) {
             Ok(0) if missing > 0 && room_len > 0 => return Outcome::Truncated,
             // The end is found again once what came before it has gone.
@@ -195,10 +196,11 @@ impl Leg {
             Err(Errno::EAGAIN) => return Outcome::WouldBlock,
             Err(_) => return Outcome::Failed,
         };
-        let bytes = buffer.get_mut(..before + more).unwrap_or_default();
+        // What was received lies in the room behind what was there before.
+        let bytes = &mut buffer[..before + more];
         let (opened, used) = self.open(bytes);
-        let rest = bytes.get(used..).unwrap_or_default();
-        self.received = rest.into();
+        // Whole records were used, and all of them were there.
+        self.received = bytes[used..].into();
         match (u32::try_from(opened), self.over) {
             (Ok(0), Some(over)) => self.outcome_of(over),
             (Ok(len), over) => Outcome::Records {
@@ -215,7 +217,8 @@ impl Leg {
     fn open(&mut self, bytes: &mut [u8]) -> (usize, usize) {
         let (mut opened, mut used) = (0, 0);
         while self.over.is_none() {
-            let rest = bytes.get_mut(used..).unwrap_or_default();
+            // Only whole records were used so far.
+            let rest = &mut bytes[used..];
             let len = match record_len(rest) {
                 Ok(Some(len)) if len <= rest.len() => len,
                 Ok(_) => break,
@@ -224,7 +227,7 @@ impl Leg {
                     break;
                 }
             };
-            match self.session.open(rest.get_mut(..len).unwrap_or_default()) {
+            match self.session.open(&mut rest[..len]) {
                 Ok(Content::Data(place)) => {
                     let len = place.len();
                     bytes.copy_within(used + place.start..used + place.end, opened);
@@ -293,8 +296,8 @@ impl Leg {
         Ok(Outcome::Done)
     }
 
-    /// Makes sense of what a receive or a splice from the kernel's TLS gave that is no data; `bytes_received`
-    /// is what the tunnel has received so far.
+    /// Says what a receive, or a splice, from the kernel's TLS brought: data, an end, a record that is
+    /// no data, or an error. `bytes_received` is what the tunnel has received so far.
     pub(super) fn judge(
         &mut self,
         peer: BorrowedFd<'_>,
@@ -362,7 +365,8 @@ impl Leg {
             Err(errno) => return self.fail_by(errno),
         };
         self.note_data_until(bytes_received);
-        let payload = buffer.get(..record.len).unwrap_or_default();
+        // The kernel writes no more than there is room.
+        let payload = &buffer[..record.len];
         match self.session.take_in(record.kind, payload) {
             Ok(Control::Nothing) => {
                 // Whatever was opened up to here is accounted for.
@@ -408,7 +412,7 @@ impl Leg {
             match ktls::next_record(peer, Direction::Tx) {
                 Ok(next) if !self.session.are_nearly_used_up(next) => return Outcome::Done,
                 Ok(_) => {}
-                Err(_) => return self.fail(Fault::KeysUsedUp),
+                Err(_) => return self.fail(Fault::Internal("the kernel counts no records")),
             }
         }
         if !self.rekeys || !self.session.knows_key_update() {
@@ -526,9 +530,11 @@ impl Leg {
         if !data.is_empty() {
             sealed = self.session.seal(data, buffer).unwrap_or(0);
         }
-        let rest = buffer.get_mut(sealed..).unwrap_or_default();
-        sealed += self.session.seal_alert(alert, rest).unwrap_or(0);
-        let farewell = buffer.get(..sealed).unwrap_or_default();
+        // The session writes no more than there is room.
+        sealed += (self.session)
+            .seal_alert(alert, &mut buffer[sealed..])
+            .unwrap_or(0);
+        let farewell = &buffer[..sealed];
         !cut && sealed > 0
             && self.send_past_errors(peer, || stream::transmit(peer, farewell).map(drop))
     }
@@ -577,6 +583,7 @@ pub fn cause_of(fault: Fault, end: End) -> Cause {
         (Fault::PeerAlert(_), End::Server) => Cause::ServerReset,
         (Fault::KeysUsedUp, _) => Cause::TlsRecordLimit,
         (Fault::NoKeyUpdate, _) => Cause::TlsKeyUpdateUnsupported,
+        (Fault::Internal(_), _) => Cause::InternalError,
         (
             Fault::Record(_) | Fault::Message(_) | Fault::Renegotiation | Fault::Flood,
             End::Client,

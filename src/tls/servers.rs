@@ -208,7 +208,8 @@ pub fn told_of_fault(fault: Fault) -> String {
         | Fault::Renegotiation
         | Fault::Flood
         | Fault::KeysUsedUp
-        | Fault::NoKeyUpdate => fault.to_string(),
+        | Fault::NoKeyUpdate
+        | Fault::Internal(_) => fault.to_string(),
     }
 }
 
