@@ -115,7 +115,7 @@ impl Engine<'_> {
     }
 
     /// Follows the frames to the client from where those that came early end.
-    pub(super) fn follow_frames(&mut self, index: u32, frames: Frames) {
+    fn follow_frames(&mut self, index: u32, frames: Frames) {
         if let Some((slot, cold)) = self.table.both_mut(index) {
             cold.frames = self.gear.followed.begin(frames);
             if cold.frames.is_some() {

@@ -32,6 +32,15 @@ impl Engine<'_> {
         }
     }
 
+    /// Ends a tunnel whose code panicked: in good order, unless it was its end that panicked.
+    pub(super) fn end_broken(&mut self, index: u32) {
+        match self.table.slot(index).map(|slot| slot.stage) {
+            Some(Stage::Open | Stage::HalfClosed) => self.end(index, Cause::InternalError),
+            Some(Stage::Ended | Stage::Leaving) => self.bury(index),
+            Some(Stage::Vacant) | None => {}
+        }
+    }
+
     /// Notes that a tunnel has ended.
     pub(super) fn leave(&mut self, index: u32, close: Close) {
         if let Some((slot, cold)) = self.table.both_mut(index) {
@@ -68,7 +77,7 @@ impl Engine<'_> {
         }
     }
 
-    pub(super) fn cancel(&mut self, index: u32, end: End) {
+    fn cancel(&mut self, index: u32, end: End) {
         let Some(token) = self.table.token(index, end) else {
             return;
         };

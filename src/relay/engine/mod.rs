@@ -119,7 +119,7 @@ struct Engine<'a> {
     reached: Vec<u32>,
     /// Slots whose tunnel has ended.
     leaving: Vec<u32>,
-    /// The slot that is being served.
+    /// The tunnel that is being looked at: should that panic, this one ends.
     current: Option<u32>,
     released: usize,
     stop_when_empty: bool,
@@ -171,10 +171,10 @@ impl<'a> Engine<'a> {
             self.now = ticks_now();
             self.turns_left = self.yielded.len();
             while let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.serve_batch())) {
-                // The hook has printed it; the tunnel it happened in ends.
+                // The hook has printed it.
                 drop(panic);
                 if let Some(index) = self.current.take() {
-                    self.end(index, Cause::InternalError);
+                    self.end_broken(index);
                 }
             }
             if self.released > 0 {
@@ -235,7 +235,9 @@ impl<'a> Engine<'a> {
             self.wheel.advance(self.now, &mut self.reached);
         }
         while let Some(index) = self.reached.pop() {
+            self.current = Some(index);
             self.on_deadline(index);
+            self.current = None;
         }
         self.cool();
         self.tell_progress();

@@ -46,6 +46,7 @@ impl Engine<'_> {
         if !slot.is_running() {
             return;
         }
+        self.current = Some(index);
         let ready = self.reconsider(index, token.end(), notice.ready);
         let Some(slot) = self.table.slot_mut(index) else {
             return;
@@ -58,7 +59,7 @@ impl Engine<'_> {
 
     /// An end whose records the kernel opens is not broken because one of them is: that shows when what
     /// came before it has been read.
-    pub(super) fn reconsider(&mut self, index: u32, end: End, ready: Readiness) -> Readiness {
+    fn reconsider(&mut self, index: u32, end: End, ready: Readiness) -> Readiness {
         if !ready.has(Readiness::BROKEN) {
             return ready;
         }
@@ -78,7 +79,7 @@ impl Engine<'_> {
         }
     }
 
-    pub(super) fn arm_bell(&mut self) {
+    fn arm_bell(&mut self) {
         // Without the bell nothing could be adopted any more: trying again is all there is.
         if self.poller.arm(self.shared.bell.as_fd(), BELL).is_err() {
             self.rung = true;
