@@ -46,9 +46,6 @@ pub struct Leg {
     received: Box<[u8]>,
     over: Option<Over>,
     wish: Offload,
-    /// What is received is to be left to the kernel: from now on not a byte more than the record that
-    /// has begun.
-    leaving: bool,
     /// What is planned for what comes from the peer and what goes to it.
     plan: [OffloadPlan; 2],
     /// Whether the kernel changes keys.
@@ -77,7 +74,6 @@ impl Leg {
             received: received.into_boxed_slice(),
             over: ended.then_some(Over::Closed),
             wish,
-            leaving: false,
             plan: [OffloadPlan::Never; 2],
             rekeys: false,
             warm: false,
@@ -169,8 +165,15 @@ impl Leg {
         self.session.owes_key_update() && self.session.sending_keys().is_none()
     }
 
-    /// Receives records from the peer and opens the whole ones into the front of `buffer`.
-    pub(super) fn receive(&mut self, peer: BorrowedFd<'_>, buffer: &mut [u8]) -> Outcome {
+    /// Receives records from the peer and opens the whole ones into the front of `buffer`. Those that
+    /// are leaving for the kernel ([`RecordKeeper::Leaving`]) do so at the end of a record: not a byte
+    /// more is received than the record that has begun.
+    pub(super) fn receive(
+        &mut self,
+        peer: BorrowedFd<'_>,
+        keeper: RecordKeeper,
+        buffer: &mut [u8],
+    ) -> Outcome {
         if let Some(over) = self.over {
             return self.outcome_of(over);
         }
@@ -180,7 +183,8 @@ impl Leg {
         };
         old.copy_from_slice(&self.received);
         let missing = missing_of(old);
-        let room_len = if self.leaving {
+        let leaving = keeper == RecordKeeper::Leaving;
+        let room_len = if leaving {
             missing.min(room.len())
         } else {
             room.len()
@@ -191,7 +195,7 @@ impl Leg {
             Ok(0) if missing > 0 && room_len > 0 => return Outcome::Truncated,
             // The end is found again once what came before it has gone.
             Ok(0) => (0, true),
-            Ok(more) => (more, more == room_len || self.leaving),
+            Ok(more) => (more, more == room_len || leaving),
             Err(Errno::EAGAIN) if missing == 0 => (0, false),
             Err(Errno::EAGAIN) => return Outcome::WouldBlock,
             Err(_) => return Outcome::Failed,
@@ -269,8 +273,7 @@ impl Leg {
             return Ok(Outcome::Unsupported);
         }
         // The kernel begins at a record.
-        self.leaving = !self.received.is_empty();
-        if self.leaving {
+        if !self.received.is_empty() {
             return Ok(Outcome::WouldBlock);
         }
         let keys = self.session.receiving_keys().ok_or(Errno::EALREADY)?;
