@@ -16,6 +16,15 @@ pub enum Method {
 }
 
 impl Method {
+    /// Every one of them.
+    pub const ALL: [Self; 5] = [
+        Self::Source,
+        Self::RoundRobin,
+        Self::LeastConnections,
+        Self::RandomTwo,
+        Self::Maglev,
+    ];
+
     /// Returns the word of the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -10,11 +10,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::refusal::Refusal;
 use super::socket::Socket;
-use crate::config::Offload;
 use crate::journal::Cause;
-use crate::relay::offload::OffloadWish;
 use crate::tls::control::{Alert, sealed_len_max};
 use crate::tls::handshake::{Established, Handshake, HandshakeFailure};
+use crate::tls::offload::Offload;
 use crate::tls::servers::told;
 use crate::upstream::client_tls::ServerTls;
 
@@ -30,7 +29,7 @@ pub(super) async fn run(
     socket: &mut Socket,
     config: &Arc<ServerConfig>,
     received: Vec<u8>,
-    wish: OffloadWish,
+    wish: Offload,
     deadline: Instant,
 ) -> Result<(), Refusal> {
     let mut silent = received.is_empty();
@@ -101,7 +100,7 @@ pub(super) async fn with_server(
         sent.map_err(|error| lost(&error))?;
         if complete {
             let established = handshake.finish().map_err(|failure| refused(&failure))?;
-            socket.protect(established, wish_of(tls.offload));
+            socket.protect(established, tls.offload);
             return Ok(());
         }
         let read = socket.recv_onto(handshake.inbox(), READ_LEN_BYTES).await;
@@ -140,14 +139,5 @@ fn failed(failure: HandshakeFailure) -> Refusal {
         | HandshakeFailure::TooMany
         | HandshakeFailure::Closed
         | HandshakeFailure::UnknownKeys => refusal,
-    }
-}
-
-/// Returns the wish that an `offload` setting stands for.
-pub(super) fn wish_of(offload: Offload) -> OffloadWish {
-    match offload {
-        Offload::Adaptive => OffloadWish::Adaptive,
-        Offload::Always => OffloadWish::Always,
-        Offload::Never => OffloadWish::Never,
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::arrival::Arrival;
 use super::context::{Phase, ThreadContext};
-use super::handshake::{self, wish_of};
+use super::handshake;
 use super::http::connection;
 use super::proxy_header::{self, Origin};
 use super::refusal::Refusal;
@@ -16,7 +16,7 @@ use super::{report, tunnel_only};
 use crate::config::{Mode, ProxyProtocol};
 use crate::journal::Cause;
 use crate::journal::tally::Stage;
-use crate::relay::offload::OffloadWish;
+use crate::tls::offload::Offload;
 
 /// Serves a connection from its first byte until it is over or has become a tunnel, or the process
 /// ends.
@@ -50,7 +50,7 @@ async fn open(mut arrival: Arrival, context: Rc<ThreadContext>) {
     if let Some(tls) = tls.map(|tls| Arc::clone(&tls.borrow())) {
         let began = Instant::now();
         let deadline = began + arrival.listener().timeouts.tls_handshake;
-        let (received, wish) = (std::mem::take(&mut inbox), offload_wish(&arrival));
+        let (received, wish) = (std::mem::take(&mut inbox), offload_of(&arrival));
         let shaking = handshake::run(&mut arrival.socket, &tls, received, wish, deadline);
         // On the heap, so that it takes no memory after the handshake.
         match Box::pin(shaking).await {
@@ -105,8 +105,8 @@ async fn refuse_handshake(
     }
 }
 
-/// Returns whether relay is to leave the records of the client to the kernel.
-fn offload_wish(arrival: &Arrival) -> OffloadWish {
+/// Returns when relay is to leave the records of the client to the kernel.
+fn offload_of(arrival: &Arrival) -> Offload {
     let tls = arrival.listener().tls.as_ref();
-    tls.map_or(OffloadWish::Never, |tls| wish_of(tls.offload))
+    tls.map_or(Offload::Never, |tls| tls.offload)
 }

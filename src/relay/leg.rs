@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 
-use super::offload::{KernelTls, OffloadWish, name_of};
+use super::offload::{KernelTls, name_of};
 use super::tunnel::{BUFFER_BYTES, End, Flow, OffloadPlan, Outcome, RecordKeeper, Tunnel};
 use crate::journal::{Cause, Offloaded};
 use crate::sys::ktls::{self, Direction};
@@ -14,6 +14,7 @@ use crate::sys::stream;
 use crate::tls::control::{
     Alert, Content, Control, Fault, OUR_KEY_UPDATE, Session, sealed_len_max,
 };
+use crate::tls::offload::Offload;
 use crate::tls::record::{ContentType, HEADER_LEN, PAYLOAD_LEN_MAX, RecordError, record_len};
 
 /// Bytes that are sealed at once, so that their records fit into the shared buffer.
@@ -44,10 +45,7 @@ pub struct Leg {
     /// Received and not opened: part of a record, or what reception had no need to open.
     received: Box<[u8]>,
     over: Option<Over>,
-    wish: OffloadWish,
-    /// What is received is to be left to the kernel: from now on not a byte more than the record that
-    /// has begun.
-    leaving: bool,
+    wish: Offload,
     /// What is planned for what comes from the peer and what goes to it.
     plan: [OffloadPlan; 2],
     /// Whether the kernel changes keys.
@@ -70,19 +68,12 @@ impl Leg {
     /// Takes the session of `end` over with the records that were received already; `ended` =
     /// close_notify was among those that were opened.
     #[must_use]
-    pub fn new(
-        end: End,
-        session: Session,
-        received: Vec<u8>,
-        ended: bool,
-        wish: OffloadWish,
-    ) -> Self {
+    pub fn new(end: End, session: Session, received: Vec<u8>, ended: bool, wish: Offload) -> Self {
         Self {
             session,
             received: received.into_boxed_slice(),
             over: ended.then_some(Over::Closed),
             wish,
-            leaving: false,
             plan: [OffloadPlan::Never; 2],
             rekeys: false,
             warm: false,
@@ -129,8 +120,8 @@ impl Leg {
             (RecordKeeper::Kernel | RecordKeeper::Rekeying, _) => Offloaded::Kernel,
             (RecordKeeper::Leaving, _) => Offloaded::NotYet,
             (RecordKeeper::Nobody | RecordKeeper::Records, OffloadPlan::Never) => match self.wish {
-                OffloadWish::Never => Offloaded::Never,
-                OffloadWish::Adaptive | OffloadWish::Always => Offloaded::NotOffered,
+                Offload::Never => Offloaded::Never,
+                Offload::Adaptive | Offload::Always => Offloaded::NotOffered,
             },
             (RecordKeeper::Nobody | RecordKeeper::Records, OffloadPlan::WhenBulky)
                 if tunnel.may_offload(flow, self.end) =>
@@ -174,8 +165,15 @@ impl Leg {
         self.session.owes_key_update() && self.session.sending_keys().is_none()
     }
 
-    /// Receives records from the peer and opens the whole ones into the front of `buffer`.
-    pub(super) fn receive(&mut self, peer: BorrowedFd<'_>, buffer: &mut [u8]) -> Outcome {
+    /// Receives records from the peer and opens the whole ones into the front of `buffer`. Those that
+    /// are leaving for the kernel ([`RecordKeeper::Leaving`]) do so at the end of a record: not a byte
+    /// more is received than the record that has begun.
+    pub(super) fn receive(
+        &mut self,
+        peer: BorrowedFd<'_>,
+        keeper: RecordKeeper,
+        buffer: &mut [u8],
+    ) -> Outcome {
         if let Some(over) = self.over {
             return self.outcome_of(over);
         }
@@ -185,25 +183,28 @@ impl Leg {
         };
         old.copy_from_slice(&self.received);
         let missing = missing_of(old);
-        let room_len = if self.leaving {
+        let leaving = keeper == RecordKeeper::Leaving;
+        let room_len = if leaving {
             missing.min(room.len())
         } else {
             room.len()
         };
-        let room = room.get_mut(..room_len).unwrap_or_default();
+        // Not more than there is: the line above.
+        let room = &mut room[..room_len];
         let (more, full) = match receive_into(peer, room) {
             Ok(0) if missing > 0 && room_len > 0 => return Outcome::Truncated,
             // The end is found again once what came before it has gone.
             Ok(0) => (0, true),
-            Ok(more) => (more, more == room_len || self.leaving),
+            Ok(more) => (more, more == room_len || leaving),
             Err(Errno::EAGAIN) if missing == 0 => (0, false),
             Err(Errno::EAGAIN) => return Outcome::WouldBlock,
             Err(_) => return Outcome::Failed,
         };
-        let bytes = buffer.get_mut(..before + more).unwrap_or_default();
+        // What was received lies in the room behind what was there before.
+        let bytes = &mut buffer[..before + more];
         let (opened, used) = self.open(bytes);
-        let rest = bytes.get(used..).unwrap_or_default();
-        self.received = rest.into();
+        // Whole records were used, and all of them were there.
+        self.received = bytes[used..].into();
         match (u32::try_from(opened), self.over) {
             (Ok(0), Some(over)) => self.outcome_of(over),
             (Ok(len), over) => Outcome::Records {
@@ -220,7 +221,8 @@ impl Leg {
     fn open(&mut self, bytes: &mut [u8]) -> (usize, usize) {
         let (mut opened, mut used) = (0, 0);
         while self.over.is_none() {
-            let rest = bytes.get_mut(used..).unwrap_or_default();
+            // Only whole records were used so far.
+            let rest = &mut bytes[used..];
             let len = match record_len(rest) {
                 Ok(Some(len)) if len <= rest.len() => len,
                 Ok(_) => break,
@@ -229,7 +231,7 @@ impl Leg {
                     break;
                 }
             };
-            match self.session.open(rest.get_mut(..len).unwrap_or_default()) {
+            match self.session.open(&mut rest[..len]) {
                 Ok(Content::Data(place)) => {
                     let len = place.len();
                     bytes.copy_within(used + place.start..used + place.end, opened);
@@ -271,8 +273,7 @@ impl Leg {
             return Ok(Outcome::Unsupported);
         }
         // The kernel begins at a record.
-        self.leaving = !self.received.is_empty();
-        if self.leaving {
+        if !self.received.is_empty() {
             return Ok(Outcome::WouldBlock);
         }
         let keys = self.session.receiving_keys().ok_or(Errno::EALREADY)?;
@@ -298,8 +299,8 @@ impl Leg {
         Ok(Outcome::Done)
     }
 
-    /// Makes sense of what a receive or a splice from the kernel's TLS gave that is no data; `bytes_received`
-    /// is what the tunnel has received so far.
+    /// Says what a receive, or a splice, from the kernel's TLS brought: data, an end, a record that is
+    /// no data, or an error. `bytes_received` is what the tunnel has received so far.
     pub(super) fn judge(
         &mut self,
         peer: BorrowedFd<'_>,
@@ -367,7 +368,8 @@ impl Leg {
             Err(errno) => return self.fail_by(errno),
         };
         self.note_data_until(bytes_received);
-        let payload = buffer.get(..record.len).unwrap_or_default();
+        // The kernel writes no more than there is room.
+        let payload = &buffer[..record.len];
         match self.session.take_in(record.kind, payload) {
             Ok(Control::Nothing) => {
                 // Whatever was opened up to here is accounted for.
@@ -413,7 +415,7 @@ impl Leg {
             match ktls::next_record(peer, Direction::Tx) {
                 Ok(next) if !self.session.are_nearly_used_up(next) => return Outcome::Done,
                 Ok(_) => {}
-                Err(_) => return self.fail(Fault::KeysUsedUp),
+                Err(_) => return self.fail(Fault::Internal("the kernel counts no records")),
             }
         }
         if !self.rekeys || !self.session.knows_key_update() {
@@ -531,9 +533,11 @@ impl Leg {
         if !data.is_empty() {
             sealed = self.session.seal(data, buffer).unwrap_or(0);
         }
-        let rest = buffer.get_mut(sealed..).unwrap_or_default();
-        sealed += self.session.seal_alert(alert, rest).unwrap_or(0);
-        let farewell = buffer.get(..sealed).unwrap_or_default();
+        // The session writes no more than there is room.
+        sealed += (self.session)
+            .seal_alert(alert, &mut buffer[sealed..])
+            .unwrap_or(0);
+        let farewell = &buffer[..sealed];
         !cut && sealed > 0
             && self.send_past_errors(peer, || stream::transmit(peer, farewell).map(drop))
     }
@@ -582,6 +586,7 @@ pub fn cause_of(fault: Fault, end: End) -> Cause {
         (Fault::PeerAlert(_), End::Server) => Cause::ServerReset,
         (Fault::KeysUsedUp, _) => Cause::TlsRecordLimit,
         (Fault::NoKeyUpdate, _) => Cause::TlsKeyUpdateUnsupported,
+        (Fault::Internal(_), _) => Cause::InternalError,
         (
             Fault::Record(_) | Fault::Message(_) | Fault::Renegotiation | Fault::Flood,
             End::Client,

@@ -5,18 +5,8 @@ use std::fmt;
 use super::tunnel::OffloadPlan;
 use crate::sys::ktls::Direction;
 use crate::sys::probe::{KtlsOffer, Suite};
+use crate::tls::offload::Offload;
 use crate::tls::record::kernel::SuiteCode;
-
-/// When tunnels of a listener leave their records to the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OffloadWish {
-    /// When a direction turns bulky.
-    Adaptive,
-    /// At once.
-    Always,
-    /// Never.
-    Never,
-}
 
 /// What the kernel was found to do, once for all threads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,7 +76,7 @@ impl KernelTls {
 
     /// Returns when the records of a direction are left to it.
     #[must_use]
-    pub fn plan(&self, wish: OffloadWish, suite: SuiteCode, direction: Direction) -> OffloadPlan {
+    pub fn plan(&self, wish: Offload, suite: SuiteCode, direction: Direction) -> OffloadPlan {
         let found = self.suites.iter().find(|(found, _)| *found == suite);
         let Some((_, offer)) = found else {
             return OffloadPlan::Never;
@@ -96,9 +86,9 @@ impl KernelTls {
             Direction::Rx => offer.rx,
         };
         match wish {
-            OffloadWish::Adaptive if offered && offer.accelerated => OffloadPlan::WhenBulky,
-            OffloadWish::Always if offered => OffloadPlan::AtOnce,
-            OffloadWish::Adaptive | OffloadWish::Always | OffloadWish::Never => OffloadPlan::Never,
+            Offload::Adaptive if offered && offer.accelerated => OffloadPlan::WhenBulky,
+            Offload::Always if offered => OffloadPlan::AtOnce,
+            Offload::Adaptive | Offload::Always | Offload::Never => OffloadPlan::Never,
         }
     }
 }
@@ -129,35 +119,15 @@ mod tests {
         let (offered, other) = (suite(0x304, 51), suite(0x303, 51));
         let rows = [
             (
-                OffloadWish::Adaptive,
+                Offload::Adaptive,
                 offered,
                 Direction::Tx,
                 OffloadPlan::WhenBulky,
             ),
-            (
-                OffloadWish::Always,
-                offered,
-                Direction::Tx,
-                OffloadPlan::AtOnce,
-            ),
-            (
-                OffloadWish::Never,
-                offered,
-                Direction::Tx,
-                OffloadPlan::Never,
-            ),
-            (
-                OffloadWish::Always,
-                offered,
-                Direction::Rx,
-                OffloadPlan::Never,
-            ),
-            (
-                OffloadWish::Always,
-                other,
-                Direction::Tx,
-                OffloadPlan::Never,
-            ),
+            (Offload::Always, offered, Direction::Tx, OffloadPlan::AtOnce),
+            (Offload::Never, offered, Direction::Tx, OffloadPlan::Never),
+            (Offload::Always, offered, Direction::Rx, OffloadPlan::Never),
+            (Offload::Always, other, Direction::Tx, OffloadPlan::Never),
         ];
         for (wish, suite, direction, expected) in rows {
             assert_eq!(kernel.plan(wish, suite, direction), expected, "{wish:?}");
@@ -166,11 +136,11 @@ mod tests {
         slow.suites[0].accelerated = false;
         let slow = KernelTls::of(&slow);
         let plan = |wish| slow.plan(wish, offered, Direction::Tx);
-        assert_eq!(plan(OffloadWish::Adaptive), OffloadPlan::Never);
-        assert_eq!(plan(OffloadWish::Always), OffloadPlan::AtOnce);
+        assert_eq!(plan(Offload::Adaptive), OffloadPlan::Never);
+        assert_eq!(plan(Offload::Always), OffloadPlan::AtOnce);
         let none = KernelTls::default();
         assert_eq!(
-            none.plan(OffloadWish::Always, offered, Direction::Tx),
+            none.plan(Offload::Always, offered, Direction::Tx),
             OffloadPlan::Never
         );
     }

@@ -259,10 +259,11 @@ fn receive_plain(slot: &Slot, cold: &mut Cold, room: &mut [u8], flow: Flow) -> O
 /// Receives records and opens them.
 fn open(slot: &mut Slot, cold: &mut Cold, room: &mut [u8], flow: Flow) -> Outcome {
     let end = flow.source();
+    let keeper = slot.tunnel.guard(flow, end);
     let (Some(source), Some(leg)) = (slot.fd(end), cold.leg(end)) else {
         return Outcome::Failed;
     };
-    let outcome = leg.receive(source, room);
+    let outcome = leg.receive(source, keeper, room);
     if leg.owes_kernel_update() {
         slot.tunnel.ask_for_new_keys(end);
     }
@@ -297,7 +298,8 @@ fn judge(slot: &Slot, cold: &mut Cold, flow: Flow, received: Result<usize, Errno
 
 fn part(buffer: &[u8], from: u32, len: u32) -> &[u8] {
     let from = from as usize;
-    buffer.get(from..from + len as usize).unwrap_or_default()
+    // The state machine names only what a receive brought into this buffer.
+    &buffer[from..from + len as usize]
 }
 
 fn send(target: BorrowedFd<'_>, bytes: &[u8]) -> Outcome {

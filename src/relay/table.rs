@@ -103,18 +103,20 @@ impl Cold {
     }
 
     /// Returns the last `len` bytes kept for `flow`.
+    ///
+    /// # Panics
+    /// When there are fewer.
     pub(super) fn kept(&self, flow: Flow, len: u32) -> &[u8] {
-        let Some(rare) = &self.rare else {
-            return &[];
-        };
-        let [to_server, to_client] = &rare.kept;
-        let bytes = match flow {
-            Flow::ToServer => to_server,
-            Flow::ToClient => to_client,
-        };
-        let bytes = bytes.as_deref().unwrap_or_default();
-        let gone = bytes.len().saturating_sub(len as usize);
-        bytes.get(gone..).unwrap_or_default()
+        let kept = self.rare.as_ref().and_then(|rare| {
+            let [to_server, to_client] = &rare.kept;
+            match flow {
+                Flow::ToServer => to_server.as_deref(),
+                Flow::ToClient => to_client.as_deref(),
+            }
+        });
+        let kept = kept.unwrap_or_default();
+        // The state machine holds no more than was kept for it.
+        &kept[kept.len() - len as usize..]
     }
 
     /// Frees what was kept for `flow`.
@@ -420,7 +422,7 @@ mod tests {
         cold.keep(Flow::ToClient, (*b"abcdef").into());
         assert_eq!(cold.kept(Flow::ToClient, 6), b"abcdef");
         assert_eq!(cold.kept(Flow::ToClient, 2), b"ef");
-        assert_eq!(cold.kept(Flow::ToServer, 2), b"");
+        assert_eq!(cold.kept(Flow::ToServer, 0), b"");
         cold.forget(Flow::ToServer);
         assert_eq!(cold.kept(Flow::ToClient, 1), b"f");
         cold.forget(Flow::ToClient);

@@ -18,11 +18,18 @@ mod goodbye;
 
 /// Name of a listener whose tunnels panic when they move.
 const PANICS: &str = "panics";
+/// Name of a listener whose tunnels panic when they end.
+const PANICS_AT_THE_END: &str = "panics at the end";
 const SOON: Duration = Duration::from_secs(20);
 
 pub(super) fn panic_if_asked(cold: &Cold) {
     let subject = cold.subject.as_ref();
     assert!(subject.is_none_or(|subject| &*subject.listener != PANICS));
+}
+
+pub(super) fn panic_at_the_end_if_asked(cold: &Cold) {
+    let subject = cold.subject.as_ref();
+    assert!(subject.is_none_or(|subject| &*subject.listener != PANICS_AT_THE_END));
 }
 
 fn on_both(test: impl Fn(&Bench)) {
@@ -617,6 +624,28 @@ fn a_panic_ends_one_tunnel_only() {
         assert_eq!(read_exactly(&client, 1), b"y");
         bench.handle.end_all(Cause::Drained);
         bench.expect(Cause::Drained, (1, 1));
+    });
+}
+
+#[test]
+fn a_panic_at_the_end_loses_no_tunnel() {
+    on_both(|bench| {
+        let (mut client, server) = bench.tunnel(Plan::default());
+        let returned = Arc::new(());
+        let (bad, bad_server) = bench.tunnel(Plan {
+            listener: PANICS_AT_THE_END,
+            lease: Box::new(Arc::clone(&returned)),
+            ..Plan::default()
+        });
+        bad.shutdown(Shutdown::Write).unwrap();
+        bad_server.shutdown(Shutdown::Write).unwrap();
+        bench.expect(Cause::ClientClosed, (0, 0));
+        assert_eq!((&bad).read(&mut [0]).unwrap_or(0), 0);
+        client.write_all(b"x").unwrap();
+        assert_eq!(read_exactly(&server, 1), b"x");
+        bench.handle.end_all(Cause::Drained);
+        bench.expect(Cause::Drained, (1, 0));
+        assert_eq!(Arc::strong_count(&returned), 1);
     });
 }
 

@@ -187,9 +187,11 @@ impl Session {
     /// # Errors
     /// A [`Fault`]; the connection is over then.
     pub fn open(&mut self, record: &mut [u8]) -> Result<Content, Fault> {
-        let opener = self.opener.as_mut().ok_or(RecordError::UsedUp)?;
+        let opener = self.opener.as_mut();
+        let opener = opener.ok_or(Fault::Internal("the kernel opens these records"))?;
         let (kind, place) = opener.open(record)?;
-        let payload = record.get(place.clone()).unwrap_or_default();
+        // It lies in the record: the opener found it there.
+        let payload = &record[place.clone()];
         match kind {
             ContentType::Data if payload.is_empty() => {
                 self.note_empty(1)?;
@@ -291,7 +293,7 @@ impl Session {
                 ));
             }
         };
-        let keys = schedule.next_receiving_keys().ok_or(Fault::KeysUsedUp)?;
+        let keys = schedule.next_receiving_keys()?;
         self.note_control()?;
         Ok(Control::KeyUpdate(keys))
     }
@@ -311,17 +313,18 @@ impl Session {
     /// Seals `data` into as many records as it takes, and a KeyUpdate before them when the keys are
     /// nearly used up; returns how many bytes of `out` they are.
     ///
-    /// `out` has room for [`sealed_len_max`] of the data's length.
-    ///
     /// # Errors
-    /// [`Fault::KeysUsedUp`], for TLS 1.2, whose keys cannot be changed.
+    /// [`Fault::KeysUsedUp`], for TLS 1.2, whose keys cannot be changed; [`Fault::Internal`].
+    ///
+    /// # Panics
+    /// When `out` has no room for [`sealed_len_max`] of the data's length.
     pub fn seal(&mut self, data: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
         let mut len = 0;
         if self.owes_key_update || self.should_update() {
             len += self.seal_key_update(out)?;
         }
         for payload in data.chunks(PAYLOAD_LEN_MAX) {
-            len += self.seal_one(ContentType::Data, payload, rest_of(out, len))?;
+            len += self.seal_one(ContentType::Data, payload, &mut out[len..])?;
         }
         Ok(len)
     }
@@ -341,7 +344,7 @@ impl Session {
     /// Seals a KeyUpdate under the old keys and takes the new ones; for TLS 1.3 only.
     ///
     /// # Errors
-    /// [`Fault::KeysUsedUp`] when there are no new ones.
+    /// [`Fault::KeysUsedUp`] when the old keys cannot seal it, [`Fault::Internal`] for TLS 1.2.
     pub fn seal_key_update(&mut self, out: &mut [u8]) -> Result<usize, Fault> {
         let len = self.seal_one(ContentType::Handshake, &OUR_KEY_UPDATE, out)?;
         let keys = self.next_sending_keys()?;
@@ -352,10 +355,11 @@ impl Session {
     /// Returns the keys of what is sent behind [`OUR_KEY_UPDATE`], which has gone.
     ///
     /// # Errors
-    /// [`Fault::KeysUsedUp`], for TLS 1.2.
+    /// [`Fault::Internal`], for TLS 1.2.
     pub fn next_sending_keys(&mut self) -> Result<Keys, Fault> {
-        let schedule = self.schedule.as_mut().ok_or(Fault::KeysUsedUp)?;
-        let keys = schedule.next_sending_keys().ok_or(Fault::KeysUsedUp)?;
+        let schedule = self.schedule.as_mut();
+        let schedule = schedule.ok_or(Fault::Internal("TLS 1.2 has no other keys"))?;
+        let keys = schedule.next_sending_keys()?;
         self.owes_key_update = false;
         Ok(keys)
     }
@@ -363,7 +367,7 @@ impl Session {
     /// Seals an alert; returns how many bytes of `out` it is.
     ///
     /// # Errors
-    /// [`Fault::KeysUsedUp`].
+    /// [`Fault::KeysUsedUp`], [`Fault::Internal`] where the kernel seals.
     pub fn seal_alert(&mut self, alert: Alert, out: &mut [u8]) -> Result<usize, Fault> {
         self.seal_one(ContentType::Alert, &alert.payload(), out)
     }
@@ -374,16 +378,9 @@ impl Session {
         payload: &[u8],
         out: &mut [u8],
     ) -> Result<usize, Fault> {
-        let sealer = self.sealer.as_mut().ok_or(Fault::KeysUsedUp)?;
-        sealer
-            .seal(kind, payload, out)
-            .map_err(|error| match error {
-                RecordError::UsedUp => Fault::KeysUsedUp,
-                RecordError::NotTls
-                | RecordError::TooLong
-                | RecordError::BadMac
-                | RecordError::UnexpectedType => Fault::Record(error),
-            })
+        let sealer = self.sealer.as_mut();
+        let sealer = sealer.ok_or(Fault::Internal("the kernel seals what is sent"))?;
+        Ok(sealer.seal(kind, payload, out)?)
     }
 }
 
@@ -400,10 +397,6 @@ fn counted(count: u8, more: u8, max: u8) -> Result<u8, Fault> {
         return Err(Fault::Flood);
     }
     Ok(count)
-}
-
-fn rest_of(out: &mut [u8], from: usize) -> &mut [u8] {
-    out.get_mut(from..).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Why a connection cannot go on, and the alerts that tell a peer so (RFC 8446 section 6).
 
-use super::record::RecordError;
+use super::record::{KeysUsedUp, RecordError};
 
 /// The level of an alert after which the connection goes on, or ends in good order.
 pub(super) const WARNING: u8 = 1;
@@ -40,19 +40,20 @@ impl Alert {
     }
 }
 
-/// Why a connection cannot go on.
+/// Why a connection cannot go on: by the peer's fault, because our keys can be used no more, or by
+/// our own fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// A record is wrong.
+    /// A record of the peer is wrong.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// A message in a record is wrong.
+    /// A message in a record of the peer is wrong.
     #[error("{0}")]
     Message(&'static str),
     /// The peer wants another handshake, which TLS 1.2 calls renegotiation.
     #[error("the peer wants to renegotiate")]
     Renegotiation,
-    /// Too many records that carry nothing.
+    /// The peer sent too many records that carry nothing.
     #[error("too many records without data")]
     Flood,
     /// The peer ended with a fatal alert of this number.
@@ -64,6 +65,15 @@ pub enum Fault {
     /// The peer changes keys, or asks us to, and the kernel that has ours does not change them.
     #[error("the kernel cannot change keys")]
     NoKeyUpdate,
+    /// A defect of this program, or a kernel that does not do what it said: the peer is not to blame.
+    #[error("internal error: {0}")]
+    Internal(&'static str),
+}
+
+impl From<KeysUsedUp> for Fault {
+    fn from(KeysUsedUp: KeysUsedUp) -> Self {
+        Self::KeysUsedUp
+    }
 }
 
 impl Fault {
@@ -77,9 +87,7 @@ impl Fault {
             Self::Record(RecordError::UnexpectedType) | Self::Flood => {
                 Some(Alert::UnexpectedMessage)
             }
-            Self::Record(RecordError::UsedUp) | Self::KeysUsedUp | Self::NoKeyUpdate => {
-                Some(Alert::InternalError)
-            }
+            Self::KeysUsedUp | Self::NoKeyUpdate | Self::Internal(_) => Some(Alert::InternalError),
             Self::Renegotiation => Some(Alert::NoRenegotiation),
             Self::PeerAlert(_) => None,
         }

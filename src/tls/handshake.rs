@@ -285,7 +285,7 @@ fn note<Data>(
                 Ok(_) | Err(_) => 0,
             };
             outbox.resize(from + wanted, 0);
-            let written = data.encode(outbox.get_mut(from..).unwrap_or_default());
+            let written = data.encode(&mut outbox[from..]);
             outbox.truncate(from + written.unwrap_or(0));
             Ok(Said::Something)
         }

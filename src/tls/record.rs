@@ -60,7 +60,7 @@ impl ContentType {
     }
 }
 
-/// Why a record cannot be opened or sealed.
+/// Why a record of the peer cannot be opened: always the peer's fault, or that of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// It is no record of TLS.
@@ -75,10 +75,12 @@ pub enum RecordError {
     /// Its type does not belong here.
     #[error("a record of a type that does not belong here")]
     UnexpectedType,
-    /// The keys have sealed as much as they may.
-    #[error("the keys are used up")]
-    UsedUp,
 }
+
+/// The keys have sealed as many records as they may (RFC 8446 section 5.5): nobody's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the keys are used up")]
+pub struct KeysUsedUp;
 
 /// Returns the length of the record that `bytes` begin with, header included; none = more is needed.
 ///
@@ -229,8 +231,8 @@ impl Keys {
     }
 
     /// Checks what of a record is readable without opening it; returns its outer type.
-    fn check_outside(&self, header: &[u8], body_len: usize) -> Result<u8, RecordError> {
-        let outer = header.first().copied().unwrap_or_default();
+    fn check_outside(&self, header: &[u8; HEADER_LEN], body_len: usize) -> Result<u8, RecordError> {
+        let outer = header[0];
         let expansion_max = match self.version {
             RecordVersion::Tls12 => EXPANSION_12_MAX,
             RecordVersion::Tls13 => EXPANSION_13_MAX,
@@ -241,7 +243,7 @@ impl Keys {
         if self.version == RecordVersion::Tls13 && outer != ContentType::Data as u8 {
             return Err(RecordError::UnexpectedType);
         }
-        if header.get(1..3) != Some(&WIRE_VERSION) {
+        if header[1..3] != WIRE_VERSION {
             return Err(RecordError::NotTls);
         }
         Ok(outer)
@@ -287,11 +289,12 @@ impl Keys {
         }
     }
 
-    fn cipher(&self) -> Result<Box<LessSafeKey>, RecordError> {
+    fn cipher(&self) -> Box<LessSafeKey> {
         let algorithm = self.cipher.algorithm();
-        let key = self.key.get(..algorithm.key_len()).unwrap_or_default();
-        let key = UnboundKey::new(algorithm, key).map_err(|_| RecordError::UsedUp)?;
-        Ok(Box::new(LessSafeKey::new(key)))
+        // No algorithm of ours has a key of more than 32 bytes.
+        let key = &self.key[..algorithm.key_len()];
+        let key = UnboundKey::new(algorithm, key).expect("the length is that of the algorithm");
+        Box::new(LessSafeKey::new(key))
     }
 }
 
@@ -302,7 +305,8 @@ struct AdditionalData {
 
 impl AsRef<[u8]> for AdditionalData {
     fn as_ref(&self) -> &[u8] {
-        self.bytes.get(self.skipped..).unwrap_or_default()
+        // 0 or 8 of 13.
+        &self.bytes[self.skipped..]
     }
 }
 
@@ -314,11 +318,11 @@ struct Half {
 }
 
 impl Half {
-    fn cipher(&mut self) -> Result<&LessSafeKey, RecordError> {
-        if self.cipher.is_none() {
-            self.cipher = Some(self.keys.cipher()?);
-        }
-        self.cipher.as_deref().ok_or(RecordError::UsedUp)
+    /// Returns the keys and their cipher, which is made if it was dropped.
+    fn in_use(&mut self) -> (&mut Keys, &LessSafeKey) {
+        let Self { keys, cipher } = self;
+        let cipher = cipher.get_or_insert_with(|| keys.cipher());
+        (keys, cipher)
     }
 }
 
@@ -368,30 +372,23 @@ impl Sealer {
 
     /// Seals `payload` as one record at the beginning of `out`; returns its length.
     ///
-    /// `payload` is at most [`PAYLOAD_LEN_MAX`] bytes long, and `out` has [`OVERHEAD_LEN_MAX`] more.
-    ///
     /// # Errors
-    /// [`RecordError::UsedUp`], [`RecordError::TooLong`].
+    /// [`KeysUsedUp`].
+    ///
+    /// # Panics
+    /// When `payload` is longer than [`PAYLOAD_LEN_MAX`], or `out` has no room for
+    /// [`OVERHEAD_LEN_MAX`] bytes more.
     pub fn seal(
         &mut self,
         kind: ContentType,
         payload: &[u8],
         out: &mut [u8],
-    ) -> Result<usize, RecordError> {
+    ) -> Result<usize, KeysUsedUp> {
         if self.0.keys.records_left() == 0 {
-            return Err(RecordError::UsedUp);
+            return Err(KeysUsedUp);
         }
-        if payload.len() > PAYLOAD_LEN_MAX {
-            return Err(RecordError::TooLong);
-        }
-        self.0.cipher()?;
-        let Half {
-            keys,
-            cipher: Some(cipher),
-        } = &mut self.0
-        else {
-            return Err(RecordError::UsedUp);
-        };
+        assert!(payload.len() <= PAYLOAD_LEN_MAX, "too much for one record");
+        let (keys, cipher) = self.0.in_use();
         let explicit_len = keys.explicit_nonce_len();
         let (outer, inner): (u8, &[u8]) = match keys.version {
             RecordVersion::Tls12 => (kind as u8, &[]),
@@ -399,24 +396,22 @@ impl Sealer {
         };
         let encrypted_len = payload.len() + inner.len() + TAG_LEN;
         let len = explicit_len + encrypted_len;
-        let body_len = u16::try_from(len).map_err(|_| RecordError::TooLong)?;
+        // At most PAYLOAD_LEN_MAX and OVERHEAD_LEN_MAX, which are far below 2^16.
+        let as_u16 = |len: usize| u16::try_from(len).expect("a record is shorter than 64 KiB");
+        let body_len = as_u16(len);
         let authenticated_len = match keys.version {
-            RecordVersion::Tls12 => {
-                u16::try_from(payload.len()).map_err(|_| RecordError::TooLong)?
-            }
+            RecordVersion::Tls12 => as_u16(payload.len()),
             RecordVersion::Tls13 => body_len,
         };
-        let out = out
-            .get_mut(..HEADER_LEN + len)
-            .ok_or(RecordError::TooLong)?;
-        let (header, body) = out.split_at_mut(HEADER_LEN);
+        // The caller makes room.
+        let (header, body) = out[..HEADER_LEN + len].split_at_mut(HEADER_LEN);
         let [major, minor] = WIRE_VERSION;
         let [high, low] = body_len.to_be_bytes();
         header.copy_from_slice(&[outer, major, minor, high, low]);
         let nonce = keys.nonce();
         let (explicit, encrypted) = body.split_at_mut(explicit_len);
         if explicit_len > 0 {
-            explicit.copy_from_slice(nonce.get(SALT_LEN..).unwrap_or_default());
+            explicit.copy_from_slice(&nonce[SALT_LEN..]);
         }
         let (text, tail) = encrypted.split_at_mut(payload.len());
         let data = keys.additional_data(outer, authenticated_len);
@@ -429,7 +424,7 @@ impl Sealer {
                 inner,
                 tail,
             )
-            .map_err(|_| RecordError::UsedUp)?;
+            .expect("the parts have the lengths that the cipher wants");
         keys.sequence += 1;
         Ok(HEADER_LEN + len)
     }
@@ -468,15 +463,10 @@ impl Opener {
         if len != Some(record.len()) {
             return Err(RecordError::NotTls);
         }
-        self.0.cipher()?;
-        let Half {
-            keys,
-            cipher: Some(cipher),
-        } = &mut self.0
-        else {
-            return Err(RecordError::UsedUp);
+        let (keys, cipher) = self.0.in_use();
+        let Some((header, body)) = record.split_first_chunk_mut() else {
+            return Err(RecordError::NotTls);
         };
-        let (header, body) = record.split_at_mut(HEADER_LEN);
         let outer = keys.check_outside(header, body.len())?;
         let explicit_len = keys.explicit_nonce_len();
         if body.len() < explicit_len + TAG_LEN {
@@ -489,10 +479,7 @@ impl Opener {
             RecordVersion::Tls12 => {
                 let mut nonce = keys.nonce();
                 if explicit_len > 0 {
-                    nonce
-                        .get_mut(SALT_LEN..)
-                        .unwrap_or_default()
-                        .copy_from_slice(explicit);
+                    nonce[SALT_LEN..].copy_from_slice(explicit);
                 }
                 (
                     nonce,
@@ -509,8 +496,8 @@ impl Opener {
                 encrypted,
             )
             .map_err(|_| RecordError::BadMac)?;
-        // 2^64 records do not happen, but a number that wraps must not either.
-        keys.sequence = keys.sequence.checked_add(1).ok_or(RecordError::UsedUp)?;
+        // A peer that sends a record each nanosecond needs 584 years for 2^64 of them.
+        keys.sequence = keys.sequence.checked_add(1).expect("2^64 records");
         let (kind, payload_len) = match keys.version {
             RecordVersion::Tls12 => (outer, text.len()),
             RecordVersion::Tls13 => inner_type(text)?,
@@ -531,8 +518,7 @@ fn inner_type(text: &[u8]) -> Result<(u8, usize), RecordError> {
     }
     let end = text.iter().rposition(|byte| *byte != 0);
     let end = end.ok_or(RecordError::UnexpectedType)?;
-    let kind = text.get(end).copied().unwrap_or_default();
-    Ok((kind, end))
+    Ok((text[end], end))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What is left of rustls after a handshake of TLS 1.3: the secrets that new keys are made of, and for
 //! a connection on which we are the client, the tickets with which the next one resumes.
 
+use rustls::ConnectionTrafficSecrets;
 use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
@@ -43,24 +44,36 @@ impl Schedule {
     }
 
     /// Returns the keys of what is received behind a KeyUpdate.
-    pub(super) fn next_receiving_keys(&mut self) -> Option<Keys> {
+    ///
+    /// # Errors
+    /// [`Fault::Internal`].
+    pub(super) fn next_receiving_keys(&mut self) -> Result<Keys, Fault> {
         let next = match self {
             Self::Server(kernel) => kernel.update_rx_secret(),
             Self::Client(client) => client.kernel.update_rx_secret(),
         };
-        let (sequence, secrets) = next.ok()?;
-        Keys::new(RecordVersion::Tls13, sequence, &secrets)
+        keys_of(next)
     }
 
     /// Returns the keys of what is sent behind a KeyUpdate.
-    pub(super) fn next_sending_keys(&mut self) -> Option<Keys> {
+    ///
+    /// # Errors
+    /// [`Fault::Internal`].
+    pub(super) fn next_sending_keys(&mut self) -> Result<Keys, Fault> {
         let next = match self {
             Self::Server(kernel) => kernel.update_tx_secret(),
             Self::Client(client) => client.kernel.update_tx_secret(),
         };
-        let (sequence, secrets) = next.ok()?;
-        Keys::new(RecordVersion::Tls13, sequence, &secrets)
+        keys_of(next)
     }
+}
+
+/// Takes the keys that rustls made.
+fn keys_of(next: Result<(u64, ConnectionTrafficSecrets), rustls::Error>) -> Result<Keys, Fault> {
+    let keys = next
+        .ok()
+        .and_then(|(sequence, secrets)| Keys::new(RecordVersion::Tls13, sequence, &secrets));
+    keys.ok_or(Fault::Internal("rustls makes no new keys"))
 }
 
 impl Client {
@@ -77,7 +90,8 @@ impl Client {
         messages.extend_from_slice(payload);
         let mut at = 0;
         loop {
-            let rest = messages.get(at..).unwrap_or_default();
+            // `at` stands behind a whole message.
+            let rest = &messages[at..];
             match rest {
                 [NEW_SESSION_TICKET, a, b, c, body @ ..] => {
                     let len = u32::from_be_bytes([0, *a, *b, *c]);

@@ -6,18 +6,11 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
-    SignatureScheme,
-};
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
 
 /// A name that a certificate can be for: a host name or an IP address.
 pub use rustls_pki_types::ServerName;
@@ -25,6 +18,7 @@ pub use rustls_pki_types::ServerName;
 use super::control::Fault;
 use super::handshake::HandshakeFailure;
 use super::identity::{self, Identity, Wrong, certificates, text_of, wrong};
+use super::verifier::AnyCertificate;
 
 /// Where Debian, and most after it, keep the certificates that the system believes.
 pub const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -145,7 +139,7 @@ pub fn client_config(demand: &Demand) -> Result<Arc<ClientConfig>, Wrong> {
         Some(roots) => builder.with_root_certificates(Arc::clone(roots)),
         None => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody(algorithms))),
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate::new(algorithms))),
     };
     let mut config = match &demand.identity {
         Some(identity) => {
@@ -208,7 +202,8 @@ pub fn told_of_fault(fault: Fault) -> String {
         | Fault::Renegotiation
         | Fault::Flood
         | Fault::KeysUsedUp
-        | Fault::NoKeyUpdate => fault.to_string(),
+        | Fault::NoKeyUpdate
+        | Fault::Internal(_) => fault.to_string(),
     }
 }
 
@@ -294,45 +289,6 @@ fn listed(presented: &[String]) -> String {
         names.push("others".to_owned());
     }
     names.join(", ")
-}
-
-/// Believes every certificate; that its key is the server's own is still proven.
-#[derive(Debug)]
-struct Anybody(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signed, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, signed, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CertificateFiles, Offload, TlsVersion};
+use super::{CertificateFiles, TlsVersion};
 use crate::balance::Method as Balance;
 use crate::proto::proxy;
+use crate::tls::offload::Offload;
 use crate::tls::servers::ServerName;
 
 /// `[[backend]]`.

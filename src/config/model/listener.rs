@@ -10,6 +10,7 @@ use crate::config::Behind;
 use crate::proto::addr::{Cidr, TrustedProxies};
 use crate::proto::http::Scheme;
 use crate::proto::http::pattern::{HostPattern, PathPrefix};
+use crate::tls::offload::Offload;
 
 /// `[[listener]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,17 +155,6 @@ impl CertificateFiles {
 pub enum TlsVersion {
     V1_2,
     V1_3,
-}
-
-/// `tls.offload`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Offload {
-    /// User space first, the kernel when a direction turns bulky.
-    Adaptive,
-    /// The kernel whenever it can.
-    Always,
-    /// Never the kernel.
-    Never,
 }
 
 /// `[listener.timeouts]`.

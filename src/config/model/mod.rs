@@ -17,6 +17,8 @@ use super::admin::AdminAccess;
 pub use backend::*;
 pub use listener::*;
 
+pub use crate::tls::offload::Offload;
+
 /// A whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {

@@ -15,11 +15,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::proto::addr::PeerAddr;
 use crate::relay::Leg;
-use crate::relay::offload::OffloadWish;
 use crate::relay::tunnel::End;
 use crate::sys::stream::{HangUp, hang_up};
 use crate::tls::control::Alert;
 use crate::tls::handshake::Established;
+use crate::tls::offload::Offload;
 use crate::tls::terms::Terms;
 use driver::{Driver, Interest, WatchedSocket};
 use tls::TlsStream;
@@ -64,7 +64,7 @@ pub(super) enum Half {
 struct Tls {
     terms: Terms,
     /// Whether relay is to leave its records to the kernel.
-    wish: OffloadWish,
+    wish: Offload,
     /// Never borrowed across a wait.
     stream: RefCell<TlsStream>,
 }
@@ -82,7 +82,7 @@ impl Socket {
 
     /// Sends and receives through the session of a handshake from now on. `wish` says whether relay is to
     /// leave its records to the kernel.
-    pub(super) fn protect(&mut self, established: Established, wish: OffloadWish) {
+    pub(super) fn protect(&mut self, established: Established, wish: Offload) {
         let stream = TlsStream::new(established.session, established.received);
         self.tls = Some(Box::new(Tls {
             terms: established.terms,

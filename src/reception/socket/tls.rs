@@ -4,10 +4,10 @@
 use std::io;
 
 use crate::journal::Cause;
-use crate::relay::offload::OffloadWish;
 use crate::relay::tunnel::End;
 use crate::relay::{self, Leg};
 use crate::tls::control::{Alert, Content, Fault, Session, sealed_len_max};
+use crate::tls::offload::Offload;
 use crate::tls::record::whole_record;
 
 /// Returns the cause for an error of the socket at `end`.
@@ -148,11 +148,7 @@ impl TlsStream {
     }
 
     /// Takes it apart for relay: the session, and opened data that no caller took.
-    pub(in crate::reception) fn into_parts(
-        mut self,
-        end: End,
-        wish: OffloadWish,
-    ) -> (Leg, Vec<u8>) {
+    pub(in crate::reception) fn into_parts(mut self, end: End, wish: Offload) -> (Leg, Vec<u8>) {
         self.session.rest();
         let leg = Leg::new(end, self.session, self.received, self.ended, wish);
         (leg, self.opened)

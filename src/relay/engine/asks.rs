@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Engine, TICK_MS};
+use super::Engine;
+use super::ticks::TICK_MS;
 use crate::journal::{Cause, Path};
 use crate::relay::inspect::{Ask, BUSIEST_LEN, Glance, Page, SLICE_LEN, Settled, TunnelId};
 use crate::relay::table::{Cold, Slot};

@@ -1,6 +1,7 @@
 //! The end of a tunnel, once no poll refers to it: what its peers are told last, and who learns of it.
 
 use std::os::fd::BorrowedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Engine;
 use crate::journal::{Entry, Path, Side};
@@ -14,8 +15,9 @@ use crate::sys::stream;
 const FAREWELL_READS: usize = 4;
 
 impl Engine<'_> {
-    /// Closes both ends, gives everything back and writes the entry.
+    /// Says the last words to both ends, gives everything back, closes both ends and writes the entry.
     pub(super) fn release(&mut self, index: u32) {
+        self.current = Some(index);
         self.wheel.remove(index);
         let Some((slot, cold)) = self.table.both_mut(index) else {
             return;
@@ -24,6 +26,8 @@ impl Engine<'_> {
             pump::return_pipe(slot, &mut self.gear, flow);
         }
         let close = cold.close.unwrap_or(Close::BY_ERROR);
+        #[cfg(test)]
+        crate::relay::tests::panic_at_the_end_if_asked(cold);
         let frames = cold.frames.take().map(|id| self.gear.followed.end(id));
         let says_goodbye = close.goodbye && frames.is_some_and(|frames| frames.at_boundary());
         let goodbye: &[u8] = if says_goodbye { &GOING_AWAY } else { b"" };
@@ -31,10 +35,20 @@ impl Engine<'_> {
         if says_goodbye && let Some(client) = slot.take_client() {
             self.partings.add(client, self.now);
         }
+        self.bury(index);
+    }
+
+    /// Takes a tunnel out of the table, which closes both ends, and writes the entry.
+    pub(super) fn bury(&mut self, index: u32) {
+        self.current = None;
         let Some((tunnel, mut cold)) = self.table.remove(index) else {
             return;
         };
         cold.count(&tunnel, self.shared.journal.tally());
+        if let Some(id) = cold.frames.take() {
+            self.gear.followed.end(id);
+        }
+        let close = cold.close.unwrap_or(Close::BY_ERROR);
         self.released += 1;
         if self.table.len() == 0 {
             self.gear.pipes.close_all();
@@ -61,7 +75,9 @@ impl Engine<'_> {
     /// Releases every tunnel, armed or not: the poller goes too.
     pub(super) fn release_all(&mut self) {
         for index in self.table.all() {
-            self.release(index);
+            if catch_unwind(AssertUnwindSafe(|| self.release(index))).is_err() {
+                self.bury(index);
+            }
         }
     }
 }

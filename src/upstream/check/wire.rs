@@ -10,9 +10,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::failure::CheckFailure;
-use crate::tls::control::{Alert, Content, Fault, Session, sealed_len_max};
+use crate::tls::channel::Channel;
+use crate::tls::control::{Alert, Fault};
 use crate::tls::handshake::{self, Handshake};
-use crate::tls::record::whole_record;
 use crate::tls::servers::{afresh, told, told_of_fault};
 use crate::upstream::client_tls::ServerTls;
 
@@ -29,15 +29,7 @@ impl Stream for UnixStream {}
 /// An open connection.
 pub(super) struct Wire {
     stream: Box<dyn Stream>,
-    secured: Option<Secured>,
-}
-
-/// What TLS adds.
-struct Secured {
-    session: Session,
-    /// Records, the last one perhaps in part.
-    received: Vec<u8>,
-    ended: bool,
+    secured: Option<Channel>,
 }
 
 impl From<TcpStream> for Wire {
@@ -78,11 +70,7 @@ impl Wire {
             sent.map_err(lost)?;
             if complete {
                 let established = handshake.finish().map_err(refused)?;
-                self.secured = Some(Secured {
-                    session: established.session,
-                    received: established.received,
-                    ended: false,
-                });
+                self.secured = Some(Channel::new(established.session, established.received));
                 return Ok(());
             }
             let read = receive_onto(&mut *self.stream, handshake.inbox()).await;
@@ -105,9 +93,8 @@ impl Wire {
         let Some(secured) = &mut self.secured else {
             return self.stream.write_all(data).await.map_err(broken);
         };
-        let mut sealed = vec![0; sealed_len_max(data.len())];
-        let len = secured.session.seal(data, &mut sealed).map_err(faulty)?;
-        sealed.truncate(len);
+        let mut sealed = Vec::new();
+        secured.seal(data, &mut sealed).map_err(faulty)?;
         self.stream.write_all(&sealed).await.map_err(broken)
     }
 
@@ -121,11 +108,11 @@ impl Wire {
         };
         let before = data.len();
         loop {
-            while data.len() == before && !secured.ended && secured.open_one(data)? {}
-            if data.len() > before || secured.ended {
+            while data.len() == before && secured.open_one(data).map_err(faulty)? {}
+            if data.len() > before || secured.has_ended() {
                 return Ok(data.len() - before);
             }
-            let read = receive_onto(&mut *self.stream, &mut secured.received).await;
+            let read = receive_onto(&mut *self.stream, secured.received()).await;
             if read.map_err(broken)? == 0 {
                 return Ok(0);
             }
@@ -137,9 +124,8 @@ impl Wire {
         let Some(secured) = &mut self.secured else {
             return;
         };
-        let mut alert = vec![0; sealed_len_max(2)];
-        let sealed = secured.session.seal_alert(Alert::CloseNotify, &mut alert);
-        alert.truncate(sealed.unwrap_or(0));
+        let mut alert = Vec::new();
+        secured.seal_alert(Alert::CloseNotify, &mut alert);
         if self.stream.write_all(&alert).await.is_err() || self.stream.shutdown().await.is_err() {
             return;
         }
@@ -151,24 +137,6 @@ impl Wire {
                 Ok(count) => len += count,
             }
         }
-    }
-}
-
-impl Secured {
-    /// Opens the next record onto `data`; false = it is not whole.
-    fn open_one(&mut self, data: &mut Vec<u8>) -> Result<bool, CheckFailure> {
-        let whole = whole_record(&self.received).map_err(|error| faulty(error.into()))?;
-        let Some(len) = whole else {
-            return Ok(false);
-        };
-        let record = self.received.get_mut(..len).unwrap_or_default();
-        match self.session.open(record).map_err(faulty)? {
-            Content::Data(place) => data.extend_from_slice(record.get(place).unwrap_or_default()),
-            Content::Nothing => {}
-            Content::CloseNotify => self.ended = true,
-        }
-        self.received.drain(..len);
-        Ok(true)
     }
 }
 

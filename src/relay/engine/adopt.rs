@@ -1,0 +1,140 @@
+//! How tunnels come in: from the inbox into the table, and their two ends to the poller.
+
+use super::Engine;
+use super::ticks::{deadline, ticks_of};
+use crate::journal::Cause;
+use crate::proto::websocket::frames::Frames;
+use crate::relay::inbox::end_unseen;
+use crate::relay::start::Start;
+use crate::relay::stats::Means;
+use crate::relay::table::Admission;
+use crate::relay::tunnel::{End, Flow, Tunnel};
+
+impl Engine<'_> {
+    pub(super) fn empty_inbox(&mut self) {
+        let mut inbox = self.shared.inbox();
+        if self.starts.is_empty() {
+            // The room of a rush goes with it instead of staying in the inbox.
+            self.starts = std::mem::take(&mut inbox.starts);
+        } else {
+            self.starts.append(&mut inbox.starts);
+        }
+        let end = inbox.end.take();
+        self.stop_when_empty = inbox.stop_when_empty;
+        let (ask, more) = inbox.take_ask();
+        drop(inbox);
+        if more {
+            self.shared.bell.ring();
+        }
+        if let Some((count, cause)) = end {
+            while let Some(start) = self.starts.pop() {
+                self.adopt(start);
+            }
+            self.end_some(count, cause);
+        }
+        if let Some(ask) = ask {
+            self.answer(ask);
+        }
+    }
+
+    pub(super) fn adopt(&mut self, mut start: Start) {
+        let payload = [start.to_server.len() as u64, start.to_client.len() as u64];
+        let mut frames = Frames::default();
+        frames.feed(&start.to_client);
+        let [of_client, of_server] = &mut start.legs;
+        let sealed = [
+            (of_server, &mut start.to_server),
+            (of_client, &mut start.to_client),
+        ];
+        for (leg, early) in sealed {
+            if let Some(leg) = leg
+                && !early.is_empty()
+            {
+                // A seal that fails leaves nothing to send; the next one fails too and ends the tunnel.
+                *early = leg.seal_early(early).unwrap_or_default();
+            }
+        }
+        let (Ok(held_to_server), Ok(held_to_client)) = (
+            u32::try_from(start.to_server.len()),
+            u32::try_from(start.to_client.len()),
+        ) else {
+            self.released += 1;
+            return end_unseen(&self.shared.journal, start, Cause::InternalError);
+        };
+        let kernel = &self.shared.kernel_tls;
+        let plans = start
+            .legs
+            .each_mut()
+            .map(|leg| Some(leg.as_mut()?.plan(kernel)));
+        let protected = plans.iter().any(Option::is_some);
+        let tunnel = if protected {
+            Tunnel::open_protected([held_to_server, held_to_client], payload, plans)
+        } else {
+            Tunnel::open(held_to_server, held_to_client)
+        };
+        let means = if protected {
+            Means::UserRecords
+        } else {
+            Means::Copy
+        };
+        let stats = &self.gear.stats;
+        for (flow, bytes) in Flow::BOTH.into_iter().zip(payload) {
+            stats.note(flow, means, bytes);
+        }
+        let admission = Admission {
+            client: start.client,
+            server: start.server,
+            tunnel,
+            timeouts: start.timeouts,
+            subject: start.subject,
+            lease: start.lease,
+            now: self.now,
+        };
+        let index = self.table.insert(admission, ticks_of);
+        self.current = Some(index);
+        if start.says_goodbye {
+            self.follow_frames(index, frames);
+        }
+        if let Some((_, cold)) = self.table.both_mut(index) {
+            if held_to_server > 0 {
+                cold.keep(Flow::ToServer, start.to_server.into_boxed_slice());
+            }
+            if held_to_client > 0 {
+                cold.keep(Flow::ToClient, start.to_client.into_boxed_slice());
+            }
+            cold.set_legs(start.legs);
+            let deadline = deadline(self.now, cold.idle);
+            self.wheel.set(index, deadline);
+        }
+        self.arm(index, End::Client);
+        self.arm(index, End::Server);
+        if held_to_server > 0 || held_to_client > 0 || protected {
+            self.serve(index);
+        }
+        self.current = None;
+    }
+
+    /// Follows the frames to the client from where those that came early end.
+    fn follow_frames(&mut self, index: u32, frames: Frames) {
+        if let Some((slot, cold)) = self.table.both_mut(index) {
+            cold.frames = self.gear.followed.begin(frames);
+            if cold.frames.is_some() {
+                slot.tunnel.follow_frames();
+            }
+        }
+    }
+
+    pub(super) fn arm(&mut self, index: u32, end: End) {
+        let Some(token) = self.table.token(index, end) else {
+            return;
+        };
+        let Some(slot) = self.table.slot_mut(index) else {
+            return;
+        };
+        let Some(fd) = slot.fd(end) else { return };
+        match self.poller.arm(fd, token.0) {
+            Ok(()) => slot.armed[end as usize] = true,
+            Err(_) => self.end(index, Cause::OutOfResources),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Time as the loop counts it: ticks of a coarse clock, in a number that wraps.
+
+use std::time::Duration;
+
+use crate::sys::clock;
+
+/// Length of a tick of the wheel.
+pub(super) const TICK_MS: u64 = 16;
+/// Ticks added to every deadline, because the clock is read once per batch and counts in steps:
+/// silence may last a little longer than said, but never shorter.
+const GRACE_TICKS: u32 = 2;
+/// Longest timeout, about 200 days; a longer one is as good as none.
+const TIMEOUT_TICKS_MAX: u32 = 1 << 30;
+
+pub(super) fn deadline(since: u32, timeout: u32) -> u32 {
+    since.wrapping_add(timeout).wrapping_add(GRACE_TICKS)
+}
+
+/// Rounds up, so that no timeout is shorter than asked for.
+pub(super) fn ticks_of(timeout: Duration) -> u32 {
+    let ticks = timeout.as_millis().div_ceil(u128::from(TICK_MS));
+    u32::try_from(ticks).map_or(TIMEOUT_TICKS_MAX, |ticks| ticks.min(TIMEOUT_TICKS_MAX))
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "ticks wrap, and the wheel knows"
+)]
+pub(super) fn ticks_now() -> u32 {
+    (clock::coarse().as_millis() / u128::from(TICK_MS)) as u32
+}
