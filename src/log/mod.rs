@@ -21,15 +21,18 @@ use crate::journal::{
 };
 use diagnostics::{reopen, say};
 
+mod access;
 mod combined;
 mod datagram;
 pub mod diagnostics;
+mod fields;
 mod file;
 mod httplog;
 mod journald;
 mod json;
 mod line;
 mod loss;
+mod reference;
 mod stream;
 mod syslog;
 mod target;
@@ -38,12 +41,14 @@ mod tests;
 mod time;
 mod words;
 
+pub use reference::reference;
 pub use time::rfc3339 as timestamp;
 
-use line::{Kind, Line, Severity, preface};
+use access::Access;
+use line::{Kind, Line, Severity};
 use loss::Loss;
 use target::{Refused, Target};
-use time::LocalTime;
+use time::{LocalTime, preface};
 
 /// How long entries are collected after those that were just taken. A thread that waited for the
 /// very next entry would have to be woken for each one, at a price above all the rest of an entry,
@@ -242,15 +247,15 @@ impl Writer {
     }
 
     fn write(&mut self, entry: &Entry) {
-        let now = SystemTime::now();
-        let Some(text) = self.text_of(entry, now) else {
+        let access = Access::of(entry, SystemTime::now());
+        let Some(text) = self.text_of(&access) else {
             return;
         };
         let line = Line {
-            time: now,
-            severity: Severity::of_entry(entry),
+            time: access.now,
+            severity: Severity::of_access(&access),
             text: &text,
-            kind: Kind::Access(entry),
+            kind: Kind::Access(&access),
         };
         if let Err(refused) = self.target.take(&line, 1) {
             self.lose(refused);
@@ -271,11 +276,11 @@ impl Writer {
         }
     }
 
-    fn text_of(&self, entry: &Entry, now: SystemTime) -> Option<String> {
+    fn text_of(&self, access: &Access<'_>) -> Option<String> {
         match self.format {
-            AccessFormat::Json => json::line(entry, now),
-            AccessFormat::Httplog => httplog::line(entry, now, &self.time),
-            AccessFormat::Combined => combined::line(entry, now, &self.time),
+            AccessFormat::Json => Some(json::line(access)),
+            AccessFormat::Httplog => Some(httplog::line(access, &self.time)),
+            AccessFormat::Combined => combined::line(access, &self.time),
             AccessFormat::Off => None,
         }
     }
