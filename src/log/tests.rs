@@ -2,11 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use expect_test::{Expect, expect, expect_file};
 
+use super::access::Access;
+use super::line::{Kind, Line, Severity};
+use super::time::LocalTime;
 use super::*;
-use crate::journal::{Cause, Connections, Offloaded, Path, RequestFacts, Subject, Timing};
+use crate::journal::{Cause, Connections, Entry, Offloaded, Path, RequestFacts, Subject, Timing};
 use crate::proto::addr::PeerAddr;
 
 /// An hour east of UTC.
