@@ -333,6 +333,7 @@ pub(super) const FIELDS: &[Field] = &[
 pub(super) const fn named(name: &str) -> &'static Field {
     let mut at = 0;
     while at < FIELDS.len() {
+        // In bounds by the condition above; a constant cannot iterate.
         if is_same(FIELDS[at].name.as_bytes(), name.as_bytes()) {
             return &FIELDS[at];
         }
@@ -347,6 +348,7 @@ const fn is_same(one: &[u8], other: &[u8]) -> bool {
     }
     let mut at = 0;
     while at < one.len() {
+        // In bounds by the condition above, and `other` has the same length.
         if one[at] != other[at] {
             return false;
         }

@@ -50,7 +50,7 @@ pub(super) async fn serve(
     subject.timing = Some(Box::new(took));
     match opened {
         Ok(server_side) => {
-            context.journal.write(Entry::Open {
+            context.journal.note(Entry::Open {
                 subject: subject.clone(),
                 request: None,
             });
