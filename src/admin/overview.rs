@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sample::{Busy, Sample, Sampler};
 use super::state::{BackendState, ListenerState, Sources, Status, millis};
-use crate::journal::tally::{Count, Names, Sum, Way};
+use crate::journal::counts::{Count, Names, Sum, Way};
 use crate::journal::{Cause, Offloaded};
 use crate::relay::stats::Means;
 

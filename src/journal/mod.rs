@@ -1,4 +1,4 @@
-//! What happened to connections, on its way to whoever counts and writes it.
+//! What happened to connections, on its way to the counters and to the log.
 //!
 //! | file | job |
 //! |---|---|
@@ -19,7 +19,6 @@ mod tests;
 mod timing;
 
 pub use cause::{Cause, Side};
-pub use counts as tally;
 pub use counts::Counts;
 pub use entry::{Diagnostic, Entry, Offloaded, Path, RequestFacts, Subject, clipped, peer_of};
 pub use queue::{Entries, Journal, Message, PresentWishes, Waited, Wishes, journal};

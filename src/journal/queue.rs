@@ -108,33 +108,6 @@ impl Journal {
         self.counts.note_silently(listener, cause);
     }
 
-    /// Another name of [`Journal::note`].
-    pub fn write(&self, entry: Entry) {
-        self.note(entry);
-    }
-
-    /// Another name of [`Journal::note_silently`].
-    pub fn count_silently(&self, listener: &Arc<str>, cause: Cause) {
-        self.note_silently(listener, cause);
-    }
-
-    /// Counts what [`Journal::note_request`] counts.
-    pub fn count_request(
-        &self,
-        subject: &Subject,
-        timing: &Timing,
-        cause: Cause,
-        bytes: (u64, u64),
-    ) {
-        self.counts.note_request(subject, timing, cause, bytes);
-    }
-
-    /// Tells whether entries become access lines.
-    #[must_use]
-    pub fn has_lines(&self) -> bool {
-        self.wishes.lines.load(Ordering::Relaxed)
-    }
-
     /// Hands a diagnostic to the writer; never waits.
     pub fn say(&self, diagnostic: Diagnostic) {
         self.enqueue(Message::Diagnostic(diagnostic));

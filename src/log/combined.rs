@@ -5,57 +5,34 @@
 //! when the client went, 444 when it was closed without a word; a tunnel of `tcp` mode has 200, as in
 //! nginx's stream module.
 
-use std::time::SystemTime;
-
+use super::access::{Access, Event};
 use super::time::LocalTime;
 use super::words::{address, push_escaped};
-use crate::journal::{Cause, Entry, RequestFacts, Side, Subject};
+use crate::journal::{Cause, RequestFacts, Side};
 
-/// Status of an end without an answer, when the client went.
+/// Status of an end without a response, when the client closed.
 const CLIENT_WENT: u16 = 499;
-/// Status of an end without an answer that the client was not told about.
+/// Status of an end without a response for another reason.
 const CLOSED: u16 = 444;
-/// Status of a server that could not be reached, where nobody was told.
+/// Status of an end without a response that is the server's fault.
 const BAD_GATEWAY: u16 = 502;
 /// Status of a tunnel without a request.
 const PASSED: u16 = 200;
 
-/// Writes an entry as one line without its end; none for what leaves no line in this format.
+/// Writes an access line without its end; none for what leaves no line in this format.
 #[must_use]
-pub(super) fn line(entry: &Entry, now: SystemTime, time: &LocalTime) -> Option<String> {
-    let (subject, request, status, bytes_out) = match entry {
-        Entry::Open { .. } | Entry::Progress { .. } => return None,
-        Entry::Close {
-            subject, bytes_out, ..
-        } => {
-            let request = subject.request.as_deref();
-            let status = request.map_or(PASSED, |request| request.status);
-            (subject, request, status, *bytes_out)
-        }
-        Entry::Request {
-            subject,
-            request,
-            bytes_out,
-            ..
-        } => (subject, Some(&**request), request.status, *bytes_out),
-        Entry::Refused {
-            subject,
-            cause,
-            status,
-            request,
-            ..
-        } => {
-            let status = status.unwrap_or_else(|| status_of(*cause));
-            (subject, request.as_deref(), status, 0)
-        }
-    };
-    Some(written(
-        subject,
-        request,
-        status,
-        bytes_out,
-        &time.common(now),
-    ))
+pub(super) fn line(access: &Access<'_>, time: &LocalTime) -> Option<String> {
+    match access.event {
+        Event::Open | Event::Progress => None,
+        Event::Close | Event::Request | Event::Refused => Some(written(access, time)),
+    }
+}
+
+/// Returns the status of the response, or what stands for it where there was none.
+fn status(access: &Access<'_>) -> u16 {
+    let refused = access.cause.filter(|_| access.event == Event::Refused);
+    let without = refused.map_or(PASSED, status_of);
+    access.story_status().unwrap_or(without)
 }
 
 fn status_of(cause: Cause) -> u16 {
@@ -72,13 +49,9 @@ fn status_of(cause: Cause) -> u16 {
     }
 }
 
-fn written(
-    subject: &Subject,
-    request: Option<&RequestFacts>,
-    status: u16,
-    bytes_out: u64,
-    at: &str,
-) -> String {
+fn written(access: &Access<'_>, time: &LocalTime) -> String {
+    let (subject, request) = (access.subject, access.story());
+    let at = time.common(access.now);
     let mut out = format!("{} - - [{at}] \"", address(subject.client));
     match request {
         Some(request) => {
@@ -96,6 +69,7 @@ fn written(
         }
         None => out.push('-'),
     }
+    let (status, bytes_out) = (status(access), access.bytes_out);
     out.push_str(&format!("\" {status} {bytes_out} \""));
     push(
         &mut out,

@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Registry, reload};
 
-use super::line::preface;
+use super::time::preface;
 use crate::config::LogLevel;
 use crate::journal::{Diagnostic, Journal};
 

@@ -7,82 +7,23 @@
 //! payload: heads are not counted.
 
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use super::access::{Access, Event};
 use super::time::LocalTime;
 use super::words::{address, field, push_escaped};
-use crate::journal::{Cause, Entry, RequestFacts, Subject, Timing};
+use crate::journal::{Cause, RequestFacts, Timing};
 
 /// The termination state of what goes on.
 const GOES_ON: &str = "--";
 
-/// Writes an entry as one line without its end; none for diagnostics.
+/// Writes an access line without its end.
 #[must_use]
-pub(super) fn line(entry: &Entry, now: SystemTime, time: &LocalTime) -> Option<String> {
-    let told = match entry {
-        Entry::Open { subject, request } => Told {
-            request: Asked::of(request.as_deref()),
-            status: request.as_ref().map(|request| request.status),
-            lasted: now.duration_since(subject.started).unwrap_or_default(),
-            ..Told::unfinished(subject)
-        },
-        Entry::Progress {
-            subject,
-            bytes_out,
-            lasted,
-            ..
-        } => Told {
-            bytes: *bytes_out,
-            lasted: *lasted,
-            ..Told::unfinished(subject)
-        },
-        Entry::Close {
-            subject,
-            cause,
-            bytes_out,
-            lasted,
-            ..
-        } => Told {
-            cause: Some(*cause),
-            bytes: *bytes_out,
-            lasted: *lasted,
-            ..Told::unfinished(subject)
-        },
-        Entry::Request {
-            subject,
-            request,
-            cause,
-            bytes_out,
-            lasted,
-            ..
-        } => Told {
-            request: Asked::Request(request),
-            status: Some(request.status),
-            cause: Some(*cause),
-            bytes: *bytes_out,
-            lasted: *lasted,
-            ..Told::unfinished(subject)
-        },
-        Entry::Refused {
-            subject,
-            cause,
-            status,
-            request,
-            lasted,
-            ..
-        } => Told {
-            request: match request {
-                Some(request) => Asked::Request(request),
-                None if subject.is_http => Asked::Unreadable,
-                None => Asked::Nothing,
-            },
-            status: *status,
-            cause: Some(*cause),
-            lasted: *lasted,
-            ..Told::unfinished(subject)
-        },
-    };
-    Some(told.written(time))
+pub(super) fn line(access: &Access<'_>, time: &LocalTime) -> String {
+    let mut out = String::with_capacity(256);
+    // Writing to a `String` is infallible.
+    let _ = write_line(access, &mut out, &time.haproxy(access.subject.started));
+    out
 }
 
 /// What was asked, as far as it can be told.
@@ -97,118 +38,87 @@ enum Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn of(request: Option<&'a RequestFacts>) -> Self {
-        request.map_or(Self::Nothing, Self::Request)
-    }
-}
-
-/// The fields of a line.
-struct Told<'a> {
-    subject: &'a Subject,
-    timing: Timing,
-    request: Asked<'a>,
-    /// None = no answer.
-    status: Option<u16>,
-    /// None = it goes on.
-    cause: Option<Cause>,
-    bytes: u64,
-    lasted: Duration,
-}
-
-impl<'a> Told<'a> {
-    fn unfinished(subject: &'a Subject) -> Self {
-        let request = subject.request.as_deref();
-        Self {
-            subject,
-            timing: subject.timing.as_deref().copied().unwrap_or_default(),
-            request: Asked::of(request),
-            status: request.map(|request| request.status),
-            cause: None,
-            bytes: 0,
-            lasted: Duration::ZERO,
+    fn of(access: &Access<'a>) -> Self {
+        match access.story() {
+            Some(request) => Self::Request(request),
+            None if access.event == Event::Refused && access.subject.is_http => Self::Unreadable,
+            None => Self::Nothing,
         }
     }
+}
 
-    fn written(&self, time: &LocalTime) -> String {
-        let mut out = String::with_capacity(256);
-        // Writing to a string cannot fail.
-        let _ = self.write(&mut out, &time.haproxy(self.subject.started));
-        out
-    }
-
-    fn write(&self, out: &mut String, date: &str) -> std::fmt::Result {
-        let (subject, timing) = (self.subject, &self.timing);
-        let listener = field(&subject.listener, "\"");
-        write!(
+fn write_line(access: &Access<'_>, out: &mut String, date: &str) -> std::fmt::Result {
+    let (subject, timing, asked) = (access.subject, access.timing(), Asked::of(access));
+    let listener = field(&subject.listener, "\"");
+    write!(
+        out,
+        "{}:{} [{date}] {listener}{} {}/{} ",
+        address(subject.client),
+        subject.client.port().unwrap_or(0),
+        if subject.over_tls { "~" } else { "" },
+        // HAProxy names the frontend again where it did not get as far as a backend.
+        field(subject.backend.as_deref().unwrap_or(&listener), "/\""),
+        field(subject.server.as_deref().unwrap_or("<NOSRV>"), "\""),
+    )?;
+    let growing = if access.cause.is_none() { "+" } else { "" };
+    let (queue, connect) = (millis(timing.queue), millis(timing.connect));
+    let lasted = access.lasted.as_millis();
+    match asked {
+        Asked::Nothing => write!(out, "{queue}/{connect}/{growing}{lasted} ")?,
+        Asked::Request(_) | Asked::Unreadable => write!(
             out,
-            "{}:{} [{date}] {listener}{} {}/{} ",
-            address(subject.client),
-            subject.client.port().unwrap_or(0),
-            if subject.over_tls { "~" } else { "" },
-            // HAProxy names the frontend again where it did not get as far as a backend.
-            field(subject.backend.as_deref().unwrap_or(&listener), "/\""),
-            field(subject.server.as_deref().unwrap_or("<NOSRV>"), "\""),
-        )?;
-        let growing = if self.cause.is_none() { "+" } else { "" };
-        let (queue, connect) = (millis(timing.queue), millis(timing.connect));
-        let lasted = self.lasted.as_millis();
-        match self.request {
-            Asked::Nothing => write!(out, "{queue}/{connect}/{growing}{lasted} ")?,
-            Asked::Request(_) | Asked::Unreadable => write!(
-                out,
-                "{}/{queue}/{connect}/{}/{growing}{lasted} {} ",
-                millis(timing.head),
-                millis(timing.response),
-                self.status.map_or(-1, i32::from),
-            )?,
+            "{}/{queue}/{connect}/{}/{growing}{lasted} {} ",
+            millis(timing.head),
+            millis(timing.response),
+            access.story_status().map_or(-1, i32::from),
+        )?,
+    }
+    write!(out, "{growing}{} ", access.bytes_out)?;
+    let state = access.cause.map_or(GOES_ON, Cause::state);
+    let state = state.replace('.', reached(access, asked));
+    let connections = timing.connections;
+    let counts = format_args!(
+        "{}/{}/{}/{}/{}{}",
+        connections.process,
+        connections.listener,
+        connections.backend,
+        connections.server,
+        if timing.redispatched { "+" } else { "" },
+        timing.retries,
+    );
+    let queues = format_args!("{}/{}", timing.server_queue, timing.backend_queue);
+    match asked {
+        Asked::Nothing => write!(out, "{state} {counts} {queues}"),
+        Asked::Unreadable => {
+            write!(out, "- - {state}-- {counts} {queues} \"<BADREQ>\"")
         }
-        write!(out, "{growing}{} ", self.bytes)?;
-        let state = self.cause.map_or(GOES_ON, Cause::state);
-        let state = state.replace('.', self.reached());
-        let connections = timing.connections;
-        let counts = format_args!(
-            "{}/{}/{}/{}/{}{}",
-            connections.process,
-            connections.listener,
-            connections.backend,
-            connections.server,
-            if timing.redispatched { "+" } else { "" },
-            timing.retries,
-        );
-        let queues = format_args!("{}/{}", timing.server_queue, timing.backend_queue);
-        match self.request {
-            Asked::Nothing => write!(out, "{state} {counts} {queues}"),
-            Asked::Unreadable => {
-                write!(out, "- - {state}-- {counts} {queues} \"<BADREQ>\"")
-            }
-            Asked::Request(request) => {
-                write!(out, "- - {state}-- {counts} {queues} \"")?;
-                push(out, &request.method);
-                out.push(' ');
-                push(out, &request.target);
-                write!(out, " HTTP/{}\"", request.version)
-            }
+        Asked::Request(request) => {
+            write!(out, "- - {state}-- {counts} {queues} \"")?;
+            push(out, &request.method);
+            out.push(' ');
+            push(out, &request.target);
+            write!(out, " HTTP/{}\"", request.version)
         }
     }
+}
 
-    /// Returns the letter of the phase that was reached: request, queue, connection, headers, data.
-    fn reached(&self) -> &'static str {
-        let is_tunnel = matches!(self.request, Asked::Nothing);
-        match self.timing {
-            Timing {
-                response: Some(_), ..
-            } => "D",
-            Timing {
-                connect: Some(_), ..
-            } if is_tunnel => "D",
-            Timing {
-                connect: Some(_), ..
-            } => "H",
-            Timing { queue: Some(_), .. } => "C",
-            _ if self.subject.server.is_some() => "C",
-            _ if self.subject.backend.is_some() => "Q",
-            _ => "R",
-        }
+/// Returns the letter of the phase that was reached: request, queue, connection, headers, data.
+fn reached(access: &Access<'_>, asked: Asked<'_>) -> &'static str {
+    let is_tunnel = matches!(asked, Asked::Nothing);
+    match access.timing() {
+        Timing {
+            response: Some(_), ..
+        } => "D",
+        Timing {
+            connect: Some(_), ..
+        } if is_tunnel => "D",
+        Timing {
+            connect: Some(_), ..
+        } => "H",
+        Timing { queue: Some(_), .. } => "C",
+        _ if access.subject.server.is_some() => "C",
+        _ if access.subject.backend.is_some() => "Q",
+        _ => "R",
     }
 }
 

@@ -1,6 +1,7 @@
 //! The journal's native protocol: a datagram of fields a line, or a sealed memory file where the
 //! datagram would be too long (systemd.io/JOURNAL_NATIVE_PROTOCOL).
 
+use std::borrow::Cow;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
@@ -12,10 +13,31 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
+use super::access::{Access, Event};
 use super::datagram::UnixReceiver;
+use super::fields::{Field, Value, named};
 use super::line::{Kind, Line};
-use crate::journal::{Cause, Entry, Subject};
+use super::time::rfc3339;
 use crate::proto::addr::PeerAddr;
+
+const ALWAYS: &[Event] = &Event::ALL;
+const ENDS: &[Event] = &[Event::Close, Event::Request, Event::Refused];
+const ANSWERED: &[Event] = &[Event::Request, Event::Refused];
+const MOVED: &[Event] = &[Event::Progress, Event::Close, Event::Request];
+
+/// The fields that the journal gets, and at which events.
+pub(super) const FIELDS: [(&Field, &[Event]); 10] = [
+    (named("event"), ALWAYS),
+    (named("listener"), ALWAYS),
+    (named("client"), ALWAYS),
+    (named("backend"), ALWAYS),
+    (named("server"), ALWAYS),
+    (named("cause"), ENDS),
+    (named("side"), ENDS),
+    (named("status"), ANSWERED),
+    (named("bytes_in"), MOVED),
+    (named("bytes_out"), MOVED),
+];
 
 /// Where journald receives.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -99,85 +121,39 @@ pub(super) fn fields(line: &Line<'_>, facility: u8) -> Vec<u8> {
     put(&mut out, "PRIORITY", &line.severity.number().to_string());
     put(&mut out, "SYSLOG_FACILITY", &facility.to_string());
     put(&mut out, "SYSLOG_IDENTIFIER", "longsplice");
-    if let Kind::Access(entry) = line.kind {
-        put_entry(&mut out, entry);
+    if let Kind::Access(access) = line.kind {
+        put_access(&mut out, access);
     }
     out
 }
 
-fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
-    match entry {
-        Entry::Open { subject, .. } => put_subject(out, "open", subject),
-        Entry::Progress {
-            subject,
-            bytes_in,
-            bytes_out,
-            ..
-        } => {
-            put_subject(out, "progress", subject);
-            put_bytes(out, *bytes_in, *bytes_out);
+fn put_access(out: &mut Vec<u8>, access: &Access<'_>) {
+    for (field, events) in FIELDS {
+        if !events.contains(&access.event) {
+            continue;
         }
-        Entry::Close {
-            subject,
-            cause,
-            bytes_in,
-            bytes_out,
-            ..
-        } => {
-            put_subject(out, "close", subject);
-            put_cause(out, *cause);
-            put_bytes(out, *bytes_in, *bytes_out);
-        }
-        Entry::Request {
-            subject,
-            request,
-            cause,
-            bytes_in,
-            bytes_out,
-            ..
-        } => {
-            put_subject(out, "request", subject);
-            put_cause(out, *cause);
-            put(out, "LONGSPLICE_STATUS", &request.status.to_string());
-            put_bytes(out, *bytes_in, *bytes_out);
-        }
-        Entry::Refused {
-            subject,
-            cause,
-            status,
-            ..
-        } => {
-            put_subject(out, "refused", subject);
-            put_cause(out, *cause);
-            if let Some(status) = status {
-                put(out, "LONGSPLICE_STATUS", &status.to_string());
-            }
+        if let Some(value) = written((field.read)(access)) {
+            put(out, &name_of(field), &value);
         }
     }
 }
 
-fn put_subject(out: &mut Vec<u8>, event: &str, subject: &Subject) {
-    put(out, "LONGSPLICE_EVENT", event);
-    put(out, "LONGSPLICE_LISTENER", &subject.listener);
-    if let PeerAddr::Inet(client) = subject.client {
-        put(out, "LONGSPLICE_CLIENT", &client.ip().to_string());
-    }
-    if let Some(backend) = &subject.backend {
-        put(out, "LONGSPLICE_BACKEND", backend);
-    }
-    if let Some(server) = &subject.server {
-        put(out, "LONGSPLICE_SERVER", server);
-    }
+/// Returns the name of a field in the journal.
+pub(super) fn name_of(field: &Field) -> String {
+    format!("LONGSPLICE_{}", field.name.to_ascii_uppercase())
 }
 
-fn put_cause(out: &mut Vec<u8>, cause: Cause) {
-    put(out, "LONGSPLICE_CAUSE", cause.as_str());
-    put(out, "LONGSPLICE_SIDE", cause.side().as_str());
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes_in: u64, bytes_out: u64) {
-    put(out, "LONGSPLICE_BYTES_IN", &bytes_in.to_string());
-    put(out, "LONGSPLICE_BYTES_OUT", &bytes_out.to_string());
+/// Returns a value as the journal gets it, if it gets it at all.
+fn written(value: Value<'_>) -> Option<Cow<'_, str>> {
+    Some(match value {
+        Value::Absent | Value::Null | Value::Host(PeerAddr::Unix) => return None,
+        Value::Text(text) => text.into(),
+        Value::Number(number) => number.to_string().into(),
+        Value::Time(time) => rfc3339(time).into(),
+        Value::Host(PeerAddr::Inet(addr)) => addr.ip().to_string().into(),
+        Value::Address(addr) => addr.to_string().into(),
+        Value::Path(path) => path.to_string().into(),
+    })
 }
 
 /// Writes a field: `NAME=value`, or with its length where the value has more than one line.

@@ -5,7 +5,9 @@ use std::time::SystemTime;
 
 use tracing::Level;
 
-use crate::journal::{Cause, Entry, Side};
+use super::access::{Access, Event};
+use super::time::preface;
+use crate::journal::{Cause, Side};
 
 /// How grave a line is, by the numbers of syslog (RFC 5424 section 6.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +36,7 @@ impl Severity {
         }
     }
 
-    /// Returns that of a diagnostic.
+    /// Returns the severity of a diagnostic.
     pub(super) fn of_level(level: Level) -> Self {
         match level {
             Level::ERROR => Self::Error,
@@ -44,18 +46,16 @@ impl Severity {
         }
     }
 
-    /// Returns that of an access line: what a client did wrong is worth a note, what a server or this
-    /// machine did is worth a look.
-    pub(super) fn of_entry(entry: &Entry) -> Self {
-        match entry {
-            Entry::Refused { cause, .. } | Entry::Request { cause, .. } => Self::of_cause(*cause),
-            Entry::Close { cause, .. } if *cause == Cause::InternalError => Self::Error,
-            Entry::Close { .. } | Entry::Open { .. } | Entry::Progress { .. } => Self::Info,
+    /// Returns the severity of an access line: notice for a client's fault, warning for a fault of a
+    /// server or of this machine.
+    pub(super) fn of_access(access: &Access<'_>) -> Self {
+        match (access.event, access.cause) {
+            (Event::Request | Event::Refused, Some(cause)) => Self::of_cause(cause),
+            (_, Some(Cause::InternalError)) => Self::Error,
+            _ => Self::Info,
         }
     }
-}
 
-impl Severity {
     fn of_cause(cause: Cause) -> Self {
         const WELL: [Cause; 4] = [
             Cause::Served,
@@ -91,7 +91,7 @@ pub(super) enum Kind<'a> {
     /// The process itself.
     Diagnostic(Level),
     /// A connection, a request or a tunnel.
-    Access(&'a Entry),
+    Access(&'a Access<'a>),
 }
 
 impl Line<'_> {
@@ -102,9 +102,4 @@ impl Line<'_> {
             Kind::Access(_) => String::new(),
         }
     }
-}
-
-/// Returns what stands in front of a diagnostic on standard error and in files.
-pub(in crate::log) fn preface(time: SystemTime, level: Level) -> String {
-    format!("{} {level:>5} ", super::time::rfc3339(time))
 }

@@ -1,8 +1,8 @@
-//! Where lines go, and what it makes of each.
+//! Where lines go.
 
 use std::io::{self, Stderr};
+use std::path::PathBuf;
 
-use super::LogError;
 use super::file::LogFile;
 use super::journald::Journald;
 use super::line::Line;
@@ -10,6 +10,17 @@ use super::stream::Batch;
 use super::syslog::Syslog;
 use super::time::LocalTime;
 use crate::config::{Log, LogTarget};
+
+/// Why a log cannot be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The file cannot be opened.
+    #[error("log.target = \"file:{}\": {}", .0.display(), .1)]
+    File(PathBuf, #[source] io::Error),
+    /// The system refuses to start the thread.
+    #[error("log thread: {0}")]
+    Thread(#[source] io::Error),
+}
 
 /// A target that is open.
 #[derive(Debug)]
@@ -20,12 +31,12 @@ pub(super) enum Target {
     Journald(Journald),
 }
 
-/// That lines are lost.
+/// A report of lost lines.
 #[derive(Debug, Default)]
 pub(super) struct Refused {
-    /// How many of those that are taken or kept now.
+    /// Lines of this call, or kept from earlier ones, that are lost.
     pub(super) lines: u64,
-    /// How many that had been sent before and were refused where they arrived.
+    /// Lines that had been sent before, and that the receiver refused.
     pub(super) earlier: u64,
     /// Why, as far as the system says.
     pub(super) error: Option<io::Error>,

@@ -2,11 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use expect_test::{Expect, expect};
+use expect_test::{Expect, expect, expect_file};
 
+use super::access::Access;
+use super::line::{Kind, Line, Severity};
+use super::time::LocalTime;
 use super::*;
-use crate::journal::{Cause, Connections, Offloaded, Path, RequestFacts, Subject, Timing};
+use crate::journal::{Cause, Connections, Entry, Offloaded, Path, RequestFacts, Subject, Timing};
 use crate::proto::addr::PeerAddr;
 
 /// An hour east of UTC.
@@ -242,9 +246,11 @@ fn hostile() -> Box<RequestFacts> {
     })
 }
 
-fn check(form: impl Fn(&Entry, SystemTime) -> Option<String>, expected: &Expect) {
+fn check(form: impl Fn(&Access<'_>) -> Option<String>, expected: &Expect) {
     let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1500);
-    let said = |entry: &Entry| form(entry, now).unwrap_or_else(|| "(no line)".to_owned()) + "\n";
+    let said = |entry: &Entry| {
+        form(&Access::of(entry, now)).unwrap_or_else(|| "(no line)".to_owned()) + "\n"
+    };
     let lines: String = entries().iter().map(said).collect();
     expected.assert_eq(&lines);
 }
@@ -252,7 +258,7 @@ fn check(form: impl Fn(&Entry, SystemTime) -> Option<String>, expected: &Expect)
 #[test]
 fn json_reads_like_this() {
     check(
-        json::line,
+        |access| Some(json::line(access)),
         &expect![[r#"
             {"time":"1970-01-01T00:00:01.500Z","event":"open","listener":"edge","client":"203.0.113.9","client_port":5678,"peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","bytes_in":0,"bytes_out":0,"started":"1970-01-01T00:00:00.000Z","duration_ms":1500,"head_ms":10,"queue_ms":0,"connect_ms":30,"response_ms":69,"retries":1,"status":101,"method":"GET","host":"x","target":"/a\"b#\\","version":"1.1","user_agent":"curl\nä\""}
             {"time":"1970-01-01T00:00:01.500Z","event":"progress","listener":"edge","client":"203.0.113.9","client_port":5678,"peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","bytes_in":1,"bytes_out":2,"started":"1970-01-01T00:00:00.000Z","duration_ms":60000}
@@ -274,7 +280,7 @@ fn json_reads_like_this() {
 #[test]
 fn httplog_reads_like_this() {
     check(
-        |entry, now| httplog::line(entry, now, &zone()),
+        |access| Some(httplog::line(access, &zone())),
         &expect![[r#"
             203.0.113.9:5678 [01/Jan/1970:01:00:00.000] edge~ app/127.0.0.1:3000 10/0/30/69/+1500 101 +0 - - ---- 7/6/5/4/+1 2/3 "GET /a#22b#23\ HTTP/1.1"
             203.0.113.9:5678 [01/Jan/1970:01:00:00.000] edge~ app/127.0.0.1:3000 10/0/30/69/+60000 101 +2 - - ---- 7/6/5/4/+1 2/3 "GET /a#22b#23\ HTTP/1.1"
@@ -296,7 +302,7 @@ fn httplog_reads_like_this() {
 #[test]
 fn combined_reads_like_this() {
     check(
-        |entry, now| combined::line(entry, now, &zone()),
+        |access| combined::line(access, &zone()),
         &expect![[r#"
             (no line)
             (no line)
@@ -318,12 +324,12 @@ fn combined_reads_like_this() {
 #[test]
 fn journald_fields_read_like_this() {
     check(
-        |entry, now| {
+        |access| {
             let line = Line {
-                time: now,
-                severity: Severity::of_entry(entry),
+                time: access.now,
+                severity: Severity::of_access(access),
                 text: "(text)",
-                kind: Kind::Access(entry),
+                kind: Kind::Access(access),
             };
             let fields = journald::fields(&line, 3);
             Some(String::from_utf8_lossy(&fields).replace('\0', "(0)"))
@@ -500,7 +506,8 @@ fn journald_fields_read_like_this() {
 fn severities() {
     let numbers: Vec<u8> = entries()
         .iter()
-        .map(|entry| Severity::of_entry(entry).number())
+        .map(|entry| Access::of(entry, SystemTime::UNIX_EPOCH))
+        .map(|access| Severity::of_access(&access).number())
         .collect();
     assert_eq!(numbers, [6, 6, 6, 6, 6, 4, 5, 5, 6, 6, 3, 4, 4]);
 }
@@ -517,9 +524,51 @@ fn httplog_writes_the_state_of_every_cause() {
             bytes_out: 0,
             lasted: Duration::ZERO,
         };
-        let line = httplog::line(&entry, SystemTime::UNIX_EPOCH, &zone()).unwrap();
+        let line = httplog::line(&Access::of(&entry, SystemTime::UNIX_EPOCH), &zone());
         let written = line.split(' ').nth(9).unwrap();
         let state = cause.state().replace('.', "D") + "--";
         assert_eq!(written, state, "{cause:?}");
+    }
+}
+
+#[test]
+fn the_reference_describes_every_field() {
+    expect_file!["../manual/reference/log-fields.md"].assert_eq(&reference());
+}
+
+#[test]
+fn every_field_is_in_a_line_above_and_only_at_its_events() {
+    let now = SystemTime::UNIX_EPOCH;
+    let entries = entries();
+    let lines = entries.iter().map(|entry| Access::of(entry, now));
+    let lines: Vec<(&str, serde_json::Value)> = lines
+        .map(|access| {
+            let line = serde_json::from_str(&json::line(&access)).unwrap();
+            (access.event.as_str(), line)
+        })
+        .collect();
+    for field in fields::FIELDS {
+        let has = |line: &serde_json::Value| line.get(field.name).is_some();
+        let value = lines.iter().find_map(|(_, line)| line.get(field.name));
+        let value = value.unwrap_or_else(|| panic!("no entry above has {}", field.name));
+        assert_eq!(
+            value.is_u64(),
+            field.kind == fields::Kind::Number,
+            "{}",
+            field.name
+        );
+        let at = field.events.iter().map(|event| event.as_str());
+        let at: Vec<&str> = at.collect();
+        let others = lines.iter().filter(|(event, _)| !at.contains(event));
+        assert!(
+            others.into_iter().all(|(_, line)| !has(line)),
+            "{}",
+            field.name
+        );
+        assert!(
+            field.text.ends_with('.') && !field.text.contains('|'),
+            "{}",
+            field.name
+        );
     }
 }

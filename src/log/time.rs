@@ -1,14 +1,31 @@
 //! Points in time as log lines write them.
 
+use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use tracing::Level;
 
 /// Writes RFC 3339 with milliseconds, in UTC.
 #[must_use]
 pub fn rfc3339(time: SystemTime) -> String {
-    Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.3}"))
+    let mut out = String::with_capacity("2026-01-01T00:00:00.000Z".len());
+    push_rfc3339(&mut out, time);
+    out
+}
+
+/// Appends RFC 3339 with milliseconds, in UTC; nothing for a time that no calendar has.
+pub(super) fn push_rfc3339(out: &mut String, time: SystemTime) {
+    if let Ok(time) = Timestamp::try_from(time) {
+        // Writing to a `String` is infallible.
+        let _ = write!(out, "{time:.3}");
+    }
+}
+
+/// Returns the time and level in front of a diagnostic on standard error and in files.
+pub(super) fn preface(time: SystemTime, level: Level) -> String {
+    format!("{} {level:>5} ", rfc3339(time))
 }
 
 /// Local time, as the older formats write it.

@@ -22,8 +22,8 @@ use super::snapshot::Present;
 use super::socket::Socket;
 use super::socket::driver::{Interest, WatchedSocket};
 use crate::config::Bind;
+use crate::journal::counts::Count;
 use crate::journal::peer_of;
-use crate::journal::tally::Count;
 
 /// Connections accepted in a row before other tasks of the thread run.
 const ACCEPT_BURST: usize = 64;

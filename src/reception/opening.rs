@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::{report, tunnel_only};
 use crate::config::{Mode, ProxyProtocol};
 use crate::journal::Cause;
-use crate::journal::tally::Stage;
+use crate::journal::counts::Stage;
 use crate::tls::offload::Offload;
 
 /// Serves a connection from its first byte until it is over or has become a tunnel, or the process

@@ -69,14 +69,14 @@ pub(super) fn cut_off(subject: Box<Subject>, accepted: Instant, journal: &Journa
 pub(super) fn count_only(arrival: &Arrival, cause: Cause, context: &ThreadContext) {
     let (listener, peer) = (&arrival.listener().name, arrival.peer);
     tracing::debug!(%listener, %peer, cause = cause.as_str(), "not worth a line");
-    context.journal.count_silently(listener, cause);
+    context.journal.note_silently(listener, cause);
 }
 
 fn write(mut subject: Box<Subject>, refusal: Refusal, request: RefusedRequest, journal: &Journal) {
     if refusal.server.is_some() {
         subject.server = refusal.server;
     }
-    journal.write(Entry::Refused {
+    journal.note(Entry::Refused {
         subject,
         cause: refusal.cause,
         detail: refusal.detail,

@@ -58,7 +58,7 @@ pub(super) async fn serve(
             timeouts,
             place,
         }) => {
-            context.journal.write(Entry::Open {
+            context.journal.note(Entry::Open {
                 subject: subject.clone(),
                 request: None,
             });

@@ -9,7 +9,7 @@ use super::inspect::Ask;
 use super::offload::KernelTls;
 use super::start::Start;
 use super::stats::Stats;
-use crate::journal::tally::{Count, Way};
+use crate::journal::counts::{Count, Way};
 use crate::journal::{Cause, Entry, Journal, Path};
 use crate::sys::event::Bell;
 
@@ -61,7 +61,7 @@ pub(super) fn end_unseen(journal: &Journal, start: Start, cause: Cause) {
         row.add(Count::TunnelBytes(Way::In), bytes);
     });
     let lasted = start.subject.started.elapsed().unwrap_or_default();
-    journal.write(Entry::Close {
+    journal.note(Entry::Close {
         subject: start.subject,
         cause,
         bytes_in: start.to_server.len() as u64,

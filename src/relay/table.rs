@@ -12,7 +12,7 @@ use super::pipes::PipeId;
 use super::start::{Lease, Timeouts};
 use super::tunnel::{Close, End, Flow, Tunnel};
 use crate::journal::Subject;
-use crate::journal::tally::{Count, Tally, Way};
+use crate::journal::counts::{Count, Tally, Way};
 
 /// What every batch touches of a tunnel: one cache line.
 #[derive(Debug)]

@@ -258,24 +258,18 @@ fn what_is_asked_is_bounded() {
 }
 
 #[test]
-fn the_readme_names_what_is_served_and_nothing_else() {
+fn the_reference_names_what_is_served_and_nothing_else() {
     let (admin, keys) = admin();
     let _proxy = Plan::tcp(Origin::echo()).process_keys(&keys).start();
     eventually("it listens", || Peer::try_connect(admin).is_ok());
     let text = get(admin, "/metrics").text();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    let served: BTreeSet<&str> = types
-        .map(|line| line.split(' ').next().unwrap())
-        .map(|name| name.strip_prefix("longsplice_").unwrap())
-        .collect();
-    let readme = std::fs::read_to_string(file("../README.md")).unwrap();
-    let (_, table) = readme.split_once("\n| metric | labels |").unwrap();
-    let (table, _) = table.split_once("\n\n").unwrap();
-    let rows = table.lines().filter(|line| line.starts_with("| `"));
-    let cells = rows.map(|row| row.split('|').nth(1).unwrap());
-    let listed: Vec<&str> = cells
-        .flat_map(|cell| cell.split(',').map(|name| name.trim().trim_matches('`')))
-        .collect();
+    let served: BTreeSet<&str> = types.map(|line| line.split(' ').next().unwrap()).collect();
+    let page = file("../src/manual/reference/metrics.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| row.split('|').nth(1).unwrap().trim());
+    let listed: Vec<&str> = cells.map(|cell| cell.trim_matches('`')).collect();
     let named: BTreeSet<&str> = listed.iter().copied().collect();
     assert_eq!(named.len(), listed.len(), "one of them twice: {listed:?}");
     assert_eq!(named, served);

@@ -1,12 +1,17 @@
 //! The page that a scrape gets.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use expect_test::expect_file;
 
-use super::super::state::ServerState;
+use super::super::sample::Sample;
+use super::super::state::{BackendState, ServerState, Status};
+use super::scrape::Thread;
 use super::*;
-use crate::journal::{Subject, Timing, journal};
+use crate::journal::counts::{Count, Names, Stage, Sum, Way};
+use crate::journal::{Cause, Offloaded, Subject, Timing, journal};
 use crate::proto::addr::PeerAddr;
 
 fn subject(backend: Option<&str>) -> Subject {
@@ -117,4 +122,30 @@ fn scrape() -> Scrape {
 #[test]
 fn the_page_reads_like_this() {
     expect_file!["page.txt"].assert_eq(&page_of(scrape()).unwrap());
+}
+
+#[test]
+fn the_reference_lists_every_family() {
+    expect_file!["../../manual/reference/metrics.md"].assert_eq(&reference());
+}
+
+#[test]
+fn every_family_is_declared_well_and_has_a_row_on_the_page() {
+    let page = page_of(scrape()).unwrap();
+    for family in FAMILIES {
+        let name = family.name;
+        assert!(
+            !family.help.is_empty() && !family.help.ends_with('.'),
+            "{name}"
+        );
+        assert!(!name.ends_with("_total"), "{name}");
+        let is_row = |line: &&str| line.starts_with(&format!("longsplice_{name}"));
+        let row = page
+            .lines()
+            .find(is_row)
+            .unwrap_or_else(|| panic!("no {name}"));
+        for label in family.labels {
+            assert!(row.contains(&format!("{label}=\"")), "{label}: {row}");
+        }
+    }
 }

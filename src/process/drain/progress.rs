@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::running::Running;
 use crate::config::Process;
-use crate::journal::tally::{Count, Sum};
+use crate::journal::counts::{Count, Sum};
 use crate::journal::{Cause, Counts};
 
 /// Least time between two lines.

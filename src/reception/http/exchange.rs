@@ -435,7 +435,7 @@ impl<'a> Exchange<'a> {
             self.subject.timing.clone_from(&subject.timing);
             self.subject.request = Some(request.clone());
         }
-        journal.write(Entry::Open {
+        journal.note(Entry::Open {
             subject,
             request: Some(request),
         });
@@ -463,17 +463,16 @@ impl<'a> Exchange<'a> {
     fn write_request(&self, cause: Cause) {
         let journal = &self.client.context.journal;
         let (bytes_in, bytes_out) = self.transfer.bytes();
-        if !journal.has_lines() {
-            let bytes = (bytes_in, bytes_out);
-            return journal.count_request(&self.subject, &self.took(), cause, bytes);
-        }
-        journal.write(Entry::Request {
-            subject: self.told(),
-            request: request_facts(self.request, self.transfer.status()),
-            cause,
-            bytes_in,
-            bytes_out,
-            lasted: self.began.at.elapsed(),
+        let bytes = (bytes_in, bytes_out);
+        journal.note_request(&self.subject, &self.took(), cause, bytes, || {
+            Entry::Request {
+                subject: self.told(),
+                request: request_facts(self.request, self.transfer.status()),
+                cause,
+                bytes_in,
+                bytes_out,
+                lasted: self.began.at.elapsed(),
+            }
         });
     }
 

@@ -71,7 +71,7 @@ impl Engine<'_> {
                 // Short ones leave no such line.
                 continue;
             }
-            self.shared.journal.write(Entry::Progress {
+            self.shared.journal.note(Entry::Progress {
                 subject: subject.clone(),
                 bytes_in: slot.tunnel.bytes_in(),
                 bytes_out: slot.tunnel.bytes_out(),

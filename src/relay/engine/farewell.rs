@@ -59,7 +59,7 @@ impl Engine<'_> {
         });
         if let Some(subject) = cold.subject {
             let lasted = subject.started.elapsed().unwrap_or_default();
-            self.shared.journal.write(Entry::Close {
+            self.shared.journal.note(Entry::Close {
                 subject,
                 cause: close.cause,
                 bytes_in: tunnel.bytes_in(),
