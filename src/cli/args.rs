@@ -226,7 +226,7 @@ Manual: longsplice help watching";
 #[derive(Debug, Args)]
 #[command(after_help = CTL_HELP, disable_help_subcommand = true)]
 pub(super) struct CtlOptions {
-    /// The admin socket (server.admin_socket).
+    /// Admin socket (server.admin_socket).
     #[arg(
         long,
         global = true,

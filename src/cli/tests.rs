@@ -1,5 +1,6 @@
 //! What people read: the help pages, as snapshots, and what cannot be typed together.
 
+mod fences;
 mod generated;
 
 use clap::{CommandFactory, Parser};
@@ -253,7 +254,9 @@ fn help_of_doctor() {
 
 #[test]
 fn help_of_ctl() {
-    check(&["ctl"], &expect![[r#"
+    check(
+        &["ctl"],
+        &expect![[r#"
         Inspect and control a running longsplice
 
         Talks to the process over its admin socket (server.admin_socket). Root, the user of
@@ -275,7 +278,7 @@ fn help_of_ctl() {
 
         Options:
               --socket <PATH>
-                  The admin socket (server.admin_socket)
+                  Admin socket (server.admin_socket)
 
                   [default: /run/longsplice/admin.sock]
 
@@ -295,12 +298,15 @@ fn help_of_ctl() {
           1  not done; standard error has the reason
           2  wrong usage
 
-        Manual: longsplice help watching"#]]);
+        Manual: longsplice help watching"#]],
+    );
 }
 
 #[test]
 fn help_of_help() {
-    check(&["help"], &expect![[r#"
+    check(
+        &["help"],
+        &expect![[r#"
         Print a page of the manual, or list its topics
 
         With the name of a command, prints the help of the command. On a terminal, pages go
@@ -325,12 +331,15 @@ fn help_of_help() {
           0  the page was printed
           2  there is no such topic or command
 
-        Manual: longsplice help start"#]]);
+        Manual: longsplice help start"#]],
+    );
 }
 
 #[test]
 fn help_of_man() {
-    check(&["man"], &expect![[r#"
+    check(
+        &["man"],
+        &expect![[r#"
         Write man pages into a directory
 
         Writes longsplice(1) and a page for each command, longsplice.toml(5),
@@ -355,12 +364,15 @@ fn help_of_man() {
           1  a page could not be written
           2  wrong usage
 
-        Manual: longsplice help start"#]]);
+        Manual: longsplice help start"#]],
+    );
 }
 
 #[test]
 fn help_of_completions() {
-    check(&["completions"], &expect![[r#"
+    check(
+        &["completions"],
+        &expect![[r#"
         Print the completions of a shell
 
         Prints a script for bash, zsh or fish that completes commands and options.
@@ -387,19 +399,22 @@ fn help_of_completions() {
           1  the script could not be printed
           2  wrong usage
 
-        Manual: longsplice help start"#]]);
+        Manual: longsplice help start"#]],
+    );
 }
 
 #[test]
 fn help_of_a_command_of_ctl() {
-    check(&["ctl", "tunnels"], &expect![[r#"
+    check(
+        &["ctl", "tunnels"],
+        &expect![[r#"
         List open tunnels; all conditions given must hold
 
         Usage: longsplice ctl tunnels [OPTIONS]
 
         Options:
               --client <CIDR>      The client's address, or a range of addresses
-              --socket <PATH>      The admin socket (server.admin_socket) [default: /run/longsplice/admin.sock]
+              --socket <PATH>      Admin socket (server.admin_socket) [default: /run/longsplice/admin.sock]
               --json               Print JSON
               --listener <NAME>    Name of the listener
               --backend <NAME>     Name of the backend
@@ -415,7 +430,8 @@ fn help_of_a_command_of_ctl() {
           1  not done; standard error has the reason
           2  wrong usage
 
-        Manual: longsplice help watching"#]]);
+        Manual: longsplice help watching"#]],
+    );
 }
 
 #[test]

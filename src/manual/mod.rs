@@ -83,6 +83,7 @@ pub const PAGES: &[Page] = &[
     page!(Guides, "watching", "guide/watching.md"),
     page!(Guides, "from-nginx", "guide/from-nginx.md"),
     page!(Guides, "from-haproxy", "guide/from-haproxy.md"),
+    page!(Reference, "causes", "reference/causes.md"),
     page!(Internals, "map", "internals/map.md"),
     page!(Internals, "threads", "internals/threads.md"),
     page!(Internals, "tls-legs", "internals/tls-legs.md"),

@@ -10,7 +10,7 @@ use crate::cli::args::CompletedShell;
 use crate::cli::completions::script;
 use crate::cli::man::pages;
 
-fn is_installed(program: &str) -> bool {
+pub(super) fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let installed = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
     if !installed {
