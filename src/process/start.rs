@@ -91,9 +91,9 @@ async fn start(config: Config) -> Result<Running, StartError> {
     let mut sandbox = Sandbox::of(&config);
     let nameservers = &config.process.nameservers;
     let mut backends = Backends::begin(&config.backends, &opened.client_tls, nameservers);
-    // Before the first thread, which those to come take it from.
+    // Before the first thread starts: threads inherit the confinement.
     sandbox.confine_files();
-    // As whoever opens its file again, and not before.
+    // As the user who will open the log's file again, and not before.
     let (log, log_settings) = log.begin()?;
     let counts = journal.counts();
     let relays = plan.start_relays(&kernel_tls, &journal)?;

@@ -57,7 +57,7 @@ pub(super) fn start_application() -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// A certificate and its key, signed by nobody else, in a file that has no name and ends with this
+/// A certificate and its key, self-signed, in a file that has no name and is removed with this
 /// value.
 pub(super) struct Certificate(File);
 
