@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
-use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use rcgen::generate_simple_self_signed;
 use tempfile::TempDir;
 
@@ -24,6 +24,8 @@ struct Fence {
     place: String,
     tag: String,
     text: String,
+    /// The table that the section is about, if its heading is one: `[[listener]]`.
+    table: Option<String>,
 }
 
 fn root() -> &'static Path {
@@ -55,6 +57,8 @@ fn documents() -> Vec<PathBuf> {
 fn fences_of(name: &str, text: &str) -> Vec<Fence> {
     let mut fences: Vec<Fence> = Vec::new();
     let mut is_open = false;
+    let mut table = None;
+    let mut in_heading = false;
     for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
         if let Event::Start(Tag::CodeBlock(kind)) = event {
             let line = text[..range.start].lines().count() + 1;
@@ -66,10 +70,21 @@ fn fences_of(name: &str, text: &str) -> Vec<Fence> {
                 place: format!("{name}:{line}"),
                 tag,
                 text: String::new(),
+                table: table.clone(),
             });
             is_open = true;
         } else if let Event::End(TagEnd::CodeBlock) = event {
             is_open = false;
+        } else if let Event::Start(Tag::Heading { level, .. }) = event {
+            in_heading = level <= HeadingLevel::H2;
+            table = table.filter(|_| !in_heading);
+        } else if let Event::End(TagEnd::Heading(_)) = event {
+            in_heading = false;
+        } else if let Event::Code(code) = &event
+            && in_heading
+            && code.starts_with('[')
+        {
+            table = Some(code.to_string());
         } else if let Event::Text(text) = event
             && is_open
         {
@@ -121,7 +136,10 @@ fn wrong_with(fence: &Fence, folder: &Path) -> Option<String> {
     let text = &fence.text;
     match fence.tag.as_str() {
         "toml" => wrong_with_configuration(&with_files(text, folder), folder),
-        "toml part" => wrong_with_part(&with_files(text, folder), folder),
+        "toml part" => {
+            let part = with_files(text, folder);
+            wrong_with_part(&part, fence.table.as_deref(), folder)
+        }
         "sh" => wrong_with_commands(text),
         "json" => serde_json::from_str::<serde_json::Value>(text)
             .err()
@@ -153,10 +171,26 @@ fn wrong_with_configuration(text: &str, folder: &Path) -> Option<String> {
 }
 
 /// A part may lack what is required elsewhere; what it has must be right.
-fn wrong_with_part(text: &str, folder: &Path) -> Option<String> {
-    if !text.trim_start().starts_with('[') {
-        return Some("does not begin with a table".to_owned());
-    }
+///
+/// Keys without a table belong to the table that the section is about. They show how one key is written, so
+/// they may lack the keys that it needs beside it.
+fn wrong_with_part(text: &str, table: Option<&str>, folder: &Path) -> Option<String> {
+    let shows_keys = !text.trim_start().starts_with('[');
+    let text = match table {
+        _ if !shows_keys => text.to_owned(),
+        None => return Some("does not begin with a table".to_owned()),
+        Some(table) => {
+            let path = table.trim_matches(['[', ']']);
+            // The section of a table that is written as one key: the key stands in the table above.
+            let above = path
+                .rsplit_once('.')
+                .filter(|(_, name)| text.starts_with(&format!("{name} =")));
+            match above {
+                Some((above, _)) => format!("[[{above}]]\n{text}"),
+                None => format!("{table}\n{text}"),
+            }
+        }
+    };
     // A table below the first listener or backend needs it.
     let mut whole = String::new();
     for outer in ["listener", "backend"] {
@@ -167,11 +201,14 @@ fn wrong_with_part(text: &str, folder: &Path) -> Option<String> {
             whole += &format!("{header}\n");
         }
     }
-    whole += text;
+    whole += &text;
     let errors = config::parse(&whole, &folder.join("longsplice.toml")).err()?;
     let wrong: Vec<String> = errors
         .iter()
-        .filter(|error| !error.message.starts_with("missing"))
+        .filter(|error| match shows_keys {
+            true => error.key == "syntax" || error.message.starts_with("unknown key"),
+            false => !error.message.starts_with("missing"),
+        })
         .map(ToString::to_string)
         .collect();
     (!wrong.is_empty()).then(|| wrong.join("\n"))
@@ -258,6 +295,7 @@ fn wrong_examples_are_seen() {
         ("toml part", "[listener.tls]\nhst = \"1h\"\n", "unknown key"),
         ("toml part", "[[backend]]\nbalance = \"best\"\n", "balance"),
         ("toml part", "name = \"x\"\n", "begin with a table"),
+        ("toml part", "[server]\nuser = \n", "syntax"),
         ("json", "{", "EOF"),
         ("sh", "if true\n", "sh"),
         ("sh", "ls\nsudo longsplice chek -c f\n", "chek"),
@@ -271,6 +309,17 @@ fn wrong_examples_are_seen() {
         let folder = TempDir::new().unwrap();
         let why = wrong_with(&fences[0], folder.path()).unwrap_or_default();
         assert!(why.contains(expected), "{tag} {text}: {why}");
+    }
+    for (key, expected) in [
+        ("hst = 1", "unknown key"),
+        ("hsts = ", "syntax"),
+        ("hsts = \"1h\"", ""),
+    ] {
+        let document = format!("## `[listener.tls]`\n\n### `x`\n\n```toml part\n{key}\n```\n");
+        let folder = TempDir::new().unwrap();
+        let why = wrong_with(&fences_of("x.md", &document)[0], folder.path());
+        assert_eq!(why.is_some(), !expected.is_empty(), "{key}: {why:?}");
+        assert!(why.unwrap_or_default().contains(expected), "{key}");
     }
     for (program, tag, text) in [
         ("nginx", "nginx", "evnts {}\n"),
