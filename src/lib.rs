@@ -17,7 +17,8 @@
 //! | [`admin`] | what operators read and ask: metrics, dashboard, control socket | `config`, `journal`, `log`, `proto`, `relay`, `sys`, `tls`, `upstream` |
 //! | [`reception`] | the opening of connections: PROXY header, TLS handshake, request head, route, connect, answers | `config`, `journal`, `proto`, `relay`, `sys`, `tls`, `upstream` |
 //! | [`process`] | start, signals, reload, drain, privileges, certificates that change at run time | `admin`, `balance`, `config`, `journal`, `log`, `reception`, `relay`, `sys`, `tls`, `upstream` |
-//! | [`cli`] | the command line, doctor, demo, top | `admin`, `config`, `log`, `process`, `proto`, `sys` |
+//! | [`manual`] | pure: the pages of the manual, and how they become man pages | |
+//! | [`cli`] | the command line, doctor, demo, top | `admin`, `config`, `log`, `manual`, `process`, `proto`, `sys` |
 
 pub mod admin;
 pub mod balance;
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod config;
 pub mod journal;
 pub mod log;
+pub mod manual;
 pub mod process;
 pub mod proto;
 pub mod reception;

@@ -114,7 +114,7 @@ struct Wish {
 impl Desk {
     async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
         let path = request.uri().path().to_owned();
-        // Balancers and Prometheus call us by whatever name they like.
+        // Balancers and Prometheus may use any name for us.
         let public = matches!(&*path, "/metrics" | "/healthz" | "/readyz");
         let reads = public || matches!(&*path, "/" | "/api/overview");
         let changes = matches!(&*path, "/api/drain" | "/api/undrain");
@@ -169,7 +169,7 @@ impl Desk {
         }
     }
 
-    /// Drains a server or takes it back, for whoever may.
+    /// Drains a server or takes it back, for a client that may.
     async fn change(
         &self,
         request: Request<Incoming>,
@@ -197,7 +197,7 @@ impl Desk {
         }
     }
 
-    /// Returns what whoever may not change anything is answered.
+    /// Returns the answer to a client that may not change anything; none for one that may.
     fn refusal(&self, request: &Request<Incoming>, peer: IpAddr) -> Option<Answer> {
         let scene = self.site.sampler.sources().scene();
         let Some(token) = scene.access.token.as_ref().filter(|_| scene.access.write) else {

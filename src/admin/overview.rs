@@ -1,4 +1,4 @@
-//! The process at one moment, for whoever watches it: the dashboard and `longsplice top`.
+//! The process at one moment, for the dashboard and `longsplice top`.
 //!
 //! Counters only grow, as in the metrics; who wants rates takes two overviews and their `at_ms`.
 
@@ -40,7 +40,7 @@ pub struct Overview {
     pub moved: Vec<Moved>,
     /// Open tunnels by whether the kernel has their TLS records.
     pub offload: Vec<OffloadCount>,
-    /// The tunnels that moved most since somebody looked last.
+    /// The tunnels that moved most since the last look.
     pub busiest: Vec<Busy>,
 }
 

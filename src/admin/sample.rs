@@ -61,7 +61,7 @@ impl Sampler {
         &self.sources
     }
 
-    /// Returns a sample that is fresh; whoever asks meanwhile waits for the same one.
+    /// Returns a sample that is fresh; callers that come meanwhile wait for the same one.
     pub async fn sample(&self) -> Arc<Sample> {
         let mut last = self.last.lock().await;
         let now = Instant::now();

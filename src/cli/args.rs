@@ -6,21 +6,23 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXAMPLES: &str = "\
 Examples:
   longsplice demo
-      See it work: no file, no root; prints the URL of a page to open.
+      Try it: needs no file and no root; prints the URL of a page to open.
   longsplice run --listen 0.0.0.0:8080 --to 127.0.0.1:3000
-      Stand in front of one application, without a file.
+      Run in front of one application, without a file.
   longsplice check -c /etc/longsplice.toml && longsplice run -c /etc/longsplice.toml
-      Look for every mistake of a file first, then run it.
+      List every mistake in a file; run it if there is none.
 
 Exit codes:
-  0  fine
-  1  could not run, or died
-  2  usage or configuration";
+  0  success
+  1  longsplice could not run, or died
+  2  wrong usage, or a wrong configuration
+
+Manual: longsplice help start";
 
 /// Kernel-accelerated L4 splice proxy for WebSocket applications.
 #[derive(Debug, Parser)]
@@ -33,53 +35,169 @@ pub(super) struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Run in the foreground until SIGTERM or SIGINT
+    /// Run the proxy in the foreground until SIGTERM or SIGINT
     ///
-    /// With a file (-c), or without one for a single application (--listen and --to): the
-    /// same engine and the same rules. Log and access lines go to standard error.
+    /// The configuration comes from a file (-c), or from options for a single application
+    /// (--listen and --to). The log goes to the target that the file sets in [log], and to
+    /// standard error without one.
     #[command(verbatim_doc_comment)]
     Run(RunOptions),
-    /// Look for every mistake of a configuration file
+    /// List every mistake in a configuration file
     ///
-    /// All of them at once, each with its position and with what is allowed. Nothing is
-    /// opened but the file and the certificates it names.
+    /// All mistakes are listed at once, each with its position and the values that are
+    /// allowed. Only the file itself and the files that it names are opened.
     #[command(verbatim_doc_comment)]
     Check(CheckOptions),
-    /// Show what this kernel and machine offer
+    /// Report what this machine supports
     ///
-    /// One line for each capability (io_uring, kTLS, splice, limits), with what to do
-    /// when it is missing. Nothing is changed.
+    /// Prints one line for each capability (io_uring, splice, kernel TLS, limits), and how
+    /// to fix what is missing. Changes nothing. longsplice works without any of them.
     #[command(verbatim_doc_comment)]
-    Doctor {
-        /// Print one JSON object.
-        #[arg(long)]
-        json: bool,
-        /// Confine this process like one that serves; exit 1 if that lets anything through.
-        #[arg(long, conflicts_with = "json")]
-        sandbox: bool,
-    },
-    /// Look into a running longsplice, and tell it what to do
+    Doctor(DoctorOptions),
+    /// Inspect and control a running longsplice
     ///
-    /// Over its admin socket (server.admin_socket), as root, as its user, or as a member of
-    /// the socket's group.
+    /// Talks to the process over its admin socket (server.admin_socket). Root, the user of
+    /// the process and the members of the socket's group may use it.
     #[command(verbatim_doc_comment)]
     Ctl(CtlOptions),
     /// Watch a running longsplice in this terminal
     ///
-    /// Servers, tunnels, rates and causes of the process at an admin socket
-    /// (server.admin_socket), renewed again and again. Press ? for the keys.
+    /// Shows the servers, tunnels, rates and causes of the process at an admin socket
+    /// (server.admin_socket), and refreshes them. Press ? for the keys.
     #[command(verbatim_doc_comment)]
     Top(TopOptions),
-    /// Show a WebSocket through the proxy: no file, no root
+    /// Try a WebSocket through the proxy: no file, no root
     ///
-    /// Starts an embedded echo application and the proxy in front of it, with a
-    /// certificate made on the spot, and prints the URL of a page to try it in a browser.
+    /// Starts a small echo application and the proxy in front of it, with a new
+    /// certificate, and prints the URL of a page to try it in a browser.
     #[command(verbatim_doc_comment)]
-    Demo {
-        /// Where to listen.
-        #[arg(long, value_name = "IP:PORT")]
-        listen: Option<SocketAddr>,
-    },
+    Demo(DemoOptions),
+    /// Print a page of the manual, or list its topics
+    ///
+    /// With the name of a command, prints the help of the command. On a terminal, pages go
+    /// through $PAGER if it is set.
+    #[command(verbatim_doc_comment)]
+    Help(HelpOptions),
+    /// Write man pages into a directory
+    ///
+    /// Writes longsplice(1) and a page for each command, longsplice.toml(5),
+    /// longsplice-log(7) and longsplice-operation(7), each as a file named after the page.
+    #[command(verbatim_doc_comment)]
+    Man(ManOptions),
+    /// Print the completions of a shell
+    ///
+    /// Prints a script for bash, zsh or fish that completes commands and options.
+    #[command(verbatim_doc_comment)]
+    Completions(CompletionsOptions),
+}
+
+const DOCTOR_HELP: &str = "\
+Exit codes:
+  0  the report was printed, whatever is missing
+  1  --sandbox: the confinement allowed something that it must refuse
+  2  wrong usage
+
+Manual: longsplice help start; for --sandbox: longsplice help privileges";
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_HELP)]
+pub(super) struct DoctorOptions {
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Confine this process as `run` does, and try what must be refused.
+    #[arg(long, conflicts_with = "json")]
+    pub(super) sandbox: bool,
+}
+
+const DEMO_HELP: &str = "\
+Exit codes:
+  0  stopped by a signal
+  1  the demo could not start
+  2  wrong usage
+
+Manual: longsplice help start";
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+#[command(after_help = DEMO_HELP)]
+pub(super) struct DemoOptions {
+    /// The address to listen on; port 0 chooses a free port.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8443")]
+    pub(super) listen: SocketAddr,
+}
+
+const HELP_HELP: &str = "\
+Examples:
+  longsplice help
+  longsplice help tls
+  longsplice help ctl tunnels
+
+Exit codes:
+  0  the page was printed
+  2  there is no such topic or command
+
+Manual: longsplice help start";
+
+/// Options of `help`.
+#[derive(Debug, Args)]
+#[command(after_help = HELP_HELP)]
+pub(super) struct HelpOptions {
+    /// A topic of the manual, or a command.
+    #[arg(value_name = "TOPIC")]
+    pub(super) words: Vec<String>,
+}
+
+const MAN_HELP: &str = "\
+Examples:
+  longsplice man pages
+  man -l pages/longsplice.toml.5
+
+Exit codes:
+  0  all pages were written
+  1  a page could not be written
+  2  wrong usage
+
+Manual: longsplice help start";
+
+/// Options of `man`.
+#[derive(Debug, Args)]
+#[command(after_help = MAN_HELP)]
+pub(super) struct ManOptions {
+    /// The directory to write into; it is made if it is not there.
+    #[arg(value_name = "DIR")]
+    pub(super) directory: PathBuf,
+}
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  longsplice completions bash > /usr/share/bash-completion/completions/longsplice
+  longsplice completions zsh > /usr/local/share/zsh/site-functions/_longsplice
+  longsplice completions fish > ~/.config/fish/completions/longsplice.fish
+
+Exit codes:
+  0  the script was printed
+  1  the script could not be printed
+  2  wrong usage
+
+Manual: longsplice help start";
+
+/// Options of `completions`.
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS_HELP)]
+pub(super) struct CompletionsOptions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(super) shell: CompletedShell,
+}
+
+/// A shell that completions are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CompletedShell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 const CTL_HELP: &str = "\
@@ -90,14 +208,25 @@ Examples:
 
 Exit codes:
   0  done
-  1  not done: nobody answers, or what is said on standard error
-  2  usage";
+  1  not done; standard error has the reason
+  2  wrong usage
+
+Manual: longsplice help watching";
+
+/// The end of the help of each command of `ctl`.
+const CTL_COMMAND_HELP: &str = "\
+Exit codes:
+  0  done
+  1  not done; standard error has the reason
+  2  wrong usage
+
+Manual: longsplice help watching";
 
 /// Options of `ctl`.
 #[derive(Debug, Args)]
 #[command(after_help = CTL_HELP, disable_help_subcommand = true)]
 pub(super) struct CtlOptions {
-    /// The admin socket of the process (server.admin_socket).
+    /// Admin socket (server.admin_socket).
     #[arg(
         long,
         global = true,
@@ -113,18 +242,20 @@ pub(super) struct CtlOptions {
 }
 
 const TOP_HELP: &str = "\
-A line can be acted upon, as with `longsplice ctl`: D drains the server, U takes it back,
-K ends the tunnel; each asks first. A process that is lost is tried again once a second.
-There are no colours when NO_COLOR is set.
+Keys change the process as `longsplice ctl` does: D drains the selected server, U takes it
+back into service, K ends the selected tunnel. Each asks for confirmation first. If the
+process does not answer, top tries again once a second. NO_COLOR=1 turns colours off.
 
 Examples:
   longsplice top
   longsplice top --once --interval 5s >> report
 
 Exit codes:
-  0  somebody quit, or the page was printed
-  1  nobody answered at the start, or the terminal failed
-  2  usage; standard output is no terminal and --once is missing";
+  0  you quit, or the page was printed
+  1  no process answered at the start, or the terminal failed
+  2  wrong usage; or standard output is no terminal and --once is missing
+
+Manual: longsplice help watching";
 
 /// Options of `top`.
 #[derive(Debug, Args)]
@@ -137,7 +268,7 @@ pub(super) struct TopOptions {
         default_value = "/run/longsplice/admin.sock"
     )]
     pub(super) socket: PathBuf,
-    /// How often it is asked, from 100ms to 60s.
+    /// The time between two refreshes, from 100ms to 60s.
     #[arg(long, value_name = "TIME", default_value = "1s")]
     pub(super) interval: String,
     /// Print one page of plain text, with the rates of one interval, and exit.
@@ -147,47 +278,57 @@ pub(super) struct TopOptions {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CtlCommand {
-    /// The process as a whole.
+    /// Show the process as a whole.
+    #[command(after_help = CTL_COMMAND_HELP)]
     Status,
-    /// The listeners.
+    /// List the listeners.
+    #[command(after_help = CTL_COMMAND_HELP)]
     Listeners,
-    /// The backends and their servers.
+    /// List the backends and their servers.
+    #[command(after_help = CTL_COMMAND_HELP)]
     Backends,
-    /// Open tunnels.
+    /// List open tunnels; all conditions given must hold.
+    #[command(after_help = CTL_COMMAND_HELP)]
     Tunnels(TunnelOptions),
     /// End a tunnel.
+    #[command(after_help = CTL_COMMAND_HELP)]
     Kill {
-        /// As `tunnels` shows it.
+        /// The tunnel's id, as `tunnels` shows it.
         id: String,
     },
-    /// Give a server nothing new; without one, let the process run empty and end.
+    /// Take a server out of service; without one, drain and stop the process.
+    #[command(after_help = CTL_COMMAND_HELP)]
     Drain {
         /// The server.
         #[arg(value_name = "BACKEND/SERVER")]
         server: Option<String>,
     },
-    /// Take a server back.
+    /// Take a server back into service.
+    #[command(after_help = CTL_COMMAND_HELP)]
     Undrain {
         /// The server.
         #[arg(value_name = "BACKEND/SERVER")]
         server: String,
     },
-    /// Read the configuration file again, and apply it.
+    /// Read the configuration file again and apply it.
+    #[command(after_help = CTL_COMMAND_HELP)]
     Reload,
-    /// Write diagnostics from this level up.
+    /// Set the lowest level of diagnostics that are logged, until the next start.
+    #[command(after_help = CTL_COMMAND_HELP)]
     LogLevel {
-        /// From here up.
+        /// The lowest level.
         #[arg(value_parser = ["error", "warn", "info", "debug", "trace"])]
         level: String,
     },
-    /// The certificates that listeners show.
+    /// List the certificates that listeners show.
+    #[command(after_help = CTL_COMMAND_HELP)]
     Certificates,
 }
 
 /// Options of `ctl tunnels`: every condition must hold.
 #[derive(Debug, Args)]
 pub(super) struct TunnelOptions {
-    /// The client's address, or a range of them.
+    /// The client's address, or a range of addresses.
     #[arg(long, value_name = "CIDR")]
     pub(super) client: Option<String>,
     /// Name of the listener.
@@ -205,19 +346,20 @@ pub(super) struct TunnelOptions {
     /// Silent for at least this time, such as 1h.
     #[arg(long, value_name = "TIME")]
     pub(super) min_idle: Option<String>,
-    /// At least this many bytes, both ways together.
+    /// At least this many bytes, both directions together.
     #[arg(long, value_name = "BYTES")]
     pub(super) min_bytes: Option<u64>,
-    /// No more than this many.
+    /// List at most this many tunnels.
     #[arg(long, value_name = "COUNT")]
     pub(super) limit: Option<usize>,
 }
 
 const RUN_HELP: &str = "\
 Signals:
-  SIGTERM, SIGINT   drain: accept nothing new, wait for tunnels (server.drain_timeout), exit 0;
-                    a second one ends at once with exit 1
-  SIGUSR1           opens the log's file again
+  SIGTERM, SIGINT  drain: accept no new connections, wait for tunnels up to
+                   server.drain_timeout, exit with 0; a second one exits with 1 at once
+  SIGHUP           reload the configuration file, and open the log file again
+  SIGUSR1          open the log file again
 
 Addresses:
   --listen  IP:PORT, [IPv6]:PORT or unix:/path
@@ -227,7 +369,14 @@ Examples:
   longsplice run -c /etc/longsplice.toml
   longsplice run --listen 0.0.0.0:8080 --to localhost:3000
   longsplice run --listen '[::]:80' --to unix:/run/app.sock \\
-      --proxy-protocol require --trust 10.0.0.0/8 --send-proxy v1";
+      --proxy-protocol require --trust 10.0.0.0/8 --send-proxy v1
+
+Exit codes:
+  0  stopped after a drain
+  1  could not run, or died, or was stopped at once by a second signal
+  2  wrong usage, or a wrong configuration
+
+Manual: longsplice help start, longsplice help reload-and-drain, longsplice help logs";
 
 /// Options of `run`: a file, or the one-liner.
 #[derive(Debug, Args)]
@@ -254,22 +403,22 @@ pub(super) struct RunOptions {
 #[command(next_help_heading = "Without a file")]
 #[group(id = "one_liner", multiple = true)]
 pub(super) struct OneLinerOptions {
-    /// Where to listen
+    /// The address to listen on
     #[arg(long, value_name = "ADDR", requires = "to")]
     pub(super) listen: Option<String>,
     /// The server to forward to
     #[arg(long, value_name = "ADDR", requires = "listen")]
     pub(super) to: Option<String>,
-    /// What is spoken: requests are routed, or bytes passed on
+    /// Route HTTP requests, or pass bytes on (tcp)
     #[arg(long, requires = "listen", default_value = "http", value_parser = ["http", "tcp"])]
     pub(super) mode: String,
-    /// End TLS here: the chain, leaf first, with the key
+    /// Terminate TLS: the certificate chain, leaf first, and its key
     #[arg(long, value_name = "PEM", requires = "listen")]
     pub(super) tls_cert: Option<PathBuf>,
     /// The key, if it has a file of its own
     #[arg(long, value_name = "PEM", requires = "tls_cert")]
     pub(super) tls_key: Option<PathBuf>,
-    /// Whether a PROXY header comes first
+    /// Whether connections begin with a PROXY header
     #[arg(
         long,
         value_name = "WHEN",
@@ -278,7 +427,7 @@ pub(super) struct OneLinerOptions {
         value_parser = ["off", "optional", "require"]
     )]
     pub(super) proxy_protocol: String,
-    /// Whose PROXY header and X-Forwarded-* are believed (repeatable)
+    /// Peers whose PROXY header and X-Forwarded-* are believed (repeatable)
     #[arg(long, value_name = "CIDR", requires = "listen")]
     pub(super) trust: Vec<String>,
     /// Send the server a PROXY header of this version
@@ -289,11 +438,14 @@ pub(super) struct OneLinerOptions {
 const CHECK_HELP: &str = "\
 Each mistake is a line on standard error:
   FILE:LINE:COL: key.path: what is wrong; what is allowed
-A file without mistakes is answered with 'FILE: ok' on standard output.
+For a file without mistakes, 'FILE: ok' is printed on standard output.
 
 Exit codes:
-  0  the file can be run
-  2  it cannot, or cannot be read";
+  0  longsplice can run the file
+  1  the result could not be printed
+  2  the file has mistakes, or cannot be read
+
+Manual: longsplice help start";
 
 /// Options of `check`.
 #[derive(Debug, Args)]

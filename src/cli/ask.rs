@@ -16,7 +16,7 @@ const ANSWER_LEN_MAX: u64 = 64 * 1024 * 1024;
 /// Sends `request` to the process at `socket` and returns what it answers within `time`.
 ///
 /// # Errors
-/// Nobody answers there, or the process says no; in words.
+/// No process answers there, or the process refuses; in words.
 pub(super) fn ask(socket: &Path, request: &CtlRequest, time: Duration) -> Result<Value, String> {
     let shown = socket.display();
     let mut stream = UnixStream::connect(socket)
@@ -55,7 +55,7 @@ fn why_not_connected(error: &io::Error) -> String {
         Some(libc::ENOENT) => {
             "there is no such socket; is longsplice running, and with server.admin_socket?"
         }
-        Some(libc::ECONNREFUSED) => "nobody answers there; longsplice is not running",
+        Some(libc::ECONNREFUSED) => "no process listens there; longsplice is not running",
         Some(libc::EACCES) => "not allowed; the socket is open to its owner and its group",
         _ => return error.to_string(),
     };

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 success, 1 could not run or died, 2 wrong usage or a wrong configuration.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::config;
@@ -9,6 +10,14 @@ use crate::log::diagnostics::say;
 
 /// Wrong usage, or a wrong configuration.
 pub(super) const EXIT_USAGE: u8 = 2;
+
+/// Prints a text on standard output. A reader that is gone has read enough.
+pub(super) fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&error.to_string()),
+        Ok(()) | Err(_) => ExitCode::SUCCESS,
+    }
+}
 
 /// Says why a command did not do what it should.
 pub(super) fn fail(why: &str) -> ExitCode {

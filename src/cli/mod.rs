@@ -3,10 +3,13 @@
 mod args;
 mod ask;
 mod check;
+mod completions;
 mod ctl;
 mod demo;
 pub mod doctor;
 mod exit;
+mod help;
+mod man;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -25,10 +28,13 @@ pub fn main() -> ExitCode {
     match CommandLine::parse().command {
         Command::Run(options) => run::run(options),
         Command::Check(options) => check::check(&options),
-        Command::Doctor { sandbox: true, .. } => process::sandbox::trial(),
-        Command::Doctor { json, .. } => doctor::run(json),
-        Command::Demo { listen } => demo::demo(listen),
+        Command::Doctor(options) if options.sandbox => process::sandbox::trial(),
+        Command::Doctor(options) => doctor::run(options.json),
+        Command::Demo(options) => demo::demo(&options),
         Command::Ctl(options) => ctl::ctl(&options),
         Command::Top(options) => top::top(&options),
+        Command::Help(options) => help::help(&options),
+        Command::Man(options) => man::man(&options),
+        Command::Completions(options) => completions::completions(&options),
     }
 }

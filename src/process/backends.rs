@@ -80,7 +80,7 @@ impl Backends {
     pub(super) async fn settle(&mut self) {
         let deadline = Instant::now() + SETTLE_TIME;
         for one in &mut self.all {
-            // Time is the same for all, so whoever is late delays nobody else's turn.
+            // Time is the same for all, so a late server does not delay the others.
             let _ = timeout_at(deadline, one.supervisor.settled()).await;
         }
     }

@@ -201,7 +201,7 @@ impl Running {
     /// Waits until the log is written.
     async fn finish_log(&mut self) -> Step {
         let deadline = Instant::now() + END_PATIENCE;
-        // Its thread ends as well, unless whoever reads it has stopped reading: that is not worth waiting
+        // Its thread ends as well, unless its reader has stopped reading: that is not worth waiting
         // for.
         diagnostics::end();
         while !self.log.is_finished() && Instant::now() < deadline {
@@ -210,7 +210,7 @@ impl Running {
         Step::Continue(())
     }
 
-    /// Answers for at most `pause` whoever wants something.
+    /// Answers requests of operators for at most `pause`.
     async fn hear(&mut self, pause: Duration) -> Step {
         tokio::select! {
             received = self.signals.next() => match received {

@@ -40,7 +40,7 @@ impl Inherited {
         taken.map(|inheritance| inheritance.socket).collect()
     }
 
-    /// Says which of them nobody wanted; they are closed.
+    /// Reports the descriptors that no listener uses; they are closed.
     pub(super) fn report_leftovers(self) {
         for Inheritance { name, bind, .. } in self.0 {
             match bind {
@@ -52,7 +52,7 @@ impl Inherited {
                 Err(why) => tracing::warn!(
                     name,
                     why,
-                    "systemd handed over a descriptor that nobody can listen on; it is closed"
+                    "systemd handed over a descriptor that longsplice cannot listen on; it is closed"
                 ),
             }
         }

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{SysconfVar, getpid, sysconf};
 
-/// How often a file that somebody removes meanwhile is made again.
+/// How often a file that is removed meanwhile is made again.
 const ATTEMPTS: usize = 16;
 /// More than a number and a line end.
 const PID_LEN_MAX: usize = 32;
@@ -37,7 +37,9 @@ enum Why {
     Locked,
     #[error("is no regular file")]
     NoFile,
-    #[error("has other names as well (hard links), so it may be somebody's file; it is left alone")]
+    #[error(
+        "has other names as well (hard links), so it may belong to another program; it is left alone"
+    )]
     Linked,
     #[error(transparent)]
     System(#[from] io::Error),
@@ -78,7 +80,7 @@ impl PidFile {
         Err(wrong(Why::Locked))
     }
 
-    /// Writes over what was there and then cuts off the rest: whoever reads the first line at any
+    /// Writes over what was there and then cuts off the rest: a reader of the first line at any
     /// moment reads one number or the other.
     fn write(&self) -> io::Result<()> {
         let line = format!("{}\n", getpid());
@@ -92,7 +94,7 @@ impl Drop for PidFile {
         if !stands_at(&self.path, &self.file) {
             return;
         }
-        // The user we have become may not remove it; an empty file names nobody, either.
+        // The user we have become may not remove it; an empty file names no process, either.
         if fs::remove_file(&self.path).is_err() {
             let _ = self.file.set_len(0);
         }
@@ -106,7 +108,7 @@ fn open_and_lock(path: &Path) -> Result<Flock<File>, Why> {
         .create(true)
         .truncate(false)
         .mode(0o644)
-        // A link would let whoever may write in that folder choose the file; a FIFO would block.
+        // A link would let a user who may write in that folder choose the file; a FIFO would block.
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)?;
     let found = file.metadata()?;

@@ -1,5 +1,5 @@
 //! `max_connections` while the process serves: places are added at once, and taken away as they come
-//! free, so that nobody who is in has to leave.
+//! free, so that no open connection has to end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

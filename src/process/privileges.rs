@@ -2,7 +2,7 @@
 //! it might ever execute can be more.
 //!
 //! All of it happens before a second thread is there, so that it holds for all of them. A process
-//! that stays root (`user` is not set) keeps its capabilities: it was somebody's choice.
+//! that stays root (`user` is not set) keeps its capabilities: that was the operator's choice.
 
 use std::collections::BTreeSet;
 use std::ffi::CString;

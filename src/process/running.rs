@@ -55,7 +55,7 @@ pub(super) struct Running {
     pub(super) _pid_file: Option<PidFile>,
 }
 
-/// Gets what came of a reload, if anybody waits for it.
+/// Gets the outcome of a reload, if a client waits for it.
 pub(super) type ReloadReply = Option<oneshot::Sender<Result<Vec<String>, Vec<String>>>>;
 
 /// What a process is asked for, by a signal or by an operator.

@@ -1,13 +1,13 @@
 //! The start: everything that can be wrong is found before the first connection is accepted.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 
 use super::backends::{Backends, PreparedTls};
 use super::certificates::Watch;
@@ -24,16 +24,19 @@ use super::running::Running;
 use super::sandbox::Sandbox;
 use super::sources::sources;
 use super::start_error::StartError;
+use crate::admin::ctl::Errand;
 use crate::admin::ctl::socket::AdminSocket;
 use crate::admin::http::{self, Site};
 use crate::admin::sample::Sampler;
+use crate::admin::state::Sources;
 use crate::config::Config;
-use crate::log::{self, diagnostics};
+use crate::journal::Journal;
+use crate::log::{self, Prepared, diagnostics};
 use crate::reception::context::{Phase, Shared};
 use crate::sys::signals::Signals;
 use crate::sys::thread::cores;
 
-/// Wishes of operators that may wait for main.
+/// Requests of operators that may wait for main.
 const ERRANDS_MAX: usize = 16;
 
 /// Runs until a stop signal and returns the exit code: 0 after a drain, 1 when it could not run.
@@ -63,8 +66,8 @@ pub fn run_announced(config: Config, announce: impl FnOnce(&[SocketAddr])) -> Ex
     })
 }
 
-/// Makes the runtime of main, where everything happens that is neither opening nor moving: signals
-/// and whatever looks after the rest. It has no thread but this one.
+/// Makes the runtime of main, which does everything besides opening and moving: signals, checks, names,
+/// operators. It has no thread but this one.
 fn control_runtime() -> Result<Runtime, StartError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -73,39 +76,24 @@ fn control_runtime() -> Result<Runtime, StartError> {
 }
 
 async fn start(config: Config) -> Result<Running, StartError> {
-    let mut inherited = Inherited::take_all();
+    let inherited = Inherited::take_all();
     let notifier = Notifier::from_environment();
     let signals = Signals::take().map_err(|error| StartError::System("signals", error))?;
-    let (journal, log) = log::prepare(&config.log);
-    diagnostics::queue_in(Some(journal.clone()));
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
+    let (journal, log) = prepare_log(&config);
     limits::raise_descriptor_limit(config.process.max_connections.get());
     let account = Account::of(&config.process)?;
-    let pid_file = config.process.pid_file.as_deref();
-    let pid_file = pid_file.map(PidFile::claim).transpose()?;
     let cores = cores().map_err(|error| StartError::System("sched_getaffinity", error))?;
     let plan = Plan::new(&config.process, &cores);
-    let opening = Opening::prepare(&config, &HashSet::new(), plan.receptions, &mut inherited);
-    let opening = opening.map_err(StartError::Several)?;
-    inherited.report_leftovers();
-    for path in opening.paths() {
-        account.give(path)?;
-    }
-    let mut admin_socket = open_admin_socket(&config, &account)?;
-    let admin_http = config.process.admin_http.map(http::bind).transpose()?;
-    // As long as this process may read every key.
-    let client_tls = PreparedTls::of(&config.backends)
-        .map_err(|(backend, wrong)| StartError::ClientTls(backend, wrong))?;
+    let mut opened = open_all(&config, &account, plan.receptions, inherited)?;
     account.become_it(&config.process)?;
     privileges::warn_of_unreadable(&config);
     let kernel_tls = Arc::new(offered_to(&config));
     let mut sandbox = Sandbox::of(&config);
-    let mut backends = Backends::begin(&config.backends, &client_tls, &config.process.nameservers);
-    // Before the first thread, which those to come take it from.
+    let nameservers = &config.process.nameservers;
+    let mut backends = Backends::begin(&config.backends, &opened.client_tls, nameservers);
+    // Before the first thread starts: threads inherit the confinement.
     sandbox.confine_files();
-    // As whoever opens its file again, and not before.
+    // As the user who will open the log's file again, and not before.
     let (log, log_settings) = log.begin()?;
     let counts = journal.counts();
     let relays = plan.start_relays(&kernel_tls, &journal)?;
@@ -115,15 +103,9 @@ async fn start(config: Config) -> Result<Running, StartError> {
     let places = Places::new(config.process.max_connections.get());
     let shared = Arc::new(shared_of(&places));
     let sources = sources(&config, &upstreams, &shared, &relays, &counts);
-    // One for all: what it calls busy is what moved since anybody asked last.
-    let sampler = Arc::new(Sampler::new(Arc::clone(&sources)));
-    let admin = serve_admin_http(admin_http, &sampler)?;
-    let (errand, errands) = mpsc::channel(ERRANDS_MAX);
-    if let Some(socket) = &mut admin_socket {
-        socket.serve(sampler, errand);
-    }
+    let (admin, errands) = serve_admin(&sources, opened.admin_http, opened.admin_socket.as_mut())?;
     let (mut listeners, orders) = Listeners::new(plan.receptions);
-    let shown = listeners.apply(&config.listeners, &upstreams, opening);
+    let shown = listeners.apply(&config.listeners, &upstreams, opened.opening);
     let (ended, reception_ended) = mpsc::unbounded_channel();
     let common = Common {
         relays: &relays,
@@ -135,8 +117,9 @@ async fn start(config: Config) -> Result<Running, StartError> {
     let receptions = plan.start_receptions(orders, &common)?;
     drop(common);
     let mut watch = Watch::default();
-    let watching = watch.replace(shown);
-    watching.map_err(|error| StartError::System("certificate thread", error))?;
+    watch
+        .replace(shown)
+        .map_err(|error| StartError::System("certificate thread", error))?;
     sandbox.confine_calls();
     plan.say_ready(&listeners);
     Ok(Running {
@@ -157,9 +140,55 @@ async fn start(config: Config) -> Result<Running, StartError> {
         log,
         backends,
         sandbox,
-        _pid_file: pid_file,
-        _admin_socket: admin_socket,
+        _pid_file: opened.pid_file,
+        _admin_socket: opened.admin_socket,
         errands,
+    })
+}
+
+/// Has diagnostics queued for the log, and begins with what the configuration deserves.
+fn prepare_log(config: &Config) -> (Journal, Prepared) {
+    let (journal, log) = log::prepare(&config.log);
+    diagnostics::queue_in(Some(journal.clone()));
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    (journal, log)
+}
+
+/// What is opened, bound and read while this process may still have every right.
+struct Opened {
+    opening: Opening,
+    client_tls: PreparedTls,
+    pid_file: Option<PidFile>,
+    admin_socket: Option<AdminSocket>,
+    admin_http: Option<TcpListener>,
+}
+
+fn open_all(
+    config: &Config,
+    account: &Account,
+    receptions: usize,
+    mut inherited: Inherited,
+) -> Result<Opened, StartError> {
+    let pid_file = config.process.pid_file.as_deref();
+    let pid_file = pid_file.map(PidFile::claim).transpose()?;
+    let opening = Opening::prepare(config, &HashSet::new(), receptions, &mut inherited);
+    let opening = opening.map_err(StartError::Several)?;
+    inherited.report_leftovers();
+    for path in opening.paths() {
+        account.give(path)?;
+    }
+    let admin_socket = open_admin_socket(config, account)?;
+    let admin_http = config.process.admin_http.map(http::bind).transpose()?;
+    let client_tls = PreparedTls::of(&config.backends)
+        .map_err(|(backend, wrong)| StartError::ClientTls(backend, wrong))?;
+    Ok(Opened {
+        opening,
+        client_tls,
+        pid_file,
+        admin_socket,
+        admin_http,
     })
 }
 
@@ -182,14 +211,23 @@ fn shared_of(places: &Places) -> Shared {
     }
 }
 
-fn serve_admin_http(
-    listener: Option<std::net::TcpListener>,
-    sampler: &Arc<Sampler>,
-) -> Result<Option<tokio::task::JoinHandle<()>>, StartError> {
-    let admin = listener.map(|listener| {
-        let sampler = Arc::clone(sampler);
-        http::serve(listener, Site { sampler })
-    });
-    let admin = admin.transpose();
-    admin.map_err(|error| StartError::System("server.admin_http", error))
+/// Serves operators over HTTP and over the admin socket; what they want of main arrives in the channel.
+fn serve_admin(
+    sources: &Arc<Sources>,
+    admin_http: Option<TcpListener>,
+    admin_socket: Option<&mut AdminSocket>,
+) -> Result<(Option<JoinHandle<()>>, mpsc::Receiver<Errand>), StartError> {
+    // One for both: what it calls busy is what moved since an operator asked last.
+    let sampler = Arc::new(Sampler::new(Arc::clone(sources)));
+    let site = Site {
+        sampler: Arc::clone(&sampler),
+    };
+    let served = admin_http.map(|listener| http::serve(listener, site));
+    let served = served.transpose();
+    let served = served.map_err(|error| StartError::System("server.admin_http", error))?;
+    let (errand, errands) = mpsc::channel(ERRANDS_MAX);
+    if let Some(socket) = admin_socket {
+        socket.serve(sampler, errand);
+    }
+    Ok((served, errands))
 }

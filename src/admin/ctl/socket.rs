@@ -65,7 +65,7 @@ pub struct AdminSocket {
 }
 
 impl AdminSocket {
-    /// Listens at `path`; a socket that nobody answers on any more is replaced.
+    /// Listens at `path`; a socket that no process listens on any more is replaced.
     ///
     /// # Errors
     /// Somebody answers there, or the place cannot be used.
@@ -91,7 +91,7 @@ impl AdminSocket {
         &self.place
     }
 
-    /// Answers whoever asks, on the [`tokio::task::LocalSet`] of this thread, for as long as it runs.
+    /// Answers clients on the [`tokio::task::LocalSet`] of this thread, for as long as it runs.
     pub fn serve(&mut self, sampler: Arc<Sampler>, errands: mpsc::Sender<Errand>) {
         if let Some(listener) = self.listener.take() {
             let group = self.place.group().map_or(u32::MAX, Gid::as_raw);

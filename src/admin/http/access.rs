@@ -68,7 +68,7 @@ pub(super) fn is_secret(token: &str, secret: &[u8]) -> bool {
     verify_slices_are_equal(ours.as_ref(), theirs.as_ref()).is_ok()
 }
 
-/// Wrong tokens by where they came from, so that nobody tries them all.
+/// Wrong tokens by where they came from, so that no client can try them all.
 #[derive(Debug, Default)]
 pub(super) struct Guesses {
     by_source: HashMap<IpAddr, Wrong>,

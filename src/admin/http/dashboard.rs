@@ -26,7 +26,7 @@ static PAGE: LazyLock<Bytes> = LazyLock::new(|| {
 });
 
 /// What the page may do (Content Security Policy Level 3): be styled by our style, run our program, ask
-/// us. None of it can come from anywhere else, whatever a name or an error message looks like.
+/// us. None of it can come from elsewhere, even if a name or an error message contains markup.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let policy = format!(
         "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; img-src data:; \

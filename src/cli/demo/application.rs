@@ -37,10 +37,6 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long the certificate is good for: some systems refuse more than 825 days.
 const VALIDITY_DAYS: u32 = 365;
 
-/// Where the demo listens unless told otherwise.
-pub(super) const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
-
 /// Starts the application on a thread of its own and returns its address.
 ///
 /// # Errors
@@ -61,7 +57,7 @@ pub(super) fn start_application() -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// A certificate and its key, signed by nobody else, in a file that has no name and ends with this
+/// A certificate and its key, self-signed, in a file that has no name and is removed with this
 /// value.
 pub(super) struct Certificate(File);
 
@@ -238,8 +234,9 @@ mod tests {
 
     #[test]
     fn the_configuration_is_legal() {
-        let certificate = Certificate::make(DEFAULT_LISTEN.ip()).unwrap();
-        let text = configuration(DEFAULT_LISTEN, DEFAULT_LISTEN, &certificate.path());
+        let listen = SocketAddr::from(([127, 0, 0, 1], 8443));
+        let certificate = Certificate::make(listen.ip()).unwrap();
+        let text = configuration(listen, listen, &certificate.path());
         let config = crate::config::parse(&text, Path::new("demo")).unwrap();
         assert!(config.warnings.is_empty());
     }

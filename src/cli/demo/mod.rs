@@ -8,19 +8,20 @@ use std::process::ExitCode;
 mod application;
 mod echo;
 
+use super::args::DemoOptions;
 use super::exit::{fail, misconfigured};
 use crate::sys::signals::block;
 use crate::{config, process};
-use application::{Certificate, DEFAULT_LISTEN, configuration, start_application};
+use application::{Certificate, configuration, start_application};
 
 /// Runs the demo until a stop signal.
-pub(super) fn demo(listen: Option<SocketAddr>) -> ExitCode {
+pub(super) fn demo(options: &DemoOptions) -> ExitCode {
     // The application's thread must not be the one a stop signal ends the process through.
     let application = match block().and_then(|_| start_application()) {
         Ok(address) => address,
         Err(error) => return fail(&format!("the demo's application cannot start: {error}")),
     };
-    let listen = match free_port(listen.unwrap_or(DEFAULT_LISTEN)) {
+    let listen = match free_port(options.listen) {
         Ok(listen) => listen,
         Err(error) => return fail(&format!("the demo cannot listen: {error}")),
     };
@@ -46,7 +47,7 @@ fn free_port(listen: SocketAddr) -> io::Result<SocketAddr> {
 
 fn announce(addresses: &[SocketAddr]) {
     for address in addresses {
-        // The name works for loopback addresses of both families; others are told as they are.
+        // The name works for loopback addresses of both families.
         let host = match address.ip() {
             ip if ip.is_loopback() || ip.is_unspecified() => "localhost".to_owned(),
             ip if ip.is_ipv6() => format!("[{ip}]"),
@@ -56,7 +57,7 @@ fn announce(addresses: &[SocketAddr]) {
         let _ = writeln!(
             io::stdout(),
             "open https://{host}:{}/ in a browser; Ctrl-C ends the demo\n\
-             The browser will warn: the certificate was made a moment ago and nobody vouches for it. \
+             The browser will warn, because no authority signed the new certificate. \
              Go on all the same (\"Advanced\").",
             address.port()
         );

@@ -1,4 +1,4 @@
-//! The thread that asks: whatever the process does, keys are not kept waiting for it.
+//! The thread that asks the process, so that keys never wait for an answer.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,7 +12,7 @@ use crate::cli::ask::{ask, read};
 
 /// How long an answer may take.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
-/// Tunnels in one answer: nobody reads more, and the process has other things to do.
+/// Tunnels in one answer: a person reads no more, and the process has other work.
 const TUNNELS_MAX: usize = 1000;
 
 /// Starts the thread; it ends with the sender that is returned.

@@ -83,7 +83,7 @@ fn print_once(options: &TopOptions, mut state: State) -> Result<(), String> {
     written.map_err(|error| error.to_string())
 }
 
-/// Shows the process until somebody wants to quit.
+/// Shows the process until the user quits.
 fn watch(options: &TopOptions, state: State) -> io::Result<()> {
     // Before there is any other thread.
     let signals = signals::block()?;

@@ -57,7 +57,7 @@ impl Pane {
         Self::ALL.iter().position(|it| *it == self).unwrap_or(0)
     }
 
-    /// Returns the column it is sorted by until somebody chooses another; none = as it comes.
+    /// Returns the column it is sorted by until the user chooses another; none = in the order of the answer.
     pub(super) fn sort(self) -> Option<usize> {
         match self {
             Self::Tunnels => Some(TUNNEL_BYTES),

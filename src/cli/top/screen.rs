@@ -1,4 +1,4 @@
-//! The terminal: taken over, and given back as it was, whatever happens.
+//! The terminal: taken over, and always given back as it was.
 
 use std::io::{self, BufWriter, Stdout, Write, stdout};
 use std::panic;
@@ -61,7 +61,7 @@ impl Screen {
     /// # Errors
     /// What the terminal says.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        // Not `Terminal::clear`: it asks the terminal where the cursor is, and whoever reads keys takes
+        // Not `Terminal::clear`: it asks the terminal where the cursor is, and the thread that reads keys takes
         // the answer.
         let size = self.terminal.size()?;
         self.terminal.resize(size.into())

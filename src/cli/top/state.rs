@@ -209,7 +209,7 @@ impl State {
         };
         view.at = match found {
             Some(at) => at,
-            // It is gone: whatever took its place.
+            // It is gone: select the row that took its place.
             None => view.at.min(table.rows.len().saturating_sub(1)),
         };
         self.table = table;

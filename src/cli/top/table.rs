@@ -158,7 +158,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Keeps the rows with `text` in one of their cells, whatever the case.
+    /// Keeps the rows with `text` in one of their cells, in upper or lower case.
     pub(super) fn filter(&mut self, text: &str) {
         if text.is_empty() {
             return;

@@ -13,7 +13,7 @@ use crate::balance;
 
 /// Mean time between two looks; what was told to end at the last one is gone by then.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How much of what was missed while nobody looked is made up for at once; the rest is spread again.
+/// How much of what was missed between two looks is made up for at once; the rest is spread again.
 const CATCH_UP: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -15,7 +15,7 @@ const LINES: u32 = 20;
 /// What has ended since the start of the process.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ended {
-    /// Tunnels, whatever ended them.
+    /// Tunnels, however they ended.
     tunnels: u64,
     /// Those of them that we ended.
     pub(super) by_us: u64,

@@ -13,7 +13,7 @@ use seccompiler::{
     SeccompRule, apply_filter_all_threads,
 };
 
-/// Calls that are allowed whatever they are given.
+/// Calls that are allowed with any arguments.
 const ALLOWED: &[c_long] = &[
     // Bytes.
     libc::SYS_read,
@@ -213,7 +213,7 @@ fn allow_list(refusal: SeccompAction) -> Result<Option<BpfProgram>, CallsError> 
     // Threads of this process only, which is what abort(3) and raise(3) do.
     let own = only(0, SeccompCmpOp::Eq, std::process::id().into())?;
     rules.insert(libc::SYS_tgkill, vec![rule(vec![own])?]);
-    // Typing into somebody's terminal is nothing that a proxy does.
+    // A proxy never types into a terminal.
     let typing = [libc::TIOCSTI, libc::TIOCLINUX];
     let others = typing.map(|request| only(1, SeccompCmpOp::Ne, request));
     let others = others.into_iter().collect::<Result<_, _>>()?;
