@@ -81,7 +81,7 @@ async fn start(config: Config) -> Result<Running, StartError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    limits::raise_descriptor_limit(config.process.max_connections.get());
+    limits::raise_descriptor_limit(config.process.max_connections);
     let account = Account::of(&config.process)?;
     let pid_file = config.process.pid_file.as_deref();
     let pid_file = pid_file.map(PidFile::claim).transpose()?;
@@ -112,7 +112,7 @@ async fn start(config: Config) -> Result<Running, StartError> {
     let (phase, phase_seen) = watch::channel(Phase::Running);
     backends.settle().await;
     let upstreams = backends.upstreams();
-    let places = Places::new(config.process.max_connections.get());
+    let places = Places::new(config.process.max_connections);
     let shared = Arc::new(shared_of(&places));
     let sources = sources(&config, &upstreams, &shared, &relays, &counts);
     // One for all: what it calls busy is what moved since anybody asked last.
