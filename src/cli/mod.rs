@@ -30,5 +30,6 @@ pub fn main() -> ExitCode {
         Command::Demo { listen } => demo::demo(listen),
         Command::Ctl(options) => ctl::ctl(&options),
         Command::Top(options) => top::top(&options),
+        Command::Schema => check::schema(),
     }
 }
