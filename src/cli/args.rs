@@ -66,6 +66,11 @@ pub(super) enum Command {
     /// (server.admin_socket), and refreshes them. Press ? for the keys.
     #[command(verbatim_doc_comment)]
     Top(TopOptions),
+    /// Print the JSON Schema of configuration files
+    ///
+    /// For editors and other tools: draft 2020-12, for a file as converted from TOML to JSON.
+    #[command(verbatim_doc_comment)]
+    Schema,
     /// Try a WebSocket through the proxy: no file, no root
     ///
     /// Starts a small echo application and the proxy in front of it, with a new

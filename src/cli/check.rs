@@ -33,3 +33,9 @@ fn remark(config: &Config) {
         say(&format!("warning: {warning}\n"));
     }
 }
+
+/// Prints the JSON Schema of configuration files.
+pub(super) fn schema() -> ExitCode {
+    println!("{:#}", config::schema());
+    ExitCode::SUCCESS
+}

@@ -36,5 +36,6 @@ pub fn main() -> ExitCode {
         Command::Help(options) => help::help(&options),
         Command::Man(options) => man::man(&options),
         Command::Completions(options) => completions::completions(&options),
+        Command::Schema => check::schema(),
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use super::facility;
 use super::read::resolved;
 use super::{Bind, LogTarget, ServerAddress};
 
@@ -15,23 +16,6 @@ pub(super) const NAMESERVER: &str = "IP, IP:PORT or [IPv6]:PORT";
 /// What [`log_target`] takes.
 pub(super) const LOG_TARGET: &str =
     "stderr, journald, file:PATH, syslog:HOST:PORT[/facility] or syslog:unix:PATH";
-
-/// Facilities of syslog (RFC 5424 section 6.2.1, by their usual names).
-pub(super) const FACILITIES: [&str; 20] = [
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
-    "ftp", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
-];
-
-/// Number of `local0`; those in front of it are in order from 0.
-const LOCAL0: u8 = 16;
-
-/// Returns the number of one of [`FACILITIES`].
-pub(super) fn facility_number(name: &str) -> u8 {
-    let mut numbered = FACILITIES.into_iter().zip((0..12).chain(LOCAL0..));
-    // Only those of the list come here.
-    let found = numbered.find(|(known, _)| *known == name);
-    found.map_or(LOCAL0, |(_, number)| number)
-}
 
 /// Longest path of a unix socket, in bytes (unix(7): `sun_path` holds 108 with the NUL).
 const UNIX_PATH_LEN_MAX: usize = 107;
@@ -189,7 +173,7 @@ fn syslog_receiver(text: &str) -> Result<LogTarget, String> {
         Some((receiver, facility)) => (receiver, Some(facility)),
         None => (text, None),
     };
-    if let Some(unknown) = facility.filter(|name| !FACILITIES.contains(name)) {
+    if let Some(unknown) = facility.filter(|name| !facility::is_known(name)) {
         return Err(format!("ends with the unknown facility {unknown:?}"));
     }
     // The base is of no account: what begins with unix: never comes here.

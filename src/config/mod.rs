@@ -1,20 +1,30 @@
 //! The effective configuration: after parsing only legal values exist, so no code checks again.
 //!
-//! `model` holds the values, `read` reads TOML into a tree that knows positions, `parse` turns it into [`Config`] and collects
-//! every error at once. Names and defaults are the contract with operators.
+//! `keys` declares every key once, in the terms of `section` and `types`. `read` reads TOML into a tree
+//! that knows positions, `parse` turns it into [`Config`] and collects every error at once, `print` goes
+//! the other way; `model` holds the values. Names and defaults are the contract with operators.
 
 mod address;
 mod admin;
 mod behind;
 mod errors;
+mod facility;
+mod keys;
 mod model;
 mod one_liner;
+mod page;
 mod parse;
 mod print;
 mod read;
+mod reference;
+mod schema;
+mod section;
+mod shape;
 #[cfg(test)]
 mod tests;
+mod types;
 mod units;
+mod words;
 
 use std::fs::File;
 use std::io::Read;
@@ -27,6 +37,8 @@ pub use behind::Behind;
 pub use errors::{Error, Errors, Position};
 pub use model::*;
 pub use one_liner::OneLiner;
+pub use reference::reference;
+pub use schema::schema;
 pub(crate) use units::duration_text;
 
 /// Longest configuration file, in bytes; it also bounds every list in it.

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::print::quoted;
+use super::page::quoted;
 use super::{Config, Error, Errors, parse};
 
 /// The options as typed.

@@ -5,15 +5,16 @@
 //! Keys that nobody took are unknown: a table reports them when it is dropped.
 
 use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::errors::{Error, Errors, Finding, located};
-use super::units;
+use super::words::{alternatives, shown, unknown_key};
 
 /// One reading of one text, and what was found in it.
 #[derive(Debug)]
@@ -23,7 +24,49 @@ pub(super) struct Reading<'a> {
     base: PathBuf,
     errors: RefCell<Vec<Finding>>,
     warnings: RefCell<Vec<Finding>>,
+    /// What was taken, by key path.
+    taken: RefCell<HashMap<String, Taken>>,
+    /// What may stand only once, with the key path where it stands.
+    claims: RefCell<HashMap<Claim, String>>,
+    /// The names that backends have, known before the first route asks for one.
+    backends: BTreeSet<String>,
 }
+
+/// A value that was taken.
+#[derive(Debug, Clone, Copy)]
+struct Taken {
+    /// Offset of the key.
+    key_at: usize,
+    /// Offset of the value.
+    at: usize,
+    /// Whether it is an empty list.
+    is_empty: bool,
+}
+
+/// A value that may stand only once.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Claim {
+    among: Among,
+    /// Key path of the list within which it may; empty = within the file.
+    list: String,
+    spelling: String,
+}
+
+/// Within what a value may stand only once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Among {
+    /// Addresses that this process listens on.
+    Binds,
+    /// Names of listeners.
+    ListenerNames,
+    /// Names of backends.
+    BackendNames,
+    /// The tables of one list.
+    Rows,
+}
+
+/// Names of backends listed in the message about an unknown one.
+const NAMES_LISTED_MAX: usize = 10;
 
 impl<'a> Reading<'a> {
     /// Begins to read `text`; relative paths in it start at the directory of `file`.
@@ -36,7 +79,19 @@ impl<'a> Reading<'a> {
             base,
             errors: RefCell::default(),
             warnings: RefCell::default(),
+            taken: RefCell::default(),
+            claims: RefCell::default(),
+            backends: BTreeSet::new(),
         }
+    }
+
+    /// Looks up the names of the backends.
+    pub(super) fn know_backends(&mut self, tree: &Spanned<DeTable<'_>>) {
+        let backends = tree.get_ref().get("backend").map(Spanned::get_ref);
+        let backends = backends.and_then(DeValue::as_array).into_iter().flatten();
+        let names =
+            backends.filter_map(|it| it.get_ref().as_table()?.get("name")?.get_ref().as_str());
+        self.backends = names.map(str::to_owned).collect();
     }
 
     /// Takes the text apart, or tells what is no TOML.
@@ -128,6 +183,134 @@ impl<'r, 'a> Place<'r, 'a> {
     fn moved(self, at: usize) -> Self {
         Self { at, ..self }
     }
+
+    /// Remembers a value as standing here; returns the key path where it stands already, if it does.
+    pub(super) fn claim(&self, among: Among, spelling: String) -> Option<String> {
+        let list = match among {
+            Among::Binds | Among::ListenerNames | Among::BackendNames => "",
+            Among::Rows => self.key.rsplit_once('[').map_or("", |(list, _)| list),
+        };
+        let claim = Claim {
+            among,
+            list: list.to_owned(),
+            spelling,
+        };
+        let mut claims = self.reading.claims.borrow_mut();
+        claims.insert(claim, self.key.clone())
+    }
+
+    /// Tells whether a backend has this name.
+    pub(super) fn is_backend(&self, name: &str) -> bool {
+        self.reading.backends.contains(name)
+    }
+
+    /// Lists the names of backends for a message.
+    pub(super) fn backends_listed(&self) -> String {
+        let names = &self.reading.backends;
+        if names.is_empty() {
+            return "the name of a [[backend]], of which there is none".to_owned();
+        }
+        let mut words: Vec<&str> = names
+            .iter()
+            .take(NAMES_LISTED_MAX)
+            .map(String::as_str)
+            .collect();
+        if names.len() > words.len() {
+            words.push("another");
+        }
+        format!("the name of a backend: {}", alternatives(&words))
+    }
+}
+
+/// A table that has been read, for rules about what was written in it. Keys are key paths within it.
+#[derive(Debug, Clone)]
+pub(super) struct Scope<'r, 'a> {
+    /// Where the table stands.
+    pub(super) place: Place<'r, 'a>,
+}
+
+impl<'r, 'a> Scope<'r, 'a> {
+    fn taken(&self, key: &str) -> Option<Taken> {
+        let path = child_path_of(&self.place.key, key);
+        self.place.reading.taken.borrow().get(&path).copied()
+    }
+
+    /// Tells whether a key is written, legal or not.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.taken(key).is_some()
+    }
+
+    /// Tells whether a key is written with anything but an empty list.
+    pub(super) fn names_any(&self, key: &str) -> bool {
+        self.taken(key).is_some_and(|taken| !taken.is_empty)
+    }
+
+    /// Returns where the value of a key stands, or this table when it is absent.
+    pub(super) fn place_of(&self, key: &str) -> Place<'r, 'a> {
+        let at = self.taken(key).map_or(self.place.at, |taken| taken.at);
+        Place {
+            reading: self.place.reading,
+            at,
+            key: child_path_of(&self.place.key, key),
+        }
+    }
+
+    /// Returns the table that was read at a key path of the whole file.
+    pub(super) fn row(&self, path: &str) -> Self {
+        let taken = self.place.reading.taken.borrow().get(path).copied();
+        Self {
+            place: Place {
+                reading: self.place.reading,
+                at: taken.map_or(self.place.at, |taken| taken.at),
+                key: path.to_owned(),
+            },
+        }
+    }
+
+    /// Notes those of the keys that are written as out of place.
+    pub(super) fn refuse(&self, keys: &[&str], message: &str) {
+        for key in keys {
+            if let Some(taken) = self.taken(key) {
+                let place = self.place_of(key).moved(taken.key_at);
+                place.reject(format!("does not belong here: {message}"));
+            }
+        }
+    }
+
+    /// Tells whether something was wrong with the value of a key.
+    pub(super) fn is_wrong(&self, key: &str) -> bool {
+        let path = child_path_of(&self.place.key, key);
+        let errors = self.place.reading.errors.borrow();
+        errors.iter().any(|error| is_within(&error.key, &path))
+    }
+
+    /// Notes that a key does not belong here, in place of what is wrong with its value.
+    pub(super) fn refuse_whole(&self, key: &str, message: &str) {
+        let place = self.place_of(key);
+        let mut errors = self.place.reading.errors.borrow_mut();
+        errors.retain(|error| !is_within(&error.key, &place.key));
+        drop(errors);
+        place.reject(format!("does not belong here: {message}"));
+    }
+
+    /// Notes that a key is missing.
+    pub(super) fn missing(&self, key: &str, wanted: &str) {
+        self.place_of(key).reject(format!("missing; {wanted}"));
+    }
+}
+
+/// Tells whether a key path is `path`, or leads into it.
+fn is_within(key: &str, path: &str) -> bool {
+    let rest = key.strip_prefix(path);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// Joins key paths that are made of bare keys.
+fn child_path_of(table: &str, key: &str) -> String {
+    match table {
+        "" => key.to_owned(),
+        table => format!("{table}.{key}"),
+    }
 }
 
 /// Joins a key to the path of its table, quoted unless it is a bare key.
@@ -181,15 +364,6 @@ impl<'r, 'a> Table<'r, 'a> {
         self.entries.contains_key(key)
     }
 
-    /// Returns where the value of a key stands, or its table when it is absent.
-    pub(super) fn place_of(&self, key: &str) -> Place<'r, 'a> {
-        let place = self.place.child(key);
-        match self.entries.get(key) {
-            Some(value) => place.moved(value.span().start),
-            None => place,
-        }
-    }
-
     /// Tells whether the key is there with anything but an empty list.
     pub(super) fn names_any(&self, key: &str) -> bool {
         self.entries.get(key).is_some_and(|value| {
@@ -198,21 +372,11 @@ impl<'r, 'a> Table<'r, 'a> {
         })
     }
 
-    /// Notes those of the keys that are there as out of place.
-    pub(super) fn refuse(&self, keys: &[&str], message: &str) {
-        for key in keys {
-            if let Some((name, _)) = self.entries.get_key_value(*key) {
-                let place = self.place.child(key).moved(name.span().start);
-                place.reject(format!("does not belong here: {message}"));
-            }
-        }
-    }
-
     /// Takes the value of a key.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Value<'r, 'a>> {
         self.asked.push(key);
-        let value = self.entries.remove(key)?;
-        Some(Value::new(self.place.child(key), value))
+        let (name, value) = self.entries.remove_entry(key)?;
+        Some(Value::new(self.place.child(key), name.span().start, value))
     }
 
     /// Takes every key that is left, with its name; each value stands where its key does.
@@ -229,90 +393,15 @@ impl<'r, 'a> Table<'r, 'a> {
         taken.collect()
     }
 
-    /// Takes the value of a key that must be there.
-    pub(super) fn require(&mut self, key: &'static str, wanted: &str) -> Option<Value<'r, 'a>> {
-        let value = self.take(key);
-        if value.is_none() {
-            self.missing(key, wanted);
-        }
-        value
-    }
-
     /// Notes that a key is missing.
     pub(super) fn missing(&self, key: &str, wanted: &str) {
         self.place.child(key).reject(format!("missing; {wanted}"));
     }
 
-    /// Takes a table.
-    pub(super) fn table(&mut self, key: &'static str) -> Option<Self> {
-        self.take(key)?.table()
-    }
-
-    /// Takes a table, or one without keys when it is absent.
-    pub(super) fn table_or_empty(&mut self, key: &'static str) -> Self {
-        match self.table(key) {
-            Some(table) => table,
-            None => Self::new(self.place.child(key), DeTable::new()),
-        }
-    }
-
-    /// Takes the tables written `[[key]]`.
-    pub(super) fn tables(&mut self, key: &'static str) -> Vec<Self> {
-        let Some(value) = self.take(key) else {
-            return Vec::new();
-        };
-        if value.is_table() {
-            let header = without_indexes(&value.place.key);
-            value.place.reject(format!(
-                "is one table; a list of tables, each written [[{header}]]"
-            ));
-            return Vec::new();
-        }
-        let items = value.list("a list of tables");
-        items.into_iter().filter_map(Value::table).collect()
-    }
-
-    /// Takes the tables written `[[key]]`, of which there must be one.
-    pub(super) fn tables_required(&mut self, key: &'static str, header: &str) -> Vec<Self> {
-        if !self.names_any(key) {
-            self.missing(key, &format!("at least one {header}"));
-        }
-        self.tables(key)
-    }
-
-    /// Takes a boolean.
-    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
-        self.take(key)?.boolean()
-    }
-
-    /// Takes a whole number in a range.
-    pub(super) fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
-        self.take(key)?.number(range)
-    }
-
-    /// Takes a duration in a range.
-    pub(super) fn duration(
-        &mut self,
-        key: &'static str,
-        range: RangeInclusive<Duration>,
-    ) -> Option<Duration> {
-        let wanted = "a whole number and a unit such as \"300ms\", \"10s\", \"5m\" or \"24h\"";
-        self.take(key)?
-            .parse(wanted, |text| units::duration(text, &range))
-    }
-
-    /// Takes one of the words that are allowed.
-    pub(super) fn choice<T: Copy>(
-        &mut self,
-        key: &'static str,
-        choices: &[(&str, T)],
-    ) -> Option<T> {
-        self.take(key)?.choice(choices)
-    }
-
-    /// Takes a path of a file; a relative one starts at the directory of the configuration.
-    pub(super) fn path(&mut self, key: &'static str) -> Option<PathBuf> {
-        self.take(key)?.path()
+    /// Returns what rules need to know of it.
+    pub(super) fn scope(&self) -> Scope<'r, 'a> {
+        let place = self.place.clone();
+        Scope { place }
     }
 }
 
@@ -321,12 +410,7 @@ impl Drop for Table<'_, '_> {
         for (key, _) in &self.entries {
             let name = key.get_ref();
             let place = self.place.child(name).moved(key.span().start);
-            let guess = match near(name, &self.asked) {
-                Some(known) => format!("unknown key; did you mean {known}?"),
-                None if self.asked.is_empty() => "unknown key".to_owned(),
-                None => format!("unknown key; {}", self.asked.join(", ")),
-            };
-            place.reject(guess);
+            place.reject(unknown_key(name, &self.asked));
         }
     }
 }
@@ -340,8 +424,16 @@ pub(super) struct Value<'r, 'a> {
 }
 
 impl<'r, 'a> Value<'r, 'a> {
-    fn new(place: Place<'r, 'a>, value: Spanned<DeValue<'a>>) -> Self {
+    fn new(place: Place<'r, 'a>, key_at: usize, value: Spanned<DeValue<'a>>) -> Self {
         let at = value.span().start;
+        let taken = Taken {
+            key_at,
+            at,
+            is_empty: value.get_ref().as_array().is_some_and(|it| it.is_empty()),
+        };
+        let mut all = place.reading.taken.borrow_mut();
+        all.insert(place.key.clone(), taken);
+        drop(all);
         Self {
             place: place.moved(at),
             value: value.into_inner(),
@@ -363,12 +455,18 @@ impl<'r, 'a> Value<'r, 'a> {
         self.value.is_str()
     }
 
+    /// Tells whether this is a whole number.
+    pub(super) fn is_integer(&self) -> bool {
+        self.value.is_integer()
+    }
+
     /// Tells whether this is the string `text`.
     pub(super) fn is(&self, text: &str) -> bool {
         self.value.as_str() == Some(text)
     }
 
-    fn wrong_type(&self, wanted: &str) {
+    /// Notes that it is of another type than is wanted.
+    pub(super) fn wrong_type(&self, wanted: &str) {
         let article = match &self.value {
             DeValue::Integer(_) | DeValue::Array(_) => "an",
             DeValue::String(_)
@@ -396,28 +494,39 @@ impl<'r, 'a> Value<'r, 'a> {
             self.wrong_type(wanted);
             return Vec::new();
         };
-        let element = |(index, item)| {
+        let element = |(index, item): (usize, Spanned<DeValue<'a>>)| {
             let key = format!("{}[{index}]", self.place.key);
             let place = Place {
                 key,
                 ..self.place.clone()
             };
-            Self::new(place, item)
+            let at = item.span().start;
+            Self::new(place, at, item)
         };
         items.into_iter().enumerate().map(element).collect()
     }
 
-    /// Returns the elements of the list it is, or itself as the only one; an empty list is an error.
-    pub(super) fn one_or_more(self, wanted: &str) -> Vec<Self> {
-        if !self.is_list() {
-            return vec![self];
+    /// Returns the tables that it is, written `[[key]]`.
+    pub(super) fn tables(self) -> Vec<Table<'r, 'a>> {
+        if self.is_table() {
+            let header = without_indexes(&self.place.key);
+            self.place.reject(format!(
+                "is one table; a list of tables, each written [[{header}]]"
+            ));
+            return Vec::new();
         }
-        let place = self.place.clone();
-        let items = self.list(wanted);
-        if items.is_empty() {
-            place.reject(format!("is empty; at least one: {wanted}"));
-        }
-        items
+        let items = self.list("a list of tables");
+        items.into_iter().filter_map(Self::table).collect()
+    }
+
+    /// Returns the string it is, quoted for a message.
+    pub(super) fn shown(&self) -> String {
+        shown(self.value.as_str().unwrap_or_default())
+    }
+
+    /// Returns the string it is.
+    pub(super) fn text(self, wanted: &str) -> Option<String> {
+        self.parse(wanted, |text| Ok(text.to_owned()))
     }
 
     /// Returns the boolean it is.
@@ -444,15 +553,6 @@ impl<'r, 'a> Value<'r, 'a> {
         number
     }
 
-    /// Returns the size in bytes it is (`"16KiB"`, or a bare number of bytes), if it is in range.
-    pub(super) fn size(self, range: RangeInclusive<u64>) -> Option<u64> {
-        if self.value.is_integer() {
-            return self.number(range);
-        }
-        let wanted = "a whole number and a unit such as \"512B\", \"16KiB\" or \"1MiB\"";
-        self.parse(wanted, |text| units::size(text, &range))
-    }
-
     /// Returns what `parse` makes of the string it is; `parse` returns what is wrong otherwise, and
     /// `wanted` tells what is allowed.
     pub(super) fn parse<T>(
@@ -474,22 +574,27 @@ impl<'r, 'a> Value<'r, 'a> {
         }
     }
 
-    /// Returns the meaning of the word it is.
-    pub(super) fn choice<T: Copy>(self, choices: &[(&str, T)]) -> Option<T> {
-        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        self.parse(&alternatives(&words), |text| {
-            let chosen = choices.iter().find(|(word, _)| *word == text);
-            chosen
-                .map(|(_, value)| *value)
-                .ok_or_else(|| "is unknown".to_owned())
+    /// Returns the path of the readable file it names; a relative one starts at the directory of the
+    /// configuration.
+    pub(super) fn file(self, wanted: &str) -> Option<PathBuf> {
+        let base = self.place.base();
+        self.parse(wanted, |text| {
+            let path = resolved(base, text)?;
+            readable(&path)?;
+            Ok(path)
         })
     }
+}
 
-    /// Returns the path it is; a relative one starts at the directory of the configuration.
-    pub(super) fn path(self) -> Option<PathBuf> {
-        let base = self.place.base();
-        self.parse("the path of a file", |text| resolved(base, text))
+/// Tells why a file cannot be read. Only regular files are opened: a FIFO would block.
+fn readable(path: &Path) -> Result<(), String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let metadata = path.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err("is no regular file".to_owned());
     }
+    File::open(path).map_err(unreadable)?;
+    Ok(())
 }
 
 /// Returns a path as the process will use it.
@@ -507,26 +612,20 @@ fn unsigned(integer: &DeInteger<'_>) -> Option<u64> {
     u64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
-/// Longest piece of a user's text in a message, in bytes.
-const SHOWN_LEN_MAX: usize = 80;
-
-/// Quotes a text of the user, shortened, without control characters.
-pub(super) fn shown(text: &str) -> String {
-    let head = &text[..text.floor_char_boundary(SHOWN_LEN_MAX)];
-    if head.len() == text.len() {
-        format!("{head:?}")
-    } else {
-        format!("{head:?}...")
+/// Reads a value that stands alone, such as a default; returns what is wrong with it.
+///
+/// # Errors
+/// Everything that is wrong.
+pub(super) fn alone(value: &str, read: impl FnOnce(Value<'_, '_>)) -> Result<(), Errors> {
+    let text = format!("value = {value}");
+    let reading = Reading::new(&text, Path::new("/"));
+    let tree = reading.tree()?;
+    let mut table = Table::root(&reading, tree);
+    if let Some(value) = table.take("value") {
+        read(value);
     }
-}
-
-/// Joins words as `a, b or c`.
-pub(super) fn alternatives(words: &[&str]) -> String {
-    match words {
-        [] => "nothing".to_owned(),
-        [only] => (*only).to_owned(),
-        [first @ .., last] => format!("{} or {last}", first.join(", ")),
-    }
+    drop(table);
+    reading.verdict()
 }
 
 fn without_indexes(path: &str) -> String {
@@ -542,39 +641,4 @@ fn without_indexes(path: &str) -> String {
         outside
     };
     path.chars().filter(keep).collect()
-}
-
-/// Returns the known word that `word` was probably meant to be.
-pub(super) fn near<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
-    /// Longer words are no typing error of ours; it bounds the work, too.
-    const WORD_LEN_MAX: usize = 32;
-    if word.len() > WORD_LEN_MAX {
-        return None;
-    }
-    let written = word.to_ascii_lowercase().replace('-', "_");
-    let close = |known: &&'w str| {
-        let distance = edits(written.as_bytes(), known.as_bytes());
-        (distance <= 2 && distance * 2 < known.len()).then_some((distance, *known))
-    };
-    let best = known.iter().filter_map(close).min();
-    best.map(|(_, known)| known)
-}
-
-/// Counts the insertions, deletions and replacements that turn one word into the other.
-fn edits(from: &[u8], to: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (line, a) in from.iter().enumerate() {
-        let mut diagonal = line;
-        let mut left = line + 1;
-        for (b, cell) in to.iter().zip(row.iter_mut().skip(1)) {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = *cell;
-            left = replaced.min(left + 1).min(diagonal + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = line + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }

@@ -6,13 +6,16 @@
 mod backend;
 mod behind;
 mod full;
+mod keys;
 mod listener;
 mod mutations;
 mod one_liner;
 mod process;
 mod readme;
 mod route;
+mod schema;
 mod whole;
+mod words;
 
 use std::path::Path;
 

@@ -11,6 +11,17 @@ const SIZE_UNITS: [(&str, u64); 4] = [
     ("B", 1),
 ];
 
+/// What [`duration`] takes.
+pub(super) const DURATION: &str =
+    "a whole number and a unit such as \"300ms\", \"10s\", \"5m\" or \"24h\"";
+/// What [`size`] takes.
+pub(super) const SIZE: &str = "a whole number and a unit such as \"512B\", \"16KiB\" or \"1MiB\"";
+
+/// What a JSON Schema says of texts that [`duration`] takes.
+pub(super) const DURATION_PATTERN: &str = "^[0-9]+(ms|s|m|h)$";
+/// What a JSON Schema says of texts that [`size`] takes.
+pub(super) const SIZE_PATTERN: &str = "^[0-9]+(B|KiB|MiB|GiB)$";
+
 /// Parses `300ms`, `10s`, `5m`, `24h`.
 ///
 /// # Errors

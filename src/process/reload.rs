@@ -173,8 +173,8 @@ impl Running {
             diagnostics::set_level(config.log.level);
         }
         self.log_settings.apply(log);
-        let max_connections = config.process.max_connections.get();
-        if max_connections > self.config.process.max_connections.get() {
+        let max_connections = config.process.max_connections;
+        if max_connections > self.config.process.max_connections {
             raise_descriptor_limit(max_connections);
         }
         self.places.resize(max_connections);

@@ -80,7 +80,7 @@ async fn start(config: Config) -> Result<Running, StartError> {
     let notifier = Notifier::from_environment();
     let signals = Signals::take().map_err(|error| StartError::System("signals", error))?;
     let (journal, log) = prepare_log(&config);
-    limits::raise_descriptor_limit(config.process.max_connections.get());
+    limits::raise_descriptor_limit(config.process.max_connections);
     let account = Account::of(&config.process)?;
     let cores = cores().map_err(|error| StartError::System("sched_getaffinity", error))?;
     let plan = Plan::new(&config.process, &cores);
@@ -100,7 +100,7 @@ async fn start(config: Config) -> Result<Running, StartError> {
     let (phase, phase_seen) = watch::channel(Phase::Running);
     backends.settle().await;
     let upstreams = backends.upstreams();
-    let places = Places::new(config.process.max_connections.get());
+    let places = Places::new(config.process.max_connections);
     let shared = Arc::new(shared_of(&places));
     let sources = sources(&config, &upstreams, &shared, &relays, &counts);
     let (admin, errands) = serve_admin(&sources, opened.admin_http, opened.admin_socket.as_mut())?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -9,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::harness::free_addr;
 use crate::harness::http;
+use crate::harness::parts::Part;
 use crate::harness::plan::Plan;
 use crate::harness::process::{Outcome, Proxy, run};
 use crate::harness::tls::{Secure, client_believing, shown_certificate};
@@ -186,4 +188,43 @@ fn demo_serves_a_page_whose_websocket_echoes() {
     client.expect(websocket::server_text("hello"));
     demo.signal(Signal::SIGINT);
     assert_eq!(demo.wait_exit(), Some(0));
+}
+
+/// A validator of another author in another language agrees with what `schema` prints.
+#[test]
+fn the_schema_accepts_every_scenario_and_no_misspelt_key() {
+    let Some(mut python) = Part::Websockets.command() else {
+        return;
+    };
+    let dir = TempDir::new().unwrap();
+    let outcome = run(&["schema"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let schema = dir.path().join("schema.json");
+    fs::write(&schema, &outcome.stdout).unwrap();
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let scenarios = fs::read_dir(top.join("tests/scenarios")).unwrap();
+    let mut files = vec![top.join("src/config/tests/full.toml")];
+    for scenario in scenarios {
+        let scenario = scenario.unwrap().path();
+        let inside = fs::read_dir(scenario).into_iter().flatten();
+        let inside = inside.map(|file| file.unwrap().path());
+        files.extend(inside.filter(|file| file.extension().is_some_and(|it| it == "toml")));
+    }
+    assert!(files.len() >= 6, "{files:?}");
+    let judged = python
+        .arg(top.join("tests/it/schema.py"))
+        .arg(&schema)
+        .args(&files)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&judged.stdout);
+    assert!(
+        judged.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&judged.stderr)
+    );
+    let judged = said
+        .lines()
+        .filter(|line| line.contains("misspelt keys refused"));
+    assert_eq!(judged.count(), files.len(), "{said}");
 }

@@ -94,7 +94,7 @@ pub enum WhenDown {
 }
 
 /// `[backend.timeouts]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BackendTimeouts {
     /// To connect to a server.
     pub connect: Duration,

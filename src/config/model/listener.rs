@@ -13,7 +13,7 @@ use crate::proto::http::pattern::{HostPattern, PathPrefix};
 use crate::tls::offload::Offload;
 
 /// `[[listener]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listener {
     /// Name in logs and metrics.
     pub name: Arc<str>,
@@ -72,9 +72,10 @@ impl std::fmt::Display for Bind {
 }
 
 /// `listener.mode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
     /// HTTP/1.1: requests are routed, upgrades become tunnels.
+    #[default]
     Http,
     /// Bytes: the connection is a tunnel from its first byte.
     Tcp,
@@ -83,20 +84,22 @@ pub enum Mode {
 }
 
 /// `listener.tcp_keepalive`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TcpKeepalive {
     /// Never.
     Off,
     /// As net.ipv4.tcp_keepalive_time says.
+    #[default]
     System,
     /// After this much silence, and as often; whole seconds.
     After(Duration),
 }
 
 /// `listener.proxy_protocol`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ProxyProtocol {
     /// Never a header: the first bytes are payload.
+    #[default]
     Off,
     /// A trusted source may send one.
     Optional,
@@ -105,7 +108,7 @@ pub enum ProxyProtocol {
 }
 
 /// `[listener.tls]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
     /// At least one; the first is the default.
     pub certificates: Vec<CertificateFiles>,
@@ -122,7 +125,7 @@ pub struct Tls {
 }
 
 /// `tls.hsts`: Strict-Transport-Security (RFC 6797).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hsts {
     /// How long browsers remember it, in whole seconds; zero makes them forget.
     pub max_age: Duration,
@@ -150,15 +153,16 @@ impl CertificateFiles {
 }
 
 /// `tls.min_version`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it all")]
 pub enum TlsVersion {
+    #[default]
     V1_2,
     V1_3,
 }
 
 /// `[listener.timeouts]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ListenerTimeouts {
     /// From accept until the PROXY header is complete.
     pub proxy_header: Duration,
@@ -171,7 +175,7 @@ pub struct ListenerTimeouts {
 }
 
 /// `[listener.limits]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a request line.
     pub request_line: usize,
@@ -248,7 +252,7 @@ pub enum RouteAction {
 }
 
 /// `redirect = { ... }`: path and query are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Redirect {
     /// Scheme of the new place; none = as the request came.
     pub scheme: Option<Scheme>,
@@ -261,7 +265,7 @@ pub struct Redirect {
 }
 
 /// `respond = { ... }`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Respond {
     /// 200 to 599.
     pub status: u16,

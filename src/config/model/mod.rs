@@ -11,8 +11,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::address;
 use super::admin::AdminAccess;
+use super::facility;
 
 pub use backend::*;
 pub use listener::*;
@@ -64,14 +64,14 @@ impl Config {
 }
 
 /// `[server]`: the process as a whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Process {
     /// Threads that open connections.
     pub reception_threads: Threads,
     /// Threads that move bytes of established tunnels.
     pub relay_threads: Threads,
     /// Client connections at one time; beyond, nothing is accepted.
-    pub max_connections: NonZeroUsize,
+    pub max_connections: usize,
     /// How long connections are still accepted after the first stop signal, for balancers to see it.
     pub drain_lead: Duration,
     /// How long tunnels may live after that.
@@ -101,27 +101,29 @@ pub struct Process {
 }
 
 /// `server.sandbox`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Sandbox {
     /// Not at all.
     Off,
     /// As far as the kernel can.
+    #[default]
     On,
     /// System calls that would be refused are done and logged by the kernel.
     Log,
 }
 
 /// A number of threads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Threads {
     /// One per core this process may run on.
+    #[default]
     Auto,
     /// As many as written.
     Count(NonZeroUsize),
 }
 
 /// `[log]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Log {
     /// Lowest level written.
     pub level: LogLevel,
@@ -130,7 +132,7 @@ pub struct Log {
     /// Where access lines and diagnostics go.
     pub target: LogTarget,
     /// Facility for syslog and the journal.
-    pub facility: String,
+    pub facility: &'static str,
     /// How often a tunnel that goes on gets a line; none = never.
     pub progress: Option<Duration>,
 }
@@ -145,27 +147,29 @@ impl Log {
             | LogTarget::Journald
             | LogTarget::File(_)
             | LogTarget::SyslogUdp(_, None)
-            | LogTarget::SyslogUnix(_) => &self.facility,
+            | LogTarget::SyslogUnix(_) => self.facility,
         };
-        address::facility_number(name)
+        facility::number(name)
     }
 }
 
 /// `log.level`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it all")]
 pub enum LogLevel {
     Error,
     Warn,
+    #[default]
     Info,
     Debug,
     Trace,
 }
 
 /// `log.access`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum AccessFormat {
     /// One JSON object a line.
+    #[default]
     Json,
     /// HAProxy's httplog fields.
     Httplog,
@@ -176,9 +180,10 @@ pub enum AccessFormat {
 }
 
 /// `log.target`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum LogTarget {
     /// Standard error.
+    #[default]
     Stderr,
     /// The journal's native socket.
     Journald,

@@ -24,7 +24,7 @@ fn rules_of_backends() {
             ),
             (
                 "balance = \"roundrobin\"",
-                "backend[0].balance: \"roundrobin\" is unknown; \
+                "backend[0].balance: \"roundrobin\" is unknown; did you mean round_robin? One of \
              source, round_robin, least_connections, random_two or maglev",
             ),
             (
@@ -67,7 +67,7 @@ fn rules_of_backends() {
             ),
             (
                 "retry = 2",
-                "backend[0].retry: unknown key; name, max_queue, retries, send_proxy, source, tls, balance, keep_alive, when_down, slow_start, drain_close, timeouts, health, server",
+                "backend[0].retry: unknown key; name, balance, keep_alive, max_queue, when_down, retries, slow_start, drain_close, send_proxy, source, timeouts, health, tls, server",
             ),
         ],
     );
@@ -178,7 +178,7 @@ fn rules_of_health() {
             ),
             (
                 "kind = \"https\"",
-                "backend[0].health.kind: \"https\" is unknown; http, tcp, websocket or off",
+                "backend[0].health.kind: \"https\" is unknown; https is http over TLS, which [listener.tls] and [backend.tls] switch on. One of http, tcp, websocket or off",
             ),
             (
                 "path = \"/x\"",
@@ -307,7 +307,7 @@ fn rules_of_backend_servers() {
             ),
             (
                 "address = \"a:1\", colour = true",
-                "backend[0].server[0].colour: unknown key; address, weight, max_connections, source, tls, send_proxy",
+                "backend[0].server[0].colour: unknown key; address, weight, max_connections, source, send_proxy, tls",
             ),
             (
                 "weight = 1",
@@ -381,7 +381,7 @@ fn rules_of_tls_to_servers() {
             ),
             (
                 &row("tls.certificate = \"x\"\ntls.verify = false", server),
-                "backend[0].tls.certificate: unknown key; server_name, verify, ca, cert, key, min_version, offload",
+                "backend[0].tls.certificate: unknown key; verify, ca, server_name, min_version, cert, key, offload",
             ),
         ],
     );

@@ -84,7 +84,7 @@ fn rules_of_listeners() {
             ),
             (
                 "mode = \"https\"",
-                "listener[0].mode: \"https\" is unknown; http, tcp or sni",
+                "listener[0].mode: \"https\" is unknown; https is http over TLS, which [listener.tls] and [backend.tls] switch on. One of http, tcp or sni",
             ),
             ("mode = \"tcp\"", "nothing"),
             ("mode = \"sni\"", "nothing"),
@@ -157,7 +157,7 @@ fn rules_of_timeouts_and_unknown_keys() {
             ),
             (
                 "pages.503 = \"x\"",
-                "listener[0].pages: unknown key; mode, bind, behind, trusted_proxies, proxy_protocol, tls, name, tcp_keepalive, timeouts, limits, errors, route",
+                "listener[0].pages: unknown key; name, bind, mode, behind, proxy_protocol, trusted_proxies, tcp_keepalive, tls, timeouts, limits, errors, route",
             ),
         ],
     );
@@ -217,7 +217,7 @@ fn rules_of_limits() {
             (
                 "max_body = \"off\"",
                 "listener[0].limits.max_body: \"off\" is not a size; \
-             a whole number and a unit such as \"512B\", \"16KiB\" or \"1MiB\"",
+             none, or a whole number and a unit such as \"512B\", \"16KiB\" or \"1MiB\"",
             ),
         ],
     );

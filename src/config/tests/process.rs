@@ -275,7 +275,7 @@ fn rules_of_log() {
         &[
             (
                 "level = \"warning\"",
-                "log.level: \"warning\" is unknown; error, warn, info, debug or trace",
+                "log.level: \"warning\" is unknown; did you mean warn? One of error, warn, info, debug or trace",
             ),
             (
                 "access = true",

@@ -17,7 +17,7 @@ fn positions_count_lines_and_characters_from_one() {
         ),
         (
             "\n  x = 1 # é",
-            "1:1: listener: missing; at least one [[listener]]\n2:3: x: unknown key; server, log, backend, listener",
+            "1:1: listener: missing; at least one [[listener]]\n2:3: x: unknown key; server, log, listener, backend",
         ),
         (
             "server = { user = \"é\", x = 1 }",
@@ -152,7 +152,7 @@ adress = "127.0.0.1:3000"
         /etc/longsplice.toml:9:9: listener[0].bind[0]: "0.0.0.0" has no port (an IPv6 address stands in brackets before it); IP:PORT, [IPv6]:PORT or unix:/path
         /etc/longsplice.toml:9:20: listener[0].bind[1]: ":80" names no address (0.0.0.0:80 and [::]:80 are all of them); IP:PORT, [IPv6]:PORT or unix:/path
         /etc/longsplice.toml:9:43: listener[0].bind[3]: "127.0.0.1:80" is taken by listener[0].bind[2] already; IP:PORT, [IPv6]:PORT or unix:/path
-        /etc/longsplice.toml:10:8: listener[0].mode: "htp" is unknown; http, tcp or sni
+        /etc/longsplice.toml:10:8: listener[0].mode: "htp" is unknown; did you mean http? One of http, tcp or sni
         /etc/longsplice.toml:11:18: listener[0].proxy_protocol: "require" with empty trusted_proxies refuses every connection; name the balancers in trusted_proxies
         /etc/longsplice.toml:12:7: listener[0].tls: is a boolean; a table
         /etc/longsplice.toml:13:1: listener[0].route[0]: leads to several places; exactly one of backend, redirect and respond

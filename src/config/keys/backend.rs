@@ -1,0 +1,464 @@
+//! `[[backend]]` with its timeouts; TLS, health checks and servers are next door.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::backend_tls::{BACKEND_TLS, BackendTlsDraft, servers_speak_tls};
+use super::health::{HEALTH, HealthDraft, checks_over_tls_are_possible};
+use super::name_text;
+use super::server::{SERVER, ServerDraft, servers_have_weight, servers_inherit};
+use crate::config::read::Among;
+use crate::config::section::{At, Key, Row, Section, Sub, Tables};
+use crate::config::shape::Fallback;
+use crate::config::types::{
+    Bool, Choice, Many, Maybe, OR_ZERO, POSITIVE, Text, Time, Unique, Whole,
+};
+use crate::config::{Backend, BackendTimeouts, Balance, DrainClose, WhenDown};
+use crate::proto::proxy::HeaderVersion;
+
+const MAX_QUEUE_MAX: u64 = 1_000_000;
+const RETRIES_MAX: u64 = 10;
+/// Addresses of this machine that connections to servers may come from, at most.
+const SOURCES_MAX: usize = 256;
+
+/// A backend as it is written: what it says for all its servers is not in the servers yet.
+#[derive(Debug, Clone)]
+pub(super) struct BackendDraft {
+    /// The backend without health check, TLS and servers.
+    pub(super) backend: Backend,
+    /// `send_proxy`, for servers that do not say; none = it is not printed.
+    pub(super) send_proxy: Option<Option<HeaderVersion>>,
+    /// `source`, for servers that do not say.
+    pub(super) source: Option<Vec<IpAddr>>,
+    /// `[backend.health]`.
+    pub(super) health: Option<HealthDraft>,
+    /// `[backend.tls]`.
+    pub(super) tls: Option<BackendTlsDraft>,
+    /// `[[backend.server]]`.
+    pub(super) servers: Vec<Row<ServerDraft>>,
+}
+
+fn blank() -> BackendDraft {
+    BackendDraft {
+        backend: Backend {
+            name: Arc::default(),
+            balance: Balance::Source,
+            keep_alive: true,
+            max_queue: 0,
+            when_down: WhenDown::Refuse,
+            retries: 0,
+            slow_start: Duration::ZERO,
+            drain_close: DrainClose::Plain,
+            timeouts: BackendTimeouts::default(),
+            health: None,
+            servers: Vec::new(),
+            tls: None,
+        },
+        send_proxy: None,
+        source: None,
+        health: None,
+        tls: None,
+        servers: Vec::new(),
+    }
+}
+
+impl BackendDraft {
+    /// Returns the backend; the rules have put together what belongs to several tables.
+    pub(super) fn into_backend(self) -> Backend {
+        let servers = self.servers.into_iter();
+        Backend {
+            health: self.health.and_then(HealthDraft::into_check),
+            servers: servers.map(|row| row.value.server).collect(),
+            ..self.backend
+        }
+    }
+
+    /// Returns the draft that means `backend`. What a backend says for its servers stands at the
+    /// servers, where it counts.
+    pub(super) fn of(backend: &Backend) -> Self {
+        let servers = backend.servers.iter();
+        let over_tls = backend.tls.is_some();
+        let server = |server| Row::from(ServerDraft::of(server, over_tls));
+        Self {
+            health: Some(HealthDraft::of(backend.health.as_ref(), over_tls)),
+            tls: backend.tls.as_ref().map(BackendTlsDraft::of),
+            servers: servers.map(server).collect(),
+            backend: backend.clone(),
+            ..blank()
+        }
+    }
+}
+
+const METHODS: Choice<Balance> = Choice(&[
+    (
+        "source",
+        Balance::Source,
+        "By the client's address: a client stays at its server, by rendezvous hashing.",
+    ),
+    (
+        "round_robin",
+        Balance::RoundRobin,
+        "In turn, as often as the weights say.",
+    ),
+    (
+        "least_connections",
+        Balance::LeastConnections,
+        "The server with the fewest connections for its weight.",
+    ),
+    (
+        "random_two",
+        Balance::RandomTwo,
+        "Two at random, and of them the one with fewer connections for its weight.",
+    ),
+    (
+        "maglev",
+        Balance::Maglev,
+        "By the client's address, with Maglev's table: lookups cost the same for any number of servers.",
+    ),
+]);
+
+/// The type of `send_proxy`.
+pub(super) const SEND_PROXY: Choice<Option<HeaderVersion>> = Choice(&[
+    ("off", None, "No header."),
+    ("v1", Some(HeaderVersion::V1), "The text header."),
+    (
+        "v2",
+        Some(HeaderVersion::V2),
+        "The binary header, with what TLS said about the client.",
+    ),
+]);
+
+/// The type of `source`.
+pub(super) const SOURCE: Many<Text<IpAddr>> = Many {
+    of: Text {
+        wanted: "an address of this machine such as \"10.0.0.5\", or a list of them",
+        pattern: "^[0-9A-Fa-f:.]+$",
+        parse: source,
+        show: ToString::to_string,
+    },
+    wanted: "",
+    len: 1..=SOURCES_MAX,
+    plural: "addresses",
+    shows_empty: false,
+};
+
+fn source(_: &Path, text: &str) -> Result<IpAddr, String> {
+    match text.parse::<IpAddr>() {
+        Ok(ip) if ip.is_unspecified() || ip.is_multicast() => {
+            Err("is no address that a connection can come from".to_owned())
+        }
+        Ok(ip) => Ok(ip),
+        Err(_) => Err("is no IP address".to_owned()),
+    }
+}
+
+fn name(_: &Path, text: &str) -> Result<Arc<str>, String> {
+    let name = name_text(text)?;
+    if name.contains(|character: char| character.is_whitespace() || character == '/') {
+        return Err("holds white space or '/'".to_owned());
+    }
+    Ok(name.into())
+}
+
+/// `[[backend]]`.
+pub(super) static BACKEND: Section<BackendDraft> = Section {
+    path: "backend",
+    short: "A backend: servers of the same kind, and how one of them is chosen.",
+    long: "Routes lead to backends by name. A reload adds, changes and removes backends and servers; tunnels \
+           to a server that is gone go on.",
+    blank,
+    defaults: OnceLock::new(),
+    rules: &[
+        servers_inherit,
+        servers_have_weight,
+        servers_speak_tls,
+        checks_over_tls_are_possible,
+    ],
+    keys: &[
+        Key {
+            name: "name",
+            since: "0.1",
+            default: Fallback::Required,
+            short: "Its name in routes, logs and metrics.",
+            long: "At most 128 bytes without white space and `/`, and no other backend has it.",
+            example: "\"maps_ws\"",
+            wrong: "\"a/b\"",
+            kind: &At {
+                of: Unique {
+                    of: Text {
+                        wanted: "a name without white space and '/', at most 128 bytes",
+                        pattern: "^[^\\s/]{1,128}$",
+                        parse: name,
+                        show: |name: &Arc<str>| name.to_string(),
+                    },
+                    among: Among::BackendNames,
+                    spelling: |name: &Arc<str>| name.to_string(),
+                    taken: "is the name of",
+                },
+                at: |it: &mut BackendDraft| &mut it.backend.name,
+            },
+        },
+        Key {
+            name: "balance",
+            since: "0.1",
+            default: Fallback::Is("\"source\""),
+            short: "How a server is chosen for a request or connection.",
+            long: "",
+            example: "\"least_connections\"",
+            wrong: "\"fair\"",
+            kind: &At {
+                of: METHODS,
+                at: |it: &mut BackendDraft| &mut it.backend.balance,
+            },
+        },
+        Key {
+            name: "keep_alive",
+            since: "0.1",
+            default: Fallback::Is("true"),
+            short: "Whether HTTP connections to the servers are used for several requests.",
+            long: "With `false`, each request has a connection of its own (`Connection: close`).",
+            example: "false",
+            wrong: "\"65s\"",
+            kind: &At {
+                of: Bool,
+                at: |it: &mut BackendDraft| &mut it.backend.keep_alive,
+            },
+        },
+        Key {
+            name: "max_queue",
+            since: "0.1",
+            default: Fallback::Is("1024"),
+            short: "Requests and connections that may wait while every server is full.",
+            long: "One more is refused with 503. How long they wait is `timeouts.queue`.",
+            example: "0",
+            wrong: "\"1024\"",
+            kind: &At {
+                of: Whole::within(0..=MAX_QUEUE_MAX),
+                at: |it: &mut BackendDraft| &mut it.backend.max_queue,
+            },
+        },
+        Key {
+            name: "when_down",
+            since: "0.1",
+            default: Fallback::Is("\"refuse\""),
+            short: "What happens to requests while no server is up.",
+            long: "",
+            example: "\"queue\"",
+            wrong: "\"wait\"",
+            kind: &At {
+                of: Choice(&[
+                    ("refuse", WhenDown::Refuse, "They are refused at once."),
+                    (
+                        "queue",
+                        WhenDown::Queue,
+                        "They wait in the queue, as if every server were full.",
+                    ),
+                ]),
+                at: |it: &mut BackendDraft| &mut it.backend.when_down,
+            },
+        },
+        Key {
+            name: "retries",
+            since: "0.1",
+            default: Fallback::Is("2"),
+            short: "Other servers that are tried when one cannot be connected to.",
+            long: "Nothing of a request has been sent then, so it reaches one server only.",
+            example: "0",
+            wrong: "11",
+            kind: &At {
+                of: Whole::within(0..=RETRIES_MAX),
+                at: |it: &mut BackendDraft| &mut it.backend.retries,
+            },
+        },
+        Key {
+            name: "slow_start",
+            since: "0.1",
+            default: Fallback::Is("\"0s\""),
+            short: "Over which time a server that came up gets up to its whole share of new connections.",
+            long: "Zero gives it its share at once.",
+            example: "\"30s\"",
+            wrong: "30",
+            kind: &At {
+                of: Time(OR_ZERO),
+                at: |it: &mut BackendDraft| &mut it.backend.slow_start,
+            },
+        },
+        Key {
+            name: "drain_close",
+            since: "0.1",
+            default: Fallback::Is("\"plain\""),
+            short: "How clients are told that a drain ends their tunnel.",
+            long: "",
+            example: "\"websocket\"",
+            wrong: "true",
+            kind: &At {
+                of: Choice(&[
+                    ("plain", DrainClose::Plain, "The connection closes."),
+                    (
+                        "websocket",
+                        DrainClose::Websocket,
+                        "A WebSocket gets a Close frame with status 1001 first, where one can be sent.",
+                    ),
+                ]),
+                at: |it: &mut BackendDraft| &mut it.backend.drain_close,
+            },
+        },
+        Key {
+            name: "send_proxy",
+            since: "0.1",
+            default: Fallback::Is("\"off\""),
+            short: "Which PROXY header the servers get before the client's bytes.",
+            long: "A server can say otherwise.",
+            example: "\"v2\"",
+            wrong: "true",
+            kind: &At {
+                of: Maybe(SEND_PROXY),
+                at: |it: &mut BackendDraft| &mut it.send_proxy,
+            },
+        },
+        Key {
+            name: "source",
+            since: "0.1",
+            default: Fallback::Words("the kernel chooses"),
+            short: "Addresses of this machine that connections to the servers come from, in turn.",
+            long: "Each address brings its own range of ports, so several of them lift the limit of some 28000 \
+                   connections to one server. A server can say otherwise.",
+            example: "[\"127.0.0.2\", \"127.0.0.3\"]",
+            wrong: "\"lo\"",
+            kind: &At {
+                of: Maybe(SOURCE),
+                at: |it: &mut BackendDraft| &mut it.source,
+            },
+        },
+        Key {
+            name: "timeouts",
+            since: "0.1",
+            default: Fallback::Is("{}"),
+            short: "How long servers may take, and how long tunnels may be silent.",
+            long: "",
+            example: "{ tunnel_idle = \"1h\" }",
+            wrong: "\"5s\"",
+            kind: &At {
+                of: Sub(&TIMEOUTS),
+                at: |it: &mut BackendDraft| &mut it.backend.timeouts,
+            },
+        },
+        Key {
+            name: "health",
+            since: "0.1",
+            default: Fallback::Words("no checks: every server counts as up"),
+            short: "Checks that find out whether a server can serve.",
+            long: "",
+            example: "{ kind = \"tcp\" }",
+            wrong: "true",
+            kind: &At {
+                of: Maybe(Sub(&HEALTH)),
+                at: |it: &mut BackendDraft| &mut it.health,
+            },
+        },
+        Key {
+            name: "tls",
+            since: "0.1",
+            default: Fallback::Words("plain text"),
+            short: "TLS towards the servers.",
+            long: "",
+            example: "{ verify = false }",
+            wrong: "true",
+            kind: &At {
+                of: Maybe(Sub(&BACKEND_TLS)),
+                at: |it: &mut BackendDraft| &mut it.tls,
+            },
+        },
+        Key {
+            name: "server",
+            since: "0.1",
+            default: Fallback::Required,
+            short: "The servers.",
+            long: "",
+            example: "[{ address = \"127.0.0.1:3000\" }]",
+            wrong: "{ address = \"127.0.0.1:3000\" }",
+            kind: &At {
+                of: Tables(&SERVER),
+                at: |it: &mut BackendDraft| &mut it.servers,
+            },
+        },
+    ],
+};
+
+static TIMEOUTS: Section<BackendTimeouts> = Section {
+    path: "backend.timeouts",
+    short: "How long servers may take, and how long tunnels may be silent.",
+    long: "",
+    blank: BackendTimeouts::default,
+    defaults: OnceLock::new(),
+    rules: &[],
+    keys: &[
+        Key {
+            name: "connect",
+            since: "0.1",
+            default: Fallback::Is("\"5s\""),
+            short: "To connect to a server, the TLS handshake with it included.",
+            long: "Then another server is tried, as `retries` allows; at last the client gets 504.",
+            example: "\"2s\"",
+            wrong: "\"0s\"",
+            kind: &At {
+                of: Time(POSITIVE),
+                at: |it: &mut BackendTimeouts| &mut it.connect,
+            },
+        },
+        Key {
+            name: "queue",
+            since: "0.1",
+            default: Fallback::Is("\"30s\""),
+            short: "To wait in the queue; then the request is refused with 503.",
+            long: "",
+            example: "\"5s\"",
+            wrong: "30",
+            kind: &At {
+                of: Time(POSITIVE),
+                at: |it: &mut BackendTimeouts| &mut it.queue,
+            },
+        },
+        Key {
+            name: "response",
+            since: "0.1",
+            default: Fallback::Is("\"1m\""),
+            short: "From the end of a request until the head of its answer is complete.",
+            long: "Then the client gets 504.",
+            example: "\"5m\"",
+            wrong: "\"1 m\"",
+            kind: &At {
+                of: Time(POSITIVE),
+                at: |it: &mut BackendTimeouts| &mut it.response,
+            },
+        },
+        Key {
+            name: "tunnel_idle",
+            since: "0.1",
+            default: Fallback::Is("\"24h\""),
+            short: "How long both sides of a tunnel may be silent before it is closed.",
+            long: "Any byte of either side counts. Applications that ping never reach it.",
+            example: "\"1h\"",
+            wrong: "\"1d\"",
+            kind: &At {
+                of: Time(POSITIVE),
+                at: |it: &mut BackendTimeouts| &mut it.tunnel_idle,
+            },
+        },
+        Key {
+            name: "half_close",
+            since: "0.1",
+            default: Fallback::Is("\"30s\""),
+            short: "How long the other side may be silent after one side has ended.",
+            long: "",
+            example: "\"10s\"",
+            wrong: "\"0s\"",
+            kind: &At {
+                of: Time(POSITIVE),
+                at: |it: &mut BackendTimeouts| &mut it.half_close,
+            },
+        },
+    ],
+};

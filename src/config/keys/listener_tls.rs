@@ -1,0 +1,400 @@
+//! `[listener.tls]`: certificates, client certificates, and what browsers are told.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::listener::ListenerDraft;
+use super::refuse_without_http;
+use crate::config::page::quoted_path;
+use crate::config::read::{Scope, Value};
+use crate::config::section::{At, Key, Section, Type};
+use crate::config::shape::{Fallback, Shape};
+use crate::config::types::{Bool, Choice, Custom, Many, Maybe, PEM, Readable, Seconds};
+use crate::config::{CertificateFiles, Hsts, Mode, Offload, Tls, TlsVersion};
+use crate::tls::identity;
+
+const CERTIFICATE: &str = "the path of a PEM file or { cert = PATH, key = PATH }";
+/// What browsers may be told to remember: ten years at most.
+const AGE: Seconds = Seconds {
+    range: AGES,
+    wanted: "a whole number and a unit such as \"8760h\", at most 87600h",
+};
+const AGES: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(10 * 365 * 24);
+/// What browsers' lists ask of a host that wants to be in them (hstspreload.org).
+const PRELOAD_AGE_MIN: Duration = Duration::from_hours(365 * 24);
+
+/// The type of `min_version`.
+pub(super) const VERSIONS: Choice<TlsVersion> = Choice(&[
+    ("1.2", TlsVersion::V1_2, "TLS 1.2 and TLS 1.3."),
+    ("1.3", TlsVersion::V1_3, "TLS 1.3 alone."),
+]);
+
+/// The type of `offload`.
+pub(super) const OFFLOADS: Choice<Offload> = Choice(&[
+    (
+        "adaptive",
+        Offload::Adaptive,
+        "The process encrypts at first; the kernel takes over a direction that turns bulky.",
+    ),
+    (
+        "always",
+        Offload::Always,
+        "The kernel encrypts wherever it can.",
+    ),
+    ("never", Offload::Never, "The process encrypts."),
+]);
+
+/// `[listener.tls]`.
+pub(super) static TLS: Section<Tls> = Section {
+    path: "listener.tls",
+    short: "TLS that ends on this listener.",
+    long: "Without this table the listener speaks plain text. A renewed certificate is noticed within \
+           seconds, without a reload.",
+    blank: Tls::default,
+    defaults: OnceLock::new(),
+    rules: &[],
+    keys: &[
+        Key {
+            name: "certificates",
+            since: "0.1",
+            default: Fallback::Required,
+            short: "Certificates with their chains and keys; a client gets the one for its server name.",
+            long: "An element is the path of one PEM file that holds certificate, chain and key, or \
+                   `{ cert = PATH, key = PATH }`. The first is the default for clients without a server name, \
+                   or with one that fits no certificate.",
+            example: "[\"site.pem\", { cert = \"b.crt\", key = \"b.key\" }]",
+            wrong: "\"/nowhere.pem\"",
+            kind: &At {
+                of: Many {
+                    of: Certificate,
+                    wanted: "",
+                    len: 1..=usize::MAX,
+                    plural: "certificates",
+                    shows_empty: true,
+                },
+                at: |it: &mut Tls| &mut it.certificates,
+            },
+        },
+        Key {
+            name: "client_ca",
+            since: "0.1",
+            default: Fallback::Words("no client certificate is asked for"),
+            short: "Certificates of authorities; every client must show a certificate signed by one of them.",
+            long: "",
+            example: "\"ca.pem\"",
+            wrong: "\"/nowhere.pem\"",
+            kind: &At {
+                of: Maybe(Custom {
+                    read: client_ca,
+                    show: |path| Some(quoted_path(path)),
+                    wanted: PEM.wanted,
+                    shape: || PEM.shape(),
+                }),
+                at: |it: &mut Tls| &mut it.client_ca,
+            },
+        },
+        Key {
+            name: "client_subject",
+            since: "0.1",
+            default: Fallback::Is("false"),
+            short: "Whether the application is told the subject of the client's certificate.",
+            long: "It goes into the header X-Client-Subject. The same header is taken out of the requests of \
+                   every listener then, so that no client can claim a subject. It needs `client_ca` and \
+                   `mode = \"http\"`.",
+            example: "true",
+            wrong: "\"yes\"",
+            kind: &At {
+                of: Bool,
+                at: |it: &mut Tls| &mut it.client_subject,
+            },
+        },
+        Key {
+            name: "min_version",
+            since: "0.1",
+            default: Fallback::Is("\"1.2\""),
+            short: "The lowest version of TLS that is spoken with clients.",
+            long: "",
+            example: "\"1.3\"",
+            wrong: "\"1.1\"",
+            kind: &At {
+                of: VERSIONS,
+                at: |it: &mut Tls| &mut it.min_version,
+            },
+        },
+        Key {
+            name: "offload",
+            since: "0.1",
+            default: Fallback::Is("\"adaptive\""),
+            short: "Who encrypts after the handshake: the process or the kernel (kTLS).",
+            long: "`longsplice doctor` reports what the kernel can do.",
+            example: "\"never\"",
+            wrong: "true",
+            kind: &At {
+                of: OFFLOADS,
+                at: |it: &mut Tls| &mut it.offload,
+            },
+        },
+        Key {
+            name: "hsts",
+            since: "0.1",
+            default: Fallback::Words("no such header"),
+            short: "Tells browsers to come back over TLS only (Strict-Transport-Security, RFC 6797).",
+            long: "A time is its max-age; `\"0s\"` makes browsers forget. A table can say more: \
+                   `{ max_age = \"8760h\", include_subdomains = true, preload = true }`. Only in \
+                   `mode = \"http\"`.",
+            example: "\"8760h\"",
+            wrong: "\"1500ms\"",
+            kind: &At {
+                of: Maybe(StrictTransport),
+                at: |it: &mut Tls| &mut it.hsts,
+            },
+        },
+    ],
+};
+
+/// The files of a certificate: one path, or a table.
+pub(super) struct Certificate;
+
+/// `{ cert = PATH, key = PATH }`.
+#[derive(Debug, Clone, Default)]
+struct Pair {
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+static PAIR: Section<Pair> = Section {
+    path: "listener.tls.certificates",
+    short: "A certificate and its key in two files.",
+    long: "",
+    blank: Pair::default,
+    defaults: OnceLock::new(),
+    rules: &[],
+    keys: &[
+        Key {
+            name: "cert",
+            since: "0.1",
+            default: Fallback::Required,
+            short: "PEM file with the certificate and its chain.",
+            long: "",
+            example: "\"b.crt\"",
+            wrong: "\"/nowhere.pem\"",
+            kind: &At {
+                of: Maybe(PEM),
+                at: |it: &mut Pair| &mut it.cert,
+            },
+        },
+        Key {
+            name: "key",
+            since: "0.1",
+            default: Fallback::Words("the file `cert`"),
+            short: "PEM file with the private key.",
+            long: "",
+            example: "\"b.key\"",
+            wrong: "\"/nowhere.pem\"",
+            kind: &At {
+                of: Maybe(PEM),
+                at: |it: &mut Pair| &mut it.key,
+            },
+        },
+    ],
+};
+
+impl Type for Certificate {
+    type Value = CertificateFiles;
+
+    fn read(&self, value: Value<'_, '_>) -> Option<CertificateFiles> {
+        let place = value.place.clone();
+        let (cert, key) = if value.is_table() {
+            let table = value.table()?;
+            let names_key = table.has("key");
+            let Pair { cert, key } = PAIR.read(table);
+            let key = if names_key { key } else { cert.clone() };
+            (cert?, key?)
+        } else {
+            let cert = value.file(CERTIFICATE)?;
+            (cert.clone(), cert)
+        };
+        match warnings_of(&cert, &key) {
+            Ok(warnings) => warnings.into_iter().for_each(|warning| place.warn(warning)),
+            Err(wrong) => place.reject(format!("{wrong}; {CERTIFICATE}")),
+        }
+        Some(CertificateFiles { cert, key })
+    }
+
+    fn show(&self, files: &mut CertificateFiles) -> Option<String> {
+        if files.cert == files.key {
+            return Some(quoted_path(&files.cert));
+        }
+        let (cert, key) = (quoted_path(&files.cert), quoted_path(&files.key));
+        Some(format!("{{ cert = {cert}, key = {key} }}"))
+    }
+
+    fn wanted(&self) -> String {
+        CERTIFICATE.to_owned()
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Either(vec![Readable::shape(&PEM), Shape::Inline(PAIR.describe())])
+    }
+}
+
+/// Reads a certificate and its key, so that what is wrong with them is known before anything runs;
+/// returns what is to be said of them.
+///
+/// # Errors
+/// What is wrong with the files.
+pub(super) fn warnings_of(cert: &Path, key: &Path) -> Result<Vec<String>, String> {
+    let identity = identity::read(cert, key).map_err(|wrong| wrong.to_string())?;
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = since_1970.map_or(0, |time| time.as_secs());
+    Ok(identity.warnings(now.try_into().unwrap_or(i64::MAX)))
+}
+
+fn client_ca(value: Value<'_, '_>) -> Option<PathBuf> {
+    let place = value.place.clone();
+    let path = value.file(PEM.wanted)?;
+    if let Err(wrong) = identity::read_client_ca(&path) {
+        place.reject(format!("{wrong}; {}", PEM.wanted));
+    }
+    Some(path)
+}
+
+/// Strict-Transport-Security: a time, or a table with more.
+struct StrictTransport;
+
+static HSTS: Section<Hsts> = Section {
+    path: "listener.tls.hsts",
+    short: "What Strict-Transport-Security says.",
+    long: "",
+    blank: Hsts::default,
+    defaults: OnceLock::new(),
+    rules: &[preload_is_complete],
+    keys: &[
+        Key {
+            name: "max_age",
+            since: "0.1",
+            default: Fallback::Required,
+            short: "How long browsers remember it; zero makes them forget.",
+            long: "Whole seconds, ten years at most.",
+            example: "\"8760h\"",
+            wrong: "\"1500ms\"",
+            kind: &At {
+                of: AGE,
+                at: |it: &mut Hsts| &mut it.max_age,
+            },
+        },
+        Key {
+            name: "include_subdomains",
+            since: "0.1",
+            default: Fallback::Is("false"),
+            short: "Whether it holds for the names below the host as well.",
+            long: "",
+            example: "true",
+            wrong: "1",
+            kind: &At {
+                of: Bool,
+                at: |it: &mut Hsts| &mut it.include_subdomains,
+            },
+        },
+        Key {
+            name: "preload",
+            since: "0.1",
+            default: Fallback::Is("false"),
+            short: "Whether browsers may put the host into their own lists.",
+            long: "The lists also ask for `include_subdomains` and a `max_age` of a year.",
+            example: "true",
+            wrong: "1",
+            kind: &At {
+                of: Bool,
+                at: |it: &mut Hsts| &mut it.preload,
+            },
+        },
+    ],
+};
+
+impl Type for StrictTransport {
+    type Value = Hsts;
+
+    fn read(&self, value: Value<'_, '_>) -> Option<Hsts> {
+        if value.is_table() {
+            let table = value.table()?;
+            return Some(with_value(HSTS.read(table)));
+        }
+        let max_age = AGE.read(value)?;
+        Some(with_value(Hsts {
+            max_age,
+            ..HSTS.defaults().clone()
+        }))
+    }
+
+    fn show(&self, hsts: &mut Hsts) -> Option<String> {
+        Some(HSTS.show(hsts))
+    }
+
+    fn wanted(&self) -> String {
+        AGE.wanted()
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Either(vec![AGE.shape(), Shape::Inline(HSTS.describe())])
+    }
+}
+
+/// Writes the header's value (RFC 6797 section 6.1).
+fn with_value(mut hsts: Hsts) -> Hsts {
+    hsts.value = format!("max-age={}", hsts.max_age.as_secs());
+    for (set, directive) in [
+        (hsts.include_subdomains, "; includeSubDomains"),
+        (hsts.preload, "; preload"),
+    ] {
+        if set {
+            hsts.value.push_str(directive);
+        }
+    }
+    hsts
+}
+
+/// Warns of `preload` without what browsers' lists ask for.
+fn preload_is_complete(hsts: &mut Hsts, scope: &Scope<'_, '_>) {
+    let complete = hsts.include_subdomains && hsts.max_age >= PRELOAD_AGE_MIN;
+    if hsts.preload && !complete {
+        scope.place.warn(
+            "browsers' lists take a host with preload only together with include_subdomains and a \
+             max_age of 8760h or more",
+        );
+    }
+}
+
+/// Refuses `[listener.tls]` where TLS stays closed.
+pub(super) fn tls_is_opened(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
+    if draft.listener.mode == Mode::Sni && draft.listener.tls.is_some() {
+        scope.place_of("tls").reject(
+            "mode = \"sni\" passes TLS through unopened; no [listener.tls], or another mode",
+        );
+    }
+}
+
+/// Refuses `client_subject` where no subject is known, or no header can carry it.
+pub(super) fn client_subject_can_be_known(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
+    let Some(tls) = &draft.listener.tls else {
+        return;
+    };
+    if !tls.client_subject {
+        return;
+    }
+    let place = scope.place_of("tls.client_subject");
+    if !scope.has("tls.client_ca") {
+        place.reject("needs client_ca: without it no client shows a certificate");
+    } else if draft.listener.mode == Mode::Tcp {
+        place.reject(
+            "is a header of HTTP, which mode = \"tcp\" has not; send_proxy = \"v2\" tells the common name",
+        );
+    }
+}
+
+/// Refuses `hsts` where longsplice adds no header to answers.
+pub(super) fn hsts_is_http(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
+    refuse_without_http("tls.hsts", draft.listener.mode, scope);
+}

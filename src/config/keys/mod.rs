@@ -1,0 +1,237 @@
+//! Every key of the configuration, each declared once, and the way from what is written to
+//! [`Config`] and back.
+//!
+//! A file here is a table or two: its sections, the types only it uses, and its rules.
+
+mod admin;
+mod backend;
+mod backend_tls;
+mod behind;
+mod health;
+mod listener;
+mod listener_tls;
+mod log;
+mod pages;
+mod process;
+mod route;
+mod server;
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use super::read::{Scope, Table};
+use super::section::{At, Key, Row, Section, Sub, Tables};
+use super::shape::{Fallback, SectionDoc};
+use super::words::shown;
+use super::{BackendId, Config, DrainClose, Listener, Log, Mode, Process};
+use backend::{BACKEND, BackendDraft};
+use listener::{LISTENER, ListenerDraft};
+use log::LOG;
+use process::PROCESS;
+use route::RouteDraft;
+
+/// Longest name of a listener or backend, in bytes.
+const NAME_LEN_MAX: usize = 128;
+
+/// A configuration as it is written: what refers to other tables is not resolved yet.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Draft {
+    process: Process,
+    log: Log,
+    listeners: Vec<Row<ListenerDraft>>,
+    backends: Vec<Row<BackendDraft>>,
+}
+
+/// The whole file.
+static ROOT: Section<Draft> = Section {
+    path: "",
+    short: "The whole file.",
+    long: "",
+    blank: Draft::default,
+    defaults: OnceLock::new(),
+    rules: &[backends_are_used, close_frames_can_be_sent],
+    keys: &[
+        Key {
+            name: "server",
+            since: "0.1",
+            default: Fallback::Is("{}"),
+            short: "The process as a whole.",
+            long: "",
+            example: "{ max_connections = 1000 }",
+            wrong: "1",
+            kind: &At {
+                of: Sub(&PROCESS),
+                at: |it: &mut Draft| &mut it.process,
+            },
+        },
+        Key {
+            name: "log",
+            since: "0.1",
+            default: Fallback::Is("{}"),
+            short: "Access lines and diagnostics.",
+            long: "",
+            example: "{ level = \"debug\" }",
+            wrong: "\"debug\"",
+            kind: &At {
+                of: Sub(&LOG),
+                at: |it: &mut Draft| &mut it.log,
+            },
+        },
+        Key {
+            name: "listener",
+            since: "0.1",
+            default: Fallback::Required,
+            short: "Where connections are accepted.",
+            long: "",
+            example: "[{ bind = \"127.0.0.1:8080\", route = [{ backend = \"app\" }] }]",
+            wrong: "{}",
+            kind: &At {
+                of: Tables(&LISTENER),
+                at: |it: &mut Draft| &mut it.listeners,
+            },
+        },
+        Key {
+            name: "backend",
+            since: "0.1",
+            default: Fallback::Words("none: every route redirects or responds"),
+            short: "Where routes lead.",
+            long: "",
+            example: "[{ name = \"app\", server = [{ address = \"127.0.0.1:3000\" }] }]",
+            wrong: "{}",
+            kind: &At {
+                of: Tables(&BACKEND),
+                at: |it: &mut Draft| &mut it.backends,
+            },
+        },
+    ],
+};
+
+impl Draft {
+    /// Reads the table of the whole text.
+    pub(super) fn read(root: Table<'_, '_>) -> Self {
+        ROOT.read(root)
+    }
+
+    /// Returns the configuration that a draft without errors means.
+    pub(super) fn into_config(self) -> Config {
+        let backends = self.backends.into_iter();
+        let backends: Vec<_> = backends.map(|row| row.value.into_backend()).collect();
+        let names = backends.iter().enumerate();
+        let ids: HashMap<&str, usize> = names.map(|(id, it)| (&*it.name, id)).collect();
+        let rows = self.listeners.into_iter();
+        let listeners = rows.map(|row| {
+            let ListenerDraft { listener, routes } = row.value;
+            // The reader of `backend` has seen to it that the name is known.
+            let id = |name: &str| BackendId(ids.get(name).copied().unwrap_or_default());
+            let routes = routes.into_iter().map(|row| row.value.into_route(id));
+            Listener {
+                routes: routes.collect(),
+                ..listener
+            }
+        });
+        let mut listeners: Vec<Listener> = listeners.collect();
+        let tells = |it: &Listener| it.tls.as_ref().is_some_and(|tls| tls.client_subject);
+        let guarded = listeners.iter().any(tells);
+        for listener in &mut listeners {
+            listener.guards_client_subject = guarded;
+        }
+        Config {
+            source: None,
+            process: self.process,
+            log: self.log,
+            listeners,
+            backends,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Returns the draft that means `config`.
+    pub(super) fn of(config: &Config) -> Self {
+        let name = |id: BackendId| {
+            let backend = config.backends.get(id.0);
+            backend.map(|backend| backend.name.to_string())
+        };
+        let listener = |listener: &Listener| {
+            let routes = listener.routes.iter();
+            let routes = routes.map(|route| Row::from(RouteDraft::of(route, name)));
+            Row::from(ListenerDraft {
+                listener: listener.clone(),
+                routes: routes.collect(),
+            })
+        };
+        let backends = config.backends.iter();
+        Self {
+            process: config.process.clone(),
+            log: config.log.clone(),
+            listeners: config.listeners.iter().map(listener).collect(),
+            backends: backends.map(|it| Row::from(BackendDraft::of(it))).collect(),
+        }
+    }
+
+    /// Writes it as TOML.
+    pub(super) fn print(&mut self, page: &mut super::page::Page) {
+        ROOT.print(self, page);
+    }
+}
+
+/// Describes the whole file.
+pub(super) fn describe() -> SectionDoc {
+    ROOT.describe()
+}
+
+/// Checks the name of a listener or backend.
+fn name_text(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    if text.len() > NAME_LEN_MAX {
+        return Err(format!("is longer than {NAME_LEN_MAX} bytes"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("holds a control character".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Refuses a key of a listener where longsplice speaks no HTTP and gives no answers.
+fn refuse_without_http(key: &str, mode: Mode, scope: &Scope<'_, '_>) {
+    if mode != Mode::Http && scope.has(key) {
+        scope.refuse_whole(
+            key,
+            "the proxy speaks no HTTP on this listener; mode = \"http\"",
+        );
+    }
+}
+
+/// Warns of backends that no route leads to.
+fn backends_are_used(draft: &mut Draft, scope: &Scope<'_, '_>) {
+    for row in &draft.backends {
+        if !row.value.backend.name.is_empty() && modes_that_lead_to(row, draft).is_empty() {
+            scope.row(&row.key).place.warn(format!(
+                "no route leads to the backend {}",
+                shown(&row.value.backend.name)
+            ));
+        }
+    }
+}
+
+/// Warns of Close frames for backends that only get connections whose content is not looked at.
+fn close_frames_can_be_sent(draft: &mut Draft, scope: &Scope<'_, '_>) {
+    for row in &draft.backends {
+        let modes = modes_that_lead_to(row, draft);
+        let closes = row.value.backend.drain_close == DrainClose::Websocket;
+        if closes && !modes.is_empty() && modes.iter().all(|mode| *mode != Mode::Http) {
+            scope.row(&row.key).place_of("drain_close").warn(
+                "only listeners in mode \"tcp\" or \"sni\" lead here, where no Close is sent",
+            );
+        }
+    }
+}
+
+fn modes_that_lead_to(row: &Row<BackendDraft>, draft: &Draft) -> Vec<Mode> {
+    let name = &*row.value.backend.name;
+    let leads = |route: &Row<RouteDraft>| route.value.backend.as_deref() == Some(name);
+    let listeners = draft.listeners.iter();
+    let leading = listeners.filter(|listener| listener.value.routes.iter().any(leads));
+    leading.map(|row| row.value.listener.mode).collect()
+}

@@ -1,0 +1,102 @@
+//! What a section and its keys look like from outside: plain data without the model, from which the
+//! reference and the JSON Schema are made.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// A table.
+#[derive(Debug, Clone)]
+pub(super) struct SectionDoc {
+    /// Key path without indexes.
+    pub(super) path: &'static str,
+    /// What it is about, in one sentence.
+    pub(super) short: &'static str,
+    /// The rest, in Markdown.
+    pub(super) long: &'static str,
+    /// Its keys in their order.
+    pub(super) keys: Vec<KeyDoc>,
+}
+
+/// A key.
+#[derive(Debug, Clone)]
+pub(super) struct KeyDoc {
+    pub(super) name: &'static str,
+    pub(super) since: &'static str,
+    pub(super) default: Fallback,
+    pub(super) short: &'static str,
+    pub(super) long: &'static str,
+    pub(super) example: &'static str,
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the test of every key reads it")
+    )]
+    pub(super) wrong: &'static str,
+    pub(super) shape: Shape,
+}
+
+/// What holds when a key is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fallback {
+    /// This value, as TOML.
+    Is(&'static str),
+    /// Nothing is set, or a rule decides; in words.
+    Words(&'static str),
+    /// Its absence is an error.
+    Required,
+}
+
+/// A type.
+#[derive(Debug, Clone)]
+pub(super) enum Shape {
+    /// `true` or `false`.
+    Bool,
+    /// A whole number in a range.
+    Whole(RangeInclusive<u64>),
+    /// One of a few whole numbers.
+    Numbers(&'static [u16]),
+    /// A time such as `"10s"`.
+    Duration(RangeInclusive<Duration>),
+    /// A size such as `"16KiB"`, or a number of bytes.
+    Size(RangeInclusive<u64>),
+    /// A text.
+    Text {
+        /// What is allowed, in words.
+        what: String,
+        /// The same as a regular expression of ECMA 262, as far as one can say it; empty = any text.
+        pattern: &'static str,
+    },
+    /// One of some words, each with what it means.
+    Choice(Vec<(&'static str, &'static str)>),
+    /// One of several types.
+    Either(Vec<Shape>),
+    /// A list.
+    List {
+        /// The type of an element.
+        of: Box<Shape>,
+        /// How many elements it has.
+        len: RangeInclusive<usize>,
+    },
+    /// A `[table]`.
+    Table(SectionDoc),
+    /// A table on one line.
+    Inline(SectionDoc),
+    /// Tables written `[[table]]`.
+    Tables(SectionDoc),
+    /// A `[table]` whose keys are one of some names, all of one type.
+    Map {
+        /// Key path of the table.
+        path: &'static str,
+        /// The keys.
+        names: Vec<String>,
+        /// The type of their values.
+        of: Box<Shape>,
+    },
+}
+
+impl Shape {
+    /// Returns a list of this type, or a single element in its place.
+    pub(super) fn one_or_more(self, len: RangeInclusive<usize>) -> Self {
+        let of = Box::new(self.clone());
+        Self::Either(vec![self, Self::List { of, len }])
+    }
+}
