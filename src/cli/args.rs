@@ -69,7 +69,7 @@ pub(super) enum Command {
     /// Print the JSON Schema of configuration files
     ///
     /// For editors and other tools: draft 2020-12, for a file as converted from TOML to JSON.
-    #[command(verbatim_doc_comment)]
+    #[command(verbatim_doc_comment, after_help = SCHEMA_HELP)]
     Schema,
     /// Try a WebSocket through the proxy: no file, no root
     ///
@@ -115,6 +115,13 @@ pub(super) struct DoctorOptions {
     #[arg(long, conflicts_with = "json")]
     pub(super) sandbox: bool,
 }
+
+const SCHEMA_HELP: &str = "\
+Exit codes:
+  0  the schema was printed
+  2  wrong usage
+
+Manual: longsplice help configuration";
 
 const DEMO_HELP: &str = "\
 Exit codes:

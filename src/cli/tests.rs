@@ -35,6 +35,7 @@ fn help_of_the_program() {
               doctor       Report what this machine supports
               ctl          Inspect and control a running longsplice
               top          Watch a running longsplice in this terminal
+              schema       Print the JSON Schema of configuration files
               demo         Try a WebSocket through the proxy: no file, no root
               help         Print a page of the manual, or list its topics
               man          Write man pages into a directory

@@ -83,6 +83,7 @@ pub const PAGES: &[Page] = &[
     page!(Guides, "watching", "guide/watching.md"),
     page!(Guides, "from-nginx", "guide/from-nginx.md"),
     page!(Guides, "from-haproxy", "guide/from-haproxy.md"),
+    page!(Reference, "configuration", "reference/configuration.md"),
     page!(Reference, "log-fields", "reference/log-fields.md"),
     page!(Reference, "causes", "reference/causes.md"),
     page!(Reference, "metrics", "reference/metrics.md"),
