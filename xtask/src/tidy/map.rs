@@ -1,52 +1,68 @@
-//! The map of the code in the README: what it names has to exist.
+//! The map of the code in the manual, and what contributors are told: what they name has to exist.
 //!
-//! Every path such as `` `route::choose` `` in the section Architecture must end in something that
-//! `src/` declares, and the modules of the crate's root must all be in its table.
+//! Every path in backticks such as `` `route::choose` `` in these pages must end in something that
+//! `src/` declares. The table of modules in the map must be that of `src/lib.rs`, word for word.
 
 use std::collections::BTreeSet;
 
-use super::scan::{code_of, is_word, line_of, words};
+use super::imports::Layer;
+use super::scan::{code_of, is_word, words};
 use super::{Finding, Source};
 
 /// Words that declare the name after them.
 const DECLARATIONS: &[&str] = &["fn", "struct", "enum", "mod", "trait", "type", "const"];
 
-/// Checks the README against the sources.
-pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
-    let find = |path: &str| sources.iter().find(|source| source.path == path);
-    let (Some(readme), Some(root)) = (find("README.md"), find("src/lib.rs")) else {
-        return Vec::new();
-    };
-    let Some(start) = readme.text.find("\n## Architecture\n") else {
-        return vec![finding(1, "no section Architecture")];
-    };
-    let section = &readme.text[start + 1..];
-    let section = section.find("\n## ").map_or(section, |end| &section[..end]);
-    let first_line = line_of(&readme.text, start + 1);
+/// The page with the table of modules.
+const MAP: &str = "src/manual/internals/map.md";
+/// Pages that name parts of the code.
+const PAGES: &[&str] = &["src/manual/internals/", ".github/CONTRIBUTING.md"];
+
+/// Checks the pages against the sources, and the map against the table in `src/lib.rs`.
+pub(super) fn check(sources: &[Source], layers: &[Layer]) -> Vec<Finding> {
     let files: Vec<Declared> = sources.iter().filter_map(Declared::of).collect();
+    let is_page = |source: &&Source| PAGES.iter().any(|page| source.path.starts_with(page));
     let mut findings = Vec::new();
-    for (line, path) in paths(section) {
-        if !files.iter().any(|file| file.has(path)) {
-            let text = format!("`{path}` does not exist");
-            findings.push(finding(first_line + line - 1, &text));
+    for page in sources.iter().filter(is_page) {
+        for (line, path) in paths(&page.text) {
+            if !files.iter().any(|file| file.has(path)) {
+                findings.push(finding(
+                    &page.path,
+                    line,
+                    format!("`{path}` does not exist"),
+                ));
+            }
         }
     }
-    for module in names_after("mod", &code_of(&root.text)) {
-        if !section.contains(&format!("| `{module}` |")) {
-            findings.push(finding(
-                first_line,
-                &format!("module `{module}` is missing"),
-            ));
-        }
-    }
+    findings.extend(table(sources, layers));
     findings
 }
 
-fn finding(line: usize, text: &str) -> Finding {
+/// Compares the rows of the map with the layers, in their order.
+fn table(sources: &[Source], layers: &[Layer]) -> Option<Finding> {
+    let map = sources.iter().find(|source| source.path == MAP)?;
+    let is_row = |line: &&str| line.starts_with("| `");
+    let rows: Vec<&str> = map.text.lines().filter(is_row).collect();
+    let row = |layer: &Layer| format!("| `{}` | {} |", layer.name, layer.job);
+    let expected: Vec<String> = layers.iter().map(row).collect();
+    let differs = expected
+        .iter()
+        .zip(&rows)
+        .position(|(ours, row)| ours != row);
+    let shorter = rows.len().min(expected.len());
+    let at = differs.or((rows.len() != expected.len()).then_some(shorter))?;
+    let wanted = expected.get(at).map_or("no further row", String::as_str);
+    let text = format!(
+        "row {} of the table differs from src/lib.rs: {wanted}",
+        at + 1
+    );
+    Some(finding(MAP, 1, text))
+}
+
+fn finding(path: &str, line: usize, text: String) -> Finding {
     Finding {
-        path: "README.md".to_owned(),
+        path: path.to_owned(),
         line,
-        text: text.to_owned(),
+        text,
         fatal: true,
     }
 }
@@ -105,47 +121,50 @@ fn paths(section: &str) -> Vec<(usize, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::imports::layers;
     use super::*;
 
-    fn check_readme(readme: &str, expected: &[&str]) {
+    fn check_map(map: &str, expected: &[&str]) {
         let source = |path: &str, text: &str| Source {
             path: path.to_owned(),
             text: text.to_owned(),
         };
         let sources = [
-            source("README.md", readme),
-            source("src/lib.rs", "pub mod relay;\n"),
+            source(MAP, map),
+            source("src/lib.rs", "//! | [`relay`] | moves bytes | |\n"),
             source(
                 "src/relay/mod.rs",
                 "// fn gone()\nstruct Handle; impl Handle { fn adopt(&self) {} }",
             ),
             source("src/cli.rs", "fn elsewhere() {}"),
         ];
-        let found: Vec<String> = check(&sources).iter().map(ToString::to_string).collect();
-        assert_eq!(found, expected, "{readme}");
+        let found = check(&sources, &layers(&sources));
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected, "{map}");
     }
 
     #[test]
-    fn names_and_modules_must_exist() {
-        let table = "# x\n\n## Architecture\n| `relay` | job |\n";
-        check_readme(table, &[]);
-        check_readme(&format!("{table}-> `Handle::adopt`\n## Next\n`a::b`"), &[]);
-        check_readme(
-            &format!("{table}`relay::adopt`, `crate::relay::Handle`\n"),
-            &[],
+    fn what_a_page_names_must_exist() {
+        let table = "# Map\n| `relay` | moves bytes |\n";
+        check_map(table, &[]);
+        let named = "`relay::adopt`, `Handle::adopt`, `crate::relay::Handle`";
+        check_map(&format!("{table}{named}\n"), &[]);
+        for gone in ["relay::elsewhere", "Handle::gone"] {
+            let expected = format!("{MAP}:3: `{gone}` does not exist");
+            check_map(&format!("{table}-> `{gone}`\n"), &[&expected]);
+        }
+    }
+
+    #[test]
+    fn the_table_is_that_of_the_library() {
+        let expected = format!(
+            "{MAP}:1: row 1 of the table differs from src/lib.rs: | `relay` | moves bytes |"
         );
-        check_readme(
-            &format!("{table}`relay::elsewhere`\n"),
-            &["README.md:5: `relay::elsewhere` does not exist"],
-        );
-        check_readme(
-            &format!("{table}-> `Handle::gone`\n"),
-            &["README.md:5: `Handle::gone` does not exist"],
-        );
-        check_readme(
-            "\n## Architecture\n`relay`\n",
-            &["README.md:2: module `relay` is missing"],
-        );
-        check_readme("# x\n", &["README.md:1: no section Architecture"]);
+        check_map("| `relay` | moves |\n", &[&expected]);
+        check_map("# Map\n", &[&expected]);
+        let more = "| `relay` | moves bytes |\n| `more` | x |\n";
+        let expected =
+            format!("{MAP}:1: row 2 of the table differs from src/lib.rs: no further row");
+        check_map(more, &[&expected]);
     }
 }

@@ -7,6 +7,7 @@ mod circles;
 mod graph;
 mod imports;
 mod map;
+mod names;
 mod rules;
 mod scan;
 
@@ -71,8 +72,10 @@ fn check_tree(top: &Path) -> io::Result<Vec<Finding>> {
     for source in &sources {
         findings.extend(rules::check(source));
     }
-    findings.extend(map::check(&sources));
-    findings.extend(imports::check(&sources, &imports::layers(&sources)));
+    let layers = imports::layers(&sources);
+    findings.extend(imports::check(&sources, &layers));
+    findings.extend(map::check(&sources, &layers));
+    findings.extend(names::check(&sources));
     let edges = Graph::of(&sources).edges();
     findings.extend(circles::check(&edges));
     Ok(findings)
