@@ -31,6 +31,7 @@ fn help_of_the_program() {
               doctor  Show what this kernel and machine offer
               ctl     Look into a running longsplice, and tell it what to do
               top     Watch a running longsplice in this terminal
+              schema  Print the JSON Schema of configuration files
               demo    Show a WebSocket through the proxy: no file, no root
 
             Options:

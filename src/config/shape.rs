@@ -26,6 +26,10 @@ pub(super) struct KeyDoc {
     pub(super) short: &'static str,
     pub(super) long: &'static str,
     pub(super) example: &'static str,
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the test of every key refuses it")
+    )]
     pub(super) wrong: &'static str,
     pub(super) shape: Shape,
 }
