@@ -183,7 +183,7 @@ pub(super) static BACKEND: Section<BackendDraft> = Section {
             default: Fallback::Required,
             short: "Its name in routes, logs and metrics.",
             long: "At most 128 bytes without white space and `/`, and no other backend has it.",
-            example: "\"maps_ws\"",
+            example: "\"app\"",
             wrong: "\"a/b\"",
             kind: &At {
                 of: Unique {
