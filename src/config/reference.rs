@@ -47,7 +47,7 @@ fn inner(page: &mut String, key: &KeyDoc) {
                 "\n- Keys: {}\n",
                 listed(names.iter().map(String::as_str))
             );
-            let _ = write!(page, "- Type of each: {}\n", type_text(of));
+            let _ = writeln!(page, "- Type of each: {}", type_text(of));
             example(page, key.example_line().as_str());
         }
         Shape::Bool

@@ -68,11 +68,11 @@ pub(super) enum Shape {
     /// One of some words, each with what it means.
     Choice(Vec<(&'static str, &'static str)>),
     /// One of several types.
-    Either(Vec<Shape>),
+    Either(Vec<Self>),
     /// A list.
     List {
         /// The type of an element.
-        of: Box<Shape>,
+        of: Box<Self>,
         /// How many elements it has.
         len: RangeInclusive<usize>,
     },
@@ -89,7 +89,7 @@ pub(super) enum Shape {
         /// The keys.
         names: Vec<String>,
         /// The type of their values.
-        of: Box<Shape>,
+        of: Box<Self>,
     },
 }
 

@@ -136,7 +136,12 @@ fn table_at<'t>(root: &'t mut Table, path: &str) -> &'t mut Table {
         });
         table = match entry {
             Value::Array(rows) => rows[0].as_table_mut().expect("tables"),
-            other => other.as_table_mut().expect("a table"),
+            Value::Table(table) => table,
+            Value::String(_)
+            | Value::Integer(_)
+            | Value::Float(_)
+            | Value::Boolean(_)
+            | Value::Datetime(_) => panic!("a table"),
         };
     }
     table
