@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use super::TcpKeepalive;
-
 /// `listener.behind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behind {
@@ -43,16 +41,6 @@ impl Behind {
         match self {
             Self::Clb | Self::Alb => Duration::from_secs(75),
             Self::Nlb => Duration::from_secs(65),
-        }
-    }
-
-    /// Returns when silent clients are asked. Probes count as life for a network balancer; the other
-    /// two count data only, and close by themselves.
-    #[must_use]
-    pub fn tcp_keepalive(self) -> TcpKeepalive {
-        match self {
-            Self::Nlb => TcpKeepalive::After(Duration::from_mins(1)),
-            Self::Clb | Self::Alb => TcpKeepalive::System,
         }
     }
 }

@@ -47,7 +47,7 @@ impl Part {
 
 /// One page.
 #[derive(Debug, Clone, Copy)]
-pub struct Page {
+pub struct ManualPage {
     /// Where it stands in the list of topics.
     pub part: Part,
     /// The name by which it is asked for.
@@ -60,7 +60,7 @@ pub struct Page {
 
 macro_rules! page {
     ($part:ident, $topic:literal, $path:literal) => {
-        Page {
+        ManualPage {
             part: Part::$part,
             topic: $topic,
             path: $path,
@@ -70,7 +70,7 @@ macro_rules! page {
 }
 
 /// Every page, in reading order.
-pub const PAGES: &[Page] = &[
+pub const PAGES: &[ManualPage] = &[
     page!(Start, "start", "start.md"),
     page!(Guides, "aws", "guide/aws.md"),
     page!(Guides, "tls", "guide/tls.md"),
@@ -146,11 +146,11 @@ pub const PAGES: &[Page] = &[
 
 /// Returns the page on `topic`.
 #[must_use]
-pub fn page(topic: &str) -> Option<&'static Page> {
+pub fn page(topic: &str) -> Option<&'static ManualPage> {
     PAGES.iter().find(|page| page.topic == topic)
 }
 
-impl Page {
+impl ManualPage {
     /// Returns the title, without the `# ` of Markdown.
     #[must_use]
     pub fn title(&self) -> &'static str {

@@ -15,7 +15,7 @@ use crate::tls::control::{Alert, sealed_len_max};
 use crate::tls::handshake::{Established, Handshake, HandshakeFailure};
 use crate::tls::offload::Offload;
 use crate::tls::servers::told;
-use crate::upstream::client_tls::ServerTls;
+use crate::upstream::client_tls::TlsToServer;
 
 /// Bytes asked for at once. Bytes that follow the handshake are kept.
 const READ_LEN_BYTES: usize = 4096;
@@ -81,7 +81,7 @@ async fn carry(
 /// The refusal; the server was sent the alert.
 pub(super) async fn with_server(
     socket: &mut Socket,
-    tls: &ServerTls,
+    tls: &TlsToServer,
     http: bool,
 ) -> Result<(), Refusal> {
     let refused = |failure: &HandshakeFailure| Refusal::new(Cause::ServerTlsFailed, told(failure));

@@ -18,7 +18,7 @@ use tokio::net::{TcpSocket, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::wire::Wire;
-use super::client_tls::ServerTls;
+use super::client_tls::TlsToServer;
 use super::member::Address;
 use crate::config::{HealthCheck, HealthKind, duration_text};
 use crate::proto::Progress;
@@ -59,7 +59,7 @@ pub struct Target<'a> {
     /// Which PROXY header it expects first.
     pub send_proxy: Option<proxy::HeaderVersion>,
     /// How TLS is opened behind that; none = it is spoken to in the clear.
-    pub tls: Option<&'a ServerTls>,
+    pub tls: Option<&'a TlsToServer>,
 }
 
 /// Checks a server.

@@ -21,7 +21,7 @@ pub struct ClientTls {
 
 /// How one server is spoken to over TLS.
 #[derive(Debug)]
-pub struct ServerTls {
+pub struct TlsToServer {
     /// The name it must prove.
     pub name: ServerName<'static>,
     /// The configuration for requests: ALPN offers HTTP/1.1.
@@ -51,7 +51,10 @@ impl ClientTls {
     }
 
     /// Returns how a server of the backend is spoken to over TLS; none = in the clear.
-    pub(super) fn of_server(this: Option<&Self>, server: &BackendServer) -> Option<Arc<ServerTls>> {
+    pub(super) fn of_server(
+        this: Option<&Self>,
+        server: &BackendServer,
+    ) -> Option<Arc<TlsToServer>> {
         let (
             this,
             config::ServerTls {
@@ -60,7 +63,7 @@ impl ClientTls {
                 fingerprint: _,
             },
         ) = this.zip(server.tls.as_ref())?;
-        Some(Arc::new(ServerTls {
+        Some(Arc::new(TlsToServer {
             name: name.clone(),
             http: Arc::clone(&this.http),
             tcp: Arc::clone(&this.tcp),

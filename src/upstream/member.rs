@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use super::client_tls::ServerTls;
+use super::client_tls::TlsToServer;
 use super::record::Record;
 use crate::balance::Load;
 use crate::config::BackendServer;
@@ -48,7 +48,7 @@ pub struct Member {
     /// What the configuration says of it.
     pub server: BackendServer,
     /// How it is spoken to over TLS; none = in the clear.
-    pub tls: Option<Arc<ServerTls>>,
+    pub tls: Option<Arc<TlsToServer>>,
     /// Where it is.
     pub address: Address,
     /// What it is doing.
@@ -63,7 +63,7 @@ impl Member {
     pub fn new(
         name: Arc<str>,
         server: BackendServer,
-        tls: Option<Arc<ServerTls>>,
+        tls: Option<Arc<TlsToServer>>,
         address: Address,
     ) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl Member {
 
     /// Returns the same member under another configuration of its server.
     #[must_use]
-    pub(super) fn under(&self, server: &BackendServer, tls: Option<Arc<ServerTls>>) -> Self {
+    pub(super) fn under(&self, server: &BackendServer, tls: Option<Arc<TlsToServer>>) -> Self {
         Self {
             name: Arc::clone(&self.name),
             server: server.clone(),

@@ -65,7 +65,7 @@ pub struct Endpoint {
 
 /// What a name points to, sorted, each once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct NameAnswer {
     /// Never empty.
     pub endpoints: Vec<Endpoint>,
     /// How long it may be believed.
@@ -111,7 +111,7 @@ impl Resolution {
     ///
     /// # Errors
     /// Why there is no answer, or that it names no address.
-    pub async fn ask(&mut self) -> Result<Answer, String> {
+    pub async fn ask(&mut self) -> Result<NameAnswer, String> {
         match self.wanted.clone() {
             Wanted::Host(name, port) => {
                 let (ips, ttl) = self.host(&name).await?;
@@ -130,7 +130,7 @@ impl Resolution {
         }
     }
 
-    async fn service(&mut self, name: &str) -> Result<Answer, String> {
+    async fn service(&mut self, name: &str) -> Result<NameAnswer, String> {
         let records = self.records(name, RecordType::SRV).await?;
         let mut targets: Vec<SRV> = records.iter().filter_map(target).collect();
         if targets.is_empty() {
@@ -409,11 +409,11 @@ fn scaled(weights: &[u16]) -> Vec<u16> {
     weights.iter().map(scale).collect()
 }
 
-fn answer(mut endpoints: Vec<Endpoint>, ttl: Duration) -> Result<Answer, String> {
+fn answer(mut endpoints: Vec<Endpoint>, ttl: Duration) -> Result<NameAnswer, String> {
     endpoints.sort_unstable();
     endpoints.dedup_by_key(|endpoint| endpoint.addr);
     endpoints.truncate(ENDPOINTS_MAX);
-    Ok(Answer { endpoints, ttl })
+    Ok(NameAnswer { endpoints, ttl })
 }
 
 /// What is known of a name over time.
@@ -452,7 +452,7 @@ impl Watch {
     }
 
     /// Takes in what came of a question; returns what is new, and when to ask again.
-    pub fn learn(&mut self, result: Result<Answer, String>) -> (News, Duration) {
+    pub fn learn(&mut self, result: Result<NameAnswer, String>) -> (News, Duration) {
         match result {
             Ok(answer) => {
                 self.unanswered = 0;

@@ -10,10 +10,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::check::CheckFailure;
-use super::client_tls::{ClientTls, ServerTls};
+use super::client_tls::{ClientTls, TlsToServer};
 use super::lineup::Seat;
 use super::member::{Address, Member, MemberId, Wish};
-use super::names::{Answer, Endpoint, News, Watch};
+use super::names::{Endpoint, NameAnswer, News, Watch};
 use super::standing::MemberStanding;
 use crate::balance::health::{self, Change, Checks, Event, Next, SIGNS};
 use crate::balance::ramp::{self, Entrant};
@@ -43,7 +43,7 @@ pub(super) struct Roster {
 struct Post {
     server: BackendServer,
     /// How it is spoken to over TLS; none = in the clear.
-    tls: Option<Arc<ServerTls>>,
+    tls: Option<Arc<TlsToServer>>,
     /// Whether its name was asked for, answered or not.
     asked: bool,
     /// What is known of its name, if it is one.
@@ -318,7 +318,7 @@ impl Roster {
     pub(super) fn resolved(
         &mut self,
         index: usize,
-        result: Result<Answer, String>,
+        result: Result<NameAnswer, String>,
         now: Duration,
         random: impl FnMut() -> u64,
     ) -> Duration {
@@ -374,7 +374,7 @@ impl Post {
     /// Begins with a server; one that has a name has no members until it is answered.
     fn new(
         server: &BackendServer,
-        tls: Option<Arc<ServerTls>>,
+        tls: Option<Arc<TlsToServer>>,
         checks: Option<Checks>,
         now: Duration,
         random: u64,
@@ -407,7 +407,7 @@ impl Post {
     fn reconfigure(
         &mut self,
         server: &BackendServer,
-        tls: Option<Arc<ServerTls>>,
+        tls: Option<Arc<TlsToServer>>,
         checks: Option<Checks>,
         now: Duration,
         mut random: impl FnMut() -> u64,

@@ -15,7 +15,7 @@ use super::check::{self, CheckFailure, Target};
 use super::client_tls::ClientTls;
 use super::lineup::Lineup;
 use super::member::{Address, Member, MemberId};
-use super::names::{Answer, Resolution};
+use super::names::{NameAnswer, Resolution};
 use super::places::Upstream;
 use super::random::random;
 use super::roster::{Job, Roster};
@@ -33,7 +33,7 @@ enum Report {
     Checked(MemberId, Result<(), CheckFailure>),
     /// The question for the server at this place, with what is needed to ask again, under the
     /// configuration of this number.
-    Resolved(u32, usize, Resolution, Result<Answer, String>),
+    Resolved(u32, usize, Resolution, Result<NameAnswer, String>),
 }
 
 /// Another configuration of the same backend.

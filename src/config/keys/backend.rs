@@ -1,95 +1,21 @@
 //! `[[backend]]` with its timeouts; TLS, health checks and servers are next door.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use super::backend_tls::{BACKEND_TLS, BackendTlsDraft, servers_speak_tls};
-use super::health::{HEALTH, HealthDraft, checks_over_tls_are_possible};
-use super::name_text;
-use super::server::{SERVER, ServerDraft, servers_have_weight, servers_inherit};
+use super::backend_tls::{BACKEND_TLS, servers_speak_tls};
+use super::drafts::BackendDraft;
+use super::health::{HEALTH, checks_over_tls_are_possible};
+use super::server::{SERVER, servers_have_weight, servers_inherit};
+use super::shared::{SEND_PROXY, SOURCE, name_text};
 use crate::config::read::Among;
-use crate::config::section::{At, Key, Row, Section, Sub, Tables};
+use crate::config::section::{At, Key, Section, Sub, Tables};
 use crate::config::shape::Fallback;
-use crate::config::types::{
-    Bool, Choice, Many, Maybe, OR_ZERO, POSITIVE, Text, Time, Unique, Whole,
-};
-use crate::config::{Backend, BackendTimeouts, Balance, DrainClose, WhenDown};
-use crate::proto::proxy::HeaderVersion;
+use crate::config::types::{Bool, Choice, Maybe, OR_ZERO, POSITIVE, Text, Time, Unique, Whole};
+use crate::config::{BackendTimeouts, Balance, DrainClose, WhenDown};
 
 const MAX_QUEUE_MAX: u64 = 1_000_000;
 const RETRIES_MAX: u64 = 10;
-/// Addresses of this machine that connections to servers may come from, at most.
-const SOURCES_MAX: usize = 256;
-
-/// A backend as it is written: what it says for all its servers is not in the servers yet.
-#[derive(Debug, Clone)]
-pub(super) struct BackendDraft {
-    /// The backend without health check, TLS and servers.
-    pub(super) backend: Backend,
-    /// `send_proxy`, for servers that do not say; none = it is not printed.
-    pub(super) send_proxy: Option<Option<HeaderVersion>>,
-    /// `source`, for servers that do not say.
-    pub(super) source: Option<Vec<IpAddr>>,
-    /// `[backend.health]`.
-    pub(super) health: Option<HealthDraft>,
-    /// `[backend.tls]`.
-    pub(super) tls: Option<BackendTlsDraft>,
-    /// `[[backend.server]]`.
-    pub(super) servers: Vec<Row<ServerDraft>>,
-}
-
-fn blank() -> BackendDraft {
-    BackendDraft {
-        backend: Backend {
-            name: Arc::default(),
-            balance: Balance::Source,
-            keep_alive: true,
-            max_queue: 0,
-            when_down: WhenDown::Refuse,
-            retries: 0,
-            slow_start: Duration::ZERO,
-            drain_close: DrainClose::Plain,
-            timeouts: BackendTimeouts::default(),
-            health: None,
-            servers: Vec::new(),
-            tls: None,
-        },
-        send_proxy: None,
-        source: None,
-        health: None,
-        tls: None,
-        servers: Vec::new(),
-    }
-}
-
-impl BackendDraft {
-    /// Returns the backend; the rules have put together what belongs to several tables.
-    pub(super) fn into_backend(self) -> Backend {
-        let servers = self.servers.into_iter();
-        Backend {
-            health: self.health.and_then(HealthDraft::into_check),
-            servers: servers.map(|row| row.value.server).collect(),
-            ..self.backend
-        }
-    }
-
-    /// Returns the draft that means `backend`. What a backend says for its servers stands at the
-    /// servers, where it counts.
-    pub(super) fn of(backend: &Backend) -> Self {
-        let servers = backend.servers.iter();
-        let over_tls = backend.tls.is_some();
-        let server = |server| Row::from(ServerDraft::of(server, over_tls));
-        Self {
-            health: Some(HealthDraft::of(backend.health.as_ref(), over_tls)),
-            tls: backend.tls.as_ref().map(BackendTlsDraft::of),
-            servers: servers.map(server).collect(),
-            backend: backend.clone(),
-            ..blank()
-        }
-    }
-}
 
 const METHODS: Choice<Balance> = Choice(&[
     (
@@ -119,41 +45,6 @@ const METHODS: Choice<Balance> = Choice(&[
     ),
 ]);
 
-/// The type of `send_proxy`.
-pub(super) const SEND_PROXY: Choice<Option<HeaderVersion>> = Choice(&[
-    ("off", None, "No header."),
-    ("v1", Some(HeaderVersion::V1), "The text header."),
-    (
-        "v2",
-        Some(HeaderVersion::V2),
-        "The binary header, with what TLS said about the client.",
-    ),
-]);
-
-/// The type of `source`.
-pub(super) const SOURCE: Many<Text<IpAddr>> = Many {
-    of: Text {
-        wanted: "an address of this machine such as \"10.0.0.5\", or a list of them",
-        pattern: "^[0-9A-Fa-f:.]+$",
-        parse: source,
-        show: ToString::to_string,
-    },
-    wanted: "",
-    len: 1..=SOURCES_MAX,
-    plural: "addresses",
-    shows_empty: false,
-};
-
-fn source(_: &Path, text: &str) -> Result<IpAddr, String> {
-    match text.parse::<IpAddr>() {
-        Ok(ip) if ip.is_unspecified() || ip.is_multicast() => {
-            Err("is no address that a connection can come from".to_owned())
-        }
-        Ok(ip) => Ok(ip),
-        Err(_) => Err("is no IP address".to_owned()),
-    }
-}
-
 fn name(_: &Path, text: &str) -> Result<Arc<str>, String> {
     let name = name_text(text)?;
     if name.contains(|character: char| character.is_whitespace() || character == '/') {
@@ -168,7 +59,7 @@ pub(super) static BACKEND: Section<BackendDraft> = Section {
     short: "A backend: servers of the same kind, and how one of them is chosen.",
     long: "Routes lead to backends by name. A reload adds, changes and removes backends and servers; tunnels \
            to a server that is gone go on.",
-    blank,
+    blank: BackendDraft::blank,
     defaults: OnceLock::new(),
     rules: &[
         servers_inherit,

@@ -1,76 +1,15 @@
 //! `[backend.tls]`: how servers are spoken to over TLS.
 
-use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use super::backend::BackendDraft;
+use super::drafts::{BackendDraft, BackendTlsDraft};
 use super::listener_tls::{OFFLOADS, VERSIONS, warnings_of};
 use crate::config::read::{Place, Scope};
 use crate::config::section::{At, Key, Section};
 use crate::config::shape::Fallback;
 use crate::config::types::{Bool, Maybe, PEM, Text};
-use crate::config::{BackendTls, CertificateFiles, Offload, ServerAddress, ServerTls, TlsVersion};
-use crate::tls::servers::{DemandFiles, SYSTEM_CA, ServerName, Unusable};
-
-/// TLS towards servers as it is written.
-#[derive(Debug, Clone)]
-pub(super) struct BackendTlsDraft {
-    ca: Option<PathBuf>,
-    server_name: Option<ServerName<'static>>,
-    verify: bool,
-    min_version: TlsVersion,
-    cert: Option<PathBuf>,
-    key: Option<PathBuf>,
-    offload: Offload,
-    /// Whether `cert` and `key` are good.
-    shows_certificate: bool,
-}
-
-fn blank() -> BackendTlsDraft {
-    BackendTlsDraft {
-        ca: None,
-        server_name: None,
-        verify: true,
-        min_version: TlsVersion::V1_2,
-        cert: None,
-        key: None,
-        offload: Offload::Adaptive,
-        shows_certificate: false,
-    }
-}
-
-impl BackendTlsDraft {
-    fn into_settings(self) -> BackendTls {
-        let key = self.key.or_else(|| self.cert.clone());
-        BackendTls {
-            ca: self.ca.unwrap_or_else(|| SYSTEM_CA.into()),
-            server_name: self.server_name.map(|name| name.to_str().into_owned()),
-            verify: self.verify,
-            min_version: self.min_version,
-            certificate: self
-                .cert
-                .zip(key)
-                .map(|(cert, key)| CertificateFiles { cert, key }),
-            offload: self.offload,
-        }
-    }
-
-    /// Returns the draft that means `tls`.
-    pub(super) fn of(tls: &BackendTls) -> Self {
-        let files = tls.certificate.as_ref();
-        let name = tls.server_name.clone();
-        Self {
-            ca: tls.verify.then(|| tls.ca.clone()),
-            server_name: name.and_then(|name| ServerName::try_from(name).ok()),
-            verify: tls.verify,
-            min_version: tls.min_version,
-            cert: files.map(|files| files.cert.clone()),
-            key: files.map(|files| files.key.clone()),
-            offload: tls.offload,
-            shows_certificate: true,
-        }
-    }
-}
+use crate::config::{ServerAddress, ServerTls, TlsVersion};
+use crate::tls::servers::{DemandFiles, ServerName, Unusable};
 
 /// `[backend.tls]`.
 pub(super) static BACKEND_TLS: Section<BackendTlsDraft> = Section {
@@ -78,7 +17,7 @@ pub(super) static BACKEND_TLS: Section<BackendTlsDraft> = Section {
     short: "TLS towards the servers.",
     long: "With this table every server is spoken to over TLS, unless it says `tls = false`. A server with \
            `tls = true` needs no table: the defaults hold then.",
-    blank,
+    blank: BackendTlsDraft::blank,
     defaults: OnceLock::new(),
     rules: &[unverified_servers, certificate_is_good],
     keys: &[

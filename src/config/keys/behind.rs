@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::listener::ListenerDraft;
+use super::drafts::ListenerDraft;
 use crate::config::read::Scope;
 use crate::config::units;
 use crate::config::{Behind, Mode, ProxyProtocol, TcpKeepalive};
@@ -29,10 +29,19 @@ pub(super) fn sets_defaults(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
         }
     }
     if !scope.has("tcp_keepalive") {
-        listener.tcp_keepalive = behind.tcp_keepalive();
+        listener.tcp_keepalive = tcp_keepalive(behind);
     }
     if !scope.has("timeouts.keep_alive") {
         listener.timeouts.keep_alive = behind.keep_alive();
+    }
+}
+
+/// Returns when silent clients are asked. Probes count as life for a network balancer; the other two
+/// count data only, and close by themselves.
+fn tcp_keepalive(behind: Behind) -> TcpKeepalive {
+    match behind {
+        Behind::Nlb => TcpKeepalive::After(Duration::from_mins(1)),
+        Behind::Clb | Behind::Alb => TcpKeepalive::System,
     }
 }
 

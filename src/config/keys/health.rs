@@ -2,78 +2,17 @@
 
 use std::path::Path;
 use std::sync::OnceLock;
-use std::time::Duration;
 
-use super::backend::BackendDraft;
+use super::drafts::{BackendDraft, HealthDraft};
 use crate::config::read::Scope;
 use crate::config::section::{At, Key, Section};
 use crate::config::shape::Fallback;
 use crate::config::types::{Bool, Choice, Maybe, POSITIVE, Text, Time, Whole};
 use crate::config::units;
-use crate::config::{HealthCheck, HealthKind, HealthMethod};
+use crate::config::{HealthKind, HealthMethod};
 
 /// Checks in a row that a health state may ask for.
 const CHECKS_MAX: u64 = 1000;
-
-/// Checks as they are written. What does not belong to a kind of check is none, and not printed.
-#[derive(Debug, Clone, Default)]
-pub(super) struct HealthDraft {
-    kind: Option<HealthKind>,
-    method: Option<HealthMethod>,
-    path: Option<String>,
-    host: Option<String>,
-    expect: Option<Vec<(u16, u16)>>,
-    tls: Option<bool>,
-    interval: Option<Duration>,
-    fast_interval: Option<Duration>,
-    timeout: Option<Duration>,
-    rise: Option<u32>,
-    fall: Option<u32>,
-}
-
-impl HealthDraft {
-    /// Returns the check; none = off. Every key with a default is set when it has been read.
-    pub(super) fn into_check(self) -> Option<HealthCheck> {
-        Some(HealthCheck {
-            kind: self.kind?,
-            method: self.method?,
-            path: self.path?,
-            host: self.host,
-            tls: self.tls?,
-            expect: self.expect?,
-            interval: self.interval?,
-            fast_interval: self.fast_interval?,
-            timeout: self.timeout?,
-            rise: self.rise?,
-            fall: self.fall?,
-        })
-    }
-
-    /// Returns the draft that means `check`; `over_tls` = some server speaks TLS.
-    pub(super) fn of(check: Option<&HealthCheck>, over_tls: bool) -> Self {
-        let Some(check) = check else {
-            return Self::default();
-        };
-        let (is_http, has_target) = match check.kind {
-            HealthKind::Http => (true, true),
-            HealthKind::Websocket => (false, true),
-            HealthKind::Tcp => (false, false),
-        };
-        Self {
-            kind: Some(check.kind),
-            method: is_http.then_some(check.method),
-            path: has_target.then(|| check.path.clone()),
-            host: check.host.clone().filter(|_| has_target),
-            expect: is_http.then(|| check.expect.clone()),
-            tls: over_tls.then_some(check.tls),
-            interval: Some(check.interval),
-            fast_interval: Some(check.fast_interval),
-            timeout: Some(check.timeout),
-            rise: Some(check.rise),
-            fall: Some(check.fall),
-        }
-    }
-}
 
 const KINDS: Choice<Option<HealthKind>> = Choice(&[
     (

@@ -6,39 +6,27 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::behind::{question_balancer, sets_defaults};
+use super::drafts::ListenerDraft;
 use super::listener_tls::{TLS, client_subject_can_be_known, hsts_is_http, tls_is_opened};
-use super::name_text;
 use super::pages::{ERRORS, errors_are_http};
-use super::route::{ROUTE, RouteDraft, routes_are_reached, routes_fit_mode};
+use super::route::{ROUTE, routes_are_reached, routes_fit_mode};
+use super::shared::{name_text, range};
 use crate::config::address::{self, BIND};
 use crate::config::read::{Among, Scope, Value};
-use crate::config::section::{At, Key, Row, Section, Sub, Tables};
+use crate::config::section::{At, Key, Section, Sub, Tables};
 use crate::config::shape::{Fallback, Shape};
 use crate::config::types::{
     Choice, Custom, Many, Maybe, POSITIVE, Seconds, Size, Text, Time, Unique, Whole, WordOr,
 };
 use crate::config::units;
-use crate::config::{
-    Behind, Bind, Limits, Listener, ListenerTimeouts, Mode, ProxyProtocol, TcpKeepalive,
-};
-use crate::proto::addr::{Cidr, TrustedProxies};
+use crate::config::{Behind, Bind, Limits, ListenerTimeouts, Mode, ProxyProtocol, TcpKeepalive};
+use crate::proto::addr::TrustedProxies;
 
 /// What tcp(7) lets TCP_KEEPIDLE be.
 const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32_767);
 /// Longest body that may be asked for, in bytes: what TOML's integers hold.
 const BODY_LEN_MAX: u64 = i64::MAX.unsigned_abs();
-/// What an element of `client` or `trusted_proxies` may be.
-pub(super) const RANGE: &str = "an address, or a range such as 10.0.0.0/8";
 const TRUSTED: &str = "an address, a range such as 10.0.0.0/8, or unix:";
-
-/// A listener whose routes do not lead anywhere yet.
-#[derive(Debug, Clone, Default)]
-pub(super) struct ListenerDraft {
-    /// The listener, without routes.
-    pub(super) listener: Listener,
-    /// Its routes.
-    pub(super) routes: Vec<Row<RouteDraft>>,
-}
 
 const MODES: Choice<Mode> = Choice(&[
     (
@@ -492,12 +480,6 @@ fn trusted_text(trusted: &TrustedProxies) -> String {
     let unix = trusted.unix.then(|| "\"unix:\"".to_owned());
     let all: Vec<String> = ranges.chain(unix).collect();
     format!("[{}]", all.join(", "))
-}
-
-/// Parses a range of addresses.
-pub(super) fn range(_: &Path, text: &str) -> Result<Cidr, String> {
-    text.parse()
-        .map_err(|wrong| format!("is no range: {wrong}"))
 }
 
 /// Names a listener without a name after its first address.

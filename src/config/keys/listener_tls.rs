@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::listener::ListenerDraft;
-use super::refuse_without_http;
+use super::drafts::ListenerDraft;
+use super::shared::refuse_without_http;
 use crate::config::page::quoted_path;
 use crate::config::read::{Scope, Value};
 use crate::config::section::{At, Key, Section, Type};

@@ -7,6 +7,7 @@ mod admin;
 mod backend;
 mod backend_tls;
 mod behind;
+mod drafts;
 mod health;
 mod listener;
 mod listener_tls;
@@ -15,6 +16,7 @@ mod pages;
 mod process;
 mod route;
 mod server;
+mod shared;
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -24,14 +26,11 @@ use super::section::{At, Key, Row, Section, Sub, Tables};
 use super::shape::{Fallback, SectionDoc};
 use super::words::shown;
 use super::{BackendId, Config, DrainClose, Listener, Log, Mode, Process};
-use backend::{BACKEND, BackendDraft};
-use listener::{LISTENER, ListenerDraft};
+use backend::BACKEND;
+use drafts::{BackendDraft, ListenerDraft, RouteDraft};
+use listener::LISTENER;
 use log::LOG;
 use process::PROCESS;
-use route::RouteDraft;
-
-/// Longest name of a listener or backend, in bytes.
-const NAME_LEN_MAX: usize = 128;
 
 /// A configuration as it is written: what refers to other tables is not resolved yet.
 #[derive(Debug, Clone, Default)]
@@ -177,30 +176,6 @@ impl Draft {
 /// Describes the whole file.
 pub(super) fn describe() -> SectionDoc {
     ROOT.describe()
-}
-
-/// Checks the name of a listener or backend.
-fn name_text(text: &str) -> Result<String, String> {
-    if text.is_empty() {
-        return Err("is empty".to_owned());
-    }
-    if text.len() > NAME_LEN_MAX {
-        return Err(format!("is longer than {NAME_LEN_MAX} bytes"));
-    }
-    if text.chars().any(char::is_control) {
-        return Err("holds a control character".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
-/// Refuses a key of a listener where longsplice speaks no HTTP and gives no answers.
-fn refuse_without_http(key: &str, mode: Mode, scope: &Scope<'_, '_>) {
-    if mode != Mode::Http && scope.has(key) {
-        scope.refuse_whole(
-            key,
-            "the proxy speaks no HTTP on this listener; mode = \"http\"",
-        );
-    }
 }
 
 /// Warns of backends that no route leads to.

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::listener::ListenerDraft;
-use super::refuse_without_http;
+use super::drafts::ListenerDraft;
+use super::shared::refuse_without_http;
 use crate::config::page::{Page, quoted_path};
 use crate::config::read::{Scope, Value};
 use crate::config::section::Type;

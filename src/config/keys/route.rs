@@ -4,14 +4,15 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::OnceLock;
 
-use super::listener::{ListenerDraft, RANGE, range};
+use super::drafts::{ListenerDraft, RouteDraft};
+use super::shared::{RANGE, range};
 use crate::config::address::is_name;
 use crate::config::page::quoted;
 use crate::config::read::{Scope, Value};
 use crate::config::section::{At, Inline, Key, Section};
 use crate::config::shape::{Fallback, Shape};
 use crate::config::types::{Bool, Choice, Custom, Many, Maybe, Text, Whole};
-use crate::config::{BackendId, Mode, Redirect, Respond, Route, RouteAction};
+use crate::config::{Mode, Redirect, Respond, Route};
 use crate::proto::addr::Cidr;
 use crate::proto::http::Scheme;
 use crate::proto::http::pattern::{HostPattern, PathPrefix};
@@ -19,71 +20,6 @@ use crate::proto::http::pattern::{HostPattern, PathPrefix};
 /// Longest body of `respond`, in bytes.
 const RESPOND_BODY_LEN_MAX: usize = 64 * 1024;
 const REDIRECTS: &[u16] = &[301, 302, 303, 307, 308];
-
-/// A route whose action is not put together yet.
-#[derive(Debug, Clone)]
-pub(super) struct RouteDraft {
-    /// The conditions; its action means nothing.
-    pub(super) route: Route,
-    /// The name of a backend.
-    pub(super) backend: Option<String>,
-    /// A redirect.
-    pub(super) redirect: Option<Redirect>,
-    /// An answer.
-    pub(super) respond: Option<Respond>,
-}
-
-fn blank() -> RouteDraft {
-    RouteDraft {
-        route: Route {
-            host: Vec::new(),
-            server_name: Vec::new(),
-            path: None,
-            websocket: None,
-            scheme: None,
-            client: Vec::new(),
-            action: RouteAction::Backend(BackendId(0)),
-        },
-        backend: None,
-        redirect: None,
-        respond: None,
-    }
-}
-
-impl RouteDraft {
-    /// Returns the route; `id` finds backends.
-    pub(super) fn into_route(self, id: impl Fn(&str) -> BackendId) -> Route {
-        let Self {
-            mut route,
-            backend,
-            redirect,
-            respond,
-        } = self;
-        let others = redirect
-            .map(RouteAction::Redirect)
-            .or(respond.map(RouteAction::Respond));
-        // A rule has seen to it that there is exactly one.
-        let action = backend
-            .map(|name| RouteAction::Backend(id(&name)))
-            .or(others);
-        route.action = action.unwrap_or(route.action);
-        route
-    }
-
-    /// Returns the draft that means `route`; `name` names backends.
-    pub(super) fn of(route: &Route, name: impl Fn(BackendId) -> Option<String>) -> Self {
-        let mut draft = Self {
-            route: route.clone(),
-            ..blank()
-        };
-        match &route.action {
-            RouteAction::Backend(id) => draft.backend = name(*id),
-            RouteAction::Redirect(redirect) => draft.redirect = Some(redirect.clone()),
-            RouteAction::Respond(respond) => draft.respond = Some(respond.clone()),
-        }
-        draft
-    }
-}
 
 const SCHEMES: Choice<Scheme> = Choice(&[
     ("http", Scheme::Http, "Plain HTTP."),
@@ -139,7 +75,7 @@ pub(super) static ROUTE: Section<RouteDraft> = Section {
     short: "A route: conditions that must all hold, and what happens then.",
     long: "Routes are tried in their order. A route without conditions matches everything. Each has exactly \
            one of `backend`, `redirect` and `respond`.",
-    blank,
+    blank: RouteDraft::blank,
     defaults: OnceLock::new(),
     rules: &[has_one_action],
     keys: &[

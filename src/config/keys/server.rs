@@ -3,61 +3,16 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
-use super::backend::{BackendDraft, SEND_PROXY, SOURCE};
+use super::drafts::{BackendDraft, ServerDraft};
+use super::shared::{SEND_PROXY, SOURCE};
+use crate::config::ServerAddress;
 use crate::config::address::{self, SERVER as ADDRESS};
 use crate::config::read::{Among, Scope};
 use crate::config::section::{At, Key, Section};
 use crate::config::shape::Fallback;
 use crate::config::types::{Bool, CONNECTIONS_MAX, Maybe, Text, Unique, Whole};
-use crate::config::{BackendServer, ServerAddress};
-use crate::proto::proxy::HeaderVersion;
 
 const WEIGHT_MAX: u64 = 256;
-
-/// A server as it is written: what it inherits from its backend is not in it yet.
-#[derive(Debug, Clone)]
-pub(super) struct ServerDraft {
-    /// The server; name, address, PROXY header, sources and TLS are worked out by rules.
-    pub(super) server: BackendServer,
-    /// The address, and how it is written.
-    address: (Arc<str>, ServerAddress),
-    send_proxy: Option<Option<HeaderVersion>>,
-    source: Option<Vec<IpAddr>>,
-    /// Whether it speaks TLS; none = as the backend says.
-    pub(super) tls: Option<bool>,
-}
-
-fn blank() -> ServerDraft {
-    ServerDraft {
-        server: BackendServer {
-            name: Arc::default(),
-            address: ServerAddress::Name(String::new(), 0),
-            weight: 0,
-            max_connections: None,
-            send_proxy: None,
-            source: Vec::new(),
-            tls: None,
-        },
-        address: (Arc::default(), ServerAddress::Name(String::new(), 0)),
-        send_proxy: None,
-        source: None,
-        tls: None,
-    }
-}
-
-impl ServerDraft {
-    /// Returns the draft that means `server`; `over_tls` = some server of the backend speaks TLS.
-    pub(super) fn of(server: &BackendServer, over_tls: bool) -> Self {
-        let source = server.source.clone();
-        Self {
-            send_proxy: Some(server.send_proxy),
-            source: (!source.is_empty()).then_some(source),
-            tls: over_tls.then_some(server.tls.is_some()),
-            address: (Arc::clone(&server.name), server.address.clone()),
-            server: server.clone(),
-        }
-    }
-}
 
 fn address_text((_, address): &(Arc<str>, ServerAddress)) -> String {
     match address {
@@ -73,7 +28,7 @@ pub(super) static SERVER: Section<ServerDraft> = Section {
     path: "backend.server",
     short: "A server of the backend.",
     long: "",
-    blank,
+    blank: ServerDraft::blank,
     defaults: OnceLock::new(),
     rules: &[],
     keys: &[

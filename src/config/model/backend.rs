@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CertificateFiles, TlsVersion};
+use super::common::{CertificateFiles, TlsVersion};
 use crate::balance::Method as Balance;
 use crate::proto::proxy;
 use crate::tls::offload::Offload;
@@ -40,10 +40,6 @@ pub struct Backend {
     /// `[backend.tls]`, or its defaults; none = no server is spoken to over TLS.
     pub tls: Option<BackendTls>,
 }
-
-/// Index into [`Config::backends`](super::Config::backends).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct BackendId(pub usize);
 
 /// `drain_close`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

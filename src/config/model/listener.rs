@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::BackendId;
-use crate::config::Behind;
+use super::common::{BackendId, CertificateFiles, TlsVersion};
+use crate::config::behind::Behind;
 use crate::proto::addr::{Cidr, TrustedProxies};
 use crate::proto::http::Scheme;
 use crate::proto::http::pattern::{HostPattern, PathPrefix};
@@ -135,30 +135,6 @@ pub struct Hsts {
     pub preload: bool,
     /// The same as the header's value.
     pub value: String,
-}
-
-/// Files of one certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateFiles {
-    /// The chain, leaf first, or the combined file.
-    pub cert: PathBuf,
-    /// The private key; the same path for a combined file.
-    pub key: PathBuf,
-}
-
-impl CertificateFiles {
-    pub(super) fn paths(&self) -> [&Path; 2] {
-        [&self.cert, &self.key]
-    }
-}
-
-/// `tls.min_version`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it all")]
-pub enum TlsVersion {
-    #[default]
-    V1_2,
-    V1_3,
 }
 
 /// `[listener.timeouts]`.

@@ -4,6 +4,7 @@
 //! what holds when a key is absent stands in `keys`.
 
 mod backend;
+mod common;
 mod listener;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use super::admin::AdminAccess;
 use super::facility;
 
 pub use backend::*;
+pub use common::*;
 pub use listener::*;
 
 pub use crate::tls::offload::Offload;

@@ -14,7 +14,7 @@ use crate::tls::channel::Channel;
 use crate::tls::control::{Alert, Fault};
 use crate::tls::handshake::{self, Handshake};
 use crate::tls::servers::{afresh, told, told_of_fault};
-use crate::upstream::client_tls::ServerTls;
+use crate::upstream::client_tls::TlsToServer;
 
 /// Most that is received at once, in bytes.
 const CHUNK_LEN_BYTES: usize = 4096;
@@ -55,7 +55,11 @@ impl Wire {
     ///
     /// # Errors
     /// [`CheckFailure::Tls`], with whose fault it is; the server has its alert.
-    pub(super) async fn secure(&mut self, tls: &ServerTls, http: bool) -> Result<(), CheckFailure> {
+    pub(super) async fn secure(
+        &mut self,
+        tls: &TlsToServer,
+        http: bool,
+    ) -> Result<(), CheckFailure> {
         let refused = |failure: handshake::HandshakeFailure| CheckFailure::Tls(told(&failure));
         let lost = |error: io::Error| {
             CheckFailure::Tls(format!("the server broke the handshake off: {error}"))

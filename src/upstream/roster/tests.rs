@@ -59,7 +59,7 @@ fn answer(roster: &mut Roster, ips: &[&str]) {
     };
     let endpoints = ips.iter().map(here).collect();
     let ttl = SECOND;
-    roster.resolved(0, Ok(Answer { endpoints, ttl }), SECOND, || 0);
+    roster.resolved(0, Ok(NameAnswer { endpoints, ttl }), SECOND, || 0);
 }
 
 /// Checks whoever is at `ip`.
