@@ -73,7 +73,7 @@ fn finding(circle: &[&Edge]) -> Option<Finding> {
         path: first.from.clone(),
         line: first.line,
         text,
-        fatal: false,
+        fatal: true,
     })
 }
 

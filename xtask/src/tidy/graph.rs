@@ -156,7 +156,10 @@ impl Graph {
                 continue;
             }
             for (path, alias) in flatten(statement) {
-                if let (Some(segments), Some(name)) = (self.absolute(at, &path), path.last()) {
+                if let (Some(mut segments), Some(name)) = (self.absolute(at, &path), path.last()) {
+                    if name == "*" {
+                        segments.pop();
+                    }
                     found.push((alias.unwrap_or_else(|| name.clone()), segments));
                 }
             }
@@ -294,8 +297,7 @@ fn flatten_member(prefix: &[String], tree: &str, found: &mut Vec<(Vec<String>, O
     }
 }
 
-/// Returns each path of two segments or more, and where it begins; those of `use` are among them,
-/// groups left out.
+/// Returns each path of two segments or more, and where it begins; single ones of `use` are among them.
 fn inline_paths(code: &str) -> Vec<(usize, Vec<String>)> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -306,16 +308,20 @@ fn inline_paths(code: &str) -> Vec<(usize, Vec<String>)> {
             .map_or(0, |before| before + 1);
         let mut segments = vec![code[begin..colons].to_owned()];
         let mut end = colons;
+        let mut is_group = false;
         while let Some(rest) = code[end..].strip_prefix("::") {
             let segment: String = rest.chars().take_while(|c| is_word(*c)).collect();
             if segment.is_empty() {
                 end += "::".len();
+                is_group = rest.starts_with('{');
                 break;
             }
             end += "::".len() + segment.len();
             segments.push(segment);
         }
-        if segments.len() > 1 && !segments[0].is_empty() {
+        // `pub(in crate::x)` says who may import, and imports nothing.
+        let is_visibility = code[..begin].trim_end().ends_with("(in");
+        if segments.len() > 1 && !segments[0].is_empty() && !is_visibility && !is_group {
             found.push((begin, segments));
         }
         at = end.max(colons + "::".len());
@@ -352,7 +358,7 @@ mod tests {
             ("src/a/deep.rs", "pub struct Thing; pub fn other() {}"),
             (
                 "src/b.rs",
-                "use crate::a::{self, Thing};\nfn f() { crate::a::renamed() }",
+                "use crate::a::{Thing, deep};\nfn f() { crate::a::renamed() }",
             ),
         ];
         assert_eq!(edges_of(&files), [edge("src/b.rs", "src/a/deep.rs")]);
@@ -383,8 +389,15 @@ mod tests {
             ("src/a/b.rs", "pub struct B;"),
             ("src/a/c.rs", "pub struct C;"),
             ("src/d.rs", "fn f(_: crate::a::C) {}"),
+            ("src/e/mod.rs", "pub use crate::a::*;"),
+            ("src/f.rs", "use crate::e::{B, C as D};\nfn f() {}"),
         ];
-        assert_eq!(edges_of(&files), [edge("src/d.rs", "src/a/c.rs")]);
+        let expected = [
+            edge("src/d.rs", "src/a/c.rs"),
+            edge("src/f.rs", "src/a/b.rs"),
+            edge("src/f.rs", "src/a/c.rs"),
+        ];
+        assert_eq!(edges_of(&files), expected);
     }
 
     #[test]
@@ -395,7 +408,7 @@ mod tests {
                 "fn f() {} // crate::b::g\n#[cfg(test)]\nmod tests { use crate::b::g; }",
             ),
             ("src/a/tests.rs", "use crate::b::g;"),
-            ("src/b.rs", "pub fn g() { \"crate::a::f\"; }"),
+            ("src/b.rs", "pub(in crate::a) fn g() { \"crate::a::f\"; }"),
         ];
         assert_eq!(edges_of(&files), []);
     }
