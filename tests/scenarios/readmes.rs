@@ -1,5 +1,5 @@
 //! Each scenario's README sets what was there before beside the configuration of longsplice, comments
-//! left out: both must be the files that the tests run. The README of the project counts their lines.
+//! left out: both must be the files that the tests run. The manual counts their lines.
 
 use std::fs;
 
@@ -55,17 +55,17 @@ fn both_columns_are_the_files_that_are_tested() {
 }
 
 #[test]
-fn the_example_of_the_project_is_one_of_them() {
-    let readme = text("../..", "README.md");
+fn the_example_of_the_manual_is_one_of_them() {
+    let page = text("../../src/manual/guide", "from-nginx.md");
     for name in ["nginx.conf", "longsplice.toml"] {
         let file = without_comments(&text("s0_elb_nginx", name));
-        assert!(blocks(&readme).contains(&file.as_str()), "{name}");
+        assert!(blocks(&page).contains(&file.as_str()), "{name}");
     }
 }
 
 #[test]
 fn lines_are_counted_right() {
-    let readme = text("../..", "README.md");
+    let page = text("../../src/manual/guide", "from-haproxy.md");
     for (folder, before) in SCENARIOS {
         let count = |names: &[&str]| -> usize {
             let texts = names.iter().map(|name| text(folder, name));
@@ -73,9 +73,9 @@ fn lines_are_counted_right() {
             bare.map(|text| text.lines().filter(|line| !line.is_empty()).count())
                 .sum()
         };
-        let row = readme
+        let row = page
             .lines()
-            .find(|line| line.contains(&format!("(tests/scenarios/{folder}/README.md)")))
+            .find(|line| line.starts_with(&format!("| `{folder}` |")))
             .unwrap_or_else(|| panic!("a row for {folder}"));
         let counted = format!("| {} | {} |", count(before), count(&["longsplice.toml"]));
         assert!(row.ends_with(&counted), "{counted}: {row}");
