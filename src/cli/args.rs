@@ -14,7 +14,7 @@ Examples:
       Try it: needs no file and no root; prints the URL of a page to open.
   longsplice run --listen 0.0.0.0:8080 --to 127.0.0.1:3000
       Run in front of one application, without a file.
-  longsplice check -c /etc/longsplice.toml && longsplice run -c /etc/longsplice.toml
+  longsplice check -c longsplice.toml && longsplice run -c longsplice.toml
       List every mistake in a file; run it if there is none.
 
 Exit codes:
@@ -119,6 +119,7 @@ pub(super) struct DoctorOptions {
 const SCHEMA_HELP: &str = "\
 Exit codes:
   0  the schema was printed
+  1  the schema could not be printed
   2  wrong usage
 
 Manual: longsplice help configuration";
@@ -378,7 +379,7 @@ Addresses:
   --to      IP:PORT, [IPv6]:PORT, NAME:PORT or unix:/path
 
 Examples:
-  longsplice run -c /etc/longsplice.toml
+  longsplice run -c /etc/longsplice/longsplice.toml
   longsplice run --listen 0.0.0.0:8080 --to localhost:3000
   longsplice run --listen '[::]:80' --to unix:/run/app.sock \\
       --proxy-protocol require --trust 10.0.0.0/8 --send-proxy v1

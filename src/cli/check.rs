@@ -20,9 +20,13 @@ pub(super) fn check(options: &CheckOptions) -> ExitCode {
     } else {
         format!("{}: ok\n", options.config.display())
     };
-    match std::io::stdout().write_all(answer.as_bytes()) {
+    print(&answer)
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
-        // Nobody reads the answer (a closed pipe): no reason to panic, but not fine either.
+        // The pipe is closed, so the reader lacks a part: no reason to panic, and no success.
         Err(_) => ExitCode::FAILURE,
     }
 }
@@ -36,6 +40,5 @@ fn remark(config: &Config) {
 
 /// Prints the JSON Schema of configuration files.
 pub(super) fn schema() -> ExitCode {
-    println!("{:#}", config::schema());
-    ExitCode::SUCCESS
+    print(&format!("{:#}\n", config::schema()))
 }

@@ -173,7 +173,7 @@ impl ManualPage {
             .skip_while(|line| line.is_empty())
             .take_while(|line| !line.is_empty())
             .collect();
-        let paragraph = paragraph.join(" ");
+        let paragraph = paragraph.join(" ").replace("**", "").replace('`', "");
         match paragraph.split_once(". ") {
             Some((sentence, _)) => format!("{sentence}."),
             None => paragraph,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -26,6 +27,33 @@ fn check(toml: &str, more: &[&str]) -> (Outcome, String) {
         .chain(more.iter().copied())
         .collect();
     (run(&arguments), file)
+}
+
+/// `longsplice help tls | head -1` is an ordinary thing to type.
+#[test]
+fn a_reader_that_goes_away_makes_no_command_panic() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("longsplice.toml");
+    fs::write(&file, Plan::http(free_addr()).toml()).unwrap();
+    let file = file.to_str().unwrap();
+    let commands: [&[&str]; 8] = [
+        &["check", "-c", file],
+        &["check", "--print", "-c", file],
+        &["schema"],
+        &["help"],
+        &["help", "tls"],
+        &["help", "ctl", "tunnels"],
+        &["completions", "bash"],
+        &["doctor"],
+    ];
+    for arguments in commands {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_longsplice"));
+        let output = command.args(arguments).stdout(writer).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+    }
 }
 
 #[test]
