@@ -1,20 +1,20 @@
-//! The tunnels whose frames to the client are followed, because it may be told with a Close frame that
-//! a drain ends its tunnel. Apart from the table, so that other tunnels have nothing of it.
+//! Tunnels whose frames to the client are followed, so that a drain can end them with a Close frame. Kept
+//! outside the table so that other tunnels do not pay for it.
 
 use std::num::NonZeroU32;
 
 use super::chunks::Chunks;
 use crate::proto::websocket::frames::Frames;
 
-/// Frames of one tunnel; the place in the pool, counted from one.
+/// Index of one tunnel's frames in the pool, counted from one.
 pub(super) type FramesId = NonZeroU32;
 
-/// The pool.
+/// A pool of frame positions.
 #[derive(Debug)]
 pub(super) struct Followed {
     all: Chunks<Frames>,
     vacant: Vec<FramesId>,
-    /// Places ever made.
+    /// Number of places ever made.
     end: u32,
 }
 
@@ -27,7 +27,7 @@ impl Followed {
         }
     }
 
-    /// Begins to follow; none when there are too many, far above what one thread can have.
+    /// Begins to follow `frames`; none if too many are followed, far more than one thread can have.
     pub(super) fn begin(&mut self, frames: Frames) -> Option<FramesId> {
         let id = match self.vacant.pop() {
             Some(id) => id,
@@ -42,12 +42,12 @@ impl Followed {
         Some(id)
     }
 
-    /// Returns how far the frames have come.
+    /// Returns the current position in the frames.
     pub(super) fn frames(&mut self, id: FramesId) -> Option<&mut Frames> {
         self.all.get_mut(id.get() - 1)
     }
 
-    /// Ends it; returns how far they came.
+    /// Stops following; returns the final position.
     pub(super) fn end(&mut self, id: FramesId) -> Frames {
         let frames = self.frames(id).map(std::mem::take).unwrap_or_default();
         self.vacant.push(id);

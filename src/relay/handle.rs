@@ -1,4 +1,4 @@
-//! The door to a relay thread: it is started here, gets its tunnels here, and answers here.
+//! The handle of a relay thread: starts the thread, gives it tunnels, and carries its answers.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,14 +25,14 @@ pub struct Relay {
     poller: PollerInUse,
 }
 
-/// Starts the thread `relay-INDEX`, pinned to `cpu` if one is named, and waits until its poller
-/// stands. `kernel_tls` is what tunnels over TLS may leave to the kernel.
+/// Starts the thread `relay-INDEX`, pinned to `cpu` if one is named, and waits until its poller is ready.
+/// `kernel_tls` says which TLS work tunnels may leave to the kernel.
 ///
-/// A `cpu` this process may not run on is no error: the thread then runs where it likes.
+/// A `cpu` that this process may not use is not an error: the thread then runs unpinned.
 ///
 /// # Errors
 ///
-/// What the system said when no thread, no eventfd or no poller of `choice` could be made.
+/// The system's error if no thread, no eventfd or no poller of `choice` could be made.
 pub fn spawn(
     index: usize,
     cpu: Option<usize>,
@@ -67,40 +67,40 @@ pub fn spawn(
 }
 
 impl Relay {
-    /// Returns a door to the thread, as many as wanted.
+    /// Returns a handle of the thread; there may be any number of them.
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Tells how the thread waits for readiness, and why not by the ring if it does not.
+    /// Returns how the thread waits for readiness, and why the ring is not used if it is not.
     #[must_use]
     pub fn poller(&self) -> &PollerInUse {
         &self.poller
     }
 
-    /// Tells whether the thread has ended, so that [`Relay::join`] does not wait.
+    /// Returns whether the thread has ended, so that [`Relay::join`] does not wait.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.thread.is_finished()
     }
 
-    /// Waits until the thread has ended, which takes a [`Handle::stop_when_empty`].
+    /// Waits until the thread has ended; it ends after [`Handle::stop_when_empty`].
     pub fn join(self) {
-        // The thread catches what tunnels panic with; should it die all the same, its inbox was
-        // closed on the way and every tunnel has its entry, so there is nothing left to do.
+        // The thread catches panics of tunnels. If it dies anyway, it has closed its inbox and every tunnel
+        // has its entry, so there is nothing left to do.
         let _ = self.thread.join();
     }
 }
 
-/// The door to a relay thread.
+/// A handle of a relay thread.
 #[derive(Debug, Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
 }
 
 impl Handle {
-    /// Hands a tunnel over; no system call, the thread looks after the next [`Handle::wake`].
+    /// Hands a tunnel over without a system call; the thread looks at it after the next [`Handle::wake`].
     ///
     /// When the thread has already stopped, the tunnel ends here with [`Cause::Drained`].
     pub fn adopt(&self, start: Start) {
@@ -122,7 +122,7 @@ impl Handle {
         }
     }
 
-    /// Ends every tunnel that was handed over until now with `cause`.
+    /// Ends every tunnel handed over so far with `cause`.
     pub fn end_all(&self, cause: Cause) {
         self.end_some(usize::MAX, cause);
     }
@@ -130,7 +130,7 @@ impl Handle {
     /// Ends up to `count` tunnels with `cause`, so that a stop can be spread over time.
     pub fn end_some(&self, count: usize, cause: Cause) {
         let mut inbox = self.shared.inbox();
-        // Those that were asked for last may wait still.
+        // Earlier requests may still be waiting.
         let waiting = inbox.end.map_or(0, |(count, _)| count);
         inbox.end = Some((count.saturating_add(waiting), cause));
         drop(inbox);
@@ -143,7 +143,7 @@ impl Handle {
         self.shared.bell.ring();
     }
 
-    /// Returns what the thread counts.
+    /// Returns the counters of the thread.
     #[must_use]
     pub fn stats(&self) -> &Stats {
         &self.shared.stats
@@ -157,22 +157,22 @@ impl Handle {
 }
 
 impl Handle {
-    /// Looks at a slice of the tunnels, beginning with `from`: zero, or what the last page said.
+    /// Describes a slice of the tunnels, beginning with `from`: zero, or the last page's `next`.
     ///
-    /// A thread that has ended answers with an error of the channel.
+    /// If the thread has ended, the channel answers with an error.
     #[must_use]
     pub fn inspect(&self, from: u32) -> oneshot::Receiver<Page> {
         self.ask(|answer| Ask::Inspect(from, answer))
     }
 
-    /// Counts by name what a slice of the open tunnels has moved since it was last counted, beginning
-    /// with `from`: zero, or what the last answer said. What ends is counted without being asked for.
+    /// Adds to the named counters the bytes that a slice of the open tunnels has moved since the last call,
+    /// beginning with `from`: zero, or the last answer's `next`. Tunnels that end are counted without a call.
     #[must_use]
     pub fn settle(&self, from: u32) -> oneshot::Receiver<Settled> {
         self.ask(|answer| Ask::Settle(from, answer))
     }
 
-    /// Ends one tunnel with `cause`; the answer tells whether it was open.
+    /// Ends one tunnel with `cause`; the answer is whether it was open.
     #[must_use]
     pub fn end_one(&self, id: TunnelId, cause: Cause) -> oneshot::Receiver<bool> {
         self.ask(|answer| Ask::End(id, cause, answer))

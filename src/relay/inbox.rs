@@ -1,5 +1,5 @@
-//! What a thread and its handles share: the inbox, the bell that announces what is in it, and what
-//! the thread counts.
+//! State shared by a thread and its handles: the inbox, the bell that announces its messages, and the
+//! thread's counters.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -13,7 +13,7 @@ use crate::journal::counts::{Count, Way};
 use crate::journal::{Cause, Entry, Journal, Path};
 use crate::sys::event::Bell;
 
-/// What the thread and its handles have in common.
+/// State shared by the thread and its handles.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) stats: Arc<Stats>,
@@ -31,13 +31,13 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        // Nothing that can panic runs under the lock, and every field is whole at any time.
+        // No code that can panic runs under the lock, and every field is valid at any time.
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Messages to the thread. Locked once per tunnel and never by the moving of bytes; its length is
-/// bounded by the limit on connections.
+/// Messages to the thread. Locked once per tunnel, never while bytes are moved; its length is bounded by the
+/// limit on connections.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     pub(super) starts: Vec<Start>,
@@ -48,13 +48,13 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// Takes one question out, and tells whether there are more.
+    /// Takes one question out; also returns whether there are more.
     pub(super) fn take_ask(&mut self) -> (Option<Ask>, bool) {
         (self.asks.pop_front(), !self.asks.is_empty())
     }
 }
 
-/// Ends a tunnel of which no byte was moved.
+/// Ends a tunnel that has moved no byte.
 pub(super) fn end_unseen(journal: &Journal, start: Start, cause: Cause) {
     journal.tally().of(&start.subject, |row| {
         let bytes = start.to_server.len() as u64;

@@ -1,8 +1,8 @@
-//! A look at open tunnels from outside, and the end of a single one.
+//! Inspection of open tunnels by other threads, and the end of a single tunnel on request.
 //!
-//! A question goes through the inbox of the thread and is answered over a channel. The thread answers
-//! one question a turn and looks at `SLICE_LEN` slots for it at the most, so that whoever looks at a
-//! hundred thousand tunnels asks often, and no frame waits for the answer.
+//! A question goes through the inbox of the thread and is answered over a channel. The thread answers one
+//! question a turn and looks at no more than `SLICE_LEN` slots for it. A caller that inspects a hundred
+//! thousand tunnels asks many times, and no frame waits for an answer.
 
 use std::fmt;
 use std::num::ParseIntError;
@@ -15,16 +15,16 @@ use tokio::sync::oneshot;
 use crate::journal::{Cause, Offloaded, Path};
 use crate::proto::addr::PeerAddr;
 
-/// Slots that one question looks at: some tens of microseconds.
+/// Slots covered by one question: some tens of microseconds.
 pub(super) const SLICE_LEN: u32 = 256;
-/// Tunnels of a slice that are named for what they move.
+/// Tunnels of a slice that are reported as the busiest.
 pub(super) const BUSIEST_LEN: usize = 10;
 
 const THREAD_BITS: u32 = 10;
 const SLOT_BITS: u32 = 24;
 const GENERATION_BITS: u32 = 64 - THREAD_BITS - SLOT_BITS;
 
-/// Names one tunnel of the process: its thread, its slot there, and which tunnel of that slot it is.
+/// Identifies one tunnel of the process: its thread, its slot there, and the slot's generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TunnelId(u64);
 
@@ -36,10 +36,10 @@ impl TunnelId {
         Self(generation << (THREAD_BITS + SLOT_BITS) | slot << THREAD_BITS | thread)
     }
 
-    /// Returns the number of the relay thread that has it.
+    /// Returns the number of the relay thread that runs the tunnel.
     #[must_use]
     pub fn thread(self) -> usize {
-        // Ten bits fit anywhere.
+        // Ten bits fit into any `usize`.
         usize::try_from(self.0 & ((1 << THREAD_BITS) - 1)).unwrap_or(usize::MAX)
     }
 
@@ -50,7 +50,7 @@ impl TunnelId {
 }
 
 impl fmt::Display for TunnelId {
-    /// Writes it in hexadecimal: a JSON number of 64 bits is not safe with everybody.
+    /// Writes the identifier in hexadecimal: not every JSON reader keeps a number of 64 bits exact.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}", self.0)
     }
@@ -67,13 +67,13 @@ impl FromStr for TunnelId {
 /// One open tunnel at one moment.
 #[derive(Debug, Clone)]
 pub struct Glance {
-    /// Which.
+    /// Identifier of the tunnel.
     pub id: TunnelId,
     /// Name of its listener.
     pub listener: Arc<str>,
     /// The address of the connection itself.
     pub peer: PeerAddr,
-    /// Who the client is.
+    /// The client's address, from a PROXY header if there is one.
     pub client: PeerAddr,
     /// Name of its backend.
     pub backend: Option<Arc<str>>,
@@ -81,7 +81,7 @@ pub struct Glance {
     pub server: Option<Arc<str>>,
     /// When its connection was accepted, or its request began.
     pub started: SystemTime,
-    /// Since a byte last moved, either way.
+    /// Time since a byte last moved, in either direction.
     pub idle: Duration,
     /// Whether one side has ended.
     pub half_closed: bool,
@@ -89,47 +89,47 @@ pub struct Glance {
     pub bytes_in: u64,
     /// Bytes sent to the client.
     pub bytes_out: u64,
-    /// How the bytes from the client go.
+    /// How bytes from the client are moved.
     pub path_in: Path,
-    /// How the bytes to the client go.
+    /// How bytes to the client are moved.
     pub path_out: Path,
-    /// TLS of the client, such as `tls13-aes128gcm`; none = it speaks none that ends here.
+    /// TLS version and cipher of the client, such as `tls13-aes128gcm`; none = no TLS ends here.
     pub tls: Option<&'static str>,
 }
 
-/// What a thread saw in one slice of its slots.
+/// A slice of a thread's slots, described.
 #[derive(Debug, Default)]
 pub struct Page {
     /// The open tunnels.
     pub tunnels: Vec<Glance>,
-    /// Where to look next; none = that was all.
+    /// Slot at which the next question begins; none = this was the last slice.
     pub next: Option<u32>,
 }
 
-/// What a thread found in one slice of its slots while it counted by name what open tunnels moved.
+/// Result of adding one slice of a thread's slots to the named counters.
 #[derive(Debug, Default)]
 pub struct Settled {
-    /// Where to go on; none = that was all.
+    /// Slot at which the next question begins; none = this was the last slice.
     pub next: Option<u32>,
-    /// The tunnels that moved most since the last time, and how many bytes.
+    /// The tunnels that moved most since the last count, with the number of bytes.
     pub busiest: Vec<(u64, Glance)>,
-    /// Open tunnels by whether the kernel has their records, in and out, in the order of
-    /// [`Offloaded::ALL`]; those without TLS are in none.
+    /// Number of open tunnels by offload state, in and out, in the order of [`Offloaded::ALL`]; tunnels
+    /// without TLS are not counted.
     pub offload: [[usize; Offloaded::ALL.len()]; 2],
     /// Pipes of the thread, and how many of them hold bytes.
     pub pipes: (usize, usize),
-    /// Waits that found the ring's queue of completions overflowed.
+    /// Waits that found the ring's completion queue overflowed.
     pub overflows: u64,
 }
 
 /// A question to the thread.
 #[derive(Debug)]
 pub(super) enum Ask {
-    /// What is open from this slot on?
+    /// Describe open tunnels from this slot on.
     Inspect(u32, oneshot::Sender<Page>),
-    /// Count what open tunnels moved, from this slot on.
+    /// Add to the named counters what open tunnels moved, from this slot on.
     Settle(u32, oneshot::Sender<Settled>),
-    /// End this one; was it there?
+    /// End this tunnel; answer whether it was open.
     End(TunnelId, Cause, oneshot::Sender<bool>),
 }
 

@@ -1,6 +1,6 @@
-//! A TLS leg of a tunnel, the client's or the server's: records of that peer opened into the shared
-//! buffer, bytes for it sealed into it, or either of it left to the kernel. Idle, it is raw keys,
-//! numbers, and the part of a record that has come so far.
+//! A TLS leg of a tunnel, the client's or the server's: opens the peer's records into the shared buffer,
+//! seals bytes for the peer into it, or leaves one or both directions to the kernel. An idle leg holds raw
+//! keys, numbers, and the part of a record that has been received so far.
 
 use std::os::fd::BorrowedFd;
 
@@ -17,10 +17,10 @@ use crate::tls::control::{
 use crate::tls::offload::Offload;
 use crate::tls::record::{ContentType, HEADER_LEN, PAYLOAD_LEN_MAX, RecordError, record_len};
 
-/// Bytes that are sealed at once, so that their records fit into the shared buffer.
+/// Bytes sealed at once, so that their records fit into the shared buffer.
 pub(super) const PLAIN_BYTES: usize = BUFFER_BYTES as usize - 512;
 
-// What an idle tunnel over TLS holds; eight bytes more are sixteen to the allocator.
+// Memory of an idle TLS tunnel; the allocator turns eight bytes more into sixteen.
 const _: () = assert!(size_of::<Leg>() <= 216, "a leg grows");
 
 const _: () = assert!(
@@ -28,45 +28,46 @@ const _: () = assert!(
     "records fit"
 );
 
-/// How often our last word is tried.
+/// Number of attempts to send our last record.
 const FAREWELL_TRIES: usize = 3;
 
-/// How the peer's records came to their end.
+/// How the peer's stream of records ended.
 #[derive(Debug, Clone, Copy)]
 enum Over {
     Closed,
     Wrong(Fault),
 }
 
-/// A session on its way through a tunnel.
+/// A TLS session in an established tunnel.
 #[derive(Debug)]
 pub struct Leg {
     session: Session,
-    /// Received and not opened: part of a record, or what reception had no need to open.
+    /// Bytes received and not opened: part of a record, or bytes that reception did not need to open.
     received: Box<[u8]>,
     over: Option<Over>,
     wish: Offload,
-    /// What is planned for what comes from the peer and what goes to it.
+    /// When each direction goes to the kernel: from the peer, to the peer.
     plan: [OffloadPlan; 2],
-    /// Whether the kernel changes keys.
+    /// Whether the kernel can change keys.
     rekeys: bool,
-    /// Whether ciphers may be made.
+    /// Whether ciphers may exist.
     warm: bool,
-    /// Bytes the tunnel had received when the kernel last met something else than data.
+    /// Bytes the tunnel had received when the kernel last met a record that is not data.
     bytes_seen: u64,
-    /// Number of the record the kernel opens next, as last looked at.
+    /// Number of the record that the kernel opens next, as of the last query.
     next_to_open: u64,
-    /// The peer waits for keys that the kernel did not take: nothing can be sealed any more.
+    /// The peer waits for keys that the kernel did not accept: nothing can be sealed any more.
     mute: bool,
-    /// Which peer it is.
+    /// The end of the tunnel that this leg belongs to.
     end: End,
-    /// That of the other end, if both are protected: here, so that an end alone costs nothing for it.
+    /// The leg of the other end if both ends speak TLS; kept here so that a tunnel with one leg pays nothing
+    /// for a second.
     beside: Option<Box<Self>>,
 }
 
 impl Leg {
-    /// Takes the session of `end` over with the records that were received already; `ended` =
-    /// close_notify was among those that were opened.
+    /// Takes the session of `end` over, with the records received already; `ended` = close_notify was among
+    /// the records opened.
     #[must_use]
     pub fn new(end: End, session: Session, received: Vec<u8>, ended: bool, wish: Offload) -> Self {
         Self {
@@ -99,7 +100,7 @@ impl Leg {
         }
     }
 
-    /// Returns what is planned with the kernel, for what comes from the peer and what goes to it.
+    /// Returns when each direction goes to the kernel: from the peer, to the peer.
     pub(super) fn plan(&mut self, kernel: &KernelTls) -> [OffloadPlan; 2] {
         self.rekeys = kernel.rekeys;
         let suite = self.session.suite_code();
@@ -108,7 +109,7 @@ impl Leg {
         self.plan
     }
 
-    /// Tells for the log whether the kernel has the records of a flow, or why not.
+    /// Returns, for the log, whether the kernel handles the records of a flow, or why it does not.
     pub(super) fn offloaded(&self, tunnel: &Tunnel, flow: Flow) -> Offloaded {
         let [receiving, sending] = self.plan;
         let plan = if flow.source() == self.end {
@@ -140,7 +141,7 @@ impl Leg {
         name_of(self.session.suite_code())
     }
 
-    /// Drops whatever can be made again, at both ends.
+    /// Drops everything that can be made again, at both ends.
     pub(super) fn rest(&mut self) {
         self.warm = false;
         self.session.rest();
@@ -149,7 +150,7 @@ impl Leg {
         }
     }
 
-    /// Takes note that it, or the one beside it, holds what it can make again; true = neither did
+    /// Notes that this leg, or the one beside it, holds state that can be made again; true = neither did
     /// before.
     pub(super) fn becomes_warm(&mut self) -> bool {
         !self.warm && {
@@ -160,14 +161,14 @@ impl Leg {
         }
     }
 
-    /// Tells whether the peer waits for a KeyUpdate that only the kernel can seal.
+    /// Returns whether the peer waits for a KeyUpdate that only the kernel can seal.
     pub(super) fn owes_kernel_update(&self) -> bool {
         self.session.owes_key_update() && self.session.sending_keys().is_none()
     }
 
-    /// Receives records from the peer and opens the whole ones into the front of `buffer`. Those that
-    /// are leaving for the kernel ([`RecordKeeper::Leaving`]) do so at the end of a record: not a byte
-    /// more is received than the record that has begun.
+    /// Receives records from the peer and opens whole ones into the front of `buffer`. A flow that is leaving
+    /// for the kernel ([`RecordKeeper::Leaving`]) leaves at the end of a record: nothing beyond the record
+    /// that has begun is received.
     pub(super) fn receive(
         &mut self,
         peer: BorrowedFd<'_>,
@@ -189,21 +190,21 @@ impl Leg {
         } else {
             room.len()
         };
-        // Not more than there is: the line above.
+        // `room_len` is no more than `room` has: the line above.
         let room = &mut room[..room_len];
         let (more, full) = match receive_into(peer, room) {
             Ok(0) if missing > 0 && room_len > 0 => return Outcome::Truncated,
-            // The end is found again once what came before it has gone.
+            // The end is seen again once the data before it has been read.
             Ok(0) => (0, true),
             Ok(more) => (more, more == room_len || leaving),
             Err(Errno::EAGAIN) if missing == 0 => (0, false),
             Err(Errno::EAGAIN) => return Outcome::WouldBlock,
             Err(_) => return Outcome::Failed,
         };
-        // What was received lies in the room behind what was there before.
+        // The new bytes lie behind the `before` bytes that were there already.
         let bytes = &mut buffer[..before + more];
         let (opened, used) = self.open(bytes);
-        // Whole records were used, and all of them were there.
+        // Whole records were used, and all of them lie within `bytes`.
         self.received = bytes[used..].into();
         match (u32::try_from(opened), self.over) {
             (Ok(0), Some(over)) => self.outcome_of(over),
@@ -216,8 +217,8 @@ impl Leg {
         }
     }
 
-    /// Opens whole records and moves their data to the front; returns its length and how many bytes
-    /// were used.
+    /// Opens whole records and moves their data to the front; returns the length of the data and the number
+    /// of bytes used.
     fn open(&mut self, bytes: &mut [u8]) -> (usize, usize) {
         let (mut opened, mut used) = (0, 0);
         while self.over.is_none() {
@@ -246,7 +247,7 @@ impl Leg {
         (opened, used)
     }
 
-    /// Seals `data` into the front of `buffer`; `full` = its source may have more.
+    /// Seals `data` into the front of `buffer`; `full` = the source may have more.
     pub(super) fn seal(&mut self, data: &[u8], full: bool, buffer: &mut [u8]) -> Outcome {
         match self.session.seal(data, buffer) {
             Ok(sealed) => match (u32::try_from(data.len()), u32::try_from(sealed)) {
@@ -257,8 +258,8 @@ impl Leg {
         }
     }
 
-    /// Leaves a flow to the kernel; [`Outcome::WouldBlock`] = not yet, [`Outcome::Unsupported`] = it
-    /// stays here.
+    /// Leaves a flow to the kernel; [`Outcome::WouldBlock`] = not yet, [`Outcome::Unsupported`] = the flow
+    /// stays in user space.
     pub(super) fn offload(&mut self, flow: Flow, peer: BorrowedFd<'_>) -> Outcome {
         let given = if flow.source() == self.end {
             self.give_receiving(peer)
@@ -272,13 +273,13 @@ impl Leg {
         if self.over.is_some() {
             return Ok(Outcome::Unsupported);
         }
-        // The kernel begins at a record.
+        // The kernel has to start at the beginning of a record.
         if !self.received.is_empty() {
             return Ok(Outcome::WouldBlock);
         }
         let keys = self.session.receiving_keys().ok_or(Errno::EALREADY)?;
         self.next_to_open = keys.next_record();
-        // One side may have ended: ENOTCONN, and the flow stays here.
+        // If one side has ended, this gives ENOTCONN and the flow stays in user space.
         ktls::attach(peer)?;
         ktls::set_keys(peer, Direction::Rx, keys.for_receiving().as_ref())?;
         self.session.leave_receiving();
@@ -299,8 +300,8 @@ impl Leg {
         Ok(Outcome::Done)
     }
 
-    /// Says what a receive, or a splice, from the kernel's TLS brought: data, an end, a record that is
-    /// no data, or an error. `bytes_received` is what the tunnel has received so far.
+    /// Classifies the result of a receive or a splice through the kernel's TLS: data, an end, a record that
+    /// is not data, or an error. `bytes_received` is what the tunnel has received so far.
     pub(super) fn judge(
         &mut self,
         peer: BorrowedFd<'_>,
@@ -319,8 +320,8 @@ impl Leg {
         }
     }
 
-    /// Zero is the end, or records without data: the kernel's number tells. (A look with MSG_PEEK would
-    /// have it open all of those that wait, and keep them.)
+    /// Zero means the end, or records without data; the kernel's record number tells them apart. (A look with
+    /// MSG_PEEK would make the kernel open all waiting records and keep them.)
     fn on_zero(&mut self, peer: BorrowedFd<'_>, bytes_received: u64) -> Outcome {
         let Ok(next) = ktls::next_record(peer, Direction::Rx) else {
             return Outcome::Failed;
@@ -331,7 +332,7 @@ impl Leg {
         if opened == 0 {
             return Outcome::Truncated;
         }
-        // Where data came there is no telling how many were empty: this one.
+        // If data came, the number of empty records is unknown: count this one.
         let empty = if data_came { 1 } else { opened };
         match self.session.note_empty(empty) {
             Ok(()) => Outcome::Empty,
@@ -339,8 +340,8 @@ impl Leg {
         }
     }
 
-    /// Takes note that the kernel met an error in what it received, before anybody read; true = it has
-    /// to do with records, and is acted on when what came before it has been read.
+    /// Notes an error that the kernel met while receiving, before the data was read; true = the error
+    /// concerns records and is handled once the data before it has been read.
     pub(super) fn note_error(&mut self, error: Option<Errno>) -> bool {
         let fault = match error {
             Some(Errno::EBADMSG) => RecordError::BadMac,
@@ -352,7 +353,7 @@ impl Leg {
         true
     }
 
-    /// Takes the record that is no data; `bytes_received` as for [`Leg::judge`].
+    /// Reads the record that is not data; `bytes_received` as for [`Leg::judge`].
     pub(super) fn take_control(
         &mut self,
         peer: BorrowedFd<'_>,
@@ -361,18 +362,18 @@ impl Leg {
     ) -> Outcome {
         let record = match ktls::receive_control(peer, buffer) {
             Ok(record) => record,
-            // There was a record at which the kernel stopped, and now there is none: it was no record.
+            // The kernel stopped at a record, and now there is none: it was not a record.
             Err(Errno::EAGAIN | Errno::EINVAL) => {
                 return self.fail(RecordError::NotTls.into());
             }
             Err(errno) => return self.fail_by(errno),
         };
         self.note_data_until(bytes_received);
-        // The kernel writes no more than there is room.
+        // The kernel writes no more than `buffer` has room for.
         let payload = &buffer[..record.len];
         match self.session.take_in(record.kind, payload) {
             Ok(Control::Nothing) => {
-                // Whatever was opened up to here is accounted for.
+                // All records opened up to here have been counted.
                 if let Ok(next) = ktls::next_record(peer, Direction::Rx) {
                     self.next_to_open = next;
                 }
@@ -396,7 +397,7 @@ impl Leg {
         }
     }
 
-    /// Takes note of the data that came since the last time; returns whether there was any.
+    /// Notes the data that came since the last call; returns whether there was any.
     fn note_data_until(&mut self, bytes_received: u64) -> bool {
         let since = bytes_received.saturating_sub(self.bytes_seen);
         self.bytes_seen = bytes_received;
@@ -407,8 +408,7 @@ impl Leg {
         since > 0
     }
 
-    /// Changes the keys with which the kernel seals, if the peer asked for it or they are nearly
-    /// used up.
+    /// Changes the keys with which the kernel seals, if the peer asked for it or they are nearly used up.
     pub(super) fn rekey(&mut self, peer: BorrowedFd<'_>) -> Outcome {
         let asked = self.session.owes_key_update();
         if !asked {
@@ -471,7 +471,7 @@ impl Leg {
         }
     }
 
-    /// Seals what came before the tunnel opened.
+    /// Seals bytes that came before the tunnel opened.
     pub(super) fn seal_early(&mut self, data: &[u8]) -> Result<Vec<u8>, Fault> {
         let mut sealed = vec![0; sealed_len_max(data.len())];
         let len = self.session.seal(data, &mut sealed)?;
@@ -486,8 +486,8 @@ impl Leg {
             let len = sealed.ok().and_then(|len| u32::try_from(len).ok());
             return len.map_or(Outcome::Failed, Outcome::Moved);
         }
-        // What the kernel has sealed and could not queue would be lost behind the FIN that comes next:
-        // with room for a whole record and more, nothing of it is left when the alert has gone.
+        // Bytes that the kernel has sealed and could not queue would be lost behind the FIN that comes next.
+        // With room for a whole record and more, none are left once the alert has gone.
         if !ktls::has_room(peer) {
             return Outcome::WouldBlock;
         }
@@ -498,9 +498,8 @@ impl Leg {
         }
     }
 
-    /// Sends our last word: `data` if it fits, then what was wrong, or that we close; true = it is on
-    /// its way. `cut` = part of a record of ours is still to be sent, so that there is no room for
-    /// another.
+    /// Sends our last records: `data` if it fits, then an alert or close_notify; true = they are on their
+    /// way. `cut` = part of an earlier record is still to be sent, so that no other may follow.
     pub(super) fn say_farewell(
         &mut self,
         peer: BorrowedFd<'_>,
@@ -522,18 +521,18 @@ impl Leg {
             b""
         };
         if self.session.sending_keys().is_none() {
-            // Where it has no room, what the kernel takes would be lost behind the FIN.
+            // Without room, data that the kernel accepts would be lost behind the FIN.
             if !data.is_empty() && ktls::has_room(peer) {
                 self.send_past_errors(peer, || stream::transmit(peer, data).map(drop));
             }
             return self.send_past_errors(peer, || send_alert(peer, alert));
         }
-        // In one piece, because a record that did not go makes the next one a wrong one.
+        // All in one send, because after a record that was not sent the next one is invalid.
         let mut sealed = 0;
         if !data.is_empty() {
             sealed = self.session.seal(data, buffer).unwrap_or(0);
         }
-        // The session writes no more than there is room.
+        // The session writes no more than `room` has.
         sealed += (self.session)
             .seal_alert(alert, &mut buffer[sealed..])
             .unwrap_or(0);
@@ -542,8 +541,8 @@ impl Leg {
             && self.send_past_errors(peer, || stream::transmit(peer, farewell).map(drop))
     }
 
-    /// Sends although the kernel may have met an error in what it received, which it tells to whoever
-    /// calls next, and meets again when more comes.
+    /// Sends despite a pending receive error: the kernel reports it to the next caller, and meets it again
+    /// when more data comes.
     fn send_past_errors(&self, peer: BorrowedFd<'_>, send: impl Fn() -> Result<(), Errno>) -> bool {
         let opened_by_kernel = self.session.receiving_keys().is_none();
         (0..FAREWELL_TRIES).any(|_| {
@@ -559,7 +558,7 @@ fn send_alert(peer: BorrowedFd<'_>, alert: Alert) -> Result<(), Errno> {
     ktls::send_control(peer, ContentType::Alert as u8, &alert.payload())
 }
 
-/// Receives unless there is no room, which is no end.
+/// Receives unless `room` is empty, which would look like an end.
 fn receive_into(peer: BorrowedFd<'_>, room: &mut [u8]) -> Result<usize, Errno> {
     if room.is_empty() {
         return Ok(0);
@@ -567,8 +566,8 @@ fn receive_into(peer: BorrowedFd<'_>, room: &mut [u8]) -> Result<usize, Errno> {
     stream::receive(peer, room)
 }
 
-/// Returns how many bytes the record that `bytes` begin with still lacks, or its header; none when it is
-/// whole, or no record.
+/// Returns how many bytes are missing from the record at the start of `bytes`, or from its header; zero if
+/// the record is whole, or is not a record.
 fn missing_of(bytes: &[u8]) -> usize {
     match record_len(bytes) {
         Ok(Some(len)) => len.saturating_sub(bytes.len()),
@@ -577,11 +576,11 @@ fn missing_of(bytes: &[u8]) -> usize {
     }
 }
 
-/// Returns the cause that a fault of the records at `end` stands for.
+/// Returns the cause of close for a TLS fault at `end`.
 #[must_use]
 pub fn cause_of(fault: Fault, end: End) -> Cause {
     match (fault, end) {
-        // The peer has given up on the connection, which is what a reset says.
+        // The peer has given up on the connection, as with a reset.
         (Fault::PeerAlert(_), End::Client) => Cause::ClientReset,
         (Fault::PeerAlert(_), End::Server) => Cause::ServerReset,
         (Fault::KeysUsedUp, _) => Cause::TlsRecordLimit,

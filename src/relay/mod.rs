@@ -1,27 +1,27 @@
-//! Established tunnels: two descriptors and a hundred-odd bytes of state each, moved by one thread
-//! per core until they end.
+//! Established tunnels: two descriptors and a hundred-odd bytes of state each, moved by one thread per core
+//! until they end.
 //!
 //! [`spawn`] starts a thread, [`Handle`] gives it tunnels. Behind them:
 //!
 //! | file | its job |
 //! |---|---|
 //! | [`tunnel`] | the pure state machine of one tunnel |
-//! | `pump` | does what the state machine says, one system call for each action |
+//! | `pump` | does the actions of the state machine, one system call each |
 //! | `leg` | opens and seals TLS records, or leaves them to the kernel |
-//! | [`offload`] | what the kernel's TLS can do here |
+//! | [`offload`] | which TLS work the kernel can do on this machine |
 //! | `engine` | the loop of a thread |
-//! | [`inspect`] | what others ask a thread about its tunnels |
+//! | [`inspect`] | questions of other threads about tunnels |
 //! | `table` | holds the tunnels |
-//! | `timer` | knows when silence ends them |
-//! | `warm` | knows which of them keep their ciphers |
-//! | `progress` | knows when to log those that go on |
+//! | `timer` | deadlines of silent tunnels |
+//! | `warm` | which tunnels keep their ciphers |
+//! | `progress` | when to log tunnels that stay open |
 //! | `pipes` | lends the pipes of splice(2) |
-//! | `followed` | knows where WebSocket frames begin, for tunnels whose clients are told of a drain |
-//! | `partings` | waits for clients that were told |
+//! | `followed` | WebSocket frame positions, for tunnels whose clients are told of a drain |
+//! | `partings` | waits for clients that were sent a Close frame |
 //! | [`poller`] | waits for readiness |
 //!
-//! A tunnel that was adopted always ends with one [`Entry::Close`](crate::journal::Entry::Close), also
-//! when the thread has already stopped.
+//! Every adopted tunnel ends with exactly one [`Entry::Close`](crate::journal::Entry::Close), also when the
+//! thread has already stopped.
 
 mod chunks;
 mod engine;

@@ -1,4 +1,4 @@
-//! What the kernel's TLS can do for tunnels here, and what is asked of it.
+//! Which TLS work the kernel can do on this machine, and which of it the configuration wants.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use crate::sys::probe::{KtlsOffer, Suite};
 use crate::tls::offload::Offload;
 use crate::tls::record::kernel::SuiteCode;
 
-/// What the kernel was found to do, once for all threads.
+/// The kernel's TLS support, probed once for all threads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KernelTls {
     suites: Vec<(SuiteCode, Directions)>,
-    /// Whether it changes the keys of a TLS 1.3 direction.
+    /// Whether the kernel can change the keys of a TLS 1.3 direction.
     pub rekeys: bool,
 }
 
@@ -20,12 +20,12 @@ pub struct KernelTls {
 struct Directions {
     tx: bool,
     rx: bool,
-    /// Whether it is faster than user space, too.
+    /// Whether the kernel is also faster than user space.
     accelerated: bool,
 }
 
 impl fmt::Display for KernelTls {
-    /// Writes what it does, such as `tls13-aes128gcm tx+rx, no rekey`.
+    /// Writes the supported suites, such as `tls13-aes128gcm tx+rx, no rekey`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (suite, directions) in &self.suites {
             let words = match (directions.tx, directions.rx) {
@@ -46,7 +46,7 @@ impl fmt::Display for KernelTls {
     }
 }
 
-/// Returns the name of a suite in reports, such as `tls13-aes128gcm`.
+/// Returns the name of a suite for reports, such as `tls13-aes128gcm`.
 pub(super) fn name_of(suite: SuiteCode) -> &'static str {
     let known = Suite::ALL.into_iter().find(|known| {
         let (version, cipher) = known.code();
@@ -56,7 +56,7 @@ pub(super) fn name_of(suite: SuiteCode) -> &'static str {
 }
 
 impl KernelTls {
-    /// Takes what a probe found.
+    /// Makes it from the result of a probe.
     #[must_use]
     pub fn of(offer: &KtlsOffer) -> Self {
         let suites = offer.suites.iter().map(|found| {
@@ -74,7 +74,7 @@ impl KernelTls {
         }
     }
 
-    /// Returns when the records of a direction are left to it.
+    /// Returns when the records of a direction are left to the kernel.
     #[must_use]
     pub fn plan(&self, wish: Offload, suite: SuiteCode, direction: Direction) -> OffloadPlan {
         let found = self.suites.iter().find(|(found, _)| *found == suite);

@@ -1,6 +1,6 @@
-//! Clients whose tunnel has ended with a Close frame of ours: their connections are kept for a moment
-//! and what they still send is thrown away, because a close while they send is a reset, which can take
-//! the frame from a client that has not read it yet (RFC 6455 section 7.1.1).
+//! Clients whose tunnel has ended with a Close frame of ours. Their connections are kept for a moment and
+//! what they still send is discarded: closing while they send causes a reset, which can take the frame from a
+//! client that has not read it yet (RFC 6455 section 7.1.1).
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,25 +8,25 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::timer::is_past;
 use crate::sys::stream;
 
-/// How long a client has for its own Close and its end: about a second.
+/// Time a client has to send its own Close and its end: about a second.
 const PATIENCE_TICKS: u32 = 62;
-/// Between two looks at them: about 50 ms.
+/// Time between two checks: about 50 ms.
 const PAUSE_TICKS: u32 = 3;
-/// Clients that are waited for at one time; a look at one is a system call.
+/// Limit on waiting clients; each check of one is a system call.
 const WAITING_MAX: usize = 4096;
-/// Receives from one client at one look.
+/// Receives from one client per check.
 const READS: usize = 4;
 
-/// Those that are waited for, the one that came first in front.
+/// Waiting clients, oldest in front.
 #[derive(Debug, Default)]
 pub(super) struct Partings {
     waiting: VecDeque<(OwnedFd, u32)>,
-    /// When they are next looked at.
+    /// When they are checked next.
     due: u32,
 }
 
 impl Partings {
-    /// Waits for a client to which we have sent everything, the end included.
+    /// Waits for a client to which everything has been sent, including the end.
     pub(super) fn add(&mut self, client: OwnedFd, now: u32) {
         if self.waiting.len() >= WAITING_MAX {
             return;
@@ -38,7 +38,7 @@ impl Partings {
             .push_back((client, now.wrapping_add(PATIENCE_TICKS)));
     }
 
-    /// Closes those that have ended, and those that took too long.
+    /// Closes clients that have ended, and clients that took too long.
     pub(super) fn look(&mut self, now: u32, buffer: &mut [u8]) {
         if self.quiet_for(now) != Some(0) {
             return;
@@ -47,12 +47,12 @@ impl Partings {
         self.waiting
             .retain(|(client, until)| goes_on(client, buffer) && !is_past(*until, now));
         if self.waiting.is_empty() {
-            // The room of a rush goes with it.
+            // Capacity from a burst is freed.
             self.waiting = VecDeque::new();
         }
     }
 
-    /// Returns how many ticks may pass before the next look; none = for ever.
+    /// Returns how many ticks may pass before the next check; none = no client waits.
     pub(super) fn quiet_for(&self, now: u32) -> Option<u32> {
         if self.waiting.is_empty() {
             return None;
@@ -69,7 +69,7 @@ impl Partings {
     }
 }
 
-/// Throws away what a client has sent; tells whether it may send more.
+/// Discards what a client has sent; returns whether it may send more.
 fn goes_on(client: &OwnedFd, buffer: &mut [u8]) -> bool {
     for _ in 0..READS {
         match stream::receive(client.as_fd(), buffer) {

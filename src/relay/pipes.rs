@@ -1,28 +1,28 @@
-//! The few pipes a thread lends to flows while bytes are in them.
+//! Pipes that a thread lends to flows while bytes are in them.
 
 use std::num::NonZeroU16;
 
 use crate::sys::pipe::Pipe;
 
-/// Pipes of one thread. At 256 KiB each that is a quarter of what an unprivileged user may have by
-/// default (`fs.pipe-user-pages-soft`); flows beyond it are copied.
+/// Pipes of one thread. At 256 KiB each they use a quarter of an unprivileged user's default limit
+/// (`fs.pipe-user-pages-soft`); further flows are copied.
 const PIPES_MAX: u16 = 64;
 
-/// A pipe on loan; the place in the pool, counted from one.
+/// Index of a lent pipe in the pool, counted from one.
 pub(super) type PipeId = NonZeroU16;
 
-/// The pool.
+/// A pool of pipes.
 #[derive(Debug, Default)]
 pub(super) struct Pipes {
     all: Vec<Option<Pipe>>,
-    /// Empty pipes that nobody has.
+    /// Empty pipes that are not lent.
     idle: Vec<PipeId>,
     /// Places whose pipe was destroyed.
     vacant: Vec<PipeId>,
 }
 
 impl Pipes {
-    /// Lends an empty pipe; none when there are too many, or the system gives none that is usable.
+    /// Lends an empty pipe; none if all are lent or the system cannot provide a usable one.
     pub(super) fn lend(&mut self) -> Option<PipeId> {
         if let Some(id) = self.idle.pop() {
             return Some(id);
@@ -51,13 +51,13 @@ impl Pipes {
         }
     }
 
-    /// Returns how many pipes there are, and how many of them are lent.
+    /// Returns the number of pipes, and how many of them are lent.
     pub(super) fn count(&self) -> (usize, usize) {
         let open = self.all.len() - self.vacant.len();
         (open, open - self.idle.len())
     }
 
-    /// Closes every pipe; to be called when nobody has one.
+    /// Closes every pipe; to be called when none is lent.
     pub(super) fn close_all(&mut self) {
         *self = Self::default();
     }

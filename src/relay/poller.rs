@@ -8,19 +8,19 @@ use crate::proto::readiness::Notice;
 use crate::sys::epoll::Epoll;
 use crate::sys::ring::Ring;
 
-/// Which poller is wanted.
+/// The poller that the configuration asks for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PollerChoice {
     /// The ring, or epoll where the kernel refuses io_uring.
     #[default]
     Auto,
-    /// The ring, else no start.
+    /// The ring; without it the process does not start.
     IoUring,
     /// Epoll.
     Epoll,
 }
 
-/// Which poller a thread has.
+/// The poller that a thread uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PollerKind {
     /// Multishot polls on an io_uring.
@@ -30,7 +30,7 @@ pub enum PollerKind {
 }
 
 impl PollerKind {
-    /// Returns the word of the log.
+    /// Returns the word used in the log.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -40,16 +40,16 @@ impl PollerKind {
     }
 }
 
-/// What came of a [`PollerChoice`].
+/// The result of a [`PollerChoice`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PollerInUse {
     /// The poller in use.
     pub kind: PollerKind,
-    /// Why io_uring is not in use although it was wanted, in words.
+    /// Why io_uring is not in use although the configuration asks for it, in words.
     pub refused: Option<String>,
 }
 
-/// One of the two, with the same semantics: edges under a token, until cancelled.
+/// One of two pollers with the same semantics: edges under a token, until cancelled.
 #[derive(Debug)]
 pub(super) enum Poller {
     IoUring(Box<Ring>),
@@ -77,7 +77,7 @@ impl Poller {
         Ok((Self::Epoll(Epoll::new()?), PollerInUse { kind, refused }))
     }
 
-    /// Arms a descriptor; its present state is the first notice.
+    /// Arms a descriptor; the first notice reports its present state.
     pub(super) fn arm(&mut self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         match self {
             Self::IoUring(ring) => ring.arm(fd, token),
@@ -85,8 +85,7 @@ impl Poller {
         }
     }
 
-    /// Cancels what was armed; true if the descriptor may be closed at once, false if a last notice
-    /// comes first.
+    /// Cancels a poll; true = the descriptor may be closed at once, false = a last notice comes first.
     pub(super) fn cancel(&mut self, fd: BorrowedFd<'_>, token: u64) -> io::Result<bool> {
         match self {
             Self::IoUring(ring) => ring.cancel(token).map(|()| false),
@@ -102,7 +101,7 @@ impl Poller {
         }
     }
 
-    /// Waits for notices, no longer than `timeout` (none = for ever).
+    /// Waits for notices, no longer than `timeout` (none = forever).
     pub(super) fn wait(
         &mut self,
         notices: &mut Vec<Notice>,

@@ -1,17 +1,17 @@
-//! When tunnels that go on are told about: the table is walked all the time, a slice now and then, so
-//! that each tunnel comes up about once per interval and no moment is long. Pure.
+//! Decides when open tunnels get progress entries: the table is walked slice by slice, so that each tunnel
+//! comes up about once per interval and no slice takes long. Pure.
 
 use std::ops::Range;
 
 use super::timer::is_past;
 
-/// Slots of a slice, unless the table is so large that they would not do.
+/// Slots of a slice, unless the table is so large that slices have to be longer.
 const SLICE_LEN: u32 = 64;
 
 /// A walk round the table that never ends.
 #[derive(Debug)]
 pub(super) struct Rounds {
-    /// Of one round, in ticks.
+    /// Length of one round, in ticks.
     interval: u32,
     /// The slot that comes next.
     next: u32,
@@ -29,7 +29,7 @@ impl Rounds {
         }
     }
 
-    /// Takes the slice that is due, of a table of `slots`; empty = none is.
+    /// Takes the slice that is due, of a table of `slots`; empty = none is due.
     pub(super) fn take(&mut self, now: u32, slots: u32) -> Range<u32> {
         if slots == 0 || !is_past(self.due, now) {
             return 0..0;

@@ -1,5 +1,5 @@
-//! Doing what the state machine says: each [`Action`] is one system call. The hot path: no lock, no
-//! log line, and no allocation but for bytes a blocked target did not take.
+//! Carries out the actions of the state machine: each [`Action`] is one system call. The hot path: no lock,
+//! no log line, and no allocation except for bytes that a blocked target did not take.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::tunnel::{Action, Close, Flow, Outcome};
 use crate::proto::websocket::frames::Frames;
 use crate::sys::stream;
 
-/// How a pump came to its end.
+/// How a pump ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
     Waits,
@@ -23,19 +23,19 @@ pub(super) enum Stop {
     Closes(Close),
 }
 
-/// What all tunnels of a thread share.
+/// State shared by all tunnels of a thread.
 #[derive(Debug)]
 pub(super) struct Gear {
     pub(super) buffer: Box<[u8]>,
-    /// Bytes before they are sealed; made when first needed.
+    /// Bytes to be sealed; made when first needed.
     pub(super) plain: Vec<u8>,
     pub(super) pipes: Pipes,
     pub(super) followed: Followed,
     pub(super) stats: Arc<Stats>,
 }
 
-/// Less than that is copied where more would take a frame's header along: the longest record, so that
-/// kernel TLS never has to part one.
+/// A splice that may carry fewer bytes than this without reaching a frame's header is a copy instead: the
+/// longest record, so that kernel TLS never has to split one.
 const UNSEEN_MIN: u64 = 16 * 1024;
 
 /// Moves bytes of one flow until it has to stop; notes activity at `now`.
@@ -139,8 +139,8 @@ fn perform(
     }
 }
 
-/// Splices from the source into a pipe, one that is lent if the flow has none: of frames that are
-/// followed nothing but payload, whose length is known.
+/// Splices from the source into a pipe, lending one if the flow has none. Of frames that are followed, only
+/// payload of known length is spliced.
 fn splice_in(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -> Outcome {
     let frames = frames_of(slot, cold, &mut gear.followed, flow);
     let unseen_max = (frames.as_ref()).map_or(u64::MAX, |frames| frames.unseen_max());
@@ -172,14 +172,14 @@ fn splice_in(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -> O
     outcome
 }
 
-/// Returns how far the frames of a flow have come, if they are followed.
+/// Returns the position in the frames of a flow, if they are followed.
 fn frames_of<'f>(
     slot: &Slot,
     cold: &Cold,
     followed: &'f mut Followed,
     flow: Flow,
 ) -> Option<&'f mut Frames> {
-    // Asked first, because it is at hand.
+    // Checked first, because the flag is in the slot.
     if slot.tunnel.follows_frames(flow) {
         followed.frames(cold.frames?)
     } else {
@@ -187,7 +187,7 @@ fn frames_of<'f>(
     }
 }
 
-/// Receives into the buffer what is to be sent from there, opened or sealed where we protect it.
+/// Receives into the buffer the bytes to send, opened or sealed where we handle the records.
 fn receive(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -> Outcome {
     if slot.tunnel.seals_records(flow) {
         return receive_to_seal(slot, cold, gear, flow);
@@ -205,7 +205,7 @@ fn receive(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -> Out
     outcome
 }
 
-/// Receives what is sealed for the target then.
+/// Receives bytes that are then sealed for the target.
 fn receive_to_seal(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -> Outcome {
     gear.plain.resize(PLAIN_BYTES, 0);
     let outcome = if slot.tunnel.opens_records(flow) {
@@ -238,12 +238,12 @@ fn receive_to_seal(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow
     }
     match cold.leg(flow.target()) {
         Some(leg) => leg.seal(data, full, &mut gear.buffer),
-        // Never the bytes themselves where records are due.
+        // Never send plain bytes where records are due.
         None => Outcome::Failed,
     }
 }
 
-/// Receives what is plain, or what the kernel makes plain.
+/// Receives plain bytes, or bytes that the kernel opens.
 fn receive_plain(slot: &Slot, cold: &mut Cold, room: &mut [u8], flow: Flow) -> Outcome {
     let Some(source) = slot.fd(flow.source()) else {
         return Outcome::Failed;
@@ -283,9 +283,9 @@ fn take_control(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -
     outcome
 }
 
-/// Makes sense of what the kernel's TLS gave.
+/// Classifies a result of the kernel's TLS.
 fn judge(slot: &Slot, cold: &mut Cold, flow: Flow, received: Result<usize, Errno>) -> Outcome {
-    // Bytes are the rule, and need nothing that is not at hand.
+    // Data is the usual case and needs only what is at hand.
     if let Ok(1..) = received {
         return moved(received);
     }
@@ -298,7 +298,7 @@ fn judge(slot: &Slot, cold: &mut Cold, flow: Flow, received: Result<usize, Errno
 
 fn part(buffer: &[u8], from: u32, len: u32) -> &[u8] {
     let from = from as usize;
-    // The state machine names only what a receive brought into this buffer.
+    // The state machine only names bytes that a receive brought into this buffer.
     &buffer[from..from + len as usize]
 }
 
@@ -315,7 +315,7 @@ fn from_source(result: Result<usize, Errno>) -> Outcome {
 
 fn to_target(result: Result<usize, Errno>) -> Outcome {
     match result {
-        // Nothing was taken and nothing said why: going on would be for ever.
+        // Nothing was taken and there was no error: trying again would never end.
         Ok(0) => Outcome::Failed,
         result => moved(result),
     }

@@ -1,4 +1,4 @@
-//! A tunnel as reception hands it over: both ends, what was read ahead, and what it gives back.
+//! A tunnel as reception hands it over: both ends, bytes read ahead, and resources to give back.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -13,23 +13,23 @@ pub struct Start {
     pub client: OwnedFd,
     /// The server's connection.
     pub server: OwnedFd,
-    /// Present = the client, or the server, speaks TLS, and this is its session.
+    /// The TLS legs of the client and of the server; none = that end is plain.
     pub legs: [Option<Box<Leg>>; 2],
-    /// Bytes already received from the client that the server has not got; they go first.
+    /// Bytes received from the client and not yet sent to the server; they go first.
     pub to_server: Vec<u8>,
-    /// Bytes already received from the server that the client has not got; they go first.
+    /// Bytes received from the server and not yet sent to the client; they go first.
     pub to_client: Vec<u8>,
-    /// Whether a WebSocket runs in it whose client is to get a Close frame when a drain ends it.
+    /// Whether the client is to get a WebSocket Close frame when a drain ends the tunnel.
     pub says_goodbye: bool,
-    /// When silence ends the tunnel.
+    /// Limits on silence.
     pub timeouts: Timeouts,
-    /// For the log.
+    /// Description of the tunnel for the log.
     pub subject: Box<Subject>,
-    /// What is given back when the tunnel ends (places in limits).
+    /// Places in limits, given back when the tunnel ends.
     pub lease: Lease,
 }
 
-/// When silence ends a tunnel.
+/// How long a tunnel may be silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// While both sides are open.
@@ -38,7 +38,7 @@ pub struct Timeouts {
     pub half_close: Duration,
 }
 
-/// Something that is given back by being dropped.
+/// A resource that is given back when this is dropped.
 pub struct Lease(pub Box<dyn Send>);
 
 impl std::fmt::Debug for Lease {

@@ -1,11 +1,10 @@
-//! What a relay thread counts while it moves bytes: plain additions in lines of memory that nobody
-//! else writes, read from outside.
+//! Counters of a relay thread: plain additions in cache lines that no other thread writes, read from outside.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::tunnel::{Action, Flow, Outcome, Tunnel};
 
-/// How bytes went.
+/// How bytes were moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Means {
     /// recv and send.
@@ -19,10 +18,10 @@ pub enum Means {
 }
 
 impl Means {
-    /// Every one of them.
+    /// All variants.
     pub const ALL: [Self; 4] = [Self::Copy, Self::Splice, Self::UserRecords, Self::KernelTls];
 
-    /// Returns the word of the log and of the metrics.
+    /// Returns the word used in the log and in the metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -34,7 +33,7 @@ impl Means {
     }
 }
 
-/// The counters of one thread. They have their cache lines to themselves.
+/// The counters of one thread, in cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Stats {
@@ -43,7 +42,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Returns how many bytes went from clients, or to them, by `means`.
+    /// Returns how many bytes were moved by `means`, from clients or to them.
     #[must_use]
     pub fn moved(&self, to_clients: bool, means: Means) -> u64 {
         let flow = if to_clients {
@@ -54,7 +53,7 @@ impl Stats {
         self.counter(flow, means).load(Ordering::Relaxed)
     }
 
-    /// Returns how often a pipe was wanted and none could be had.
+    /// Returns how often a pipe was wanted and not available.
     #[must_use]
     pub fn pipes_refused(&self) -> u64 {
         self.pipes_refused.load(Ordering::Relaxed)
@@ -82,7 +81,7 @@ impl Stats {
         add(&self.pipes_refused, 1);
     }
 
-    /// Takes note of what came of an action of `tunnel`; bytes count when they come in.
+    /// Counts the outcome of an action of `tunnel`; bytes are counted when they come in.
     pub(super) fn note_outcome(
         &self,
         tunnel: &Tunnel,

@@ -1,7 +1,7 @@
-//! Where tunnels live: one cache line each for what every batch touches, a colder record beside it.
+//! Storage of tunnels: one cache line each for the state that every batch touches, and a colder record.
 //!
-//! Both grow in chunks that never move, so growth costs no copy. The table owns the descriptors; a
-//! slot is vacated only after no poll refers to them any more.
+//! Both grow in chunks that never move, so growth copies nothing. The table owns the descriptors; a slot is
+//! vacated only when no poll refers to them any more.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -14,55 +14,55 @@ use super::tunnel::{Close, End, Flow, Tunnel};
 use crate::journal::Subject;
 use crate::journal::counts::{Count, Tally, Way};
 
-/// What every batch touches of a tunnel: one cache line.
+/// The part of a tunnel that every batch touches: one cache line.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Slot {
     pub(super) tunnel: Tunnel,
-    /// In ticks.
+    /// Tick of the last activity.
     pub(super) last_active: u32,
-    /// Tells notices of an earlier tunnel in this slot from those of the present one.
+    /// Distinguishes notices of an earlier tunnel in this slot from those of the present one.
     generation: u32,
     client: Option<OwnedFd>,
     server: Option<OwnedFd>,
     pub(super) pipes: [Option<PipeId>; 2],
-    /// Which polls the poller still has, client and server.
+    /// Which polls are armed: client, server.
     pub(super) armed: [bool; 2],
     pub(super) stage: Stage,
-    /// Whether it is in the list of those that had their turn and want another.
+    /// Whether the tunnel has yielded and waits for another turn.
     pub(super) queued: bool,
 }
 
 const _: () = assert!(size_of::<Slot>() == 64, "a slot is one cache line");
 
-/// Where a slot is in its life.
+/// Stage in the life of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Vacant,
     Open,
-    /// One side has ended, and the timer knows.
+    /// One side has ended, and the timer has been set for it.
     HalfClosed,
-    /// It has ended, and its polls are to be cancelled.
+    /// The tunnel has ended; its polls have to be cancelled.
     Ended,
-    /// Its polls have been cancelled and have yet to say so.
+    /// The polls have been cancelled; their last notices are awaited.
     Leaving,
 }
 
-/// The rest of a tunnel.
+/// The part of a tunnel that is touched less often.
 #[derive(Debug, Default)]
 pub(super) struct Cold {
     pub(super) subject: Option<Box<Subject>>,
     pub(super) lease: Option<Lease>,
-    /// What few tunnels have at one time; made when first needed.
+    /// State that few tunnels have at one time; made when first needed.
     rare: Option<Box<Rare>>,
-    /// In ticks.
+    /// Idle timeout, in ticks.
     pub(super) idle: u32,
-    /// In ticks.
+    /// Half-close timeout, in ticks.
     pub(super) half_close: u32,
     pub(super) close: Option<Close>,
-    /// Where the frames to the client are followed, if they are.
+    /// Index of the followed frames to the client, if they are followed.
     pub(super) frames: Option<FramesId>,
-    /// Bytes from the client and to it that have been counted by name.
+    /// Bytes from the client and to it that the named counters already include.
     counted: [u64; 2],
 }
 
@@ -70,14 +70,14 @@ const _: () = assert!(size_of::<Cold>() == 64, "an idle tunnel grows");
 
 #[derive(Debug, Default)]
 struct Rare {
-    /// Bytes a target did not take, to the server and to the client.
+    /// Bytes that a target did not take: to the server, to the client.
     kept: [Option<Box<[u8]>>; 2],
-    /// Of tunnels over TLS: that of the client, with that of the server beside it, or that of either.
+    /// The leg of a TLS tunnel: the client's, with the server's beside it, or that of the one TLS end.
     leg: Option<Box<Leg>>,
 }
 
 impl Cold {
-    /// Counts by name what `tunnel` has moved since it was last counted; returns how much that is.
+    /// Adds to the named counters the bytes `tunnel` has moved since the last call; returns their number.
     pub(super) fn count(&mut self, tunnel: &Tunnel, tally: &Tally) -> u64 {
         let moved = [tunnel.bytes_in(), tunnel.bytes_out()];
         let counted = std::mem::replace(&mut self.counted, moved);
@@ -115,7 +115,7 @@ impl Cold {
             }
         });
         let kept = kept.unwrap_or_default();
-        // The state machine holds no more than was kept for it.
+        // The state machine never holds more than was kept for it.
         &kept[kept.len() - len as usize..]
     }
 
@@ -133,7 +133,7 @@ impl Cold {
         }
     }
 
-    /// Protects an end of the tunnel, the client's or the server's, or both.
+    /// Sets the legs of the client, of the server, or of both.
     pub(super) fn set_legs(&mut self, legs: [Option<Box<Leg>>; 2]) {
         let leg = match legs {
             [None, None] => return,
@@ -151,7 +151,7 @@ impl Cold {
         self.legs()?.of(end)
     }
 
-    /// Returns the first leg, which knows that beside it.
+    /// Returns the first leg, which holds the one beside it.
     pub(super) fn legs(&mut self) -> Option<&mut Leg> {
         self.rare.as_mut()?.leg.as_deref_mut()
     }
@@ -185,7 +185,7 @@ impl Slot {
         self.client.take()
     }
 
-    /// Tells tunnels apart that are in this slot one after the other.
+    /// Returns the number that distinguishes successive tunnels in this slot.
     pub(super) fn generation(&self) -> u32 {
         self.generation
     }
@@ -200,13 +200,13 @@ impl Slot {
 pub(super) struct Table {
     slots: Chunks<Slot>,
     colds: Chunks<Cold>,
-    /// Vacant slots, the one used last on top.
+    /// Vacant slots, the one vacated last on top.
     vacant: Vec<u32>,
-    /// Slots ever made; those from here on do not exist.
+    /// Number of slots ever made.
     end: u32,
 }
 
-/// What a poller's notice is about, as carried in 64 bits: generation, slot, end.
+/// The subject of a poller's notice, in 64 bits: generation, slot, end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token(pub(super) u64);
 
@@ -237,7 +237,7 @@ impl Token {
     }
 }
 
-/// The ends of a tunnel and what goes to its two records.
+/// The ends of a new tunnel and the contents of its two records.
 #[derive(Debug)]
 pub(super) struct Admission {
     pub(super) client: OwnedFd,
@@ -264,7 +264,7 @@ impl Table {
         self.end as usize - self.vacant.len()
     }
 
-    /// Returns every slot that may be in use.
+    /// Returns the range of slots that may be in use.
     pub(super) fn all(&self) -> std::ops::Range<u32> {
         0..self.end
     }
@@ -302,7 +302,7 @@ impl Table {
         index
     }
 
-    /// Vacates a slot: closes both descriptors and returns what it knew.
+    /// Vacates a slot: closes both descriptors and returns its tunnel and cold record.
     pub(super) fn remove(&mut self, index: u32) -> Option<(Tunnel, Cold)> {
         let (slot, cold) = self.both_mut(index)?;
         if slot.stage == Stage::Vacant {

@@ -371,7 +371,7 @@ fn a_reset_is_passed_on_as_a_reset() {
             reset(first);
             let ended = bench.ended();
             let error = match (&second).read(&mut [0]) {
-                // After its end a reset shows when something is sent.
+                // After its end, a reset shows when a byte is sent.
                 Ok(0) if half_closed => loop {
                     if let Err(error) = (&second).write(b"x") {
                         break error.kind();
@@ -482,7 +482,7 @@ fn unix_sockets_serve_as_either_end() {
 #[test]
 fn silence_ends_a_tunnel_and_a_talking_server_keeps_it() {
     on_both(|bench| {
-        // Ten times the pause, so that a busy machine does not make a silence of it.
+        // Ten times the pause, so that a busy machine does not stretch the pause to the timeout.
         let idle = Duration::from_secs(1);
         let (client, mut server) = bench.tunnel(Plan {
             idle,

@@ -1,10 +1,10 @@
-//! When silence is to be looked at: a hierarchical wheel of deadlines, pure.
+//! Deadlines of silent tunnels, as a hierarchical timing wheel. Pure.
 //!
-//! Activity does not touch the wheel. A tunnel is linked where its deadline was when it was last
-//! looked at; when that bucket is due the caller compares with the real deadline and links it again.
-//! A bucket of a higher level is due at its first tick and its entries move to lower levels then, so
-//! no entry is reported early, none late by more than a tick, and a wheel with far deadlines only
-//! asks for a wake-up a few times per deadline.
+//! Activity does not touch the wheel. A slot is linked at the deadline it had when it was last checked; when
+//! that bucket is due, the caller compares with the real deadline and links the slot again. A bucket of a
+//! higher level is due at its first tick, when its entries move to lower levels. So no entry is reported
+//! early, none late by more than a tick, and a wheel with far deadlines only asks for a wake-up a few times
+//! per deadline.
 //!
 //! Ticks are counted in a `u32` that may wrap round; deadlines lie less than half its range ahead.
 
@@ -35,14 +35,14 @@ const VACANT: Entry = Entry {
     deadline: 0,
 };
 
-/// Deadlines of slots; each slot has one at the most.
+/// Deadlines of slots, one per slot at most.
 #[derive(Debug)]
 pub(super) struct Wheel {
     entries: Chunks<Entry>,
     first: [u32; 64 * LEVELS],
     occupied: [u64; LEVELS],
     cursor: u32,
-    /// When [`Wheel::advance`] has something to do; may be too early after a removal.
+    /// The next tick with work for [`Wheel::advance`]; may be too early after a removal.
     due: Option<u32>,
 }
 
@@ -59,7 +59,7 @@ impl Wheel {
         }
     }
 
-    /// Returns how many ticks from `now` there is nothing to do; none = for ever.
+    /// Returns how many ticks from `now` have no work; none = there is no deadline.
     #[must_use]
     pub(super) fn quiet_for(&self, now: u32) -> Option<u32> {
         let due = self.due?;
@@ -103,8 +103,7 @@ impl Wheel {
         }
     }
 
-    /// Moves to `now` and appends to `reached` every slot whose deadline is there; they are
-    /// forgotten.
+    /// Moves to `now`, removes every deadline that has passed, and appends its slot to `reached`.
     pub(super) fn advance(&mut self, now: u32, reached: &mut Vec<u32>) {
         while let Some((place, start)) = self.next_place() {
             if !is_past(start, now) {
@@ -136,7 +135,7 @@ impl Wheel {
         } else {
             deadline
         };
-        // The highest bit in which they differ says on which level they part; it is never 0.
+        // The highest bit that differs gives the level on which they differ; it is never 0.
         let level = (self.cursor ^ when).ilog2() / LEVEL_BITS;
         let place = level * 64 + ((when >> (level * LEVEL_BITS)) & 63);
         let next = self.first.get(place as usize).copied().unwrap_or(NONE);
@@ -174,7 +173,7 @@ impl Wheel {
         // An occupied bucket of a lower level always comes before those of higher ones.
         let (level, occupied) = (0..).zip(&self.occupied).find(|(_, bits)| **bits != 0)?;
         let here = self.cursor >> (level * LEVEL_BITS);
-        // The top level's four buckets follow each other in a circle: seen sixteen times.
+        // The top level's four buckets form a circle: seen sixteen times.
         let circle = if level == TOP {
             occupied * 0x1111_1111_1111_1111
         } else {
@@ -199,7 +198,7 @@ impl Wheel {
     }
 }
 
-/// Tells whether `tick` is reached at `now`, across the wrap.
+/// Returns whether `tick` is reached at `now`, across the wrap.
 pub(super) fn is_past(tick: u32, now: u32) -> bool {
     now.wrapping_sub(tick).cast_signed() >= 0
 }
@@ -210,7 +209,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    /// Follows the wheel's own advice when to look, and returns (slot, tick) in order of report.
+    /// Advances the wheel whenever it asks for it, and returns (slot, tick) in order of report.
     fn run(start: u32, deadlines: &[u32], until: u32) -> (Vec<(u32, u32)>, u32) {
         let mut wheel = Wheel::new(start);
         for (slot, ahead) in (0..).zip(deadlines) {

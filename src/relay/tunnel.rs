@@ -1,15 +1,15 @@
 //! A tunnel as a pure state machine: no descriptor, no clock, no buffer.
 //!
-//! The loop tells it what a poller saw ([`Tunnel::on_ready`]), begins a pump for a flow that can run
-//! ([`Tunnel::begin`]), does the [`Action`] it is given and reports the [`Outcome`]
-//! ([`Tunnel::on`]), until the pump ends with `Wait`, `Yield` or `Close`.
+//! The loop reports what a poller saw ([`Tunnel::on_ready`]), begins a pump for a flow that can run
+//! ([`Tunnel::begin`]), carries out each [`Action`] and reports its [`Outcome`] ([`Tunnel::on`]), until the
+//! pump ends with `Wait`, `Yield` or `Close`.
 //!
 //! Invariants, driven by the seeded simulation in `tests/sim`:
 //! - bytes of one flow leave in the order they came, each once; what is held goes out first;
 //! - a source is not read while its target is blocked (back-pressure), and a pipe is filled only
 //!   when it is empty;
-//! - readiness is edge-triggered, so a flow stops only at "would block" or at what proves it;
-//! - who protects a flow changes only when nothing of it is held, so between two records;
+//! - readiness is edge-triggered, so a flow stops only at "would block" or at equivalent proof;
+//! - records change hands only when nothing of a flow is held, so between two records;
 //! - there is exactly one close.
 
 use crate::journal::{Cause, Path};
@@ -24,7 +24,7 @@ pub use vocabulary::{Action, Close, End, Flow, OffloadPlan, Outcome, RecordKeepe
 
 /// Bytes one receive can bring; a receive that fills it all is "full".
 pub const BUFFER_BYTES: u32 = 64 * 1024;
-/// Reads of one pump, so that a busy tunnel cannot starve the others.
+/// Reads of one pump at most, so that a busy tunnel cannot starve the others.
 const READS_PER_PUMP: u8 = 16;
 
 /// A run of one flow until it has to wait; lives on the stack.
@@ -37,20 +37,20 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// Returns its flow.
+    /// Returns the flow that this pump moves.
     #[must_use]
     pub fn flow(&self) -> Flow {
         self.flow
     }
 
-    /// Tells whether any byte was moved.
+    /// Returns whether any byte was moved.
     #[must_use]
     pub fn moved(&self) -> bool {
         self.moved
     }
 }
 
-/// The source may have bytes, an end or an error for us.
+/// The source may have bytes, an end or an error.
 const READABLE: u16 = 1;
 /// A short receive does not prove the source empty.
 const STICKY: u16 = 1 << 1;
@@ -58,30 +58,30 @@ const STICKY: u16 = 1 << 1;
 const BLOCKED: u16 = 1 << 2;
 /// The source has ended.
 const ENDED: u16 = 1 << 3;
-/// The target has been told so.
+/// The target has been sent the end.
 const SHUT: u16 = 1 << 4;
-/// Bytes go by splice(2).
+/// Bytes are moved by splice(2).
 const SPLICE: u16 = 1 << 5;
-/// Splice is impossible here.
+/// The flow cannot be spliced.
 const NO_SPLICE: u16 = 1 << 6;
-/// What is held is in the pipe.
+/// Held bytes are in the pipe.
 const IN_PIPE: u16 = 1 << 7;
 /// Some bytes were copied.
 const COPIED: u16 = 1 << 8;
 /// Some bytes were spliced.
 const SPLICED: u16 = 1 << 9;
-/// The source was reported broken. After an end the kernel gives no error on receiving, so this is
+/// The source was reported broken. After an end, the kernel reports no error on receiving, so this flag is
 /// then the only sign.
 const BROKEN: u16 = 1 << 10;
 
-/// Some bytes went as records that we opened or sealed.
+/// Some bytes were moved as records that we opened or sealed.
 const RECORDS: u16 = 1 << 11;
-/// The target's close_notify is sealed, or it is to get none.
+/// The close_notify for the target is sealed, or the target gets none.
 const NOTIFIED: u16 = 1 << 12;
 /// The source ended without close_notify.
 const TRUNCATED: u16 = 1 << 13;
 
-/// Its frames are followed, and its target is told of a drain.
+/// The frames of the flow are followed, so that its target can be sent a Close frame at a drain.
 const FOLLOWED: u16 = 1 << 14;
 
 /// The state of one flow, eight bytes.
@@ -89,13 +89,13 @@ const FOLLOWED: u16 = 1 << 14;
 struct Lane {
     held: u32,
     flags: u16,
-    /// Full reads in a row; while we protect the flow, the weight of bulky ones.
+    /// Full reads in a row; while we handle the records, the weight of bulky reads.
     full_reads: u8,
     small_splices: u8,
 }
 
 impl Lane {
-    /// Tells whether it has any of these.
+    /// Returns whether any of these flags is set.
     fn has(self, flags: u16) -> bool {
         self.flags & flags != 0
     }
@@ -109,15 +109,15 @@ impl Lane {
     }
 }
 
-/// How a tunnel stands, in one byte.
+/// Which ends of a tunnel are broken, in one byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Sound,
     ClientBroken,
     ServerBroken,
-    /// Both, the client first.
+    /// Both ends, the client first.
     ThenServerBroken,
-    /// Both, the server first.
+    /// Both ends, the server first.
     ThenClientBroken,
     Closed,
 }
@@ -129,7 +129,7 @@ pub struct Tunnel {
     bytes_out: u64,
     lanes: [Lane; 2],
     guards: Guards,
-    /// Records at the most that the kernel has sealed since its number was last looked at, by flow.
+    /// Upper bound of the records the kernel has sealed since its number was last queried, by flow.
     unseen_records: [u16; 2],
     first_ended: Option<End>,
     standing: Standing,
@@ -138,7 +138,7 @@ pub struct Tunnel {
 const _: () = assert!(size_of::<Tunnel>() == 40, "more than half of a slot");
 
 impl Tunnel {
-    /// Opens a tunnel that holds so many bytes which came early.
+    /// Opens a tunnel that holds this many bytes received early.
     #[must_use]
     pub fn open(held_to_server: u32, held_to_client: u32) -> Self {
         let lane = |held: u32| Lane {
@@ -157,10 +157,9 @@ impl Tunnel {
         }
     }
 
-    /// Opens a tunnel of which an end or both speak TLS: `held` bytes are held for the server and the
-    /// client, sealed where they must be, in which there are `payload` bytes. `offload` says, for the
-    /// client and the server if they speak TLS, when the kernel gets what comes from them and what
-    /// goes to them.
+    /// Opens a tunnel with TLS at one end or both. `held` bytes are held for the server and for the client,
+    /// sealed where necessary; they carry `payload` bytes. `offload` says, for each end that speaks TLS, when
+    /// to hand receiving and sending to the kernel.
     #[must_use]
     pub fn open_protected(
         held: [u32; 2],
@@ -188,24 +187,24 @@ impl Tunnel {
                     lane.set(RECORDS);
                 }
             }
-            // Records may have come with the handshake; no edge will tell of them.
+            // Records may have come with the handshake; no edge will announce them.
             tunnel.lane_mut(Flow::from(end)).set(READABLE);
         }
         tunnel
     }
 
-    /// Has the frames to the client followed from the first, so that [`Close::goodbye`] may be.
+    /// Follows the frames to the client from the first one, so that [`Close::goodbye`] is possible.
     pub fn follow_frames(&mut self) {
         self.lane_mut(Flow::ToClient).set(FOLLOWED);
     }
 
-    /// Tells whether the frames of `flow` are followed.
+    /// Returns whether the frames of `flow` are followed.
     #[must_use]
     pub fn follows_frames(&self, flow: Flow) -> bool {
         self.lane(flow).has(FOLLOWED)
     }
 
-    /// Takes note of what a poller saw at `end`; a close if that ends the tunnel.
+    /// Notes what a poller saw at `end`; returns a close if that ends the tunnel.
     pub fn on_ready(&mut self, end: End, ready: Readiness) -> Option<Close> {
         if self.is_closed() {
             return None;
@@ -222,7 +221,7 @@ impl Tunnel {
         }
         if ready.has(Readiness::BROKEN) {
             from.set(BROKEN);
-            // A broken source is read to its error, unless nobody will read it any more.
+            // A broken source is read up to its error, unless nothing will be read from it any more.
             if from.has(ENDED) || from.has(BLOCKED) {
                 self.mark_broken(end);
             }
@@ -230,7 +229,7 @@ impl Tunnel {
         self.close_if_over()
     }
 
-    /// Tells whether a pump of `flow` would do anything.
+    /// Returns whether a pump of `flow` would do anything.
     #[must_use]
     pub fn can_run(&self, flow: Flow) -> bool {
         let lane = self.lane(flow);
@@ -261,7 +260,7 @@ impl Tunnel {
         (pump, action)
     }
 
-    /// Goes on with a pump after its last action came out as `outcome`.
+    /// Continues a pump whose last action had the outcome `outcome`.
     ///
     /// An outcome that does not belong to the action counts as [`Outcome::Failed`].
     pub fn on(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
@@ -303,13 +302,13 @@ impl Tunnel {
         }
     }
 
-    /// Ends the tunnel from outside; none if it has ended already.
+    /// Ends the tunnel from outside; returns none if it has ended already.
     pub fn end(&mut self, cause: Cause) -> Option<Close> {
         self.close(cause, None)
     }
 
-    /// Ends the tunnel because nobody said anything for the time that [`Tunnel::is_half_closed`]
-    /// chooses; none if it has ended already.
+    /// Ends the tunnel because it was silent for too long (which timeout applies:
+    /// [`Tunnel::is_half_closed`]); returns none if it has ended already.
     pub fn expire(&mut self) -> Option<Close> {
         let cause = if self.is_half_closed() {
             Cause::HalfCloseIdle
@@ -319,52 +318,52 @@ impl Tunnel {
         self.end(cause)
     }
 
-    /// Tells whether one side has ended.
+    /// Returns whether one side has ended.
     #[must_use]
     pub fn is_half_closed(&self) -> bool {
         self.lanes.iter().any(|lane| lane.has(ENDED))
     }
 
-    /// Tells whether the tunnel has ended.
+    /// Returns whether the tunnel has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.standing == Standing::Closed
     }
 
-    /// Returns who protects the bytes of `flow` at `end`.
+    /// Returns where the records of `flow` are handled at `end`.
     #[must_use]
     pub fn guard(&self, flow: Flow, end: End) -> RecordKeeper {
         self.guards.of(flow, end)
     }
 
-    /// Tells whether what a receive of `flow` gives comes from records that the kernel opens.
+    /// Returns whether a receive of `flow` gives bytes from records that the kernel opens.
     #[must_use]
     pub fn is_opened_by_kernel(&self, flow: Flow) -> bool {
         self.guard(flow, flow.source()) == RecordKeeper::Kernel
     }
 
-    /// Tells whether we open records of `flow`.
+    /// Returns whether we open records of `flow`.
     #[must_use]
     pub fn opens_records(&self, flow: Flow) -> bool {
         let guard = self.guard(flow, flow.source());
         matches!(guard, RecordKeeper::Records | RecordKeeper::Leaving)
     }
 
-    /// Tells whether we seal records of `flow`.
+    /// Returns whether we seal records of `flow`.
     #[must_use]
     pub fn seals_records(&self, flow: Flow) -> bool {
         let guard = self.guard(flow, flow.target());
         matches!(guard, RecordKeeper::Records | RecordKeeper::Leaving)
     }
 
-    /// Tells whether we open or seal records of `flow`.
+    /// Returns whether we open or seal records of `flow`.
     #[must_use]
     pub fn makes_records(&self, flow: Flow) -> bool {
         self.guards.makes_records(flow)
     }
 
-    /// Takes note that `end` waits for new keys before it gets more from the kernel; nothing when it
-    /// gets its records from us.
+    /// Notes that `end` waits for new keys before it gets more from the kernel; does nothing if we seal its
+    /// records.
     pub fn ask_for_new_keys(&mut self, end: End) {
         let flow = Flow::from(end.other());
         if self.guard(flow, end) == RecordKeeper::Kernel {
@@ -378,19 +377,19 @@ impl Tunnel {
         self.lane(flow).held
     }
 
-    /// Returns how many bytes the client has sent into the tunnel.
+    /// Returns how many bytes were received from the client.
     #[must_use]
     pub fn bytes_in(&self) -> u64 {
         self.bytes_in
     }
 
-    /// Returns how many bytes the client was sent.
+    /// Returns how many bytes were sent to the client.
     #[must_use]
     pub fn bytes_out(&self) -> u64 {
         self.bytes_out
     }
 
-    /// Returns how many bytes have come for `flow` into the tunnel, while nothing of it is held.
+    /// Returns how many bytes were received for `flow`, while nothing of it is held.
     #[must_use]
     pub fn received(&self, flow: Flow) -> u64 {
         match flow {
@@ -399,7 +398,7 @@ impl Tunnel {
         }
     }
 
-    /// Returns how the bytes of `flow` went.
+    /// Returns how the bytes of `flow` were moved.
     #[must_use]
     pub fn path(&self, flow: Flow) -> Path {
         let lane = self.lane(flow);
@@ -417,20 +416,20 @@ impl Tunnel {
         }
     }
 
-    /// Tells whether `flow` would be left to the kernel at `end` if it turned bulky.
+    /// Returns whether `flow` would be left to the kernel at `end` if it turned bulky.
     #[must_use]
     pub fn may_offload(&self, flow: Flow, end: End) -> bool {
         self.guards.may_offload(flow, end)
     }
 
-    /// Decides what comes next from the state alone.
+    /// Decides the next action from the state alone.
     fn proceed(&mut self, pump: &mut Pump) -> Action {
         let lane = *self.lane(pump.flow);
         let sealing = self.guard(pump.flow, pump.flow.target());
         pump.doing = if !self.can_run(pump.flow) {
             return self.finish();
         } else if sealing == RecordKeeper::Rekeying && (lane.held > 0 || !lane.has(ENDED)) {
-            // Before any more data; the end needs no new keys.
+            // Before any more data: `end` waits for new keys.
             Action::Rekey
         } else if lane.held > 0 && lane.has(IN_PIPE) {
             Action::SpliceOut { len: lane.held }
@@ -473,7 +472,7 @@ impl Tunnel {
         self.close_if_over().map_or(Action::Wait, Action::Close)
     }
 
-    /// The target takes nothing more. A source that is known to be broken has no time to wait for it.
+    /// Notes that the target takes nothing more. A source known to be broken cannot wait for it.
     fn block(&mut self, flow: Flow) {
         let lane = self.lane_mut(flow);
         lane.set(BLOCKED);
@@ -491,7 +490,7 @@ impl Tunnel {
         }
     }
 
-    /// Nothing goes to `end` any more; what it still has for us is read and delivered.
+    /// Stops sending to `end`; what it still sends us is read and delivered.
     fn mark_broken(&mut self, end: End) {
         self.standing = match (self.standing, end) {
             (Standing::Sound, End::Client) => Standing::ClientBroken,
@@ -500,11 +499,11 @@ impl Tunnel {
             (Standing::ServerBroken, End::Client) => Standing::ThenClientBroken,
             (known, End::Client | End::Server) => known,
         };
-        // Sending may have taken the error away from receiving, and with it the edge.
+        // Sending may have consumed the error that receiving would report, and with it the edge.
         self.lane_mut(Flow::from(end)).set(READABLE | STICKY);
     }
 
-    /// Closes the tunnel if nothing can happen in it any more.
+    /// Closes the tunnel if no further event can matter.
     fn close_if_over(&mut self) -> Option<Close> {
         if self.lanes.iter().all(|lane| lane.has(SHUT)) {
             let first = self.first_ended.unwrap_or(End::Client);
@@ -549,14 +548,14 @@ impl Tunnel {
         })
     }
 
-    /// Tells whether the client has got all that came from the server, and may get more.
+    /// Returns whether the client has got all that came from the server, and may get more.
     fn may_say_goodbye(&self) -> bool {
         let lane = self.lane(Flow::ToClient);
         lane.has(FOLLOWED)
             && lane.held == 0
             && !lane.has(ENDED | BLOCKED)
             && !self.is_broken(End::Client)
-            // It waits for new keys before it gets more.
+            // The client waits for new keys before it gets more.
             && self.guard(Flow::ToClient, End::Client) != RecordKeeper::Rekeying
     }
 

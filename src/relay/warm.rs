@@ -1,16 +1,15 @@
-//! Which tunnels keep their ciphers made: those that moved something lately, so that a busy tunnel does
-//! not make them anew for each message, and an idle one holds none.
+//! Chooses the tunnels that keep their ciphers: those that moved bytes lately. A busy tunnel then does not
+//! make ciphers for each message, and an idle one holds none.
 
 use std::collections::VecDeque;
 
 use super::timer::is_past;
 
-/// Tunnels that keep them at the most. More would cost memory that the heap does not give back when
-/// many have just said something, and save little: making the ciphers anew is a fiftieth of a small
-/// message's cost.
+/// Limit on tunnels that keep ciphers. More would cost memory that the heap does not give back after a burst,
+/// and save little: making the ciphers costs a fiftieth of handling a small message.
 const KEPT_MAX: usize = 256;
 
-/// The tunnels of a thread that are warm, the one that was looked at longest ago first.
+/// The tunnels of a thread that keep ciphers, the one checked longest ago first.
 #[derive(Debug, Default)]
 pub(super) struct Warm {
     tunnels: VecDeque<(Who, u32)>,
@@ -20,12 +19,12 @@ pub(super) struct Warm {
 type Who = (u32, u32);
 
 impl Warm {
-    /// Takes note of a tunnel that was not warm before; to be looked at again at tick `due`.
+    /// Adds a tunnel that kept no ciphers before; it is checked at tick `due`.
     pub(super) fn add(&mut self, who: Who, due: u32) {
         self.tunnels.push_back((who, due));
     }
 
-    /// Takes the next tunnel that is to be looked at: it is due, or there are too many.
+    /// Takes the next tunnel to check: it is due, or there are too many.
     pub(super) fn next(&mut self, now: u32) -> Option<Who> {
         let (who, due) = *self.tunnels.front()?;
         if self.tunnels.len() <= KEPT_MAX && !is_past(due, now) {
@@ -33,7 +32,7 @@ impl Warm {
         }
         self.tunnels.pop_front();
         if self.tunnels.is_empty() {
-            // The room of a rush goes with it.
+            // Capacity from a burst is freed.
             self.tunnels = VecDeque::new();
         }
         Some(who)
@@ -44,12 +43,12 @@ impl Warm {
         self.tunnels.len()
     }
 
-    /// Tells whether there are more than may stay.
+    /// Returns whether more tunnels keep ciphers than may.
     pub(super) fn is_crowded(&self) -> bool {
         self.tunnels.len() >= KEPT_MAX
     }
 
-    /// Returns how many ticks may pass before the next look; none = for ever.
+    /// Returns how many ticks may pass before the next check; none = no tunnel keeps ciphers.
     pub(super) fn quiet_for(&self, now: u32) -> Option<u32> {
         let (_, due) = self.tunnels.front()?;
         Some(if is_past(*due, now) {

@@ -1,4 +1,4 @@
-//! How tunnels come in: from the inbox into the table, and their two ends to the poller.
+//! Adoption: moves new tunnels from the inbox into the table and arms both ends with the poller.
 
 use super::Engine;
 use super::ticks::{deadline, ticks_of};
@@ -14,7 +14,7 @@ impl Engine<'_> {
     pub(super) fn empty_inbox(&mut self) {
         let mut inbox = self.shared.inbox();
         if self.starts.is_empty() {
-            // The room of a rush goes with it instead of staying in the inbox.
+            // A burst's capacity is handed over with it instead of staying in the inbox.
             self.starts = std::mem::take(&mut inbox.starts);
         } else {
             self.starts.append(&mut inbox.starts);
@@ -114,7 +114,7 @@ impl Engine<'_> {
         self.current = None;
     }
 
-    /// Follows the frames to the client from where those that came early end.
+    /// Follows the frames to the client, starting where the early ones end.
     fn follow_frames(&mut self, index: u32, frames: Frames) {
         if let Some((slot, cold)) = self.table.both_mut(index) {
             cold.frames = self.gear.followed.begin(frames);

@@ -1,4 +1,4 @@
-//! Answers to those who look at a thread's tunnels from outside.
+//! Answers questions about a thread's tunnels that other threads ask.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::relay::table::{Cold, Slot};
 use crate::relay::tunnel::{End, Flow};
 
 impl Engine<'_> {
-    /// Answers one question. Whoever asked may be gone, which is no matter.
+    /// Answers one question. The asking side may be gone, which does no harm.
     pub(super) fn answer(&mut self, ask: Ask) {
         match ask {
             Ask::Inspect(from, answer) => {

@@ -1,5 +1,4 @@
-//! What time brings: tunnels that were silent for too long, ciphers that rest, lines about tunnels that
-//! go on.
+//! Work that is due by time: silent tunnels, ciphers of idle tunnels, progress entries.
 
 use super::ticks::deadline;
 use super::{Engine, WARM_TICKS};
@@ -8,7 +7,7 @@ use crate::relay::table::Stage;
 use crate::relay::timer::is_past;
 
 impl Engine<'_> {
-    /// Looks whether the silence was long enough; if not, looks again when it may be.
+    /// Ends the tunnel if it was silent for long enough; if not, sets the next time to check.
     pub(super) fn on_deadline(&mut self, index: u32) {
         let Some((slot, cold)) = self.table.both_mut(index) else {
             return;
@@ -28,7 +27,7 @@ impl Engine<'_> {
         }
     }
 
-    /// Lets tunnels that moved nothing lately drop their ciphers.
+    /// Drops the ciphers of tunnels that moved nothing lately.
     pub(super) fn cool(&mut self) {
         for _ in 0..self.warm.len() {
             let crowded = self.warm.is_crowded();
@@ -53,7 +52,7 @@ impl Engine<'_> {
         }
     }
 
-    /// Writes entries of tunnels that go on, of some of them at a time.
+    /// Writes progress entries of open tunnels, a few at a time.
     pub(super) fn tell_progress(&mut self) {
         let (Some(rounds), Some(interval)) = (&mut self.rounds, self.shared.journal.progress())
         else {
@@ -68,7 +67,7 @@ impl Engine<'_> {
             };
             let lasted = subject.started.elapsed().unwrap_or_default();
             if lasted < interval {
-                // Short ones leave no such line.
+                // Short tunnels get no progress entry.
                 continue;
             }
             self.shared.journal.note(Entry::Progress {

@@ -1,4 +1,4 @@
-//! The end of a tunnel, once no poll refers to it: what its peers are told last, and who learns of it.
+//! The end of a tunnel, once no poll refers to it: last bytes to both peers, close, log entry.
 
 use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,11 +11,11 @@ use crate::relay::table::{Cold, Slot};
 use crate::relay::tunnel::{Close, End, Flow};
 use crate::sys::stream;
 
-/// Receives that empty a connection before it is closed, so that the close is no reset.
+/// Receives that empty a connection before it is closed, so that the close does not become a reset.
 const FAREWELL_READS: usize = 4;
 
 impl Engine<'_> {
-    /// Says the last words to both ends, gives everything back, closes both ends and writes the entry.
+    /// Sends the last bytes to both ends, returns every resource, closes both ends and writes the entry.
     pub(super) fn release(&mut self, index: u32) {
         self.current = Some(index);
         self.wheel.remove(index);
@@ -72,7 +72,7 @@ impl Engine<'_> {
         drop(cold.lease);
     }
 
-    /// Releases every tunnel, armed or not: the poller goes too.
+    /// Releases every tunnel, armed or not, because the poller goes away as well.
     pub(super) fn release_all(&mut self) {
         for index in self.table.all() {
             if catch_unwind(AssertUnwindSafe(|| self.release(index))).is_err() {
@@ -82,7 +82,7 @@ impl Engine<'_> {
     }
 }
 
-/// Says the last words to both ends; `goodbye` to the client, before them.
+/// Sends the last bytes to both ends; the client gets `goodbye` first.
 fn part_from_peers(slot: &Slot, cold: &mut Cold, close: Close, goodbye: &[u8], buffer: &mut [u8]) {
     let we_close = close.cause.side() == Side::Proxy;
     for flow in Flow::BOTH {
@@ -101,7 +101,7 @@ fn part_from_peers(slot: &Slot, cold: &mut Cold, close: Close, goodbye: &[u8], b
                     say_farewell(fd, buffer);
                 }
             }
-            // Four bytes go whole or, where there is no room, not at all.
+            // Four bytes are sent whole or, where there is no room, not at all.
             None if !data.is_empty() => drop(stream::transmit(fd, data)),
             None => {}
         }
@@ -118,10 +118,10 @@ fn part_from_peers(slot: &Slot, cold: &mut Cold, close: Close, goodbye: &[u8], b
     }
 }
 
-/// Ends a connection in good order: bytes that were not read would turn the close into a reset,
-/// which could overtake what we sent.
+/// Shuts a connection down and reads what is left: unread bytes would turn the close into a reset, which
+/// could overtake the bytes we sent.
 fn say_farewell(fd: BorrowedFd<'_>, buffer: &mut [u8]) {
-    // It fails where the peer is gone, and then there is nobody to be polite to.
+    // It fails if the peer is gone; then nothing is left to do.
     if stream::shut_down_write(fd).is_err() {
         return;
     }

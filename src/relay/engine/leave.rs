@@ -1,4 +1,4 @@
-//! How tunnels go: noted as ended, out of the poller, and then released.
+//! Departure: ended tunnels are noted, taken out of the poller, and then released.
 
 use super::Engine;
 use crate::journal::Cause;
@@ -23,7 +23,7 @@ impl Engine<'_> {
         if let Some(slot) = self.table.slot_mut(index)
             && slot.is_running()
         {
-            // A panic may have come between the tunnel's own end and its being noted here.
+            // A panic may have come between the end of the tunnel and the call of this function.
             let close = slot.tunnel.end(cause).unwrap_or(Close {
                 cause,
                 ..Close::BY_ERROR
@@ -32,7 +32,7 @@ impl Engine<'_> {
         }
     }
 
-    /// Ends a tunnel whose code panicked: in good order, unless it was its end that panicked.
+    /// Ends a tunnel whose code panicked, with an orderly close unless the close itself panicked.
     pub(super) fn end_broken(&mut self, index: u32) {
         match self.table.slot(index).map(|slot| slot.stage) {
             Some(Stage::Open | Stage::HalfClosed) => self.end(index, Cause::InternalError),
@@ -51,9 +51,9 @@ impl Engine<'_> {
         self.current = None;
     }
 
-    /// Cancels the polls of tunnels that have ended, and releases those that have none.
+    /// Cancels the polls of tunnels that have ended, and releases tunnels that have no poll.
     pub(super) fn see_off(&mut self) {
-        // Only those of now: a cancelling that fails is tried again in the next batch.
+        // Only those present now: a cancellation that fails is tried again in the next batch.
         for _ in 0..self.leaving.len() {
             let Some(index) = self.leaving.pop() else {
                 return;
@@ -88,7 +88,7 @@ impl Engine<'_> {
         if let Some(fd) = slot.fd(end)
             && armed
         {
-            // Where cancelling fails the close is all that is left to try.
+            // If cancelling fails, closing is the only thing left to try.
             slot.armed[end as usize] = !self.poller.cancel(fd, token.0).unwrap_or(true);
         }
     }

@@ -1,9 +1,9 @@
-//! The loop of a relay thread: wait for a batch of notices, serve every tunnel it names, then those
-//! that had to yield, then time, then the ends; one system call per batch beside those that move
-//! bytes.
+//! The loop of a relay thread: waits for a batch of notices, serves every tunnel named there, then tunnels
+//! that had yielded, then deadlines, then ended tunnels. Apart from calls that move bytes, a batch costs one
+//! system call.
 //!
-//! A panic while one tunnel is served ends that tunnel only. Everything a batch has to do is taken
-//! from a queue before it is begun, so that the batch goes on where it was.
+//! A panic while one tunnel is served ends that tunnel only. Each item of a batch leaves its queue before it
+//! is worked on, so that the batch continues after a panic.
 
 use std::collections::VecDeque;
 use std::io;
@@ -39,21 +39,21 @@ mod leave;
 mod ticks;
 mod turn;
 
-/// A tunnel that moved nothing for so long drops its ciphers: 2 seconds.
+/// A tunnel that moved nothing for this long drops its ciphers: 2 seconds.
 const WARM_TICKS: u32 = 125;
 /// Token of the bell; no slot has this number.
 const BELL: u64 = u64::MAX - 1;
-/// Room for so many new tunnels is kept from batch to batch.
+/// Capacity for this many new tunnels is kept from batch to batch.
 const STARTS_KEPT: usize = 64;
 
-/// Runs until a stop was asked for and no tunnel is left.
+/// Runs until a stop is requested and no tunnel is left.
 pub(super) fn run(
     shared: &Shared,
     cpu: Option<usize>,
     choice: PollerChoice,
     report: &SyncSender<io::Result<PollerInUse>>,
 ) {
-    // A thread that may not be pinned is slower, not wrong.
+    // A thread that cannot be pinned is slower, not wrong.
     let pinned = cpu.map_or(Ok(()), thread::pin_to);
     if let Err(error) = pinned {
         tracing::debug!("relay thread runs unpinned: {error}");
@@ -63,7 +63,7 @@ pub(super) fn run(
     let (mut engine, poller) = match made {
         Ok(made) => made,
         Err(error) => {
-            // The spawner waits for this; if it is gone, so is the reason to run.
+            // The spawning thread waits for this; if it is gone, there is no reason to run.
             let _ = report.send(Err(error));
             return;
         }
@@ -77,7 +77,7 @@ pub(super) fn run(
     drop(door);
 }
 
-/// Closes the inbox when the thread ends, in whatever way, so that no tunnel is lost in it.
+/// Closes the inbox however the thread ends, so that no tunnel is lost in it.
 struct Door<'a>(&'a Shared);
 
 impl Drop for Door<'_> {
@@ -101,25 +101,25 @@ struct Engine<'a> {
     wheel: Wheel,
     warm: Warm,
     partings: Partings,
-    /// Where tunnels that go on get lines.
+    /// Schedules progress entries of open tunnels.
     rounds: Option<Rounds>,
     gear: Gear,
-    /// In ticks; read once per batch.
+    /// Current time in ticks; read once per batch.
     now: u32,
-    /// The batch, and the first of it that was not begun.
+    /// The batch, and the index of the first notice not yet handled.
     notices: Vec<Notice>,
     next_notice: usize,
     rung: bool,
-    /// Taken from the inbox and not yet in the table.
+    /// New tunnels taken from the inbox and not yet in the table.
     starts: Vec<Start>,
     /// Slots that yielded, and how many of them belong to this batch.
     yielded: VecDeque<u32>,
     turns_left: usize,
-    /// Slots whose deadline is there.
+    /// Slots whose deadline has passed.
     reached: Vec<u32>,
     /// Slots whose tunnel has ended.
     leaving: Vec<u32>,
-    /// The tunnel that is being looked at: should that panic, this one ends.
+    /// The tunnel being served: if its code panics, this tunnel is ended.
     current: Option<u32>,
     released: usize,
     stop_when_empty: bool,
@@ -188,7 +188,7 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Returns how long the next wait may take.
+    /// Returns the longest time the next wait may take.
     fn patience(&self) -> Option<Duration> {
         if !self.yielded.is_empty() || !self.leaving.is_empty() {
             return Some(Duration::ZERO);

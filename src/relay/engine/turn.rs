@@ -1,4 +1,4 @@
-//! What a notice of the poller, or a turn that was put off, makes a tunnel do.
+//! One turn of a tunnel: started by a notice of the poller, or by an earlier turn that yielded.
 
 use std::os::fd::AsFd;
 
@@ -57,8 +57,8 @@ impl Engine<'_> {
         }
     }
 
-    /// An end whose records the kernel opens is not broken because one of them is: that shows when what
-    /// came before it has been read.
+    /// If the kernel opens the records of an end, one broken record does not break the end yet: the error
+    /// shows when the data before it has been read.
     fn reconsider(&mut self, index: u32, end: End, ready: Readiness) -> Readiness {
         if !ready.has(Readiness::BROKEN) {
             return ready;
@@ -80,7 +80,7 @@ impl Engine<'_> {
     }
 
     fn arm_bell(&mut self) {
-        // Without the bell nothing could be adopted any more: trying again is all there is.
+        // Without the bell no tunnel could be adopted any more, so keep trying.
         if self.poller.arm(self.shared.bell.as_fd(), BELL).is_err() {
             self.rung = true;
         }
@@ -130,7 +130,7 @@ impl Engine<'_> {
         let Some(slot) = self.table.slot_mut(index) else {
             return;
         };
-        // It may have ended, and the slot even have another tunnel, which does no harm.
+        // The tunnel may have ended and its slot been reused; a turn for the new tunnel does no harm.
         if std::mem::take(&mut slot.queued) && slot.is_running() {
             self.serve(index);
         }

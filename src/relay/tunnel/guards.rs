@@ -1,15 +1,15 @@
-//! Who protects each flow at each of its two ends, and whether the kernel may have it: four bits for
-//! each, so that a tunnel stays half a cache line.
+//! Where the records of each flow are handled at each of its two ends, and whether the kernel may take them
+//! over: four bits for each, so that a tunnel stays half a cache line.
 
 use super::vocabulary::{End, Flow, RecordKeeper};
 
 /// We make the records.
 const BY_US: u16 = 4;
-/// The kernel may have it when it turns bulky.
+/// The kernel may take the records over when the flow turns bulky.
 const MAY_OFFLOAD: u16 = 8;
 const GUARD: u16 = 7;
 
-/// The guards of a tunnel.
+/// The record keepers of a tunnel.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Guards(u16);
 
@@ -24,7 +24,7 @@ impl Guards {
             1 => RecordKeeper::Kernel,
             2 => RecordKeeper::Rekeying,
             4 => RecordKeeper::Records,
-            // The only one left.
+            // The only value left.
             _ => RecordKeeper::Leaving,
         }
     }
@@ -41,7 +41,7 @@ impl Guards {
         self.0 = self.0 & !(GUARD << shift) | bits << shift;
     }
 
-    /// Tells whether we open or seal records of `flow`.
+    /// Returns whether we open or seal records of `flow`.
     pub(super) fn makes_records(self, flow: Flow) -> bool {
         let both = BY_US | BY_US << 4;
         self.0 & both << (flow as u16 * 8) != 0
@@ -55,7 +55,7 @@ impl Guards {
         self.0 |= MAY_OFFLOAD << Self::shift(flow, end);
     }
 
-    /// Has whatever of `flow` may go to the kernel leave for it.
+    /// Begins to hand to the kernel everything of `flow` that may go there.
     pub(super) fn leave(&mut self, flow: Flow) {
         for end in [End::Client, End::Server] {
             if self.may_offload(flow, end) {

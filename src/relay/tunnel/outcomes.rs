@@ -1,4 +1,4 @@
-//! What comes of each action: how a tunnel's state goes on after a receive, a send, a change of hands.
+//! State changes after each action of a tunnel: a receive, a send, a hand-over of records.
 
 use super::{
     Action, BROKEN, BUFFER_BYTES, COPIED, ENDED, End, Flow, IN_PIPE, NO_SPLICE, NOTIFIED, Outcome,
@@ -8,23 +8,22 @@ use crate::journal::Side;
 
 /// Full receives in a row that turn a flow to splice(2).
 const FULL_READS_TO_SPLICE: u8 = 3;
-/// A receive that brings so much is worth the kernel's while: one of 16 KiB costs a fifth less there
-/// than here, one that fills the buffer a third less, one of 1 KiB a tenth more (`cargo xtask cost`).
+/// A receive of at least this many bytes is cheaper in the kernel: one of 16 KiB costs a fifth less than in
+/// user space, one that fills the buffer a third less, one of 1 KiB a tenth more (`cargo xtask cost`).
 const BULKY_BYTES: u32 = 12 * 1024;
-/// What a bulky receive weighs against one that is not: it saves that many times more than the other
-/// costs.
+/// Weight of a bulky receive against one that is not: it saves this many times more than the other costs.
 const BULKY_WEIGHT: u8 = 4;
-/// So much weight turns a flow over to the kernel, for good.
+/// Weight at which a flow is handed to the kernel, for good.
 const BULKY_TO_OFFLOAD: u8 = 16 * BULKY_WEIGHT;
 /// A splice that moves less counts as small.
 const SMALL_SPLICE_BYTES: u32 = 16 * 1024;
 /// Small splices in a row that turn a flow back to copying.
 const SMALL_SPLICES_TO_COPY: u8 = 4;
-/// Bytes of one record at the most.
+/// Bytes of one record at most.
 const RECORD_BYTES: u32 = 16 * 1024;
-/// Records that one send may become beside full ones, when its bytes lie scattered in a pipe.
+/// Additional short records that one send may become when its bytes lie scattered in a pipe.
 const SCATTERED_RECORDS: u32 = 8;
-/// Records the kernel may seal unseen: `tls::control` leaves room for more.
+/// Records the kernel may seal between two queries of its number: `tls::control` leaves room for more.
 const UNSEEN_RECORDS_MAX: u16 = 1 << 15;
 
 impl Tunnel {
@@ -40,7 +39,7 @@ impl Tunnel {
         let lane = self.lane_mut(pump.flow);
         lane.set(COPIED);
         if by_kernel {
-            // There was no pipe; the next time there may be.
+            // There was no pipe; the next time there may be one.
             lane.set(SPLICE);
         } else if len >= BUFFER_BYTES {
             lane.full_reads += 1;
@@ -93,8 +92,7 @@ impl Tunnel {
         pump.doing
     }
 
-    /// The keys of a flow at an end were offered to the kernel; "would block" = in the middle of a
-    /// record.
+    /// Handles an offer of a flow's keys to the kernel; "would block" = in the middle of a record.
     pub(super) fn on_offload(&mut self, pump: &mut Pump, outcome: Outcome, end: End) -> Action {
         match outcome {
             Outcome::Done => {
@@ -102,15 +100,15 @@ impl Tunnel {
                 let by_us = self.makes_records(pump.flow);
                 let by_kernel = self.is_opened_by_kernel(pump.flow);
                 let lane = self.lane_mut(pump.flow);
-                // A splice takes one record, a receive passes over any number of empty ones before it
+                // A splice takes one record; a receive passes over any number of empty ones before it
                 // returns.
                 if !by_us && (by_kernel || lane.full_reads >= BULKY_TO_OFFLOAD) {
                     lane.set(SPLICE);
                 }
                 lane.full_reads = 0;
                 if end == pump.flow.source() {
-                    // A record that is no data ends either early, and what the kernel holds of a record
-                    // gives no further edge.
+                    // A record that is not data ends either early, and a partial record in the kernel gives
+                    // no further edge.
                     lane.set(STICKY | READABLE);
                 }
                 self.proceed(pump)
@@ -132,7 +130,7 @@ impl Tunnel {
         }
     }
 
-    /// A record that is no data was taken.
+    /// Handles the reading of a record that is not data.
     pub(super) fn on_control(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
         match outcome {
             Outcome::Done => self.proceed(pump),
@@ -150,7 +148,7 @@ impl Tunnel {
         }
     }
 
-    /// The kernel's keys for sealing were changed, or found good for longer.
+    /// Handles a change of the kernel's sealing keys, or the finding that they are good for longer.
     pub(super) fn on_rekey(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
         match outcome {
             Outcome::Done => {
@@ -179,7 +177,7 @@ impl Tunnel {
         }
     }
 
-    /// Our close_notify is sealed, or the kernel has it; without keys to seal it the end goes without.
+    /// Handles a sealed close_notify, by us or by the kernel; without keys to seal it, the end is sent bare.
     pub(super) fn on_notify(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
         match outcome {
             Outcome::WouldBlock => {
@@ -228,7 +226,7 @@ impl Tunnel {
         self.proceed(pump)
     }
 
-    /// A receive or a splice from the source brought nothing.
+    /// Handles a receive or a splice that brought nothing from the source.
     pub(super) fn on_no_bytes(&mut self, pump: &mut Pump, outcome: Outcome) -> Action {
         let source = pump.flow.source();
         let broken = self.is_broken(source);
@@ -238,7 +236,7 @@ impl Tunnel {
                 let reported = lane.has(BROKEN);
                 lane.set(ENDED);
                 if outcome == Outcome::Truncated {
-                    // The target is to know no more than we do: it gets a bare end as well.
+                    // The target is to learn no more than we know: it gets a bare end as well.
                     lane.set(TRUNCATED | NOTIFIED);
                 }
                 lane.clear(READABLE);
@@ -268,7 +266,7 @@ impl Tunnel {
                 lane.set(NO_SPLICE);
             }
             Outcome::Refused(cause) => {
-                // The target must not take what it got for the whole.
+                // The target must not take the truncated data for the whole.
                 let reset = (cause.side() != Side::Proxy).then_some(source.other());
                 return self.close(cause, reset).map_or(Action::Wait, Action::Close);
             }
@@ -295,7 +293,7 @@ impl Tunnel {
                 if sent == len {
                     return self.proceed(pump);
                 }
-                // Only "would block" arms the next edge, so the rest is tried at once.
+                // Only "would block" arms the next edge, so the remaining bytes are tried at once.
                 pump.doing = Action::Send {
                     from: from + sent,
                     len: len - sent,
@@ -323,7 +321,7 @@ impl Tunnel {
         }
     }
 
-    /// Held bytes were sent, kept ones or those in the pipe.
+    /// Handles the sending of held bytes, kept ones or those in the pipe.
     pub(super) fn on_drain(&mut self, pump: &mut Pump, outcome: Outcome, len: u32) -> Action {
         match outcome {
             Outcome::Moved(sent) => {
@@ -360,13 +358,13 @@ impl Tunnel {
             RecordKeeper::Nobody | RecordKeeper::Records | RecordKeeper::Leaving => {}
             RecordKeeper::Kernel | RecordKeeper::Rekeying => self.count_unseen_records(flow, len),
         }
-        // Records were counted as what they carry when they came.
+        // Payload was counted when the records came.
         if flow == Flow::ToClient && !self.makes_records(flow) {
             self.bytes_out += u64::from(len);
         }
     }
 
-    /// Has the kernel's number looked at before it may have sealed too many records.
+    /// Requests a query of the kernel's number before it may have sealed too many records.
     fn count_unseen_records(&mut self, flow: Flow, len: u32) {
         let records = len / RECORD_BYTES + SCATTERED_RECORDS;
         let records = u16::try_from(records).unwrap_or(u16::MAX);

@@ -1,4 +1,4 @@
-//! The state machine step by step: each row is the action that is expected and what comes of it.
+//! The state machine step by step: each row is an expected action and its outcome.
 
 use super::*;
 use Action::{Hold, Receive, Send, SendHeld, ShutdownWrite, SpliceIn, SpliceOut, Wait, Yield};
@@ -14,8 +14,7 @@ fn readable() -> Tunnel {
     tunnel
 }
 
-/// Runs a pump to the server: each row is the action that is expected and what comes of it; the
-/// last action ends the pump.
+/// Runs a pump to the server: each row is an expected action and its outcome; the last action ends the pump.
 fn check(tunnel: &mut Tunnel, rows: &[(Action, Outcome)], last: Action) {
     let (mut pump, mut action) = tunnel.begin(Flow::ToServer);
     for (nth, (expected, outcome)) in rows.iter().enumerate() {
@@ -199,7 +198,7 @@ fn sixteen_bulky_receives_leave_a_flow_to_the_kernel() {
 fn small_messages_stay_with_us() {
     let mut tunnel = protected(OffloadPlan::WhenBulky);
     for _ in 0..100 {
-        // One bulky among four that are not is not worth it.
+        // One bulky receive among four small ones is not worth it.
         for outcome in [BULKY, SMALL, SMALL, SMALL, SMALL] {
             tunnel.on_ready(End::Client, Readiness::READABLE);
             let len = if outcome == BULKY { BULKY_LEN } else { 100 };
@@ -242,7 +241,7 @@ fn the_kernel_is_read_until_it_has_nothing() {
         (SpliceIn, Outcome::Control),
         (Action::TakeControl, Done),
         (SpliceIn, Outcome::Empty),
-        // Without a pipe it is received, this once.
+        // Without a pipe the bytes are received, this once.
         (SpliceIn, NoPipe),
         (Receive, Moved(5)),
         (Send { from: 0, len: 5 }, Moved(5)),
@@ -306,12 +305,11 @@ fn the_kernels_number_is_looked_at_before_its_keys_are_used_up() {
             action = tunnel.on(&mut pump, outcome);
         }
     }
-    // One small send counts as nine records, and a look is due at 32 768.
+    // One small send counts as nine records, and a query is due at 32 768.
     assert_eq!(looks, 40_000 * 8 / 32_768);
 }
 
-/// A tunnel of which both ends speak TLS; what comes from the client is to be left to the kernel, at
-/// either end.
+/// A tunnel with TLS at both ends; at either end, receiving from the client is to be left to the kernel.
 fn protected_twice(offload: OffloadPlan) -> Tunnel {
     let [rx, tx] = [[offload, OffloadPlan::Never], [OffloadPlan::Never, offload]];
     Tunnel::open_protected([0; 2], [0; 2], [Some(rx), Some(tx)])
@@ -441,7 +439,7 @@ fn a_bad_record_of_either_end_resets_the_other() {
     }
 }
 
-/// Ends a tunnel; tells whether its client may get a Close frame.
+/// Ends a tunnel; returns whether its client may get a Close frame.
 fn goodbye_of(mut tunnel: Tunnel, cause: Cause) -> bool {
     tunnel.end(cause).expect("open until now").goodbye
 }
@@ -460,7 +458,7 @@ fn a_drain_lets_a_client_that_has_got_everything_have_a_goodbye() {
     assert!(!goodbye_of(Tunnel::open(0, 0), Cause::Drained));
     assert!(!goodbye_of(idle(), Cause::Killed));
     assert!(!idle().expire().expect("open").goodbye);
-    // What is held for the server is no matter.
+    // Bytes held for the server do not matter.
     assert!(goodbye_of(followed(Tunnel::open(7, 0)), Cause::Drained));
     assert!(!goodbye_of(followed(Tunnel::open(0, 7)), Cause::Drained));
 

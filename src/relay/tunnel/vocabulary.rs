@@ -1,4 +1,4 @@
-//! The words of a tunnel: its ends and flows, what it is told and what it tells to do.
+//! The vocabulary of a tunnel: ends, flows, actions and outcomes.
 
 use crate::journal::Cause;
 
@@ -32,7 +32,7 @@ pub enum Flow {
 }
 
 impl Flow {
-    /// Both.
+    /// Both flows.
     pub const BOTH: [Self; 2] = [Self::ToServer, Self::ToClient];
 
     /// Returns the flow whose bytes come from `end`.
@@ -44,7 +44,7 @@ impl Flow {
         }
     }
 
-    /// Returns the end its bytes come from.
+    /// Returns the end from which the bytes come.
     #[must_use]
     pub fn source(self) -> End {
         match self {
@@ -53,76 +53,76 @@ impl Flow {
         }
     }
 
-    /// Returns the end its bytes go to.
+    /// Returns the end to which the bytes go.
     #[must_use]
     pub fn target(self) -> End {
         self.source().other()
     }
 }
 
-/// What the loop does next for the flow of a pump.
+/// The next step of the loop for the flow of a pump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Receive from the source into the shared buffer, [`BUFFER_BYTES`](super::BUFFER_BYTES) at the most.
+    /// Receive from the source into the shared buffer, [`BUFFER_BYTES`](super::BUFFER_BYTES) at most.
     Receive,
     /// Send `len` bytes of the shared buffer, starting at `from`.
     Send {
-        /// First byte.
+        /// Index of the first byte.
         from: u32,
-        /// How many.
+        /// Number of bytes.
         len: u32,
     },
     /// Keep `len` bytes of the shared buffer, starting at `from`, for later.
     Hold {
-        /// First byte.
+        /// Index of the first byte.
         from: u32,
-        /// How many.
+        /// Number of bytes.
         len: u32,
     },
-    /// Send the last `len` of the bytes that were kept; the ones before have gone.
+    /// Send the last `len` of the kept bytes; the ones before have been sent.
     SendHeld {
-        /// How many.
+        /// Number of bytes.
         len: u32,
     },
     /// Splice from the source into an empty pipe.
     SpliceIn,
     /// Splice the `len` bytes that are in the pipe to the target.
     SpliceOut {
-        /// How many.
+        /// Number of bytes.
         len: u32,
     },
-    /// Take the record that is no data from a source whose records the kernel opens.
+    /// Read the record that is not data from a source whose records the kernel opens.
     TakeControl,
     /// Leave the records of this flow at this end to the kernel.
     Offload(End),
-    /// Change the keys with which the kernel seals, if it is time.
+    /// Change the kernel's sealing keys, if it is time.
     Rekey,
     /// Seal close_notify for the target into the shared buffer, or let the kernel send it.
     Notify,
-    /// Tell the target that no more bytes come.
+    /// Shut down writing to the target.
     ShutdownWrite,
-    /// Nothing until the next readiness; an empty pipe goes back.
+    /// Wait for the next readiness; an empty pipe is given back.
     Wait,
-    /// There is more to do, but it is the others' turn.
+    /// Give other tunnels their turn; this flow has more to do.
     Yield,
     /// The tunnel has ended.
     Close(Close),
 }
 
-/// How a tunnel ends.
+/// The end of a tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Close {
-    /// Why.
+    /// Cause of the end.
     pub cause: Cause,
-    /// Whose connection is reset instead of ended in good order.
+    /// The end whose connection is reset instead of closed in good order.
     pub reset: Option<End>,
-    /// Whether the client may get a Close frame of ours first, if what it was sent ends where a frame
-    /// does.
+    /// Whether the client may get a Close frame from us first, provided that the bytes sent to it end at the
+    /// end of a frame.
     pub goodbye: bool,
 }
 
 impl Close {
-    /// How a tunnel ends that cannot say how.
+    /// The close of a tunnel whose state machine failed.
     pub const BY_ERROR: Self = Self {
         cause: Cause::InternalError,
         reset: None,
@@ -130,22 +130,22 @@ impl Close {
     };
 }
 
-/// What came of an [`Action`].
+/// The result of an [`Action`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// So many bytes were moved, at least one.
+    /// This many bytes were moved, at least one.
     Moved(u32),
-    /// A receive for an end that speaks TLS: `payload` bytes of the tunnel's became `len` bytes of
-    /// the shared buffer to send, either of them perhaps none.
+    /// A receive for an end that speaks TLS: `payload` bytes of the tunnel became `len` bytes to send in the
+    /// shared buffer; either may be zero.
     Records {
-        /// Bytes as the tunnel's ends count them.
+        /// Bytes as the tunnel's counters count them.
         payload: u32,
         /// Bytes to send.
         len: u32,
         /// Whether the source may have more.
         full: bool,
     },
-    /// The kernel met a record that is no data; [`Action::TakeControl`] takes it.
+    /// The kernel met a record that is not data; [`Action::TakeControl`] reads it.
     Control,
     /// The kernel met a record without data; there may be more behind it.
     Empty,
@@ -153,39 +153,39 @@ pub enum Outcome {
     Ended,
     /// The source has ended without close_notify.
     Truncated,
-    /// The tunnel cannot go on, and this is why.
+    /// The tunnel cannot go on, for this cause.
     Refused(Cause),
-    /// EAGAIN.
+    /// The call gave EAGAIN.
     WouldBlock,
-    /// No pipe is to be had, or little may go through one.
+    /// No pipe is available, or too little may be spliced.
     NoPipe,
-    /// EINVAL: these two cannot be spliced. Of [`Action::Offload`]: the kernel will not have it.
+    /// EINVAL: these two descriptors cannot be spliced. Of [`Action::Offload`]: the kernel refuses the keys.
     Unsupported,
-    /// Any other error: the connection it happened on is broken.
+    /// Any other error: the connection on which it happened is broken.
     Failed,
-    /// Done, for actions that move nothing.
+    /// The action succeeded; for actions that move no bytes.
     Done,
 }
 
-/// Who protects the bytes of one flow at one end.
+/// Where the records of a flow are handled at one end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordKeeper {
-    /// Nobody: they are plain there.
+    /// The bytes are plain: there are no records.
     Nobody,
-    /// We open or seal their records.
+    /// In user space.
     Records,
-    /// We do, until the keys are at a boundary of a record and the kernel has them.
+    /// In user space, until the keys are at the boundary of a record and the kernel has them.
     Leaving,
-    /// The kernel.
+    /// In the kernel.
     Kernel,
-    /// The kernel, whose keys for sealing have to be looked at before it gets more.
+    /// In the kernel, whose sealing keys have to be checked before it gets more.
     Rekeying,
 }
 
 /// When the records of a flow at an end are left to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OffloadPlan {
-    /// Never: it is not wanted, or this kernel cannot.
+    /// Never: not configured, or not supported by this kernel.
     Never,
     /// When the flow turns bulky.
     WhenBulky,
