@@ -1,23 +1,23 @@
-//! A session with its buffers, for a user that holds data in memory: records in, data out, and back.
+//! A session with its buffers, for connections whose data is held in memory: opens and seals records.
 //!
-//! It moves no bytes: records are put into [`Channel::received`], and what is to be sent is sealed onto
-//! the caller's buffer. Relay opens records where they were received instead, in `relay::leg`.
+//! It does no input or output: the caller puts records into [`Channel::received`] and sends what was sealed
+//! onto its own buffer. The relay opens records where they were received instead, in `relay::leg`.
 
 use super::control::{Content, Session, sealed_len_max};
 use super::fault::{Alert, Fault};
 use super::record::whole_record;
 
-/// An open connection over TLS.
+/// An open TLS connection.
 #[derive(Debug)]
 pub struct Channel {
     session: Session,
-    /// Records, the last one perhaps in part.
+    /// Received records; the last one may be incomplete.
     received: Vec<u8>,
     ended: bool,
 }
 
 impl Channel {
-    /// Begins with a session and what came behind its handshake.
+    /// Makes a channel from a session and the bytes received after its handshake.
     #[must_use]
     pub fn new(session: Session, received: Vec<u8>) -> Self {
         Self {
@@ -27,18 +27,18 @@ impl Channel {
         }
     }
 
-    /// Returns where received bytes go, at the end.
+    /// Returns the buffer to which received bytes are appended.
     pub fn received(&mut self) -> &mut Vec<u8> {
         &mut self.received
     }
 
-    /// Tells whether nothing more comes: the peer sent close_notify, or a record that is wrong.
+    /// Returns whether nothing more comes: the peer sent close_notify, or an invalid record.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// Tells whether part of a record has come.
+    /// Returns whether part of a record has been received.
     #[must_use]
     pub fn holds_part(&self) -> bool {
         !self.received.is_empty()
@@ -62,10 +62,10 @@ impl Channel {
         let Some(len) = whole_record(&self.received)? else {
             return Ok(false);
         };
-        // A whole record is there.
+        // `record_len` found that the whole record is there.
         let record = &mut self.received[..len];
         match self.session.open(record)? {
-            // The session found the data in the record.
+            // The session found the data inside the record.
             Content::Data(place) => data.extend_from_slice(&record[place]),
             Content::Nothing => {}
             Content::CloseNotify => self.ended = true,
@@ -77,7 +77,7 @@ impl Channel {
     /// Seals `data` onto the end of `out`.
     ///
     /// # Errors
-    /// As [`Session::seal`]; `out` is as it was.
+    /// As [`Session::seal`]; `out` is then unchanged.
     pub fn seal(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
         let from = out.len();
         out.resize(from + sealed_len_max(data.len()), 0);
@@ -86,7 +86,7 @@ impl Channel {
         sealed.map(drop)
     }
 
-    /// Seals an alert onto the end of `out`; none when there are no keys to seal it with.
+    /// Seals an alert onto the end of `out`; nothing if there are no keys to seal it with.
     pub fn seal_alert(&mut self, alert: Alert, out: &mut Vec<u8>) {
         let from = out.len();
         let payload_len = alert.payload().len();
@@ -95,13 +95,13 @@ impl Channel {
         out.truncate(from + sealed.unwrap_or(0));
     }
 
-    /// Drops what can be made again while nothing comes.
+    /// Drops everything that can be made again, while the connection is idle.
     pub fn rest(&mut self) {
         self.session.rest();
         self.received.shrink_to_fit();
     }
 
-    /// Takes it apart: the session, what was received and not opened, and whether nothing more comes.
+    /// Returns the parts: the session, bytes received and not opened, and whether nothing more comes.
     #[must_use]
     pub fn into_parts(self) -> (Session, Vec<u8>, bool) {
         (self.session, self.received, self.ended)

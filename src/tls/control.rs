@@ -1,11 +1,11 @@
-//! What the records of an open connection mean, in one place whoever protects them: data, alerts,
-//! close_notify, KeyUpdate in both directions, and the limits on all of it.
+//! The meaning of an open connection's records, wherever they are opened and sealed: data, alerts,
+//! close_notify, KeyUpdate in both directions, and the limits on all of them.
 //!
-//! A [`Session`] is what is left of a handshake. It moves no bytes: it opens records where they lie
-//! and seals into buffers it is given. For an idle connection `rest` leaves raw keys and numbers.
+//! A [`Session`] is what remains of a handshake. It does no input or output: it opens records in place and
+//! seals into the caller's buffers. An idle connection that called `rest` holds raw keys and numbers.
 //!
-//! Either direction can be left to the kernel, at any boundary of a record. Its keys go then; what the
-//! kernel's records mean is still decided here ([`Session::take_in`]), and so is when its keys have to
+//! Either direction can be left to the kernel, at any record boundary. The session then drops its keys, but
+//! still interprets the kernel's records ([`Session::take_in`]) and decides when the kernel's keys have to
 //! change ([`Session::next_sending_keys`]).
 
 use std::ops::Range;
@@ -24,29 +24,28 @@ use super::schedule::Schedule;
 
 pub use super::fault::{Alert, Fault};
 
-/// Records without data in a row that a peer may send; each costs it more than it costs us, but not
-/// for ever.
+/// Limit on records without data in a row; each costs the peer more than it costs us, but there must be an
+/// end.
 pub const EMPTY_RECORDS_MAX: u8 = 64;
-/// KeyUpdates and warnings that a peer may send in a row. Each costs us more than a record of data, so
-/// four of those have to lie between two, in the long run.
+/// Limit on KeyUpdates and warnings. Each costs us more than a record of data, so in the long run
+/// [`CONTROL_COST`] records of data have to come between two of them.
 pub const CONTROL_RECORDS_MAX: u8 = 32;
 /// Records of data that make up for one KeyUpdate or warning.
 const CONTROL_COST: u8 = 4;
-/// Records left on a key when we change it ourselves; more than the kernel can seal between two looks
-/// at its number (`relay::tunnel` counts them).
+/// Records left on a key when we change it ourselves; more than the kernel can seal between two queries of
+/// its number (`relay::tunnel` counts them).
 pub const RECORDS_LEFT_TO_UPDATE: u64 = 1 << 17;
-/// A KeyUpdate as a handshake message (RFC 8446 section 4.6.3): its last byte asks for one back.
+/// A KeyUpdate as a handshake message (RFC 8446 section 4.6.3); the last byte requests one back.
 const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
-/// The KeyUpdate we send: it asks for nothing.
+/// The KeyUpdate we send: it requests none back.
 pub const OUR_KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
-/// With which a server of TLS 1.2 asks for another handshake; a client may pass over it (RFC 5246
-/// section 7.4.1.1).
+/// The request of a TLS 1.2 server for another handshake; a client may ignore it (RFC 5246 section 7.4.1.1).
 const HELLO_REQUEST: [u8; 4] = [0; 4];
 
-/// What a record brought.
+/// The content of an opened record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// Data, here in the record.
+    /// Data, at this place in the record.
     Data(Range<usize>),
     /// Nothing for the application.
     Nothing,
@@ -54,32 +53,32 @@ pub enum Content {
     CloseNotify,
 }
 
-/// What a record that is no data brought.
+/// The effect of a record that is not data.
 #[derive(Debug)]
 pub enum Control {
-    /// Nothing that changes anything.
+    /// No effect.
     Nothing,
     /// The peer sends no more.
     CloseNotify,
-    /// What follows is sealed with these keys.
+    /// Records that follow are sealed with these keys.
     KeyUpdate(Keys),
 }
 
-/// An open connection.
+/// An open TLS connection.
 pub struct Session {
     /// None = the kernel opens what is received.
     opener: Option<Opener>,
     /// None = the kernel seals what is sent.
     sealer: Option<Sealer>,
-    /// Only TLS 1.3 knows KeyUpdate, so only there it is kept.
+    /// Only TLS 1.3 has KeyUpdate, so TLS 1.2 keeps no schedule.
     schedule: Option<Box<Schedule>>,
     suite: SuiteCode,
     /// Whether we are the client.
     is_client: bool,
     empty_records: u8,
-    /// Counts [`CONTROL_COST`] for each.
+    /// Counts [`CONTROL_COST`] for each control record.
     control_records: u8,
-    /// The peer asked for a KeyUpdate and has not got it.
+    /// Whether the peer asked for a KeyUpdate and has not got it.
     owes_key_update: bool,
 }
 
@@ -93,7 +92,7 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Makes a session with a client of the keys in both directions; `kernel` is dropped unless TLS 1.3
+    /// Makes a session with a client from the keys of both directions; `kernel` is dropped unless TLS 1.3
     /// needs it.
     #[must_use]
     pub fn new(
@@ -106,7 +105,7 @@ impl Session {
         Self::of(receive, send, schedule, false)
     }
 
-    /// Makes a session with a server, whose client we are.
+    /// Makes a session in which we are the client.
     #[must_use]
     pub fn of_client(
         version: RecordVersion,
@@ -137,13 +136,13 @@ impl Session {
         self.suite
     }
 
-    /// Tells whether its keys can change, which those of TLS 1.2 cannot.
+    /// Returns whether its keys can change: in TLS 1.3 only.
     #[must_use]
     pub fn knows_key_update(&self) -> bool {
         self.schedule.is_some()
     }
 
-    /// Drops whatever can be made again: an idle session is keys and numbers.
+    /// Drops everything that can be made again: an idle session is keys and numbers.
     pub fn rest(&mut self) {
         if let Some(opener) = &mut self.opener {
             opener.rest();
@@ -153,31 +152,31 @@ impl Session {
         }
     }
 
-    /// Tells whether there is anything to drop.
+    /// Returns whether there is anything to drop.
     #[must_use]
     pub fn has_ciphers(&self) -> bool {
         self.opener.as_ref().is_some_and(Opener::has_cipher)
             || self.sealer.as_ref().is_some_and(Sealer::has_cipher)
     }
 
-    /// Returns the keys of what is received; none when the kernel has them.
+    /// Returns the keys for receiving; none if the kernel has them.
     #[must_use]
     pub fn receiving_keys(&self) -> Option<&Keys> {
         self.opener.as_ref().map(Opener::keys)
     }
 
-    /// Returns the keys of what is sent; none when the kernel has them.
+    /// Returns the keys for sending; none if the kernel has them.
     #[must_use]
     pub fn sending_keys(&self) -> Option<&Keys> {
         self.sealer.as_ref().map(Sealer::keys)
     }
 
-    /// Leaves what is received to the kernel, which has the keys.
+    /// Leaves receiving to the kernel, which has the keys.
     pub fn leave_receiving(&mut self) {
         self.opener = None;
     }
 
-    /// Leaves what is sent to the kernel, which has the keys.
+    /// Leaves sending to the kernel, which has the keys.
     pub fn leave_sending(&mut self) {
         self.sealer = None;
     }
@@ -190,7 +189,7 @@ impl Session {
         let opener = self.opener.as_mut();
         let opener = opener.ok_or(Fault::Internal("the kernel opens these records"))?;
         let (kind, place) = opener.open(record)?;
-        // It lies in the record: the opener found it there.
+        // The opener found this place in the record.
         let payload = &record[place.clone()];
         match kind {
             ContentType::Data if payload.is_empty() => {
@@ -214,14 +213,14 @@ impl Session {
         }
     }
 
-    /// Takes note of records of data, whoever opened them.
+    /// Counts records of data, whether we or the kernel opened them.
     pub fn note_data(&mut self, records: u64) {
         self.empty_records = 0;
         let records = u8::try_from(records).unwrap_or(u8::MAX);
         self.control_records = self.control_records.saturating_sub(records);
     }
 
-    /// Takes note of records without data, whoever opened them.
+    /// Counts records without data, whether we or the kernel opened them.
     ///
     /// # Errors
     /// [`Fault::Flood`].
@@ -231,7 +230,7 @@ impl Session {
         Ok(())
     }
 
-    /// Takes a record in that is no data, whoever opened it; new keys are for whoever opens the next.
+    /// Handles a record that is not data; if it brings new keys, they open the next record.
     ///
     /// # Errors
     /// A [`Fault`]; the connection is over then.
@@ -252,7 +251,7 @@ impl Session {
         if *alert == Alert::CloseNotify as u8 {
             return Ok(Control::CloseNotify);
         }
-        // TLS 1.3 has no warnings beside these two, whatever the level says.
+        // TLS 1.3 has no warnings other than these two, whatever their level.
         let warns =
             *alert == Alert::UserCanceled as u8 || (*level == WARNING && self.schedule.is_none());
         if !warns {
@@ -304,17 +303,17 @@ impl Session {
         Ok(())
     }
 
-    /// Tells whether the peer waits for a KeyUpdate; [`Session::seal_key_update`] sends it.
+    /// Returns whether the peer waits for a KeyUpdate; [`Session::seal_key_update`] sends it.
     #[must_use]
     pub fn owes_key_update(&self) -> bool {
         self.owes_key_update
     }
 
-    /// Seals `data` into as many records as it takes, and a KeyUpdate before them when the keys are
-    /// nearly used up; returns how many bytes of `out` they are.
+    /// Seals `data` into as many records as needed, with a KeyUpdate first if the keys are nearly used up;
+    /// returns the length of the records in `out`.
     ///
     /// # Errors
-    /// [`Fault::KeysUsedUp`], for TLS 1.2, whose keys cannot be changed; [`Fault::Internal`].
+    /// [`Fault::KeysUsedUp`] in TLS 1.2, whose keys cannot be changed; [`Fault::Internal`].
     ///
     /// # Panics
     /// When `out` has no room for [`sealed_len_max`] of the data's length.
@@ -334,14 +333,14 @@ impl Session {
         self.schedule.is_some() && left.is_some_and(|left| left <= RECORDS_LEFT_TO_UPDATE)
     }
 
-    /// Tells whether the keys have to change before much more is sent, when the next record sealed
-    /// with them, by the kernel, is number `next_record`.
+    /// Returns whether the kernel's sealing keys have to change soon; `next_record` is the number of the next
+    /// record the kernel seals.
     #[must_use]
     pub fn are_nearly_used_up(&self, next_record: u64) -> bool {
         self.suite.records_max().saturating_sub(next_record) <= RECORDS_LEFT_TO_UPDATE
     }
 
-    /// Seals a KeyUpdate under the old keys and takes the new ones; for TLS 1.3 only.
+    /// Seals a KeyUpdate under the old keys and changes to the new ones; TLS 1.3 only.
     ///
     /// # Errors
     /// [`Fault::KeysUsedUp`] when the old keys cannot seal it, [`Fault::Internal`] for TLS 1.2.
@@ -352,7 +351,7 @@ impl Session {
         Ok(len)
     }
 
-    /// Returns the keys of what is sent behind [`OUR_KEY_UPDATE`], which has gone.
+    /// Returns the keys for sending after [`OUR_KEY_UPDATE`], which has been sent.
     ///
     /// # Errors
     /// [`Fault::Internal`], for TLS 1.2.
@@ -364,7 +363,7 @@ impl Session {
         Ok(keys)
     }
 
-    /// Seals an alert; returns how many bytes of `out` it is.
+    /// Seals an alert; returns its length in `out`.
     ///
     /// # Errors
     /// [`Fault::KeysUsedUp`], [`Fault::Internal`] where the kernel seals.
@@ -384,7 +383,7 @@ impl Session {
     }
 }
 
-/// Returns how long `len` bytes of data can become by [`Session::seal`].
+/// Returns the greatest length that [`Session::seal`] makes of `len` bytes of data.
 #[must_use]
 pub fn sealed_len_max(len: usize) -> usize {
     let key_update = OUR_KEY_UPDATE.len() + OVERHEAD_LEN_MAX;

@@ -1,4 +1,4 @@
-//! Why a connection cannot go on, and the alerts that tell a peer so (RFC 8446 section 6).
+//! Faults that end a TLS connection, and the alerts they send to the peer (RFC 8446 section 6).
 
 use super::record::{KeysUsedUp, RecordError};
 
@@ -6,7 +6,7 @@ use super::record::{KeysUsedUp, RecordError};
 pub(super) const WARNING: u8 = 1;
 const FATAL: u8 = 2;
 
-/// What we tell a peer at the end (RFC 8446 section 6), as numbered there.
+/// The alerts we send, with their numbers (RFC 8446 section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 #[expect(missing_docs, reason = "the names say it all")]
@@ -40,8 +40,7 @@ impl Alert {
     }
 }
 
-/// Why a connection cannot go on: by the peer's fault, because our keys can be used no more, or by
-/// our own fault.
+/// Why a connection cannot go on: the peer is at fault, our keys are used up, or we are at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// A record of the peer is wrong.
@@ -53,19 +52,19 @@ pub enum Fault {
     /// The peer wants another handshake, which TLS 1.2 calls renegotiation.
     #[error("the peer wants to renegotiate")]
     Renegotiation,
-    /// The peer sent too many records that carry nothing.
+    /// The peer sent too many records without data.
     #[error("too many records without data")]
     Flood,
     /// The peer ended with a fatal alert of this number.
     #[error("the peer sent alert {0}")]
     PeerAlert(u8),
-    /// Our own keys can be used no more, and cannot be changed.
+    /// Our own keys are used up and cannot be changed.
     #[error("the keys are used up")]
     KeysUsedUp,
     /// The peer changes keys, or asks us to, and the kernel that has ours does not change them.
     #[error("the kernel cannot change keys")]
     NoKeyUpdate,
-    /// A defect of this program, or a kernel that does not do what it said: the peer is not to blame.
+    /// A defect of this program, or of the kernel's TLS: the peer is not at fault.
     #[error("internal error: {0}")]
     Internal(&'static str),
 }
@@ -77,7 +76,7 @@ impl From<KeysUsedUp> for Fault {
 }
 
 impl Fault {
-    /// Returns what the peer is told; none when it has told us.
+    /// Returns the alert to send to the peer; none if the peer sent one.
     #[must_use]
     pub fn alert(self) -> Option<Alert> {
         match self {

@@ -1,8 +1,8 @@
-//! The opening of a connection, at either end of it, as a pure driver over rustls: bytes in, bytes out,
-//! until a [`Session`] is there.
+//! The handshake of a connection, at either end, as a pure driver over rustls: bytes in, bytes out,
+//! until there is a [`Session`].
 //!
-//! rustls is given whole records one by one, so whatever follows the peer's last handshake record
-//! is still ours when the keys leave rustls: it goes to [`super::control`] next, not into loss.
+//! rustls is given whole records one by one, so that bytes after the peer's last handshake record are
+//! not lost inside rustls when the keys are taken out: they go to [`super::control`].
 
 use std::sync::Arc;
 
@@ -21,34 +21,34 @@ use crate::proto::client_hello;
 /// Handshake records one client may send; a hello in tiny fragments is legal, a thousand are not.
 const RECORDS_MAX: u32 = 256;
 
-/// Why a handshake came to nothing. What the peer is to be told is in the outbox.
+/// Why a handshake failed. The outbox holds the alert for the peer.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum HandshakeFailure {
     /// The peer does not speak TLS.
     #[error("the client does not speak TLS")]
     NotTls,
-    /// What rustls found wrong, or what the peer's alert says.
+    /// The error that rustls found, or the peer's alert.
     #[error("{0}")]
     Refused(#[from] Error),
-    /// The peer goes on for ever.
+    /// The peer sent too many handshake records.
     #[error("the handshake has too many records")]
     TooMany,
     /// The peer ended in the middle.
     #[error("the client closed in the middle of the handshake")]
     Closed,
-    /// The library gave keys we do not know.
+    /// rustls gave keys of an unknown kind.
     #[error("keys of an unknown kind")]
     UnknownKeys,
 }
 
-/// A connection of rustls, by which end of it we are.
+/// A connection of rustls, as its server or its client.
 enum Connection {
     Server(UnbufferedServerConnection),
     Client(UnbufferedClientConnection),
 }
 
 impl Connection {
-    /// Lets rustls look at records; returns how many bytes it is done with, and what it said.
+    /// Gives records to rustls; returns how many bytes it has consumed, and its answer.
     fn advance(
         &mut self,
         records: &mut [u8],
@@ -74,35 +74,35 @@ impl Connection {
     }
 }
 
-/// A handshake that goes on.
+/// A handshake in progress.
 pub struct Handshake {
     connection: Connection,
-    /// Received, and not seen by rustls.
+    /// Bytes received and not yet given to rustls.
     inbox: Vec<u8>,
-    /// Whole records rustls wants to see again: fragments of a message that is not complete.
+    /// Whole records rustls has to see again: fragments of an incomplete message.
     given: Vec<u8>,
-    /// The records of the ClientHello, until it is complete: rustls does not tell the server name.
+    /// The records of the ClientHello, until it is complete: rustls does not report the server name.
     hello: Option<Vec<u8>>,
     server_name: Option<String>,
     outbox: Vec<u8>,
     records: u32,
 }
 
-/// A handshake that is done.
+/// A completed handshake.
 pub struct Established {
-    /// The keys and what belongs to them.
+    /// The keys and the state that belongs to them.
     pub session: Session,
-    /// What came behind the handshake: records of the session.
+    /// Bytes received after the handshake: records of the session.
     pub received: Vec<u8>,
-    /// What was settled.
+    /// The negotiated parameters.
     pub terms: Terms,
 }
 
 impl Handshake {
-    /// Begins with a client; `received` is what came already.
+    /// Begins a handshake with a client; `received` are bytes received already.
     ///
     /// # Errors
-    /// What rustls says about the configuration.
+    /// rustls refuses the configuration.
     pub fn new(config: Arc<ServerConfig>, received: Vec<u8>) -> Result<Self, HandshakeFailure> {
         let connection = UnbufferedServerConnection::new(config)?;
         Ok(Self {
@@ -112,10 +112,10 @@ impl Handshake {
         })
     }
 
-    /// Begins with the server that is to prove that it is `name`; the first bytes are ours.
+    /// Begins a handshake with the server that must prove to be `name`; we send first.
     ///
     /// # Errors
-    /// What rustls says about the configuration.
+    /// rustls refuses the configuration.
     pub fn with_server(
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
@@ -136,21 +136,21 @@ impl Handshake {
         }
     }
 
-    /// Where received bytes go, at the end.
+    /// Returns the buffer to which received bytes are appended.
     pub fn inbox(&mut self) -> &mut Vec<u8> {
         &mut self.inbox
     }
 
-    /// Takes what has to be sent, also after a failure.
+    /// Takes the bytes to send, also after a failure.
     #[must_use]
     pub fn take_outbox(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.outbox)
     }
 
-    /// Goes as far as what was received allows; true = the handshake is complete.
+    /// Continues as far as the received bytes allow; true = the handshake is complete.
     ///
     /// # Errors
-    /// The handshake is over; the outbox has the alert.
+    /// The handshake has failed; the outbox holds the alert.
     pub fn advance(&mut self) -> Result<bool, HandshakeFailure> {
         loop {
             if self.settle()? {
@@ -179,7 +179,7 @@ impl Handshake {
         match client_hello::parse(hello) {
             Ok(Progress::Partial) => return,
             Ok(Progress::Complete { value, .. }) => self.server_name = value.server_name,
-            // What is wrong with it, rustls will say.
+            // rustls reports the error in it.
             Err(_) => {}
         }
         self.hello = None;
@@ -199,7 +199,7 @@ impl Handshake {
         }
     }
 
-    /// Lets rustls say all it has to say; true = the handshake is complete.
+    /// Takes everything rustls has to send; true = the handshake is complete.
     fn settle(&mut self) -> Result<bool, HandshakeFailure> {
         loop {
             let (used, said) = self.connection.advance(&mut self.given, &mut self.outbox);
@@ -212,10 +212,10 @@ impl Handshake {
         }
     }
 
-    /// Collects the alert that goes with `error`.
+    /// Collects the alert for `error`.
     fn refuse(&mut self, error: Error) -> HandshakeFailure {
-        // Asked once more than it has something to say, rustls would look for what is left of a flight
-        // in records that are gone.
+        // Called once more than it has something to send, rustls would look for the rest of a flight in
+        // records that are gone.
         while self.connection.common().wants_write()
             && let (_, Ok(Said::Something)) = self.connection.advance(&mut [], &mut self.outbox)
         {
@@ -223,20 +223,20 @@ impl Handshake {
         HandshakeFailure::Refused(error)
     }
 
-    /// An alert in the clear, to somebody who may not even speak TLS.
+    /// Queues an alert in the clear, for a peer that may not even speak TLS.
     fn answer_plainly(&mut self, alert: Alert) {
         self.outbox
             .extend_from_slice(&[ContentType::Alert as u8, 3, 3, 0, 2]);
         self.outbox.extend_from_slice(&alert.payload());
     }
 
-    /// Takes rustls apart after a complete handshake whose outbox was taken.
+    /// Takes the session out of rustls after a complete handshake whose outbox was taken.
     ///
     /// # Errors
-    /// The handshake is not complete, or its keys are of an unknown kind.
+    /// The handshake is not complete, or rustls gives keys of an unknown kind.
     pub fn finish(self) -> Result<Established, HandshakeFailure> {
         if !self.given.is_empty() {
-            // Part of a message behind the last one: keys would change in the middle of it.
+            // Part of a message follows the last one: the keys would change in the middle of it.
             return Err(HandshakeFailure::Refused(Error::HandshakeNotComplete));
         }
         let version = self.connection.common().protocol_version();
@@ -272,7 +272,7 @@ enum Said {
     Nothing,
 }
 
-/// Takes what rustls wants to send.
+/// Takes the bytes rustls wants to send.
 fn note<Data>(
     state: Result<ConnectionState<'_, '_, Data>, Error>,
     outbox: &mut Vec<u8>,
@@ -290,7 +290,7 @@ fn note<Data>(
             Ok(Said::Something)
         }
         ConnectionState::TransmitTlsData(data) => {
-            // The outbox is sent before anything else happens, so it is as good as sent.
+            // The outbox is sent before anything else happens, so these bytes count as sent.
             data.done();
             Ok(Said::Something)
         }

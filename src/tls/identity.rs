@@ -1,8 +1,8 @@
-//! Who we are: certificates and keys from PEM files, the choice among them by server name, and what
-//! rustls is told for a listener.
+//! Our own identities: certificates and keys from PEM files, the choice among them by server name, and the
+//! rustls configuration of a listener.
 //!
-//! Files are read here and nowhere else; what is wrong with one is a [`Wrong`] that the configuration
-//! puts its place to.
+//! No other module reads certificate files; a [`Wrong`] describes a fault, and the configuration
+//! adds its place.
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
@@ -28,11 +28,11 @@ use super::x509::{self, Facts};
 const FILE_LEN_MAX: u64 = 4 * 1024 * 1024;
 /// Shortest RSA key without a warning, in bits (NIST SP 800-131A).
 const RSA_BITS_MIN: usize = 2048;
-/// From how many days before its end a certificate is spoken of.
+/// Days before the end of a certificate when warnings begin.
 const EXPIRY_NOTICE_DAYS: i64 = 14;
 const DAY_S: i64 = 24 * 60 * 60;
 
-/// What is wrong with a certificate or a list of them.
+/// A description of what is wrong with a certificate or a list of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Wrong(String);
@@ -48,18 +48,18 @@ pub struct Identity {
     facts: Facts,
 }
 
-/// Reads a certificate, its chain and its key; `key` may be the same file, and the blocks of a file
-/// stand in any order.
+/// Reads a certificate, its chain and its key; `key` may be the same file, and the blocks of a file may be in
+/// any order.
 ///
 /// # Errors
-/// What is wrong, in words that say what to do.
+/// A description of the fault and its remedy.
 pub fn read(cert: &Path, key: &Path) -> Result<Identity, Wrong> {
     let cert_text = text_of(cert)?;
     let key_text = text_of(key)?;
     identity(&cert_text, &key_text)
 }
 
-/// Reads what the first certificate of a PEM file says.
+/// Reads the fields of the first certificate of a PEM file.
 ///
 /// # Errors
 /// There is none, or it cannot be read.
@@ -69,13 +69,13 @@ pub fn facts_of(cert: &Path) -> Result<Facts, Wrong> {
     facts.ok_or_else(|| wrong("holds no certificate that can be read"))
 }
 
-/// Reads a PEM file as it is now.
+/// Reads the present contents of a PEM file.
 ///
 /// # Errors
-/// It cannot be read, or is no regular file.
+/// It cannot be read, or is not a regular file.
 pub fn text_of(path: &Path) -> Result<Vec<u8>, Wrong> {
     let read = || {
-        // What is no file after all must not keep us waiting.
+        // Opening something other than a regular file must not block.
         let mut options = OpenOptions::new();
         let file = options
             .read(true)
@@ -94,7 +94,7 @@ pub fn text_of(path: &Path) -> Result<Vec<u8>, Wrong> {
 /// Reads a certificate, its chain and its key from two texts, which may be the same.
 ///
 /// # Errors
-/// What is wrong, in words that say what to do.
+/// A description of the fault and its remedy.
 pub fn identity(cert_text: &[u8], key_text: &[u8]) -> Result<Identity, Wrong> {
     let certificates = certificates(cert_text)?;
     if certificates.is_empty() {
@@ -135,7 +135,7 @@ pub fn identity(cert_text: &[u8], key_text: &[u8]) -> Result<Identity, Wrong> {
     })
 }
 
-/// Tells whether a key asks for a passphrase, in either form.
+/// Returns whether a key needs a passphrase, in either form.
 fn is_encrypted(text: &[u8]) -> bool {
     let marks: [&[u8]; 2] = [b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
     let has = |mark: &[u8]| text.windows(mark.len()).any(|window| window == mark);
@@ -147,7 +147,7 @@ pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
     read.map_err(|error| wrong(format!("is no PEM: {error}")))
 }
 
-/// Says why the library refuses a key.
+/// Explains why the library refuses a key.
 fn unusable_key(error: &rustls::Error, facts: &[Facts]) -> Wrong {
     let short = facts.iter().find_map(|facts| facts.rsa_bits);
     match short {
@@ -158,8 +158,8 @@ fn unusable_key(error: &rustls::Error, facts: &[Facts]) -> Wrong {
     }
 }
 
-/// Orders certificates from the leaf upwards, each followed by its issuer. Those that belong to no
-/// chain are left out.
+/// Orders certificates from the leaf upwards, each followed by its issuer. Certificates outside that chain
+/// are left out.
 fn chain_from(leaf: usize, facts: &[Facts]) -> Vec<usize> {
     let mut order = vec![leaf];
     while let Some(last) = order.last().and_then(|last| facts.get(*last)) {
@@ -180,19 +180,19 @@ impl Identity {
         Arc::clone(&self.key)
     }
 
-    /// Returns the names it is good for, in lower case.
+    /// Returns the names the certificate is valid for, in lower case.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.facts.names
     }
 
-    /// Returns until when it is good, in seconds since 1970.
+    /// Returns the end of its validity, in seconds since 1970.
     #[must_use]
     pub fn not_after(&self) -> Option<i64> {
         self.facts.not_after
     }
 
-    /// Says what deserves a word at `now`, in seconds since 1970: a weak key, an end that is near.
+    /// Returns warnings at `now`, in seconds since 1970: a weak key, an expiry that is near or past.
     #[must_use]
     pub fn warnings(&self, now: i64) -> Vec<String> {
         let weak = self.facts.rsa_bits.filter(|bits| *bits < RSA_BITS_MIN);
@@ -201,7 +201,7 @@ impl Identity {
         weak.into_iter().chain(self.end_warning(now)).collect()
     }
 
-    /// Says at `now`, in seconds since 1970, that its end is near or over.
+    /// Returns a warning if at `now`, in seconds since 1970, the expiry is near or past.
     #[must_use]
     pub fn end_warning(&self, now: i64) -> Option<String> {
         let days = (self.facts.not_after? - now).div_euclid(DAY_S);
@@ -215,18 +215,18 @@ impl Identity {
     }
 }
 
-/// Reads the certificates that clients' certificates must come from.
+/// Reads the CA certificates that must have signed clients' certificates.
 ///
 /// # Errors
-/// What is wrong with the file.
+/// A description of what is wrong with the file.
 pub fn read_client_ca(path: &Path) -> Result<Arc<RootCertStore>, Wrong> {
     client_ca(&text_of(path)?)
 }
 
-/// Reads the certificates that clients' certificates must come from, from a text.
+/// Reads the CA certificates that must have signed clients' certificates, from a text.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A description of what is wrong with it.
 pub fn client_ca(text: &[u8]) -> Result<Arc<RootCertStore>, Wrong> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(text)? {
@@ -240,21 +240,21 @@ pub fn client_ca(text: &[u8]) -> Result<Arc<RootCertStore>, Wrong> {
     Ok(Arc::new(roots))
 }
 
-/// What a listener offers.
+/// What a listener offers to clients.
 #[derive(Debug, Clone)]
 pub struct Offer {
-    /// At least one; the first is the default.
+    /// Identities, at least one; the first is the default.
     pub identities: Vec<Identity>,
-    /// Where clients' certificates must come from, if they must have one.
+    /// CA certificates that must have signed clients' certificates; none = clients need no certificate.
     pub client_ca: Option<Arc<RootCertStore>>,
     /// Whether TLS 1.2 is refused.
     pub only_tls13: bool,
-    /// Whether ALPN is `http/1.1`, or not spoken at all.
+    /// Whether ALPN selects `http/1.1`, or is not used at all.
     pub http: bool,
 }
 
-/// The keys of session tickets. rustls changes them every six hours and takes tickets of the last
-/// ones for as long again.
+/// The keys of session tickets. rustls replaces them every six hours and accepts tickets of the previous ones
+/// for as long again.
 pub type Tickets = Arc<dyn ProducesTickets>;
 
 /// Makes keys for tickets.
@@ -265,8 +265,8 @@ pub fn tickets() -> Result<Tickets, Wrong> {
     Ticketer::new().map_err(|error| wrong(error.to_string()))
 }
 
-/// Turns an offer into what rustls takes; shared by all threads. Whoever has a ticket of `tickets`
-/// is not asked for a certificate again.
+/// Makes the rustls configuration of an offer; shared by all threads. A client that resumes with a ticket of
+/// `tickets` is not asked for a certificate again.
 ///
 /// # Errors
 /// rustls refuses it.
@@ -300,17 +300,17 @@ pub fn server_config(offer: Offer, tickets: Tickets) -> Result<Arc<ServerConfig>
     Ok(Arc::new(config))
 }
 
-/// The choice by server name.
+/// Chooses a certificate by server name.
 #[derive(Debug)]
 struct Names {
     exact: HashMap<String, Arc<CertifiedKey>>,
-    /// What follows `*.`.
+    /// Keyed by the part after `*.`.
     wildcards: HashMap<String, Arc<CertifiedKey>>,
     default: Option<Arc<CertifiedKey>>,
 }
 
 impl Names {
-    /// Of two certificates with the same name the first one stands.
+    /// Makes the table; of two certificates with the same name, the first is used.
     fn new(identities: &[Identity]) -> Self {
         let mut exact = HashMap::new();
         let mut wildcards = HashMap::new();

@@ -1,9 +1,9 @@
-//! TLS ended here: who we are ([`identity`]), which servers we believe ([`servers`]), how a connection
-//! opens at either end ([`handshake`]), and how its records are protected afterwards ([`record`],
-//! [`control`]). No sockets, no clock but rustls's own for tickets and certificates.
+//! TLS that ends in this process: our own identities ([`identity`]), trust in servers ([`servers`]),
+//! handshakes at either end ([`handshake`]), and the records after them ([`record`], [`control`]). No
+//! sockets, and no clock except rustls's own for tickets and certificates.
 //!
-//! After the handshake nothing of rustls's connection is left but what a KeyUpdate needs; the rest is
-//! plain data ([`record::Keys`]), so that who protects the records can change later.
+//! After the handshake nothing of rustls's connection is kept except what a KeyUpdate needs; the rest is
+//! plain data ([`record::Keys`]), so that the records can be handed to the kernel later.
 
 pub mod channel;
 pub mod control;

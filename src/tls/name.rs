@@ -1,9 +1,9 @@
-//! Distinguished names as text (RFC 4514): on one line and in ASCII, as the subject of a certificate
-//! is told to others. It is what `openssl x509 -subject -nameopt RFC2253` prints.
+//! Distinguished names as text (RFC 4514), on one line and in ASCII, for headers and logs. The text equals
+//! that of `openssl x509 -subject -nameopt RFC2253`.
 
 use super::der::Der;
 
-/// Longest text of a name; a longer one is not told, for headers have their limits.
+/// Longest text of a name; a longer name is left out, because headers have limits.
 const TEXT_LEN_MAX: usize = 4096;
 
 const SEQUENCE: u8 = 0x30;
@@ -19,8 +19,8 @@ const UNIVERSAL_STRING: u8 = 0x1c;
 const BMP_STRING: u8 = 0x1e;
 
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
-/// What attributes are called (RFC 4514 section 3, and the descriptors of RFC 4519 and RFC 2985 that
-/// certificates have): others are told by their number.
+/// Names of attribute types (RFC 4514 section 3, and the descriptors of RFC 4519 and RFC 2985 that
+/// certificates use); other types are written as numbers.
 const TYPES: [(&[u8], &str); 13] = [
     (COMMON_NAME, "CN"),
     (&[0x55, 0x04, 0x04], "SN"),
@@ -46,7 +46,7 @@ const TYPES: [(&[u8], &str); 13] = [
     ),
 ];
 
-/// Writes a name in DER as text, the last attribute first; none when it is malformed or too long.
+/// Returns a name in DER as text, the last attribute first; none if it is malformed or too long.
 #[must_use]
 pub fn text(name: &[u8]) -> Option<String> {
     let mut parts = Vec::new();
@@ -120,12 +120,12 @@ impl Attribute<'_> {
         })
     }
 
-    /// Decodes the value; none = it is no text.
+    /// Decodes the value; none = it is not text.
     fn value(&self) -> Option<String> {
         match self.tag {
             UTF8_STRING => String::from_utf8(self.content.to_vec()).ok(),
             NUMERIC_STRING | PRINTABLE_STRING | T61_STRING | IA5_STRING | VISIBLE_STRING => {
-                // Latin-1, as everybody takes them.
+                // Read as Latin-1, as other software does.
                 Some(self.content.iter().copied().map(char::from).collect())
             }
             BMP_STRING => {
@@ -145,7 +145,8 @@ impl Attribute<'_> {
     }
 }
 
-/// RFC 4514 section 2.4; what is no printable ASCII becomes a pair of digits for each byte.
+/// Escapes a value (RFC 4514 section 2.4); each byte that is not printable ASCII becomes a backslash and two
+/// digits.
 fn escaped(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     let last = value.len().saturating_sub(1);

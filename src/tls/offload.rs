@@ -1,6 +1,6 @@
-//! When the records of a connection are left to the kernel's TLS, as the configuration says it.
+//! When the kernel's TLS takes over the records of a connection: the setting of the configuration.
 
-/// When the records of a direction are left to the kernel.
+/// When the kernel takes over the records of a direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Offload {
     /// When the direction turns bulky, and the kernel is faster.

@@ -1,7 +1,7 @@
 //! Records of TLS 1.2 and 1.3 (RFC 5246 section 6.2, RFC 8446 section 5): headers, sealing, opening.
 //!
-//! A direction is [`Keys`], plain data; its cipher is made when the first record needs it and dropped
-//! by `rest`. What records mean is the affair of [`super::control`].
+//! A direction is [`Keys`], plain data; its cipher is made when the first record needs it and dropped by
+//! `rest`. [`super::control`] interprets the records.
 //!
 //! The ciphers are aws-lc-rs's own, not rustls's `aead_alg`: rustls has no public way to make a key
 //! of 16 raw bytes, and its encrypters insist on a first sequence number of 0.
@@ -30,12 +30,12 @@ const TAG_LEN: usize = 16;
 const NONCE_LEN: usize = 12;
 const SALT_LEN: usize = 4;
 const EXPLICIT_NONCE_LEN: usize = 8;
-/// What every record after the hellos says, whatever the version.
+/// The version field of every record after the hellos.
 const WIRE_VERSION: [u8; 2] = [3, 3];
 /// Records one AES-GCM key may seal (RFC 8446 section 5.5).
 const AES_GCM_RECORDS_MAX: u64 = 1 << 24;
 
-/// What a record carries (RFC 8446 section 5.1).
+/// The content type of a record (RFC 8446 section 5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 #[expect(missing_docs, reason = "the names say it all")]
@@ -47,7 +47,7 @@ pub enum ContentType {
 }
 
 impl ContentType {
-    /// Returns the type of this number, if it is one of ours.
+    /// Returns the type with this number, if there is one.
     #[must_use]
     pub fn of(byte: u8) -> Option<Self> {
         match byte {
@@ -60,29 +60,29 @@ impl ContentType {
     }
 }
 
-/// Why a record of the peer cannot be opened: always the peer's fault, or that of the network.
+/// Why a record of the peer cannot be opened: always the fault of the peer or the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// It is no record of TLS.
+    /// Not a record of TLS.
     #[error("no TLS record")]
     NotTls,
-    /// It is longer than the version allows.
+    /// Longer than the version allows.
     #[error("the record is too long")]
     TooLong,
-    /// Its authentication fails: it was changed on the way, or sealed with other keys.
+    /// Authentication failed: the record was changed on the way, or sealed with other keys.
     #[error("the record does not authenticate")]
     BadMac,
-    /// Its type does not belong here.
+    /// A content type that is not allowed here.
     #[error("a record of a type that does not belong here")]
     UnexpectedType,
 }
 
-/// The keys have sealed as many records as they may (RFC 8446 section 5.5): nobody's fault.
+/// The keys have sealed as many records as they may (RFC 8446 section 5.5); neither side is at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the keys are used up")]
 pub struct KeysUsedUp;
 
-/// Returns the length of the record that `bytes` begin with, header included; none = more is needed.
+/// Returns the length of the record at the start of `bytes`, header included; none = more is needed.
 ///
 /// # Errors
 /// [`RecordError::NotTls`], [`RecordError::TooLong`].
@@ -103,7 +103,7 @@ pub fn record_len(bytes: &[u8]) -> Result<Option<usize>, RecordError> {
     Ok(Some(len))
 }
 
-/// Returns the whole record that `bytes` begin with, if there is one.
+/// Returns the length of the record at the start of `bytes`, if it is whole.
 ///
 /// # Errors
 /// As [`record_len`].
@@ -111,7 +111,7 @@ pub fn whole_record(bytes: &[u8]) -> Result<Option<usize>, RecordError> {
     Ok(record_len(bytes)?.filter(|len| *len <= bytes.len()))
 }
 
-/// The version, as far as records are concerned.
+/// The protocol version, as far as it matters to records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it all")]
 pub enum RecordVersion {
@@ -120,7 +120,7 @@ pub enum RecordVersion {
 }
 
 impl RecordVersion {
-    /// Returns the version rustls names, unless it is one we do not speak.
+    /// Returns the version rustls names; none = we do not support it.
     #[must_use]
     pub fn of(version: ProtocolVersion) -> Option<Self> {
         if version == ProtocolVersion::TLSv1_3 {
@@ -157,7 +157,7 @@ impl Cipher {
     }
 }
 
-/// The keys of one direction: all that an idle one keeps.
+/// The keys of one direction: the only state of an idle direction.
 pub struct Keys {
     sequence: u64,
     key: [u8; 32],
@@ -179,13 +179,13 @@ impl std::fmt::Debug for Keys {
 impl Drop for Keys {
     fn drop(&mut self) {
         self.key.fill(0);
-        // Keeps the compiler from leaving the line above out.
+        // Keeps the compiler from removing the line above.
         std::hint::black_box(&mut self.key);
     }
 }
 
 impl Keys {
-    /// Copies the keys out of what rustls gave; none when they are of a kind we do not know.
+    /// Copies the keys out of rustls's secrets; none if they are of a kind we do not support.
     #[must_use]
     pub fn new(
         version: RecordVersion,
@@ -218,7 +218,7 @@ impl Keys {
         self.sequence
     }
 
-    /// Returns how many records the keys may seal in all.
+    /// Returns how many records the keys may seal in total.
     #[must_use]
     pub fn records_max(&self) -> u64 {
         self.cipher.records_max()
@@ -230,7 +230,7 @@ impl Keys {
         self.records_max().saturating_sub(self.sequence)
     }
 
-    /// Checks what of a record is readable without opening it; returns its outer type.
+    /// Checks the parts of a record that are readable without opening it; returns its outer type.
     fn check_outside(&self, header: &[u8; HEADER_LEN], body_len: usize) -> Result<u8, RecordError> {
         let outer = header[0];
         let expansion_max = match self.version {
@@ -249,7 +249,7 @@ impl Keys {
         Ok(outer)
     }
 
-    /// Returns how many bytes stand between the header and what is encrypted.
+    /// Returns the number of bytes between the header and the encrypted part.
     fn explicit_nonce_len(&self) -> usize {
         match (self.version, self.cipher) {
             (RecordVersion::Tls12, Cipher::Aes128Gcm | Cipher::Aes256Gcm) => EXPLICIT_NONCE_LEN,
@@ -257,9 +257,9 @@ impl Keys {
         }
     }
 
-    /// The nonce of the present record: the IV with the sequence number over its end.
+    /// Returns the nonce of the present record: the IV with the sequence number XORed over its end.
     ///
-    /// For TLS 1.2 with AES-GCM this goes on with what rustls did during the handshake, so that the
+    /// For TLS 1.2 with AES-GCM this continues the numbering rustls used during the handshake, so that the
     /// explicit part never repeats; [`Keys::for_sending`] keeps the kernel from repeating it.
     fn nonce(&self) -> [u8; NONCE_LEN] {
         let mut nonce = self.iv;
@@ -270,8 +270,8 @@ impl Keys {
         nonce
     }
 
-    /// The data that is authenticated beside the payload; `len` is that of the payload for TLS 1.2,
-    /// that of the whole encrypted part for TLS 1.3.
+    /// Returns the additional data to authenticate; `len` is the length of the payload for TLS 1.2, of the
+    /// whole encrypted part for TLS 1.3.
     fn additional_data(&self, kind: u8, len: u16) -> AdditionalData {
         let [high, low] = len.to_be_bytes();
         let [major, minor] = WIRE_VERSION;
@@ -291,7 +291,7 @@ impl Keys {
 
     fn cipher(&self) -> Box<LessSafeKey> {
         let algorithm = self.cipher.algorithm();
-        // No algorithm of ours has a key of more than 32 bytes.
+        // No algorithm here has a key of more than 32 bytes.
         let key = &self.key[..algorithm.key_len()];
         let key = UnboundKey::new(algorithm, key).expect("the length is that of the algorithm");
         Box::new(LessSafeKey::new(key))
@@ -305,12 +305,12 @@ struct AdditionalData {
 
 impl AsRef<[u8]> for AdditionalData {
     fn as_ref(&self) -> &[u8] {
-        // 0 or 8 of 13.
+        // `skipped` is 0 or 8, of 13 bytes.
         &self.bytes[self.skipped..]
     }
 }
 
-/// Keys with their cipher while it is in use.
+/// Keys, with their cipher while it is in use.
 #[derive(Debug)]
 struct Half {
     keys: Keys,
@@ -318,7 +318,7 @@ struct Half {
 }
 
 impl Half {
-    /// Returns the keys and their cipher, which is made if it was dropped.
+    /// Returns the keys and their cipher, made if there is none.
     fn in_use(&mut self) -> (&mut Keys, &LessSafeKey) {
         let Self { keys, cipher } = self;
         let cipher = cipher.get_or_insert_with(|| keys.cipher());
@@ -326,16 +326,16 @@ impl Half {
     }
 }
 
-/// Seals what we send.
+/// Seals records to send.
 #[derive(Debug)]
 pub struct Sealer(Half);
 
-/// Opens what we receive.
+/// Opens received records.
 #[derive(Debug)]
 pub struct Opener(Half);
 
 impl Sealer {
-    /// Goes on where `keys` are.
+    /// Continues from the sequence number of `keys`.
     #[must_use]
     pub fn new(keys: Keys) -> Self {
         Self(Half { keys, cipher: None })
@@ -347,7 +347,7 @@ impl Sealer {
         &self.0.keys
     }
 
-    /// Tells whether the cipher is made.
+    /// Returns whether the cipher exists.
     #[must_use]
     pub fn has_cipher(&self) -> bool {
         self.0.cipher.is_some()
@@ -364,7 +364,7 @@ impl Sealer {
         self.0.keys.records_left()
     }
 
-    /// Skips to where so many records are left.
+    /// Skips records until this many are left on the keys.
     #[cfg(test)]
     pub(super) fn skip_to_last(&mut self, records: u64) {
         self.0.keys.sequence = self.0.keys.cipher.records_max() - records;
@@ -403,7 +403,7 @@ impl Sealer {
             RecordVersion::Tls12 => as_u16(payload.len()),
             RecordVersion::Tls13 => body_len,
         };
-        // The caller makes room.
+        // The caller provides the room.
         let (header, body) = out[..HEADER_LEN + len].split_at_mut(HEADER_LEN);
         let [major, minor] = WIRE_VERSION;
         let [high, low] = body_len.to_be_bytes();
@@ -431,7 +431,7 @@ impl Sealer {
 }
 
 impl Opener {
-    /// Goes on where `keys` are.
+    /// Continues from the sequence number of `keys`.
     #[must_use]
     pub fn new(keys: Keys) -> Self {
         Self(Half { keys, cipher: None })
@@ -443,7 +443,7 @@ impl Opener {
         &self.0.keys
     }
 
-    /// Tells whether the cipher is made.
+    /// Returns whether the cipher exists.
     #[must_use]
     pub fn has_cipher(&self) -> bool {
         self.0.cipher.is_some()
@@ -511,7 +511,7 @@ impl Opener {
     }
 }
 
-/// Takes the padding off (RFC 8446 section 5.4): the type is the last byte that is not zero.
+/// Removes the padding (RFC 8446 section 5.4): the type is the last byte that is not zero.
 fn inner_type(text: &[u8]) -> Result<(u8, usize), RecordError> {
     if text.len() > PAYLOAD_LEN_MAX + 1 {
         return Err(RecordError::TooLong);

@@ -1,5 +1,5 @@
-//! What is left of rustls after a handshake of TLS 1.3: the secrets that new keys are made of, and for
-//! a connection on which we are the client, the tickets with which the next one resumes.
+//! The part of rustls that outlives a TLS 1.3 handshake: the secrets for new keys and, on connections where
+//! we are the client, the tickets for resumption.
 
 use rustls::ConnectionTrafficSecrets;
 use rustls::client::ClientConnectionData;
@@ -12,10 +12,10 @@ use super::record::{Keys, RecordError, RecordVersion};
 /// A message's type and length (RFC 8446 section 4).
 const HEADER_LEN: usize = 4;
 const NEW_SESSION_TICKET: u8 = 4;
-/// Longest ticket message that is put together from its records; rustls takes none that is longer.
+/// Longest ticket message assembled from records; rustls accepts none that is longer.
 const TICKET_LEN_MAX: usize = 1 << 16;
 
-/// The secrets of a connection, by which end of it we are.
+/// The secrets of a connection, as its server or its client.
 #[expect(
     clippy::large_enum_variant,
     reason = "it is boxed whole, and most connections are those of clients"
@@ -27,15 +27,15 @@ pub(super) enum Schedule {
     Client(Box<Client>),
 }
 
-/// What a client keeps.
+/// The state a client keeps.
 pub(super) struct Client {
     kernel: KernelConnection<ClientConnectionData>,
-    /// A message whose rest is in records to come.
+    /// The beginning of a message that ends in a later record.
     begun: Vec<u8>,
 }
 
 impl Schedule {
-    /// Keeps what a client needs.
+    /// Makes the state a client keeps.
     pub(super) fn of_client(kernel: KernelConnection<ClientConnectionData>) -> Self {
         Self::Client(Box::new(Client {
             kernel,
@@ -43,7 +43,7 @@ impl Schedule {
         }))
     }
 
-    /// Returns the keys of what is received behind a KeyUpdate.
+    /// Returns the keys for receiving after a KeyUpdate.
     ///
     /// # Errors
     /// [`Fault::Internal`].
@@ -55,7 +55,7 @@ impl Schedule {
         keys_of(next)
     }
 
-    /// Returns the keys of what is sent behind a KeyUpdate.
+    /// Returns the keys for sending after a KeyUpdate.
     ///
     /// # Errors
     /// [`Fault::Internal`].
@@ -68,7 +68,7 @@ impl Schedule {
     }
 }
 
-/// Takes the keys that rustls made.
+/// Converts the keys that rustls made.
 fn keys_of(next: Result<(u64, ConnectionTrafficSecrets), rustls::Error>) -> Result<Keys, Fault> {
     let keys = next
         .ok()
@@ -77,8 +77,8 @@ fn keys_of(next: Result<(u64, ConnectionTrafficSecrets), rustls::Error>) -> Resu
 }
 
 impl Client {
-    /// Takes the tickets out of a record of handshake messages; what follows them is another message,
-    /// or empty.
+    /// Takes the tickets out of a record of handshake messages; returns what follows them, another message or
+    /// nothing.
     ///
     /// # Errors
     /// A ticket is malformed or too long.
@@ -90,7 +90,7 @@ impl Client {
         messages.extend_from_slice(payload);
         let mut at = 0;
         loop {
-            // `at` stands behind a whole message.
+            // `at` is the end of a whole message.
             let rest = &messages[at..];
             match rest {
                 [NEW_SESSION_TICKET, a, b, c, body @ ..] => {

@@ -1,5 +1,5 @@
-//! Towards servers: whose certificates are believed, what we show them, what rustls is told for a
-//! backend, and in whose words a handshake that came to nothing is written down.
+//! TLS towards servers: trusted certificates, our own certificate, the rustls configuration of a backend, and
+//! descriptions of failed handshakes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
 
-/// A name that a certificate can be for: a host name or an IP address.
+/// A name in a certificate: a host name or an IP address.
 pub use rustls_pki_types::ServerName;
 
 use super::control::Fault;
@@ -20,28 +20,28 @@ use super::handshake::HandshakeFailure;
 use super::identity::{self, Identity, Wrong, certificates, text_of, wrong};
 use super::verifier::AnyCertificate;
 
-/// Where Debian, and most after it, keep the certificates that the system believes.
+/// The system's trusted certificates on Debian and most distributions based on it.
 pub const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// What is asked of the servers of a backend, and shown to them.
+/// Requirements on the servers of a backend, and our certificate for them.
 #[derive(Debug, Clone)]
 pub struct Demand {
-    /// Where their certificates must come from; none = they are not looked at.
+    /// The CA certificates that must have signed servers' certificates; none = they are not verified.
     pub roots: Option<Arc<RootCertStore>>,
-    /// What we show if they ask for a certificate.
+    /// Our certificate, for servers that request one.
     pub identity: Option<Identity>,
     /// Whether TLS 1.2 is refused.
     pub only_tls13: bool,
-    /// Whether ALPN offers `http/1.1`, or is not spoken at all.
+    /// Whether ALPN offers `http/1.1`, or is not used at all.
     pub http: bool,
 }
 
-/// The same, as files.
+/// A [`Demand`] as files.
 #[derive(Debug, Clone, Copy)]
 pub struct DemandFiles<'a> {
-    /// The certificates that servers' certificates must come from; none = they are not looked at.
+    /// The CA certificates that must have signed servers' certificates; none = they are not verified.
     pub ca: Option<&'a Path>,
-    /// Our certificate and its key, for servers that ask.
+    /// Our certificate and its key, for servers that request one.
     pub certificate: Option<(&'a Path, &'a Path)>,
     /// Whether TLS 1.2 is refused.
     pub only_tls13: bool,
@@ -50,9 +50,9 @@ pub struct DemandFiles<'a> {
 /// A file of [`DemandFiles`] that cannot be used, or files that rustls does not accept together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unusable {
-    /// `ca` cannot be used.
+    /// The file `ca` cannot be used.
     Ca(Wrong),
-    /// Another file cannot be used, or rustls refuses the whole.
+    /// Another file cannot be used, or rustls refuses the combination.
     Other(Wrong),
 }
 
@@ -68,7 +68,7 @@ impl DemandFiles<'_> {
     /// Reads the files; `http` = ALPN offers `http/1.1`.
     ///
     /// # Errors
-    /// What is wrong with a file.
+    /// A description of what is wrong with a file.
     pub fn read(&self, http: bool) -> Result<Demand, Unusable> {
         let roots = self.ca.map(read_ca).transpose().map_err(Unusable::Ca)?;
         let identity = self
@@ -82,10 +82,10 @@ impl DemandFiles<'_> {
         })
     }
 
-    /// Checks that the files are good and that rustls accepts them; returns their [`fingerprint`].
+    /// Checks that the files are valid and that rustls accepts them; returns their [`fingerprint`].
     ///
     /// # Errors
-    /// What is wrong with a file, or why rustls refuses the whole.
+    /// A description of what is wrong with a file, or why rustls refuses the combination.
     pub fn check(&self) -> Result<[u8; SHA256_OUTPUT_LEN], Unusable> {
         let demand = self.read(true)?;
         client_config(&demand).map_err(Unusable::Other)?;
@@ -93,19 +93,19 @@ impl DemandFiles<'_> {
     }
 }
 
-/// Reads the certificates that servers' certificates must come from. Those that no chain can end in
-/// are passed over: a system's collection holds a few.
+/// Reads CA certificates that may sign servers' certificates. Certificates that cannot end a chain are
+/// skipped: a system's collection holds a few.
 ///
 /// # Errors
-/// What is wrong with the file.
+/// A description of what is wrong with the file.
 pub fn read_ca(path: &Path) -> Result<Arc<RootCertStore>, Wrong> {
     ca(&text_of(path)?)
 }
 
-/// Reads the certificates that servers' certificates must come from, from a text.
+/// Reads CA certificates that may sign servers' certificates, from a text.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A description of what is wrong with it.
 pub fn ca(text: &[u8]) -> Result<Arc<RootCertStore>, Wrong> {
     let mut roots = RootCertStore::empty();
     let found = certificates(text)?;
@@ -119,8 +119,8 @@ pub fn ca(text: &[u8]) -> Result<Arc<RootCertStore>, Wrong> {
     Ok(Arc::new(roots))
 }
 
-/// Turns a demand into what rustls takes; shared by all threads, with its sessions for resumption (of
-/// 256 servers at the most).
+/// Makes the rustls configuration of a demand; shared by all threads, with its cache of sessions to resume
+/// (256 servers at most).
 ///
 /// # Errors
 /// rustls refuses it.
@@ -155,13 +155,13 @@ pub fn client_config(demand: &Demand) -> Result<Arc<ClientConfig>, Wrong> {
     Ok(Arc::new(config))
 }
 
-/// Returns a SHA-256 of the trusted certificates, of our own and of the versions, but not of ALPN. It is
-/// equal for equal demands: the same files read again have the same.
+/// Returns a SHA-256 of the trusted certificates, of our own certificate and of the versions, but not of
+/// ALPN. Equal demands have equal fingerprints, also when the same files are read again.
 #[must_use]
 pub fn fingerprint(demand: &Demand) -> [u8; SHA256_OUTPUT_LEN] {
     let mut context = Context::new(&SHA256);
     let mut add = |part: &[u8]| {
-        // With its length, so that no two lists of parts run together alike.
+        // With its length, so that different lists of parts never give the same input.
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part);
     };
@@ -175,7 +175,7 @@ pub fn fingerprint(demand: &Demand) -> [u8; SHA256_OUTPUT_LEN] {
         add(anchor.name_constraints.as_deref().unwrap_or_default());
     }
     if let Some(identity) = &demand.identity {
-        // Its key is the one that its first certificate names.
+        // The key is determined by the first certificate.
         identity.key().cert.iter().for_each(|it| add(it));
     }
     let mut sum = [0; SHA256_OUTPUT_LEN];
@@ -183,7 +183,7 @@ pub fn fingerprint(demand: &Demand) -> [u8; SHA256_OUTPUT_LEN] {
     sum
 }
 
-/// Returns the same without sessions for resumption: each handshake looks at the certificate then.
+/// Returns the configuration without session resumption, so that each handshake verifies the certificate.
 #[must_use]
 pub fn afresh(config: &ClientConfig) -> Arc<ClientConfig> {
     let mut config = config.clone();
@@ -191,11 +191,11 @@ pub fn afresh(config: &ClientConfig) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// Says what ended a connection to a server whose handshake was complete for us.
+/// Describes what ended a connection to a server after our side of the handshake was complete.
 #[must_use]
 pub fn told_of_fault(fault: Fault) -> String {
     match fault {
-        // With TLS 1.3 a server looks at our certificate after our handshake is done.
+        // With TLS 1.3 a server verifies our certificate after our handshake is done.
         Fault::PeerAlert(number) => refused_with(AlertDescription::from(number)),
         Fault::Record(_)
         | Fault::Message(_)
@@ -211,7 +211,7 @@ fn refused_with(alert: AlertDescription) -> String {
     format!("the server refused with the alert {alert:?}")
 }
 
-/// Says what came of a handshake with a server that came to nothing, and by whose fault.
+/// Describes a failed handshake with a server, and whose fault it was.
 #[must_use]
 #[expect(
     clippy::wildcard_enum_match_arm,
@@ -270,13 +270,13 @@ fn told_of_certificate(wrong: &CertificateError) -> String {
     }
 }
 
-/// Names that a certificate was found to be for, as many as a line of the log has room for.
+/// Lists the names in a certificate, as many as fit into a line of the log.
 fn listed(presented: &[String]) -> String {
     const SHOWN_MAX: usize = 5;
     if presented.is_empty() {
         return "nobody (no subject alternative name)".to_owned();
     }
-    // They come as `DnsName("example.com")` and the like.
+    // rustls writes them as `DnsName("example.com")` and the like.
     let name = |shown: &'_ String| {
         let inner = shown
             .split_once('(')

@@ -1,42 +1,42 @@
-//! What a handshake settled: what servers behind us may want to know of the client's TLS.
+//! The parameters a handshake settled, for logs and for servers that want to know the client's TLS.
 
 use rustls::{CipherSuite, CommonState};
 
 use super::record::RecordVersion;
 use super::{name, x509};
 
-/// What a handshake settled.
+/// The parameters a handshake settled.
 #[derive(Debug, Clone)]
 pub struct Terms {
     /// The name the client asked for.
     pub server_name: Option<String>,
-    /// The protocol that was chosen.
+    /// The selected ALPN protocol.
     pub alpn: Option<Vec<u8>>,
     /// The version.
     pub version: RecordVersion,
-    /// The cipher suite, as OpenSSL calls it.
+    /// The cipher suite, by OpenSSL's name.
     pub cipher: Option<&'static str>,
-    /// Whether it resumed an earlier one.
+    /// Whether the handshake resumed an earlier session.
     pub resumed: bool,
-    /// Whose certificate the client showed, here or in the handshake that is resumed; it was
-    /// verified.
+    /// Subject of the client's certificate, from this handshake or the one that was resumed; the certificate
+    /// was verified.
     pub client: Option<CertificateSubject>,
-    /// When that certificate ends, in seconds since 1970. A ticket outlives it, and who resumes is not
-    /// verified again.
+    /// When that certificate ends, in seconds since 1970. A ticket may outlive it, and a client that resumes
+    /// is not verified again.
     pub client_until_s: Option<i64>,
 }
 
 /// The subject of a certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CertificateSubject {
-    /// As RFC 4514 writes it, in printable ASCII; empty when it is empty, or too long to be told.
+    /// The text of RFC 4514, in printable ASCII; empty if the subject is empty or too long.
     pub text: String,
     /// Its first common name.
     pub common_name: Option<String>,
 }
 
 impl Terms {
-    /// Reads them off a complete handshake for `server_name`; certificates are those of a client.
+    /// Reads the terms of a complete handshake for `server_name`; certificates are the client's.
     #[must_use]
     pub fn of(
         connection: &CommonState,
@@ -59,7 +59,7 @@ impl Terms {
         }
     }
 
-    /// Reads them off a complete handshake on which we are the client.
+    /// Reads the terms of a complete handshake in which we are the client.
     #[must_use]
     pub fn of_client(connection: &CommonState, version: RecordVersion) -> Self {
         Self {
@@ -69,13 +69,13 @@ impl Terms {
         }
     }
 
-    /// Tells whether the client's certificate has ended at `now_s`, in seconds since 1970.
+    /// Returns whether the client's certificate has ended at `now_s`, in seconds since 1970.
     #[must_use]
     pub fn is_client_expired(&self, now_s: i64) -> bool {
         self.client_until_s.is_some_and(|until_s| until_s < now_s)
     }
 
-    /// Returns the version as OpenSSL calls it.
+    /// Returns OpenSSL's name of the version.
     #[must_use]
     pub fn version_name(&self) -> &'static str {
         match self.version {
@@ -97,7 +97,7 @@ impl CertificateSubject {
     }
 }
 
-/// The suites we speak; receivers know them by OpenSSL's names (proxy-protocol.txt 2.2.6).
+/// Returns OpenSSL's name of a suite, by which receivers know it (proxy-protocol.txt 2.2.6).
 fn cipher_name(suite: CipherSuite) -> Option<&'static str> {
     let names = [
         (

@@ -1,5 +1,4 @@
-//! What the tests of this module share: an identity made on the spot, and a client and a server that
-//! are rustls's.
+//! Shared parts of this module's tests: a generated identity, and a client and a server made of rustls.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -78,9 +77,9 @@ impl Peer {
     pub(crate) fn give_bytes(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             self.connection.read_tls(&mut bytes).unwrap();
-            // What is wrong shows in what the client says and hears afterwards.
+            // An error shows in what the client sends and receives afterwards.
             let _ = self.connection.process_new_packets();
-            // "Would block" comes after everything there is.
+            // "Would block" comes after all data.
             let _ = self.connection.reader().read_to_end(&mut self.heard);
         }
     }
@@ -107,7 +106,7 @@ impl Peer {
     }
 }
 
-/// A server in memory, which is rustls's.
+/// A server in memory, made of rustls.
 pub(crate) struct ServerPeer {
     pub(crate) connection: ServerConnection,
     heard: Vec<u8>,
@@ -132,7 +131,7 @@ impl ServerPeer {
     pub(crate) fn give_bytes(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             self.connection.read_tls(&mut bytes).unwrap();
-            // What is wrong shows in what the server says and hears afterwards.
+            // An error shows in what the server sends and receives afterwards.
             let _ = self.connection.process_new_packets();
             let _ = self.connection.reader().read_to_end(&mut self.heard);
         }
@@ -146,7 +145,7 @@ impl ServerPeer {
         std::mem::take(&mut self.heard)
     }
 
-    /// Runs a handshake to its end, in which its bytes come in pieces of `piece` bytes.
+    /// Runs a handshake to its end; the server's bytes come in pieces of `piece` bytes.
     pub(crate) fn open(
         &mut self,
         config: &Arc<ClientConfig>,
@@ -172,7 +171,7 @@ impl ServerPeer {
     }
 }
 
-/// Opens every record in `bytes`; returns the data, and what the last one was.
+/// Opens every record in `bytes`; returns the data, and the result of the last record.
 pub(crate) fn read(session: &mut Session, bytes: &mut [u8]) -> (Vec<u8>, Result<Content, Fault>) {
     let (mut data, mut last) = (Vec::new(), Ok(Content::Nothing));
     let mut rest = bytes;

@@ -1,4 +1,4 @@
-//! Believing any certificate of a server: for `verify = false`, and for tests.
+//! A verifier that accepts any server certificate: for `verify = false`, and for tests.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -6,12 +6,12 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_t
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-/// Believes every certificate; that its key is the server's own is still proven.
+/// Accepts every certificate; the server must still prove that it holds the certificate's key.
 #[derive(Debug)]
 pub struct AnyCertificate(WebPkiSupportedAlgorithms);
 
 impl AnyCertificate {
-    /// Makes one that checks signatures with these algorithms.
+    /// Makes a verifier that checks signatures with these algorithms.
     #[must_use]
     pub fn new(algorithms: WebPkiSupportedAlgorithms) -> Self {
         Self(algorithms)
@@ -19,7 +19,7 @@ impl AnyCertificate {
 }
 
 impl Default for AnyCertificate {
-    /// Makes one that checks signatures with every algorithm we know.
+    /// Makes a verifier that checks signatures with every supported algorithm.
     fn default() -> Self {
         Self(default_provider().signature_verification_algorithms)
     }

@@ -1,15 +1,15 @@
-//! The few fields of a certificate an operator cares about (RFC 5280 section 4.1): names, validity,
-//! kind of key. Nothing is verified here; that is rustls's affair.
+//! The few fields of a certificate that matter to operators (RFC 5280 section 4.1): names, validity, kind of
+//! key. Nothing is verified here; rustls does that.
 
 use super::der::Der;
 use super::name;
 
-/// A certificate's fields, as far as they could be read.
+/// The fields of a certificate that could be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// DNS names it is good for, in lower case; the common name when it has no other.
+    /// DNS names it is valid for, in lower case; the common name if it has no other.
     pub names: Vec<String>,
-    /// Until when, in seconds since 1970.
+    /// End of its validity, in seconds since 1970.
     pub not_after: Option<i64>,
     /// Length of an RSA key in bits; none for other keys.
     pub rsa_bits: Option<usize>,
@@ -104,7 +104,7 @@ fn rsa_bits(public_key: &[u8]) -> Option<usize> {
     if Der(info.enter(SEQUENCE)?).enter(OBJECT_ID)? != RSA_ENCRYPTION {
         return None;
     }
-    // The first byte of a bit string counts unused bits.
+    // The first byte of a bit string is its number of unused bits.
     let key = info.enter(BIT_STRING)?.get(1..)?;
     let modulus = Der(Der(key).enter(SEQUENCE)?).enter(INTEGER)?;
     let start = modulus.iter().position(|byte| *byte != 0)?;

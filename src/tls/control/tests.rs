@@ -51,10 +51,10 @@ fn key_updates_go_both_ways() {
     }
 }
 
-/// A session seen from the client's end, so that it can say what rustls's client never says.
+/// A session and a sealer for its client's records, to send what rustls's client never sends.
 fn mirrored(version: &'static SupportedProtocolVersion) -> (Sealer, Session) {
     let (mut peer, session) = opened(version);
-    // Everything said so far is in the sequence number.
+    // The sequence number counts everything sent so far.
     drop(peer.take_bytes());
     let secrets = peer.connection.dangerous_extract_secrets().unwrap();
     let version = if version == &TLS13 {

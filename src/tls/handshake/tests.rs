@@ -1,4 +1,4 @@
-//! Handshakes with rustls's own client, its bytes cut in every way.
+//! Handshakes with rustls's own client, its bytes cut at every place.
 
 use super::*;
 use crate::tls::control::Content;

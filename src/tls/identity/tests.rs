@@ -1,4 +1,4 @@
-//! Files in every order, keys that do not fit, and the choice by name.
+//! PEM files in every order, keys that do not match, and the choice by name.
 
 use super::*;
 use rcgen::{CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ED25519};

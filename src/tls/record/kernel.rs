@@ -1,4 +1,4 @@
-//! The keys of a direction as the kernel takes them (linux/tls.h), so that it goes on where we stop.
+//! The keys of a direction in the form of linux/tls.h, so that the kernel continues where we stop.
 
 use ktls::CryptoInfo;
 use ktls_sys::bindings;
@@ -20,14 +20,14 @@ impl Drop for KernelKeys {
             CryptoInfo::AesGcm128(info) => info.key.fill(0),
             CryptoInfo::AesGcm256(info) => info.key.fill(0),
             CryptoInfo::Chacha20Poly1305(info) => info.key.fill(0),
-            // Never made here.
+            // Never made in this file.
             CryptoInfo::AesCcm128(_) | CryptoInfo::Sm4Gcm(_) | CryptoInfo::Sm4Ccm(_) => {}
         }
         std::hint::black_box(&mut self.0);
     }
 }
 
-/// A version and a cipher by the numbers of linux/tls.h.
+/// A version and a cipher as numbers of linux/tls.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SuiteCode {
     /// `TLS_1_2_VERSION` or `TLS_1_3_VERSION`.
@@ -37,7 +37,7 @@ pub struct SuiteCode {
 }
 
 impl SuiteCode {
-    /// Returns how many records one of its keys may seal.
+    /// Returns how many records one key of this suite may seal.
     #[must_use]
     pub fn records_max(self) -> u64 {
         if u32::from(self.cipher) == bindings::TLS_CIPHER_CHACHA20_POLY1305 {
@@ -49,7 +49,7 @@ impl SuiteCode {
 }
 
 impl Keys {
-    /// Returns version and cipher as the kernel numbers them.
+    /// Returns version and cipher as numbers of linux/tls.h.
     #[must_use]
     pub fn suite_code(&self) -> SuiteCode {
         let cipher = match self.cipher {
@@ -62,25 +62,25 @@ impl Keys {
                 RecordVersion::Tls12 => 0x0303,
                 RecordVersion::Tls13 => 0x0304,
             },
-            // The numbers are below 100.
+            // The cipher numbers are below 100.
             cipher: u16::try_from(cipher).unwrap_or(0),
         }
     }
 
-    /// Returns the keys for the kernel to open what is received.
+    /// Returns the keys for the kernel to open received records.
     #[must_use]
     pub fn for_receiving(&self) -> KernelKeys {
         self.for_kernel(self.iv)
     }
 
-    /// Returns the keys for the kernel to seal what is sent.
+    /// Returns the keys for the kernel to seal records to send.
     ///
-    /// With TLS 1.2 and AES-GCM the nonce stands in the record (RFC 5288 section 3): rustls, and
-    /// [`super::Sealer`] after it, take the IV with the sequence number over it, the kernel counts up
-    /// from what it is given and does not look at the sequence number. Given the IV itself it would
-    /// use the nonces of the handshake and of our records again, which gives the key away. So it is
-    /// given one whose first explicit bit is the other one: all of ours have the IV's first bit,
-    /// because a key never sees 2^63 records, and all of the kernel's have the other.
+    /// With TLS 1.2 and AES-GCM the nonce is in the record (RFC 5288 section 3). rustls, and
+    /// [`super::Sealer`] after it, use the IV with the sequence number XORed over it; the kernel counts up
+    /// from the start value and ignores the sequence number. If the start value were the IV itself, the
+    /// kernel would repeat nonces of the handshake and of our records, which reveals the key. So the start
+    /// value has the first explicit bit inverted: all our nonces have the IV's first bit, because a key never
+    /// sees 2^63 records, and all of the kernel's have the inverse.
     #[must_use]
     pub fn for_sending(&self) -> KernelKeys {
         let mut iv = self.iv;

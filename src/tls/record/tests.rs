@@ -71,7 +71,7 @@ proptest! {
             let (kind, place) = opener.open(&mut out[..len]).unwrap();
             prop_assert_eq!(kind, ContentType::Data);
             prop_assert_eq!(&out[place], piece);
-            // What is at rest goes on where it was.
+            // A sealer and an opener that rested continue where they were.
             sealer.rest();
             opener.rest();
         }
@@ -202,7 +202,7 @@ fn idle_keys_are_small() {
     assert!(size_of::<Sealer>() <= 72);
 }
 
-/// What linux/tls.h makes of keys: salt, IV, key, number of the next record.
+/// Returns the fields of linux/tls.h for keys: salt, IV, key, number of the next record.
 fn in_kernel(keys: &kernel::KernelKeys) -> (Vec<u8>, Vec<u8>, Vec<u8>, [u8; 8]) {
     match keys.as_ref() {
         ktls::CryptoInfo::AesGcm128(info) => (
@@ -247,7 +247,7 @@ fn the_kernel_goes_on_where_we_stop() {
 }
 
 proptest! {
-    /// The kernel counts up from what it is given; our own are the IV with a number over it.
+    /// The kernel counts up from its start value; our nonces are the IV with a number over it.
     #[test]
     fn no_explicit_nonce_of_the_kernel_is_one_of_ours(
         iv in any::<[u8; NONCE_LEN]>(),

@@ -11,7 +11,7 @@ use crate::tls::identity::{Offer, identity, server_config, tickets};
 use crate::tls::record::{ContentType, Keys, OVERHEAD_LEN_MAX, RecordError, RecordVersion, Sealer};
 use crate::tls::testing::{ServerPeer, read, seal, server};
 
-/// A certificate authority and what it signs.
+/// A certificate authority and the certificates it signs.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -87,7 +87,7 @@ fn pieces_of_any_size_make_a_session_that_speaks_both_ways() {
                 terms,
             } = peer.open(&ours, "localhost", piece).unwrap();
             assert!(terms.client.is_none() && terms.server_name.is_none());
-            // Tickets, of which TLS 1.3 sends some behind the handshake.
+            // Session tickets: TLS 1.3 sends some after the handshake.
             let (data, last) = read(&mut session, &mut received);
             assert_eq!((&*data, last), (&b""[..], Ok(Content::Nothing)));
             peer.say(b"to the client");
@@ -235,7 +235,7 @@ fn a_server_that_asks_gets_our_certificate() {
         demand.identity = identity;
         let mut peer = ServerPeer::new(&config);
         let opened = peer.open(&client_config(&demand).unwrap(), "localhost", 1000);
-        // TLS 1.3 tells of it behind our end of the handshake.
+        // TLS 1.3 reports it after our side of the handshake.
         let mut opened = opened.unwrap();
         let (_, last) = read(&mut opened.session, &mut opened.received);
         assert_eq!(last.is_ok(), shown, "{last:?}");
@@ -254,7 +254,7 @@ fn what_is_no_collection_of_certificates_is_refused() {
     );
 }
 
-/// A session with a server that says whatever is sealed for it.
+/// A session with a server, and a sealer of records that come from that server.
 fn mirrored(version: &'static rustls::SupportedProtocolVersion) -> (Sealer, Session) {
     let mut config = Arc::unwrap_or_clone(only(version));
     config.enable_secret_extraction = true;
