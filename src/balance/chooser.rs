@@ -1,6 +1,6 @@
-//! A line-up laid out for one method, and the choice in it.
+//! A line-up prepared for one method, and the choice in it.
 //!
-//! Each method has a file of its own; this one knows which takes part when.
+//! Each method has a file of its own; this one calls the method that applies.
 
 use super::hash;
 use super::load::{self, Shares};
@@ -10,7 +10,7 @@ use super::rotation::Rotation;
 use super::source::Keys;
 use super::vocabulary::{Asking, Candidate, Load, Pick};
 
-/// Candidates of one line-up; those beyond get nothing.
+/// Limit on candidates of one line-up; further ones get no connections.
 pub const CANDIDATES_MAX: usize = 1 << 16;
 
 /// A line-up of servers and the way to choose one of them.
@@ -30,7 +30,7 @@ pub(super) enum Plan {
 }
 
 impl Chooser {
-    /// Lays out a line-up, at most [`CANDIDATES_MAX`] of it.
+    /// Prepares a line-up, at most [`CANDIDATES_MAX`] candidates.
     #[must_use]
     pub fn new(method: Method, candidates: &[Candidate<'_>]) -> Self {
         let candidates = candidates.get(..CANDIDATES_MAX).unwrap_or(candidates);
@@ -48,11 +48,11 @@ impl Chooser {
         Self { weights, plan }
     }
 
-    /// Chooses a server for a request; `load` says what the candidate at a place carries.
+    /// Chooses a server for a request; `load` returns the load of the candidate at an index.
     ///
-    /// A candidate with weight 0 is never named, neither to go to nor to wait for. `source` and
-    /// `maglev` wait for the client's own server; the others, and clients without an address, wait
-    /// only when every server is full.
+    /// A candidate with weight 0 is never returned, neither to use nor to wait for. `source` and `maglev`
+    /// wait for the client's own server; the other methods, and clients without an address, wait only when
+    /// every server is full.
     #[must_use]
     pub fn choose(&self, asking: &Asking, load: impl Fn(usize) -> Load) -> Pick {
         let weights = &self.weights;
@@ -68,7 +68,7 @@ impl Chooser {
         }
     }
 
-    /// Chooses without a client: the methods that hash its address let the ticket stand for it.
+    /// Chooses for a client without an address: methods that hash the address use the ticket instead.
     fn choose_for_nobody(&self, asking: &Asking, load: impl Fn(usize) -> Load) -> Pick {
         let weights = &self.weights;
         match &self.plan {

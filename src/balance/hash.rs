@@ -1,7 +1,7 @@
 //! Hashes that are the same on every node and in every version: fixed constants, no seed.
 //!
-//! They spread; they do not protect. Whoever owns many addresses can choose among them, which is true
-//! of every hash of an address.
+//! They spread load; they do not protect. A client with many addresses can choose among them, as with every
+//! hash of an address.
 //!
 //! # Source
 //! The finaliser of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators,
@@ -30,13 +30,13 @@ pub(super) fn address(ip: IpAddr) -> u64 {
     }
 }
 
-/// Returns the hash that stands for a client without an address.
+/// Returns the hash used for a client without an address.
 pub(super) fn ticket(ticket: usize) -> u64 {
     // Widening: a usize has at most 64 bits here.
     mix(ticket as u64 ^ 0x9e37_79b9_7f4a_7c15)
 }
 
-/// Returns the hash of a server's key; `copy` tells apart servers that share one.
+/// Returns the hash of a server's key; `copy` distinguishes servers with the same key.
 pub(super) fn key(key: &str, copy: u64) -> u64 {
     let folded = key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

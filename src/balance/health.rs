@@ -1,5 +1,5 @@
-//! The health of one server: a state machine. It makes no checks and has no timer; results and signs
-//! come in with the time, and out come a change and when to do what next.
+//! The health of one server: a state machine. It runs no checks and has no timer; results of checks and of
+//! connections come in with their time, changes and due times come out.
 //!
 //! ```text
 //!              first passed                 3 connects failed
@@ -10,21 +10,20 @@
 //!     +-----------------------> Down <---------------------------+
 //! ```
 //!
-//! With checks, a suspicion asks for one early check, whose result settles it. Without checks a server
-//! is never down: suspicion is over by itself after [`SUSPICION`], and then one failure is enough to
-//! raise it again.
+//! With checks, a suspicion orders one early check, whose result settles it. Without checks a server is never
+//! down: the suspicion ends after [`SUSPICION`], and one failure is then enough to raise it again.
 //!
-//! What a standing means for the line-up: `Unknown` and `Down` servers are not in it; `Suspect` ones
-//! only when nobody else is. So suspicion alone never turns a request away.
+//! Effect on the line-up: `Unknown` and `Down` servers are left out; `Suspect` ones are used only if no other
+//! server is left. So suspicion alone never turns a request away.
 
 use std::time::Duration;
 
 /// Failed connects in a row that make a server suspect.
 pub const SIGNS: u32 = 3;
-/// How long a server stays suspect when there are no checks to settle it.
+/// Time for which a server stays suspect when there are no checks to settle it.
 pub const SUSPICION: Duration = Duration::from_secs(10);
-/// Between the beginnings of two suspicions: requests must not be able to change the line-up, or to
-/// order checks, as often as they come.
+/// Shortest time between the beginnings of two suspicions, so that frequent requests cannot change the
+/// line-up, or order checks, as often as they come.
 pub const SUSPICION_PAUSE: Duration = Duration::from_secs(1);
 /// Longest `fast_interval` unless one is given.
 const FAST_INTERVAL_MAX: Duration = Duration::from_secs(1);
@@ -34,12 +33,12 @@ const FIRST_CHECK_WITHIN: Duration = Duration::from_millis(100);
 /// How a server is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checks {
-    /// From one result to the next check, while nothing changes.
+    /// Time from a result to the next check, while the results confirm the standing.
     pub interval: Duration,
-    /// The same while results speak against the standing; an early check comes no sooner after a result
-    /// either. Usually [`Checks::fast`].
+    /// Time from a result to the next check while the results contradict the standing, and the shortest time
+    /// to an early check. Usually [`Checks::fast`].
     pub fast_interval: Duration,
-    /// For one check; whoever makes it looks after that.
+    /// Time limit of one check; the code that runs the check enforces it.
     pub timeout: Duration,
     /// Successes in a row until a server that is down is up.
     pub rise: u32,
@@ -48,7 +47,7 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// Returns the `fast_interval` that goes with an interval: the same, at most a second.
+    /// Returns the default `fast_interval` of an interval: the same, at most a second.
     #[must_use]
     pub fn fast(interval: Duration) -> Duration {
         interval.min(FAST_INTERVAL_MAX)
@@ -64,19 +63,19 @@ pub enum Reason {
     Refused,
     /// The address cannot be reached.
     Unreachable,
-    /// Nothing came in time.
+    /// No answer within the time limit.
     TimedOut,
     /// The connection ended before the answer did.
     Ended,
     /// The TLS handshake failed.
     Tls,
-    /// An answer that is not HTTP, or no right answer to an upgrade.
+    /// An answer that is not HTTP, or not a valid answer to an upgrade.
     BadAnswer,
-    /// A status that does not count as success.
+    /// A status that is not a success.
     Status(u16),
 }
 
-/// What happened.
+/// An event in the life of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// A check succeeded.
@@ -87,53 +86,53 @@ pub enum Event {
     ConnectWorked,
     /// A connection for a client could not be established.
     ConnectFailed,
-    /// The time of [`Next::Forgive`] is over.
+    /// The time of [`Next::Forgive`] has passed.
     SuspicionOver,
 }
 
-/// What may be thought of a server.
+/// The standing of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// Not checked yet: not to be used.
+    /// Not checked yet, so not used.
     Unknown,
-    /// To be used.
+    /// Used.
     Up,
-    /// To be used when nobody else is there.
+    /// Used only if no other server is left.
     Suspect,
-    /// Not to be used.
+    /// Not used.
     Down,
 }
 
-/// A change of standing that the line-up and the log should know of.
+/// A change of standing, for the line-up and the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It is to be used from now on.
+    /// The server is used from now on.
     Up,
-    /// It is not to be used from now on.
+    /// The server is not used from now on.
     Down,
-    /// From now on it is the last resort.
+    /// The server is a last resort from now on.
     Suspected,
-    /// It is no longer suspect.
+    /// The server is no longer suspect.
     Cleared,
 }
 
-/// What to do next, and in what time; it takes the place of what was to be done before.
+/// The next thing to do, and when; it replaces the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Check, and say what came of it. While a check is running this may be forgotten, because its
-    /// result will say when the next one is due.
+    /// Run a check and report its result. While a check is running this may be ignored, because the result
+    /// gives the next due time.
     Check(Duration),
-    /// Say [`Event::SuspicionOver`].
+    /// Report [`Event::SuspicionOver`].
     Forgive(Duration),
 }
 
-/// What comes out of an event; nothing next = as before.
+/// Result of an event; no `next` = as before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Step {
-    /// Whether the standing has changed.
+    /// The change of standing, if there is one.
     pub change: Option<Change>,
-    /// What to do next.
+    /// The next thing to do.
     pub next: Option<Next>,
 }
 
@@ -142,7 +141,7 @@ pub struct Step {
 pub struct Health {
     checks: Option<Checks>,
     state: State,
-    /// Connects for clients that failed since one worked.
+    /// Failed connects for clients since the last that worked.
     signs: u32,
     checked_at: Option<Duration>,
     suspected_at: Option<Duration>,
@@ -159,8 +158,8 @@ enum State {
 }
 
 impl Health {
-    /// Begins with a server of which nothing is known: without checks it is up, with checks it is to be
-    /// checked at once, `random` being any number.
+    /// Makes the state of a new server: without checks it is up, with checks it is checked at once. `random`
+    /// is any number.
     pub fn new(checks: Option<Checks>, random: u64) -> (Self, Step) {
         let state = match checks {
             Some(_) => State::Unknown,
@@ -179,8 +178,8 @@ impl Health {
         (health, Step { change: None, next })
     }
 
-    /// Goes on under other settings. A server in use stays in use until a check says otherwise; one
-    /// that is no longer checked is up.
+    /// Changes to other settings. A server in use stays in use until a check fails often enough; one that is
+    /// no longer checked is up.
     pub fn reconfigure(&mut self, checks: Option<Checks>, random: u64) -> Step {
         let before = std::mem::replace(&mut self.checks, checks);
         if before == checks {
@@ -195,8 +194,8 @@ impl Health {
         Step { change, next }
     }
 
-    /// Takes in what happened at `now`, a time since any fixed moment; `random` is any number, uniform
-    /// over all of them.
+    /// Processes an event at `now`, a time since any fixed moment; `random` is any number, uniform over all
+    /// values.
     pub fn on(&mut self, event: Event, now: Duration, random: u64) -> Step {
         match (event, self.checks) {
             (Event::CheckPassed, Some(checks)) => {
@@ -219,20 +218,20 @@ impl Health {
                 }
             }
             (Event::SuspicionOver, None) => {
-                // Tried again, but not trusted: the next sign is enough.
+                // Used again, but not trusted: the next failed connect is enough.
                 self.signs = SIGNS - 1;
                 Step {
                     change: self.clear(),
                     next: None,
                 }
             }
-            // Late news of a time with other settings.
+            // Late result of a check under earlier settings.
             (Event::CheckPassed | Event::CheckFailed(_), None)
             | (Event::SuspicionOver, Some(_)) => Step::default(),
         }
     }
 
-    /// Returns what may be thought of it now.
+    /// Returns the present standing.
     #[must_use]
     pub fn standing(&self) -> Standing {
         match self.state {
@@ -243,19 +242,19 @@ impl Health {
         }
     }
 
-    /// Returns how many connects are known to have failed since one worked.
+    /// Returns how many connects in a row are known to have failed.
     #[must_use]
     pub fn signs(&self) -> u32 {
         self.signs
     }
 
-    /// Returns when it came back from being down; none when it is not up, or has never been down.
+    /// Returns when it last came back from being down; none if it is not up, or was never down.
     #[must_use]
     pub fn came_back_at(&self) -> Option<Duration> {
         self.came_back_at
     }
 
-    /// Returns why the last check that failed did.
+    /// Returns why the last failed check failed.
     #[must_use]
     pub fn last_failure(&self) -> Option<Reason> {
         self.last_failure
@@ -344,7 +343,7 @@ impl Health {
         }
     }
 
-    /// Returns when the next check is due: soon while results speak against the standing.
+    /// Returns the time of the next check: soon while results contradict the standing.
     fn step(&self, change: Option<Change>, checks: Checks, random: u64) -> Step {
         let delay = match self.state {
             State::Unknown | State::Up { failures: 0 } | State::Down { successes: 0 } => {
@@ -369,7 +368,7 @@ fn first_check(random: u64) -> Next {
     Next::Check(fraction(FIRST_CHECK_WITHIN, random))
 }
 
-/// Returns the part of a time that a random number is of all numbers.
+/// Scales a time by a random number, as a fraction of all values.
 fn fraction(of: Duration, random: u64) -> Duration {
     // A time has fewer than 2^94 nanoseconds, so 32 bits of the number leave room for the product.
     let nanos = (of.as_nanos() * u128::from(random >> 32)) >> 32;

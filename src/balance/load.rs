@@ -1,7 +1,7 @@
-//! `least_connections` and `random_two`: who carries the least, by weight.
+//! `least_connections` and `random_two`: the server with the least load, by weight.
 //!
-//! A load is (connections + 1) / weight: what it would be with the new one, so that of idle servers
-//! the heavier comes first. Loads are compared by products of integers, exactly.
+//! The load is (connections + 1) / weight, as if the new connection were there, so that of idle servers the
+//! heavier comes first. Loads are compared exactly, by products of integers.
 //!
 //! Threads that choose at the same moment see the same loads. `least_connections` then sends them all
 //! to one server; two at random spread them, which is why that method exists.
@@ -35,7 +35,7 @@ impl Burden {
     }
 }
 
-/// Chooses the server with the least burden; of equal ones, the one whose turn it is among them.
+/// Chooses the server with the least load; of equal ones, the one whose turn it is among them.
 pub(super) fn least(weights: &[u16], ticket: usize, load: impl Fn(usize) -> Load) -> Pick {
     let mut met = Met::default();
     let mut burden = |index: usize| {
@@ -61,20 +61,20 @@ pub(super) fn least(weights: &[u16], ticket: usize, load: impl Fn(usize) -> Load
             .filter_map(&mut burden)
             .filter(|(_, own)| own.cmp(least) == Ordering::Equal)
             .map(|(index, _)| index);
-        // Loads may have changed since the first look, and there may be fewer alike.
+        // Loads may have changed since the first pass, and fewer servers may be equal now.
         alike.take(turn + 1).last().or(Some(first))
     });
     met.pick(found)
 }
 
-/// The ends of the servers' shares, laid side by side: what two draws at random need.
+/// The cumulated weights of the servers, for two random draws.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shares {
     ends: Vec<u32>,
 }
 
 impl Shares {
-    /// Lays the weights side by side.
+    /// Cumulates the weights.
     pub(super) fn new(weights: &[u16]) -> Self {
         let ends = weights.iter().scan(0u32, |end, weight| {
             // 65,536 weights of 16 bits fit.
@@ -86,8 +86,8 @@ impl Shares {
         }
     }
 
-    /// Chooses the less burdened of two different servers, drawn by weight; the other when one has
-    /// no room; the least burdened of all when both have none.
+    /// Chooses the less loaded of two different servers, drawn by weight; the other if one has no room; the
+    /// least loaded of all if both have none.
     pub(super) fn choose(
         &self,
         weights: &[u16],
@@ -111,13 +111,13 @@ impl Shares {
         }
     }
 
-    /// Draws two different servers, each by weight among those left.
+    /// Draws two different servers, the second by weight among the rest.
     pub(super) fn draw(&self, random: u64) -> [Option<usize>; 2] {
         let total = self.ends.last().copied().unwrap_or(0);
         let Some(first) = self.at(below(random, total)) else {
             return [None, None];
         };
-        // The second is drawn from the line without the first one's share.
+        // The second is drawn from the line without the share of the first.
         let start = first
             .checked_sub(1)
             .and_then(|before| self.ends.get(before));
@@ -135,9 +135,9 @@ impl Shares {
     }
 }
 
-/// Returns a number below `limit` from one that is uniform over all; 0 for limit 0.
+/// Scales a number that is uniform over all values to a number below `limit`; 0 for limit 0.
 fn below(random: u64, limit: u32) -> u32 {
     let place = (u128::from(random) * u128::from(limit)) >> u64::BITS;
-    // Below the limit, which fits.
+    // The result is below the limit, which fits.
     u32::try_from(place).unwrap_or(0)
 }

@@ -1,18 +1,18 @@
-//! `maglev`: one look at a table that every node with the same servers fills in the same way.
+//! `maglev`: one lookup in a table that every node with the same servers fills in the same way.
 //!
-//! Every server has its own order of the table's places; in turn, each takes the next free place of
-//! its order, until none is free. Servers take their turns in the order of their keys, not of the
-//! configuration. When a server leaves, its places are dealt out again and few others change hands.
+//! Every server has its own order of the table's places. In turn, each takes the next free place of its
+//! order, until none is free. Servers take turns in the order of their keys, not of the configuration. When a
+//! server leaves, its places are dealt out again and few other places change hands.
 //!
-//! A turn comes round by weight: the heaviest takes one each round, one of half the weight every other
-//! round; all take one in the first, so that nobody goes without.
+//! Turns are by weight: the heaviest server takes a place in every round, one of half the weight in every
+//! other round. All take one in the first round, so that each has at least one.
 //!
-//! What it gives: of equal weights, shares that are exact to one place; of others, to two places and
-//! N / 65,537 of the share, that is one percent up to 655 servers. When one of N leaves, its 1 / N of
-//! the clients move, and of the others less than one percent.
+//! Accuracy: shares of equal weights are exact to one place; shares of other weights to two places and N /
+//! 65,537 of the share, that is one percent up to 655 servers. When one of N servers leaves, its 1 / N of the
+//! clients move, and less than one percent of the others.
 //!
-//! What it costs: about 65,537 * ln(65,537) steps per line-up whatever the number of servers, measured
-//! 1 to 3 ms from three servers to ten thousand.
+//! Cost: about 65,537 * ln(65,537) steps per line-up whatever the number of servers, measured 1 to 3 ms from
+//! three servers to ten thousand.
 //!
 //! # Source
 //! Eisenbud et al.: Maglev: a fast and reliable software network load balancer, NSDI 2016, section 3.4.
@@ -31,7 +31,7 @@ pub(super) struct Table {
     servers: Vec<u16>,
 }
 
-/// A server that takes places.
+/// A server while the table is filled.
 #[derive(Debug, Clone, Copy)]
 struct Taker {
     key: u64,
@@ -56,7 +56,7 @@ impl Taker {
         }
     }
 
-    /// Returns whether this round holds a turn.
+    /// Returns whether the server has a turn in this round.
     fn has_turn(&mut self, heaviest: u32) -> bool {
         self.credit += self.weight;
         let has_turn = self.credit >= heaviest;
@@ -66,7 +66,7 @@ impl Taker {
         has_turn
     }
 
-    /// Takes the next place of its order that is free; one is.
+    /// Takes the next free place of its order; there is one.
     fn take(&mut self, servers: &mut [Option<u16>]) {
         for _ in 0..PLACES {
             let place = self.place as usize;
@@ -114,7 +114,7 @@ impl Table {
         &self.servers
     }
 
-    /// Chooses the server of the client's place, and waits for it; once it is tried, the next one of
+    /// Chooses the server of the client's place, and waits for it if it is full; if it was tried, chooses by
     /// the order that [`Keys`] gives the client.
     pub(super) fn choose(
         &self,

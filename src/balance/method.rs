@@ -1,22 +1,22 @@
-//! The ways to choose a server, by the words of the configuration.
+//! Balancing methods, with their words in the configuration.
 
-/// How a server is chosen.
+/// A balancing method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// Hash of the client's address.
     Source,
-    /// One after the other, by weight.
+    /// The servers in turn, by weight.
     RoundRobin,
-    /// The one with the fewest connections, by weight.
+    /// The server with the fewest connections, by weight.
     LeastConnections,
-    /// The less loaded of two at random.
+    /// The less loaded of two random servers.
     RandomTwo,
     /// Maglev hash of the client's address: the same mapping on every node.
     Maglev,
 }
 
 impl Method {
-    /// Every one of them.
+    /// All methods.
     pub const ALL: [Self; 5] = [
         Self::Source,
         Self::RoundRobin,
@@ -25,7 +25,7 @@ impl Method {
         Self::Maglev,
     ];
 
-    /// Returns the word of the configuration.
+    /// Returns the word used in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

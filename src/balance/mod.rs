@@ -1,8 +1,8 @@
 //! Choosing a server. Pure: load, ticket and randomness are passed in, an index comes out.
 //!
-//! A [`Chooser`] is laid out once per line-up of servers and then shared by all threads; a choice
-//! allocates nothing and changes nothing. Who is in the line-up is decided elsewhere ([`health`] says
-//! who may be in it), and so is how often a request tries again.
+//! A [`Chooser`] is prepared once per line-up of servers and then shared by all threads; a choice allocates
+//! nothing and changes nothing. Other modules decide which servers are in the line-up ([`health`] helps) and
+//! how often a request is retried.
 //!
 //! | method | a choice costs | its tables |
 //! |---|---|---|

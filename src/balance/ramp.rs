@@ -1,42 +1,42 @@
-//! Slow start: a server that came back gets a tenth of its share at first, and more by and by.
+//! Slow start: a server that came back begins with a tenth of its weight, which then grows in steps.
 //!
-//! The share grows in nine equal steps of time from one tenth to ten, so a line-up is laid out again
-//! nine times per ramp and not at every request.
+//! The weight grows in nine equal steps of time from one tenth to ten, so a line-up is prepared again nine
+//! times per ramp and not at every request.
 //!
-//! Weights are small whole numbers, and a tenth of 1 is none. So while anybody ramps, all weights of
-//! the line-up are multiplied by ten, which changes no proportion. Only for line-ups whose weights add
-//! up to more than `TOTAL_MAX` / 10 the factor is smaller, down to 1; there a server of small weight
-//! starts with 1 and has fewer steps.
+//! Weights are small whole numbers, and a tenth of 1 is none. So while any server ramps, all weights of the
+//! line-up are multiplied by ten, which changes no proportion. Only in line-ups whose weights add up to more
+//! than `TOTAL_MAX` / 10 the factor is smaller, down to 1; a server of small weight then starts with 1 and
+//! has fewer steps.
 //!
-//! Every node has a ramp of its own: while one is going on, `maglev` on two nodes may differ in the
-//! places of the server that ramps.
+//! Every node has its own ramp: during one, `maglev` on two nodes may differ in the places of the server that
+//! ramps.
 
 use std::time::Duration;
 
-/// Parts of a full share.
+/// Number of parts in a full weight.
 const PARTS: u32 = 10;
-/// Sum of the weights of a line-up, multiplied: what a cycle of `round_robin` may have, 2 MiB.
+/// Limit on the sum of multiplied weights of a line-up: a cycle of `round_robin` may have 2 MiB.
 const TOTAL_MAX: u32 = 1 << 20;
 
 /// A server that may be ramping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entrant {
-    /// As configured, 0 to 256.
+    /// Configured weight, 0 to 256.
     pub weight: u16,
-    /// How long ago it came back; none = it has been there all along.
+    /// Time since it came back; none = it was never away.
     pub since: Option<Duration>,
 }
 
-/// Weights of a line-up for now.
+/// The weights of a line-up at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Weights {
-    /// For a [`super::Candidate`] each, in order; at most 2,560.
+    /// One weight per [`super::Candidate`], in order; at most 2,560.
     pub weights: Vec<u16>,
-    /// In what time they will be others; none = they stay.
+    /// Time until the weights change; none = they stay.
     pub change_in: Option<Duration>,
 }
 
-/// Returns the weights of a line-up whose servers take `slow_start` to come back to their full share.
+/// Returns the weights of a line-up whose servers take `slow_start` to come back to their full weight.
 #[must_use]
 pub fn weights(servers: &[Entrant], slow_start: Duration) -> Weights {
     let step = slow_start / (PARTS - 1);
@@ -70,7 +70,7 @@ pub fn weights(servers: &[Entrant], slow_start: Duration) -> Weights {
     }
 }
 
-/// Returns what to multiply all weights by.
+/// Returns the factor for all weights.
 fn factor(servers: &[Entrant]) -> u32 {
     let weights = servers.iter().map(|entrant| u32::from(entrant.weight));
     let total = weights.fold(0, u32::saturating_add);
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn shares_grow_from_a_tenth_to_ten() {
         let rows: [Row; 10] = [
-            // Nobody ramps: as configured.
+            // No server ramps: as configured.
             (&[1, 7], &[None, None], &[1, 7], None),
             (&[1, 7], &[None, Some(90)], &[1, 7], None),
             // A weight of 1 ramps as well as one of 256.
@@ -114,9 +114,9 @@ mod tests {
             (&[1, 1], &[None, Some(9)], &[10, 1], Some(1)),
             (&[1, 1], &[None, Some(10)], &[10, 2], Some(10)),
             (&[1, 1], &[None, Some(89)], &[10, 9], Some(1)),
-            // The next change is the first of any.
+            // The next change is the earliest of all servers.
             (&[2, 3, 1], &[Some(5), Some(27), None], &[2, 9, 10], Some(3)),
-            // One that gets nothing new does not ramp either.
+            // A server without new connections does not ramp either.
             (&[0, 3], &[Some(5), None], &[0, 3], None),
             (&[0, 3], &[None, Some(0)], &[0, 3], Some(10)),
         ];
@@ -154,7 +154,7 @@ mod tests {
                 assert!(change_in > Duration::ZERO);
                 since += change_in;
             }
-            // The end is full, whatever the factor.
+            // The last step is the full weight, whatever the factor.
             assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7, 8, 9, 1], "{slow_start:?}");
             assert!(since <= slow_start);
         }

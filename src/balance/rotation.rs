@@ -1,7 +1,7 @@
 //! `round_robin`: servers in turn, exactly by weight, interleaved smoothly.
 //!
-//! The whole cycle is laid out once; a choice is then one look at a table, and threads that draw
-//! their tickets from one shared counter keep the exact proportion over the whole process.
+//! The whole cycle is computed in advance; a choice is then one table lookup, and threads that draw tickets
+//! from one shared counter keep the exact proportion over the whole process.
 //!
 //! After any number of turns no server is a whole turn away from its share: its k-th turn lies in the
 //! window from k / share to (k + 1) / share. Of the servers whose window is open, the one whose window
@@ -16,18 +16,18 @@ use std::collections::BinaryHeap;
 
 use super::vocabulary::{Load, Met, Pick, in_turn};
 
-/// Turns looked at per server when the one whose turn it is has no room. Beyond, places are looked at
-/// one by one: a light server among heavy ones that are full would be far away in the cycle.
+/// Turns tried per server when the one whose turn it is has no room. After that, servers are tried one by
+/// one: a light server among heavy full ones would be far away in the cycle.
 const LOOKS_PER_SERVER: usize = 4;
 
-/// One cycle: places of servers.
+/// One cycle of server indices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rotation {
     cycle: Vec<u16>,
 }
 
 impl Rotation {
-    /// Lays out one cycle for servers with these weights.
+    /// Computes one cycle for servers with these weights.
     pub(super) fn new(weights: &[u16]) -> Self {
         let divisor = weights.iter().copied().fold(0, gcd).max(1);
         let shares = (0..=u16::MAX)
@@ -66,18 +66,18 @@ impl Rotation {
     }
 }
 
-/// A server's next turn: its number among the server's turns of the cycle.
+/// A server's next turn, by its number among the server's turns of the cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
-    /// The position at which the window opens or closes, whichever the heap is about.
+    /// The position at which the window opens or closes, depending on the heap.
     at: u64,
-    /// Equal ones come in the order of the configuration.
+    /// Breaks ties: the order of the configuration.
     server: u16,
     number: u64,
     share: u64,
 }
 
-/// Lays out one turn per unit of share.
+/// Computes one turn per unit of share.
 fn lay_out(shares: &[(u16, u64)]) -> Vec<u16> {
     let total: u64 = shares.iter().map(|(_, share)| share).sum();
     let opens = |turn: Turn| Turn {
@@ -104,7 +104,7 @@ fn lay_out(shares: &[(u16, u64)]) -> Vec<u16> {
             later.pop();
             open.push(Reverse(closes(turn)));
         }
-        // A window is open at every position, because the shares add up to all of them.
+        // A window is open at every position, because the shares add up to the number of positions.
         let Some(Reverse(turn)) = open.pop() else {
             break;
         };
@@ -195,7 +195,7 @@ mod tests {
             });
             assert_eq!(pick, Pick::Server(next.unwrap()));
         }
-        // The light one comes once in 256 turns, and the looks at the cycle end long before.
+        // The light server comes once in 256 turns, and the search of the cycle ends long before.
         let weights = [256, 1];
         let rotation = Rotation::new(&weights);
         let only_last = |index| match index {

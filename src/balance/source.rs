@@ -1,11 +1,11 @@
-//! `source`: every client has its own order of servers, and goes to the first of it.
+//! `source`: every client has its own order of servers, and uses the first of it.
 //!
-//! Weighted rendezvous hashing. Client and server together give a number u in (0, 1]; the server with
-//! the least -log(u) / weight is the client's. That is a race of exponential clocks, which a server
-//! wins in proportion to its weight; and since a server's number does not depend on the others, a
-//! server that leaves moves its own clients only, and one whose weight grows takes only what it gains.
+//! Weighted rendezvous hashing. Client and server together give a number u in (0, 1]; the client uses the
+//! server with the least -log(u) / weight. That is a race of exponential clocks, which a server wins in
+//! proportion to its weight. A server's number does not depend on the others, so a server that leaves moves
+//! only its own clients, and one whose weight grows takes only what it gains.
 //!
-//! Integers throughout, so that every node and every processor comes to the same order.
+//! All arithmetic is in integers, so that every node and every processor computes the same order.
 //!
 //! # Source
 //! Thaler, Ravishankar: Using name-based mappings to increase hit rates, 1998; the logarithm for
@@ -18,12 +18,12 @@ use super::vocabulary::{Candidate, Load, Met, Pick};
 /// Binary places of a logarithm.
 const PLACES: u32 = 40;
 
-/// The servers' names as numbers, by place.
+/// The servers' keys as numbers, by index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Keys(Vec<u64>);
 
 impl Keys {
-    /// Hashes the keys. Servers that share one are told apart by their order.
+    /// Hashes the keys. Servers with the same key are distinguished by their order.
     pub(super) fn new(candidates: &[Candidate<'_>]) -> Self {
         let mut order: Vec<usize> = (0..candidates.len()).collect();
         order.sort_by_key(|index| candidates.get(*index).map(|server| server.key));
@@ -41,17 +41,17 @@ impl Keys {
         Self(keys)
     }
 
-    /// Returns the places and names, by place.
+    /// Returns indices and keys, by index.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, u64)> {
         self.0.iter().copied().enumerate()
     }
 
-    /// Chooses the first server of the client's order that it has not tried, and waits for it.
+    /// Chooses the first server of the client's order that it has not tried, and waits for it if it is full.
     pub(super) fn own(&self, weights: &[u16], client: u64, load: impl Fn(usize) -> Load) -> Pick {
         let first = self.first(weights, client, |index| load(index) != Load::Tried);
         match first.map(|index| (index, load(index))) {
             Some((index, Load::Full(_))) => Pick::Wait(Some(index)),
-            // Loads may change under our eyes: what was untried just now still is.
+            // Loads may change in the meantime: a server that was untried a moment ago still is.
             Some((index, Load::Active(_) | Load::Tried)) => Pick::Server(index),
             None => Pick::Nobody,
         }
@@ -64,7 +64,7 @@ impl Keys {
         met.pick(first)
     }
 
-    /// Returns the first of an order that `eligible` agrees to.
+    /// Returns the first server of an order that is `eligible`.
     fn first(
         &self,
         weights: &[u16],
@@ -80,7 +80,7 @@ impl Keys {
                 weight: u64::from(*weight),
                 cost: least_cost(draw),
             };
-            // The logarithm is worth its price only for the few that can still win.
+            // The logarithm is computed only for the few servers that can still win.
             if *weight == 0 || best.is_some_and(|best| !least.may_precede(&best)) {
                 continue;
             }
@@ -106,8 +106,8 @@ struct Entry {
 }
 
 impl Entry {
-    /// Compares cost / weight without dividing; the key settles what is equal. Costs have 47 bits and
-    /// weights 16, so the products fit.
+    /// Compares cost / weight without dividing; the key breaks ties. Costs have 47 bits and weights 16, so
+    /// the products fit.
     fn may_precede(&self, other: &Self) -> bool {
         let [own, others] = [self.cost * other.weight, other.cost * self.weight];
         (own, self.key) < (others, other.key)
@@ -134,7 +134,7 @@ fn cost(draw: u64) -> u64 {
     ((u64::from(whole + 1) << PLACES) - fraction).max(least_cost(draw))
 }
 
-/// Returns a number that `cost` is never below: -log(u) >= 1 - u.
+/// Returns a lower bound of `cost`: -log(u) >= 1 - u.
 fn least_cost(draw: u64) -> u64 {
     draw >> (u64::BITS - PLACES)
 }

@@ -1,4 +1,4 @@
-//! What holds for every method; `spread` tests where requests go, method by method.
+//! Properties of every method; `spread` tests the distribution of requests, method by method.
 
 mod spread;
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Names of servers as they stand in configurations.
+/// Names of servers as in configurations.
 fn keys(count: usize) -> Vec<String> {
     (0..count)
         .map(|server| format!("10.0.{}.{}:8080", server / 250, server % 250 + 1))
@@ -62,7 +62,7 @@ fn tally(chooser: &Chooser, requests: impl Iterator<Item = Asking>) -> Vec<usize
     counts
 }
 
-/// Asserts that draws fall as probabilities say: every count within `deviations` standard deviations.
+/// Asserts that draws match probabilities: every count within `deviations` standard deviations.
 fn assert_drawn(counts: &[usize], weights: &[u16], deviations: f64) {
     let draws = counts.iter().sum::<usize>() as f64;
     let total = weights.iter().copied().map(f64::from).sum::<f64>();

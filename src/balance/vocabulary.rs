@@ -1,51 +1,51 @@
-//! The words of a choice: the servers to choose from, who asks, what each server carries, and the answer.
+//! The vocabulary of a choice: candidates, their loads, the request, and the answer.
 
 use std::net::IpAddr;
 
 /// A server of the line-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate<'a> {
-    /// What it is called on every node, such as "10.0.0.1:80". Clients stick to it, not to the place
-    /// in the line-up.
+    /// Its name on every node, such as "10.0.0.1:80". Clients stick to it, not to the position in the
+    /// line-up.
     pub key: &'a str,
-    /// Its share of what is new, 0 to 256 (more while a ramp scales all of them); 0 = nothing.
+    /// Its weight for new connections, 0 to 256 (more while a ramp scales all of them); 0 = none.
     pub weight: u16,
 }
 
-/// What a server carries when a request asks for one.
+/// The load of a server at the time of a choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Load {
-    /// So many connections, and it may take one more.
+    /// This many connections, with room for one more.
     Active(u32),
-    /// All the connections it may have.
+    /// This many connections, with no room left.
     Full(u32),
     /// This request has failed there already.
     Tried,
 }
 
-/// Who asks.
+/// The request that needs a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asking {
-    /// The client's address; none when it has none (a unix socket).
+    /// The client's address; none for a unix socket.
     pub client: Option<IpAddr>,
-    /// From a counter that all threads share, drawn once per request: the same when it tries again.
+    /// Number from a counter that all threads share, drawn once per request and kept for retries.
     pub ticket: usize,
-    /// Any number, uniform over all of them.
+    /// Random number, uniform over all values.
     pub random: u64,
 }
 
-/// What became of a choice.
+/// Result of a choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pick {
-    /// The candidate at this place.
+    /// The candidate at this index.
     Server(usize),
-    /// There is no room: wait for the candidate at this place, or for any.
+    /// There is no room: wait for the candidate at this index, or for any.
     Wait(Option<usize>),
-    /// Nobody is left to wait for.
+    /// There is no server left to wait for.
     Nobody,
 }
 
-/// Remembers what a search has met that had no room.
+/// Collects the full servers that a search has met.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Met {
     full: bool,
@@ -64,7 +64,7 @@ impl Met {
         }
     }
 
-    /// Returns the pick of a search that found `found`.
+    /// Returns the result of a search that found `found`.
     pub(super) fn pick(self, found: Option<usize>) -> Pick {
         match found {
             Some(index) => Pick::Server(index),
@@ -74,7 +74,7 @@ impl Met {
     }
 }
 
-/// Returns all places, beginning with the one whose turn it is at `ticket`.
+/// Returns all indices, beginning with the one whose turn it is at `ticket`.
 pub(super) fn in_turn(weights: &[u16], ticket: usize) -> impl Iterator<Item = usize> {
     let count = weights.len();
     let first = ticket.checked_rem(count).unwrap_or(0);

@@ -1,8 +1,9 @@
-//! One health check of one server: connect, open TLS where it speaks that, ask, judge the answer.
+//! One health check of one server: connects, opens TLS if the server speaks it, sends a request, judges the
+//! answer.
 //!
-//! Says what went wrong in words; what follows from it is the state machine's business
-//! (`balance::health`). At most `READ_LEN_MAX` bytes of an answer are read, within one time for
-//! all of it. The answer to http and websocket checks is read as strictly as those of requests.
+//! Reports a failure in words; `balance::health` decides what follows from it. At most `READ_LEN_MAX` bytes
+//! of an answer are read, within one time limit. Answers to http and websocket checks are parsed as strictly
+//! as answers to clients' requests.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -33,39 +34,40 @@ mod wire;
 
 pub use failure::CheckFailure;
 
-/// Most that is read of an answer, in bytes.
+/// Longest answer that is read, in bytes.
 const READ_LEN_MAX: usize = 16 * 1024;
-/// Limits of an answer's head; the request line is none of its.
+/// Limits of an answer's head; the request-line limit does not apply.
 const LIMITS: HeadLimits = HeadLimits {
     request_line: READ_LEN_MAX,
     head: READ_LEN_MAX,
     headers: 100,
 };
-/// How long a server that passed may take to end in good order. Its answer counts already; waiting
-/// for the rest only spares it a reset.
+/// Time a server that passed has to close in good order. Its answer counts already; waiting only spares it a
+/// reset.
 const FAREWELL: Duration = Duration::from_millis(200);
-/// A full accept queue of a unix socket gives no readiness, so it is asked again after this time.
+/// Pause before connecting again to a unix socket whose accept queue is full, because such a socket gives no
+/// readiness.
 const UNIX_BACKLOG_PAUSE: Duration = Duration::from_millis(10);
 
-/// Whom to check.
+/// The server to check.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
     /// Where it is.
     pub address: &'a Address,
-    /// What Host says unless the check is configured with another one.
+    /// Value of Host unless the check configures another.
     pub host: &'a str,
-    /// Addresses of ours that it is reached from; the first that fits is taken. None = any.
+    /// Local addresses to connect from; the first of the right family is used. None = any.
     pub source: &'a [IpAddr],
-    /// Which PROXY header it expects first.
+    /// Version of the PROXY header to send first; none = no header.
     pub send_proxy: Option<proxy::HeaderVersion>,
-    /// How TLS is opened behind that; none = it is spoken to in the clear.
+    /// TLS to the server, after the PROXY header; none = plain.
     pub tls: Option<&'a TlsToServer>,
 }
 
-/// Checks a server.
+/// Checks a server once.
 ///
 /// # Errors
-/// What went wrong.
+/// The reason why the server did not pass.
 pub async fn check(target: Target<'_>, health: &HealthCheck) -> Result<(), CheckFailure> {
     let deadline = Instant::now() + health.timeout;
     let late = || duration_text(health.timeout);
@@ -73,7 +75,7 @@ pub async fn check(target: Target<'_>, health: &HealthCheck) -> Result<(), Check
     let mut wire = connecting.map_err(|_| CheckFailure::ConnectTimeout(late()))??;
     let mut opening = Vec::new();
     if let Some(version) = target.send_proxy {
-        // Version 1 knows no LOCAL and writes UNKNOWN.
+        // Version 1 has no LOCAL and writes UNKNOWN.
         proxy::encode(version, &Header::from(Addresses::Local), &mut opening);
     }
     if let Some(tls) = target.tls {
@@ -89,7 +91,7 @@ pub async fn check(target: Target<'_>, health: &HealthCheck) -> Result<(), Check
     let rest = answered.map_err(|_| CheckFailure::AnswerTimeout(late()))??;
     if rest > 0 || wire.is_secure() {
         let until = deadline.min(Instant::now() + FAREWELL);
-        // Passed already, whatever comes of it.
+        // The check has passed, however the close ends.
         let _ = timeout_at(until, take_leave(wire, rest)).await;
     }
     Ok(())
@@ -106,7 +108,7 @@ async fn connect(target: Target<'_>) -> Result<Wire, CheckFailure> {
     connected.map_err(not_connected)
 }
 
-/// Makes a socket that reaches `addr` from one of `sources`, as connections for clients do.
+/// Makes a socket that connects to `addr` from one of `sources`, as connections for clients do.
 fn socket_to(addr: SocketAddr, sources: &[IpAddr]) -> Result<TcpSocket, CheckFailure> {
     let made = match addr {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
@@ -148,8 +150,8 @@ fn not_connected(error: io::Error) -> CheckFailure {
     }
 }
 
-/// Sends what `opening` holds already and the request of this kind of check, judges the answer, and
-/// returns how much more may come before the connection is ended politely.
+/// Sends the contents of `opening` and the request of this kind of check, judges the answer, and returns how
+/// many more bytes may come before the connection is closed in good order.
 async fn converse(
     wire: &mut Wire,
     mut opening: Vec<u8>,
@@ -172,7 +174,7 @@ async fn converse(
         wire.send(&opening).await?;
     }
     if health.kind == HealthKind::Tcp {
-        // What a tcp check has sent is a PROXY header at most; the end says that it was all.
+        // A tcp check sends a PROXY header at most; then we close.
         return Ok(0);
     }
     let rest = judge(wire, health, key.as_deref()).await?;
@@ -220,8 +222,8 @@ fn close_frame() -> Result<[u8; 8], CheckFailure> {
     Ok([0x88, 0x82, a, b, c, d, high ^ a, low ^ b])
 }
 
-/// Reads the answer's head, lets those before it (100, 103) pass, and returns how much of a body
-/// may follow, as far as it is worth reading.
+/// Reads the answer's head, skipping interim answers (100, 103), and returns the length of a body that is
+/// worth reading.
 async fn judge(
     wire: &mut Wire,
     health: &HealthCheck,
@@ -279,7 +281,7 @@ fn verdict(
     }
 }
 
-/// Reads and forgets `len` bytes, or until the server has ended, and ends in good order.
+/// Discards `len` bytes, or everything until the server has ended, and closes in good order.
 async fn take_leave(mut wire: Wire, mut len: usize) {
     let mut scratch = Vec::new();
     while len > 0 {

@@ -1,8 +1,8 @@
 //! TLS towards the servers of a backend, ready for use: rustls configurations, made from the plain
 //! values and the files of the configuration at start and at each reload.
 //!
-//! Whether two configurations of a server are the same is not decided here: the plain values of
-//! [`config::ServerTls`] carry a fingerprint of the files, and compare like every other value.
+//! This file does not compare configurations of a server: the plain values of [`config::ServerTls`] carry a
+//! fingerprint of the files, and compare like every other value.
 
 use std::sync::Arc;
 
@@ -12,32 +12,32 @@ use crate::config::{self, Backend, BackendServer, BackendTls, Offload, TlsVersio
 use crate::tls::identity::Wrong;
 use crate::tls::servers::{DemandFiles, ServerName, client_config};
 
-/// What the servers of one backend that speak TLS have in common.
+/// The TLS settings that all servers of a backend share.
 #[derive(Debug, Clone)]
 pub struct ClientTls {
     http: Arc<ClientConfig>,
     tcp: Arc<ClientConfig>,
 }
 
-/// How one server is spoken to over TLS.
+/// The TLS settings of one server.
 #[derive(Debug)]
 pub struct TlsToServer {
-    /// The name it must prove.
+    /// The name that the server's certificate must have.
     pub name: ServerName<'static>,
     /// The configuration for requests: ALPN offers HTTP/1.1.
     pub http: Arc<ClientConfig>,
-    /// The configuration for bytes.
+    /// The configuration for TCP routes: no ALPN.
     pub tcp: Arc<ClientConfig>,
-    /// Who encrypts after the handshake.
+    /// When the kernel takes over the records.
     pub offload: Offload,
 }
 
 impl ClientTls {
-    /// Reads the files of `[backend.tls]`; returns nothing for a backend that no server of which
-    /// speaks TLS.
+    /// Reads the files of `[backend.tls]`; returns none if no server of the backend speaks TLS.
     ///
     /// # Errors
-    /// What is wrong with a file. Reading the configuration found it good, so it has changed since.
+    /// A description of what is wrong with a file. The file was valid when the configuration was read, so it
+    /// has changed since.
     pub fn of(backend: &Backend) -> Result<Option<Self>, Wrong> {
         let Some(tls) = &backend.tls else {
             return Ok(None);

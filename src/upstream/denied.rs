@@ -1,14 +1,14 @@
-//! Why a request gets no place at a server.
+//! Reasons why a request gets no place at a server.
 
-/// Why nobody gets a connection.
+/// Reason why a request gets no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied {
-    /// Nobody may get it, for this reason.
+    /// No server takes new connections, for this reason.
     Nobody(&'static str),
-    /// Everybody who may get it has been tried.
+    /// Every usable server has been tried.
     AllTried,
-    /// `max_queue` wait already.
+    /// `max_queue` requests are waiting already.
     QueueFull,
-    /// `timeouts.queue` is over.
+    /// The request has waited for `timeouts.queue`.
     QueueTimeout,
 }

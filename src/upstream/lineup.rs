@@ -1,4 +1,5 @@
-//! Who may get a new connection right now: made by main at every change, read by all, never changed.
+//! The line-up: which members may get a new connection right now. The control thread publishes a new one at
+//! every change; all threads read it; it is never modified.
 
 use std::sync::Arc;
 
@@ -8,34 +9,34 @@ use super::standing::MemberStanding;
 use crate::balance::{Asking, Candidate, Chooser, Load, Method, Pick};
 use crate::config::Backend;
 
-/// A member and how it stands.
+/// A member, its standing and its weight.
 #[derive(Debug, Clone)]
 pub struct Seat {
-    /// Who.
+    /// The member.
     pub member: Arc<Member>,
-    /// How it stands.
+    /// Its standing.
     pub standing: MemberStanding,
-    /// Its share at this moment: that of the configuration, or less while it starts slowly; 0 =
-    /// nothing new.
+    /// Its weight at this moment: as configured, or less during slow start; 0 = no new connections.
     pub weight: u16,
 }
 
 /// A backend at one moment.
 #[derive(Debug)]
 pub struct Lineup {
-    /// What the configuration says of it.
+    /// The configuration of the backend.
     pub backend: Arc<Backend>,
-    /// Counts its configurations, so that a route can tell whether this is the one it meant.
+    /// Number of the backend's configuration, by which a route can tell whether it is the one it was made
+    /// for.
     pub edition: u32,
-    /// Everybody, in the order of the configuration.
+    /// All members, in the order of the configuration.
     pub seats: Vec<Seat>,
     up: Circle,
-    /// Those who are suspect: asked when nobody of the others is left.
+    /// Suspect members: used if no other member is left.
     suspect: Circle,
 }
 
 impl Lineup {
-    /// Draws the conclusions from how everybody stands.
+    /// Makes a line-up from the standing of all members.
     #[must_use]
     pub fn new(backend: Arc<Backend>, seats: Vec<Seat>) -> Self {
         let circle = |standing| Circle::new(backend.balance, &seats, standing);
@@ -48,30 +49,30 @@ impl Lineup {
         }
     }
 
-    /// Says which configuration of the backend it is.
+    /// Sets the number of the backend's configuration.
     #[must_use]
     pub(super) fn of_edition(mut self, edition: u32) -> Self {
         self.edition = edition;
         self
     }
 
-    /// Chooses a member for `asking`, which has failed at those it has `tried`.
+    /// Chooses a member for `asking`, which has already failed at the members `tried`.
     #[must_use]
     pub(super) fn choose(&self, asking: &Asking, tried: &[MemberId]) -> Choice<'_> {
         match self.up.choose(asking, tried) {
-            // A guess is better than nothing.
+            // A suspect member is better than none.
             Choice::Nobody => self.suspect.choose(asking, tried),
             choice @ (Choice::Member(_) | Choice::Wait(_)) => choice,
         }
     }
 
-    /// Tells whether anybody may get a new connection, or could if it had room.
+    /// Returns whether any member may get a new connection, or could if it had room.
     #[must_use]
     pub fn has_candidates(&self) -> bool {
         !self.up.members.is_empty() || !self.suspect.members.is_empty()
     }
 
-    /// Says why a request got no place that was not to be had by waiting either.
+    /// Returns why a request got no place and cannot wait for one.
     pub(super) fn denial(&self) -> Denied {
         if self.has_candidates() {
             Denied::AllTried
@@ -80,7 +81,7 @@ impl Lineup {
         }
     }
 
-    /// Says in words why nobody may get a new connection.
+    /// Returns in words why no member may get a new connection.
     #[must_use]
     pub fn why_nobody(&self) -> &'static str {
         let any = |standing| self.seats.iter().any(|seat| seat.standing == standing);
@@ -96,7 +97,7 @@ impl Lineup {
     }
 }
 
-/// Those who stand alike, and the choice among them.
+/// Members of equal standing, and the choice among them.
 #[derive(Debug)]
 struct Circle {
     members: Vec<Arc<Member>>,
@@ -140,13 +141,13 @@ impl Circle {
     }
 }
 
-/// What came of a choice.
+/// Result of a choice.
 #[derive(Debug)]
 pub(super) enum Choice<'a> {
-    /// This one has room.
+    /// This member has room.
     Member(&'a Arc<Member>),
-    /// Everybody who may get it is full: it waits for this one, or for any.
+    /// Every usable member is full: the request waits for this one, or for any.
     Wait(Option<MemberId>),
-    /// There is nobody (else).
+    /// There is no (further) member.
     Nobody,
 }

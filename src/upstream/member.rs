@@ -1,4 +1,4 @@
-//! A server as requests meet it: where it is, how it is spoken to, and what it is doing now.
+//! A member: one address of a server, with its settings and its current load.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use super::record::Record;
 use crate::balance::Load;
 use crate::config::BackendServer;
 
-/// Consecutive connections that could not be opened until a server is suspect.
+/// Consecutive failed connections after which a server is suspect.
 pub const SUSPECT_FAILURES: u32 = 3;
 
-/// Where a member is, resolved.
+/// The resolved address of a member.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
     /// An IP address and a port.
@@ -32,33 +32,33 @@ impl fmt::Display for Address {
     }
 }
 
-/// Tells members apart for as long as the process lives, whatever becomes of their configuration.
+/// Identifies a member for the life of the process, across changes of its configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MemberId(u64);
 
 /// One address of one server of a backend.
 ///
-/// Nothing in it changes but what [`Traffic`] counts: a change of configuration makes a new member
-/// with the same traffic.
+/// Only the counters of [`Traffic`] change: a change of configuration makes a new member with the same
+/// traffic.
 #[derive(Debug)]
 pub struct Member {
-    /// Name in logs and metrics: the address as configured, and which of its addresses when a name
-    /// has several.
+    /// Name in logs and metrics: the address as configured, and the member's own address if a name has
+    /// several.
     pub name: Arc<str>,
-    /// What the configuration says of it.
+    /// The configuration of the server.
     pub server: BackendServer,
-    /// How it is spoken to over TLS; none = in the clear.
+    /// TLS settings; none = plain.
     pub tls: Option<Arc<TlsToServer>>,
-    /// Where it is.
+    /// The resolved address.
     pub address: Address,
-    /// What it is doing.
+    /// Load, counters and the operator's wish.
     pub traffic: Arc<Traffic>,
-    /// What checks have found out about it.
+    /// Results of its checks.
     pub record: Arc<Record>,
 }
 
 impl Member {
-    /// Makes a member that nothing has happened to yet.
+    /// Makes a new member without history.
     #[must_use]
     pub fn new(
         name: Arc<str>,
@@ -76,7 +76,7 @@ impl Member {
         }
     }
 
-    /// Returns the same member under another configuration of its server.
+    /// Returns the same member with another configuration of its server.
     #[must_use]
     pub(super) fn under(&self, server: &BackendServer, tls: Option<Arc<TlsToServer>>) -> Self {
         Self {
@@ -89,13 +89,13 @@ impl Member {
         }
     }
 
-    /// Returns what tells it apart from every other member.
+    /// Returns the number that identifies it.
     #[must_use]
     pub fn id(&self) -> MemberId {
         self.traffic.id
     }
 
-    /// Returns what a choice depends on.
+    /// Returns the load on which a choice depends.
     #[must_use]
     pub(super) fn load(&self, tried: &[MemberId]) -> Load {
         if tried.contains(&self.id()) {
@@ -127,7 +127,7 @@ impl Member {
     }
 }
 
-/// A place at a member that is taken, given back by being dropped. It knows of no queue.
+/// A taken place at a member, given back when dropped. It does not serve the queue.
 #[derive(Debug)]
 pub(super) struct Place {
     member: Arc<Member>,
@@ -135,7 +135,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Takes a place at `member`, as a line-up of this `edition` had it; none when it is full.
+    /// Takes a place at `member`, for a line-up of this `edition`; none if the member is full.
     pub(super) fn take(member: &Arc<Member>, edition: u32) -> Option<Self> {
         member.take_place().then(|| Self {
             member: Arc::clone(member),
@@ -143,12 +143,12 @@ impl Place {
         })
     }
 
-    /// Returns whose it is.
+    /// Returns the member that granted the place.
     pub(super) fn member(&self) -> &Arc<Member> {
         &self.member
     }
 
-    /// Returns which configuration of the backend it was given by.
+    /// Returns the edition of the line-up that granted the place.
     pub(super) fn edition(&self) -> u32 {
         self.edition
     }
@@ -160,18 +160,18 @@ impl Drop for Place {
     }
 }
 
-/// What an operator wants of a member.
+/// What the operator wants of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
-    /// It serves.
+    /// It takes new connections.
     Serves,
-    /// It runs empty, and no other address of its server.
+    /// This address is drained, other addresses of its server are not.
     Drained,
-    /// Its server runs empty, wherever its name points to.
+    /// Its server is drained, whatever its addresses.
     ServerDrained,
 }
 
-/// What a member is doing, counted by all threads.
+/// The load and counters of a member, shared by all threads.
 #[derive(Debug)]
 pub struct Traffic {
     id: MemberId,
@@ -179,9 +179,9 @@ pub struct Traffic {
     connected: AtomicU64,
     refused: AtomicU64,
     refused_in_a_row: AtomicU32,
-    /// As [`Wish`].
+    /// A [`Wish`].
     wish: AtomicU8,
-    /// Whose turn it is among the addresses of ours.
+    /// Counter by which local addresses take turns.
     source_turn: AtomicUsize,
 }
 
@@ -199,38 +199,38 @@ impl Traffic {
         }
     }
 
-    /// Returns how many requests and tunnels it has now; idle connections that are kept for the next
+    /// Returns how many requests and tunnels it has now; idle connections kept for the next
     /// request do not count.
     #[must_use]
     pub fn active(&self) -> u32 {
         self.active.load(Ordering::SeqCst)
     }
 
-    /// Returns how many connections to it were opened.
+    /// Returns how many connections to the member were opened.
     #[must_use]
     pub fn connected(&self) -> u64 {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// Returns how many connections to it could not be opened.
+    /// Returns how many connections to the member failed to open.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Acquire)
     }
 
-    /// Returns how many of those came one after the other, up to now.
+    /// Returns how many connections in a row failed to open, up to now.
     #[must_use]
     pub fn refused_in_a_row(&self) -> u32 {
         self.refused_in_a_row.load(Ordering::Relaxed)
     }
 
-    /// Returns whether an operator wants it to run empty.
+    /// Returns whether the operator drains it.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.wish() != Wish::Serves
     }
 
-    /// Returns what an operator wants of it.
+    /// Returns what the operator wants of it.
     #[must_use]
     pub fn wish(&self) -> Wish {
         let wish = self.wish.load(Ordering::Relaxed);
@@ -239,30 +239,30 @@ impl Traffic {
         found.unwrap_or(Wish::Serves)
     }
 
-    /// Has an operator's wish obeyed from the next line-up on.
+    /// Sets the operator's wish, which applies from the next line-up on.
     pub fn set_wish(&self, wish: Wish) {
         self.wish.store(wish as u8, Ordering::Relaxed);
     }
 
-    /// Draws whose turn it is among the addresses of ours that connections to it come from.
+    /// Returns the index of the local address to use for the next connection, in turn.
     #[must_use]
     pub fn next_source(&self) -> usize {
         self.source_turn.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Takes note of a connection that was opened.
+    /// Counts an opened connection.
     pub fn note_connected(&self) {
         self.connected.fetch_add(1, Ordering::Relaxed);
-        // The line stays shared between threads while all is well.
+        // The cache line stays shared between threads while no connection fails.
         if self.refused_in_a_row() > 0 {
             self.refused_in_a_row.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Takes note of a connection that could not be opened; true = it may be suspect.
+    /// Counts a failed connection; true = the member may be suspect.
     #[must_use]
     pub fn note_refused(&self) -> bool {
-        // In this order, so that whoever has read how many there are finds them in a row as well.
+        // In this order, so that a thread that has read the total finds the row counted as well.
         let before = self.refused_in_a_row.fetch_add(1, Ordering::Relaxed);
         self.refused.fetch_add(1, Ordering::Release);
         before + 1 >= SUSPECT_FAILURES

@@ -1,9 +1,9 @@
-//! Backends at run time: who belongs to them, how each one stands, who gets the next connection, and
-//! who waits for it.
+//! Backends at run time: their members, the standing of each, the choice for the next connection, and the
+//! queue.
 //!
-//! Main publishes an immutable [`Lineup`] at every change; reception reads it, takes a [`Reservation`] at a
-//! member, and gives it back by dropping it. Loads are shared atomics. Nobody takes a lock while
-//! there is room; where there is none, `queue` keeps the order.
+//! The control thread publishes an immutable [`Lineup`] at every change; reception reads it, takes a
+//! [`Reservation`] at a member, and gives it back by dropping it. Loads are shared atomics. No lock is taken
+//! while there is room; when there is none, `queue` keeps the order.
 
 pub mod check;
 pub mod client_tls;

@@ -1,12 +1,11 @@
-//! Names of servers: where they point to now, and when to ask again.
+//! Resolution of servers' names.
 //!
-//! [`Resolution::ask`] asks hosts(5) and then DNS; [`Watch`] decides what an answer changes and when
-//! the next question is due, without a clock or a socket. Whatever goes wrong, the last addresses
-//! stand.
+//! [`Resolution::ask`] asks hosts(5) and then DNS; [`Watch`] decides what an answer changes and when the next
+//! question is due, without a clock or a socket. After any failure, the last addresses stay in use.
 //!
 //! - A and AAAA are both asked for; each address is a server. An address that this machine has no
 //!   route to is left out while the name has others.
-//! - `localhost`, and what is under it, is 127.0.0.1, without asking anybody.
+//! - `localhost`, and every name under it, is 127.0.0.1, without a question.
 //! - SRV (RFC 2782): the servers of the lowest priority of which any has an address. Weights are
 //!   scaled down to at most 256; 0 counts as the smallest share there is.
 //! - resolv.conf(5) and hosts(5) are read again at every question.
@@ -31,57 +30,57 @@ use tokio::time::timeout;
 
 use crate::config::{ServerAddress, duration_text};
 
-/// Shortest time between two questions, whatever the TTL says; a TTL of 0 is in use for "now only".
+/// Shortest time between two questions, whatever the TTL; a TTL of 0 is in use for "now only".
 const TTL_MIN: Duration = Duration::from_secs(1);
-/// Longest one, so that a mistaken TTL does not outlive the day.
+/// Longest time between two questions, so that a mistaken TTL does not outlive the day.
 const TTL_MAX: Duration = Duration::from_hours(1);
-/// After the first question that got no answer; doubled with each further one.
+/// Pause after the first unanswered question; doubled with each further one.
 const RETRY_MIN: Duration = Duration::from_secs(1);
-/// Longest time until an unanswered question is asked again.
+/// Longest pause after an unanswered question.
 const RETRY_MAX: Duration = Duration::from_secs(30);
-/// For everything that one question to DNS takes, retries and search domains too.
+/// Time limit of one question to DNS, including retries and search domains.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long hosts(5) is believed, which says nothing about that.
+/// How long an entry of hosts(5) is used, because it carries no TTL.
 const HOSTS_TTL: Duration = Duration::from_secs(30);
-/// For an SRV question and then the questions for the targets, all at the same time.
+/// Time limit of an SRV question and the concurrent questions for its targets.
 const SERVICE_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long a name server of `nameservers` may take before it, or the next, is asked again.
+/// Time a name server of `nameservers` has before it, or the next, is asked again.
 const NAMESERVER_TIME: Duration = Duration::from_secs(1);
-/// Servers that one name may stand for; the rest is left out.
+/// Servers that one name may stand for; further ones are left out.
 const ENDPOINTS_MAX: usize = 256;
 /// Targets of SRV records that are looked up.
 const TARGETS_MAX: usize = 64;
 /// Highest weight of a server (`backend.server.weight`).
 const WEIGHT_MAX: u16 = 256;
 
-/// One place that a name points to.
+/// One address and port that a name resolves to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
-    /// Where.
+    /// The address and port.
     pub addr: SocketAddr,
-    /// Its share as an SRV record says, 1 to 256; none = the server's own.
+    /// The weight from an SRV record, 1 to 256; none = the server's own.
     pub weight: Option<u16>,
 }
 
-/// What a name points to, sorted, each once.
+/// The endpoints a name resolves to, sorted, without duplicates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameAnswer {
-    /// Never empty.
+    /// The endpoints, at least one.
     pub endpoints: Vec<Endpoint>,
-    /// How long it may be believed.
+    /// How long the answer is valid.
     pub ttl: Duration,
 }
 
-/// Asks for one name again and again.
+/// The means to resolve one name repeatedly.
 #[derive(Debug)]
 pub struct Resolution {
     wanted: Wanted,
     nameservers: Vec<SocketAddr>,
-    /// The last addresses of each host, for the family or the target that gets no answer next time.
+    /// The last addresses of each host, for use when a family or a target gets no answer.
     last: HashMap<String, Vec<IpAddr>>,
 }
 
-/// The addresses of a host and how long they may be believed, or why there are none.
+/// The addresses of a host with their TTL, or why there are none.
 type Found = Result<(Vec<IpAddr>, Duration), String>;
 
 #[derive(Debug, Clone)]
@@ -91,8 +90,8 @@ enum Wanted {
 }
 
 impl Resolution {
-    /// Prepares questions for a server's name, at `nameservers` or, if there are none, as
-    /// resolv.conf(5) says; none for an address that needs no questions.
+    /// Prepares questions for a server's name, to `nameservers` or, if there are none, to those of
+    /// resolv.conf(5); none for an address that needs no questions.
     #[must_use]
     pub fn new(address: &ServerAddress, nameservers: &[SocketAddr]) -> Option<Self> {
         let wanted = match address {
@@ -107,10 +106,10 @@ impl Resolution {
         })
     }
 
-    /// Asks once, within some seconds.
+    /// Asks once, for some seconds at most.
     ///
     /// # Errors
-    /// Why there is no answer, or that it names no address.
+    /// Why there is no answer, or that the answer has no address.
     pub async fn ask(&mut self) -> Result<NameAnswer, String> {
         match self.wanted.clone() {
             Wanted::Host(name, port) => {
@@ -173,7 +172,7 @@ impl Resolution {
         Err(why)
     }
 
-    /// Asks for hosts at the same time, so that silent ones do not use up the time of the others.
+    /// Resolves hosts concurrently, so that silent name servers do not use up the time of others.
     async fn hosts(&self, names: HashSet<String>) -> HashMap<String, Found> {
         let mut asking: Vec<_> = names
             .into_iter()
@@ -198,7 +197,7 @@ impl Resolution {
         hosts
     }
 
-    /// Returns the addresses of a host; those of a family that got no answer are the last ones.
+    /// Returns the addresses of a host; a family without an answer keeps its last ones.
     async fn host(&self, name: &str) -> Found {
         if is_localhost(name) {
             return Ok((vec![Ipv4Addr::LOCALHOST.into()], TTL_MAX));
@@ -252,10 +251,10 @@ impl Resolution {
             builder
         };
         let options: &mut ResolverOpts = builder.options_mut();
-        // Both are ours: hosts(5) comes first for both families, and a TTL that is over is over.
+        // We do both ourselves: hosts(5) comes first for both families, and an expired TTL is final.
         options.use_hosts_file = ResolveHosts::Never;
         options.cache_size = 0;
-        // A CNAME's TTL counts, too.
+        // The TTL of a CNAME counts, too.
         options.preserve_intermediates = true;
         builder.build()
     }
@@ -309,7 +308,7 @@ impl Records {
     }
 }
 
-/// Returns where a record points, unless it says that there is no such service (RFC 2782).
+/// Returns the target of a record; none if it says that there is no such service (RFC 2782).
 fn target(data: &RData) -> Option<SRV> {
     let RData::SRV(srv) = data else {
         return None;
@@ -325,7 +324,7 @@ struct Ips {
     exists: bool,
 }
 
-/// Puts both families together; one that got no answer stands for what it said `last`.
+/// Merges both families; a family without an answer keeps its addresses of `last`.
 fn merged(
     v4: Result<Ips, String>,
     v6: Result<Ips, String>,
@@ -358,13 +357,13 @@ fn merged(
     }
 }
 
-/// Leaves out addresses that this machine has no route to, as long as one is left.
+/// Leaves out addresses to which this machine has no route, unless all are such.
 fn routable(ips: Vec<IpAddr>) -> Vec<IpAddr> {
     let reached: Vec<IpAddr> = ips.iter().copied().filter(|ip| has_route(*ip)).collect();
     if reached.is_empty() { ips } else { reached }
 }
 
-/// Asks the kernel for a route; nothing is sent. Only a clear no counts.
+/// Asks the kernel for a route; nothing is sent. Only a definite no counts.
 fn has_route(ip: IpAddr) -> bool {
     let any = match ip {
         IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
@@ -381,13 +380,13 @@ fn has_route(ip: IpAddr) -> bool {
     !connected.is_err_and(|error| no(&error))
 }
 
-/// RFC 6761 section 6.3: nobody needs to be asked for these.
+/// Returns whether a name is one of those that RFC 6761 section 6.3 reserves for the local host.
 fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost")
 }
 
-/// Returns what hosts(5) says; a name that stands there is not asked for elsewhere.
+/// Returns the addresses of hosts(5); a name listed there is not resolved elsewhere.
 fn in_hosts_file(name: &str) -> Option<Vec<IpAddr>> {
     let hosts = Hosts::from_system().ok()?;
     let name = Name::from_ascii(name).ok()?;
@@ -399,7 +398,7 @@ fn in_hosts_file(name: &str) -> Option<Vec<IpAddr>> {
     (!ips.is_empty()).then_some(ips)
 }
 
-/// Scales weights of SRV records to 1..=256, in proportion as far as that goes.
+/// Scales weights of SRV records to 1..=256, in proportion as far as possible.
 fn scaled(weights: &[u16]) -> Vec<u16> {
     let highest = u32::from(weights.iter().copied().max().unwrap_or(0).max(WEIGHT_MAX));
     let scale = |weight: &u16| {
@@ -416,7 +415,7 @@ fn answer(mut endpoints: Vec<Endpoint>, ttl: Duration) -> Result<NameAnswer, Str
     Ok(NameAnswer { endpoints, ttl })
 }
 
-/// What is known of a name over time.
+/// The state of a name over time.
 #[derive(Debug, Default)]
 pub struct Watch {
     endpoints: Vec<Endpoint>,
@@ -425,33 +424,33 @@ pub struct Watch {
     wrong: Option<String>,
 }
 
-/// What an answer, or none, means.
+/// What an answer, or its absence, changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
-    /// As before.
+    /// Nothing.
     Nothing,
-    /// The name points elsewhere than before.
+    /// The name has other endpoints than before.
     Changed,
-    /// It points where it pointed before, after questions without answer.
+    /// The endpoints are as before, after questions without an answer.
     Again,
-    /// There is no answer, and what was known stands; said once for each reason.
+    /// There is no answer, and the last endpoints stay; reported once per reason.
     Unanswered(String),
 }
 
 impl Watch {
-    /// Returns where the name points, as far as is known.
+    /// Returns the last known endpoints of the name.
     #[must_use]
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }
 
-    /// Returns why the last question had no answer, if it had none.
+    /// Returns why the last question had no answer; none if it had one.
     #[must_use]
     pub fn wrong(&self) -> Option<&str> {
         self.wrong.as_deref()
     }
 
-    /// Takes in what came of a question; returns what is new, and when to ask again.
+    /// Processes the result of a question; returns what changed, and when to ask again.
     pub fn learn(&mut self, result: Result<NameAnswer, String>) -> (News, Duration) {
         match result {
             Ok(answer) => {

@@ -1,4 +1,4 @@
-//! A backend as all threads share it, and the places at its members.
+//! A backend as all threads share it, and places at its members.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,12 +24,12 @@ pub struct Upstream {
     lineup: ArcSwap<Lineup>,
     tickets: AtomicUsize,
     queue: Queue,
-    /// Rung when a member has become suspect, so that it is looked after early.
+    /// Notified when a member may have become suspect, so that the supervisor checks it early.
     pub alarm: Notify,
 }
 
 impl Upstream {
-    /// Makes a backend whose members stand as `seats` say.
+    /// Makes a backend whose members have the standings of `seats`.
     #[must_use]
     pub fn new(backend: Arc<Backend>, seats: Vec<Seat>) -> Arc<Self> {
         Arc::new(Self {
@@ -41,31 +41,31 @@ impl Upstream {
         })
     }
 
-    /// Returns how everybody stands now.
+    /// Returns the present line-up.
     #[must_use]
     pub fn lineup(&self) -> Arc<Lineup> {
         self.lineup.load_full()
     }
 
-    /// Returns how many wait for a place.
+    /// Returns how many requests wait for a place.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.queue.len()
     }
 
-    /// Replaces the line-up; those who wait are asked again. For main only, which is one thread.
+    /// Replaces the line-up and reconsiders waiting requests. Only the control thread may call this.
     pub fn publish(self: &Arc<Self>, lineup: Lineup) {
         let lineup = Arc::new(lineup);
         self.lineup.store(Arc::clone(&lineup));
         self.queue.reconsider(&lineup);
     }
 
-    /// Gets a place at a member for a request of `client` that has failed at those it has `tried`.
-    /// Waits where everybody is full, at most `timeouts.queue`, in the order of arrival; giving up
-    /// the wait leaves the queue.
+    /// Gets a place at a member for a request of `client` that has already failed at the members `tried`. If
+    /// every member is full it waits, at most `timeouts.queue`, in the order of arrival; dropping the future
+    /// leaves the queue.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why there is no place.
     pub async fn place(
         self: &Arc<Self>,
         client: Option<IpAddr>,
@@ -74,10 +74,10 @@ impl Upstream {
         self.place_telling(client, tried, |_| {}).await
     }
 
-    /// Like [`Upstream::place`]; who has to wait is told where.
+    /// Like [`Upstream::place`]; a request that has to wait is first told its position in the queue.
     ///
     /// # Errors
-    /// Why there is no place.
+    /// The reason why there is no place.
     pub async fn place_telling(
         self: &Arc<Self>,
         client: Option<IpAddr>,
@@ -109,8 +109,7 @@ impl Upstream {
         }
     }
 
-    /// Takes a place without waiting; where anybody waits, there is none, so that nobody is passed
-    /// over.
+    /// Takes a place without waiting; none while any request waits, so that no request overtakes another.
     fn try_place(
         self: &Arc<Self>,
         lineup: &Lineup,
@@ -121,7 +120,7 @@ impl Upstream {
             if self.queue.len() > 0 {
                 return None;
             }
-            // Where another request was faster it is full, and the next choice sees that.
+            // If another request was faster the member is full, and the next choice sees that.
             if let Some(place) = Place::take(member, lineup.edition) {
                 return Some(self.reservation(place));
             }
@@ -141,28 +140,28 @@ impl Upstream {
     }
 }
 
-/// A place at a member that is held: counted from here on, given back by being dropped.
+/// A held place at a member: counted from now on, given back when dropped.
 #[derive(Debug)]
 pub struct Reservation {
-    // Fields are dropped in this order: the place is given back before the line moves up.
+    // Fields are dropped in this order: the place is given back before the queue moves up.
     place: Place,
     succession: Succession,
 }
 
 impl Reservation {
-    /// Returns whose it is.
+    /// Returns the member that granted the place.
     #[must_use]
     pub fn member(&self) -> &Arc<Member> {
         self.place.member()
     }
 
-    /// Returns which configuration of its backend it was given by, as [`Lineup::edition`].
+    /// Returns the configuration of the backend that granted the place, as in [`Lineup::edition`].
     #[must_use]
     pub fn edition(&self) -> u32 {
         self.place.edition()
     }
 
-    /// Takes note of a connection to the member that could not be opened.
+    /// Counts a connection to the member that failed to open.
     pub fn note_refused(&self) {
         if self.member().traffic.note_refused() {
             self.succession.upstream.alarm.notify_one();
@@ -170,7 +169,7 @@ impl Reservation {
     }
 }
 
-/// Lets the request that waits longest have a place that was given back.
+/// Offers a place that was given back to the request that has waited longest.
 #[derive(Debug)]
 struct Succession {
     upstream: Arc<Upstream>,

@@ -1,7 +1,7 @@
-//! The line of those who wait for a place at a server: first come, first served, bounded.
+//! The queue of requests that wait for a place at a server: first come, first served, bounded.
 //!
-//! A request that finds room never comes here: the lock is taken only by those who wait, and by
-//! those who leave a place while somebody does.
+//! A request that finds room never comes here: the lock is taken only by requests that wait, and when a place
+//! is given back while a request waits.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,13 +16,13 @@ use super::member::{MemberId, Place};
 use crate::balance::Asking;
 use crate::config::WhenDown;
 
-/// What those who wait wait for: this member, or any.
+/// The place a request waits for: at this member, or at any.
 type Want = Option<MemberId>;
 
-/// Those who wait for one backend.
+/// The requests that wait for one backend.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// How many, counted before they look for room the last time.
+    /// Number of waiting requests; each is counted before its last search for room.
     waiting: AtomicUsize,
     lines: Mutex<Lines>,
 }
@@ -30,7 +30,7 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Lines {
     next: u64,
-    /// Each in the order of arrival; no line is empty.
+    /// Waiting requests in the order of arrival; no line is empty.
     by_want: HashMap<Want, VecDeque<Waiter>>,
 }
 
@@ -42,34 +42,34 @@ struct Waiter {
     reply: oneshot::Sender<Place>,
 }
 
-/// What became of somebody who asked for a place.
+/// Result of a request for a place.
 enum Settled {
-    /// They have one.
+    /// The request has a place.
     Seated,
-    /// They wait for this.
+    /// The request waits for this.
     Waits(Want, Waiter),
-    /// There is nobody to wait for.
+    /// There is no member to wait for.
     Hopeless(Waiter),
 }
 
-/// A place in the line, given back by being dropped.
+/// A position in the queue, given up when dropped.
 #[derive(Debug)]
 pub(super) struct Ticket<'a> {
     queue: &'a Queue,
     lineup: &'a ArcSwap<Lineup>,
     number: u64,
-    /// Where it began to wait.
+    /// Where the request began to wait.
     pub(super) line: InLine,
     reply: oneshot::Receiver<Place>,
 }
 
-/// Where a request stands when it begins to wait, counted from one; zero = in another line, or in
+/// Position of a request when it begins to wait, counted from one; zero = it waits in another line, or in
 /// none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct InLine {
-    /// Among those who wait for the same server.
+    /// Among requests that wait for the same server.
     pub for_server: u32,
-    /// Among those who wait for any server of the backend.
+    /// Among requests that wait for any server of the backend.
     pub for_backend: u32,
 }
 
@@ -92,7 +92,7 @@ impl InLine {
 }
 
 impl Ticket<'_> {
-    /// Waits for its turn; none = there is nobody to wait for any more.
+    /// Waits for a place; none = there is no member to wait for any more.
     pub(super) async fn turn(&mut self) -> Option<Place> {
         (&mut self.reply).await.ok()
     }
@@ -101,7 +101,8 @@ impl Ticket<'_> {
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         self.queue.remove(self.number);
-        // No longer in line, it gets no place any more; one that came too late goes to the next.
+        // Out of the queue, the request gets no further place; a place granted meanwhile goes to the next
+        // request.
         if let Ok(place) = self.reply.try_recv() {
             let freed = place.member().id();
             drop(place);
@@ -111,21 +112,21 @@ impl Drop for Ticket<'_> {
 }
 
 impl Queue {
-    /// Returns how many wait.
+    /// Returns how many requests wait.
     pub(super) fn len(&self) -> usize {
         self.waiting.load(Ordering::SeqCst)
     }
 
     fn lines(&self) -> MutexGuard<'_, Lines> {
-        // Whole at any time; what runs under the lock does not panic.
+        // The lines are valid at any time; no code under the lock panics.
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins the line, unless `len_max` wait already; whoever finds a place at once has it. Nobody is
-    /// passed over.
+    /// Joins the queue, unless `len_max` requests wait already; a request that finds a place at once takes
+    /// it. No request is passed over.
     ///
     /// # Errors
-    /// Why it cannot wait.
+    /// The reason why the request cannot wait.
     pub(super) fn join<'a>(
         &'a self,
         shared: &'a ArcSwap<Lineup>,
@@ -134,8 +135,8 @@ impl Queue {
     ) -> Result<Ticket<'a>, Denied> {
         let (reply, receiver) = oneshot::channel();
         let mut lines = self.lines();
-        // A place that is freed from here on is offered to the line; one that was freed before shows
-        // in the look below.
+        // A place that is freed from now on is offered to the queue; one that was freed before is found by
+        // the search below.
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let lineup = shared.load_full();
         let waiter = Waiter {
@@ -163,7 +164,7 @@ impl Queue {
         let denied = match self.settle(waiter, &lineup) {
             Settled::Seated => return Ok(ticket),
             Settled::Hopeless(_) => lineup.denial(),
-            // Counted after those who have just moved up.
+            // Counted after requests that have just moved up.
             Settled::Waits(_, _) if self.len() > lineup.backend.max_queue => Denied::QueueFull,
             Settled::Waits(want, waiter) => {
                 ticket.line = InLine::behind(lines.by_want.get(&want), want);
@@ -172,7 +173,7 @@ impl Queue {
             }
         };
         self.waiting.fetch_sub(1, Ordering::SeqCst);
-        // Its end looks into the lines again.
+        // Dropping the waiter locks the lines again.
         drop(lines);
         Err(denied)
     }
@@ -188,22 +189,22 @@ impl Queue {
                     if !waits || lineup.has_candidates() {
                         return Settled::Hopeless(waiter);
                     }
-                    // Whoever comes up deserves another try.
+                    // A server that comes back deserves another try.
                     waiter.tried.clear();
                     return Settled::Waits(None, waiter);
                 }
             };
-            // Where somebody was faster it is full, and the next choice sees that.
+            // If another request was faster the member is full, and the next choice sees that.
             if let Some(place) = Place::take(member, lineup.edition) {
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
-                // A request that gave up meanwhile gives the place back, and the line moves up.
+                // If the request gave up meanwhile, the place is given back and the queue moves up.
                 drop(waiter.reply.send(place));
                 return Settled::Seated;
             }
         }
     }
 
-    /// Settles somebody who has stood in line, and puts them back if need be; true = they have left.
+    /// Settles a waiting request, and puts it back if it must go on waiting; true = it has left the queue.
     fn seat(&self, waiter: Waiter, lines: &mut Lines, lineup: &Lineup) -> bool {
         match self.settle(waiter, lineup) {
             Settled::Seated => true,
@@ -212,7 +213,7 @@ impl Queue {
                 false
             }
             Settled::Hopeless(waiter) => {
-                // The end of its sender tells it.
+                // The request sees that its sender is gone.
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
                 drop(waiter);
                 true
@@ -220,13 +221,13 @@ impl Queue {
         }
     }
 
-    /// Lets those who wait for `freed` move up; called by whoever left a place there.
+    /// Moves up requests that wait for `freed`; called after a place there was given back.
     pub(super) fn move_up(&self, freed: MemberId, shared: &ArcSwap<Lineup>) {
         if self.len() == 0 {
             return;
         }
         let mut lines = self.lines();
-        // Read under the lock: an older one would undo what a newer one has decided.
+        // Loaded under the lock: an older line-up would undo decisions of a newer one.
         let lineup = shared.load_full();
         while let Some(waiter) = lines.first_for(freed) {
             if !self.seat(waiter, &mut lines, &lineup) {
@@ -235,7 +236,7 @@ impl Queue {
         }
     }
 
-    /// Asks everybody in the order of arrival again, after a change of the line-up.
+    /// Reconsiders all waiting requests in the order of arrival, after a change of the line-up.
     pub(super) fn reconsider(&self, lineup: &Lineup) {
         if self.len() == 0 {
             return;
@@ -268,7 +269,7 @@ impl Queue {
 }
 
 impl Lines {
-    /// Takes out whoever has waited longest of those who would take a place at `member`.
+    /// Takes out the request that has waited longest of those that would take a place at `member`.
     fn first_for(&mut self, member: MemberId) -> Option<Waiter> {
         let wants = [None, Some(member)];
         let (want, at, _) = wants
@@ -289,7 +290,7 @@ impl Lines {
         waiter
     }
 
-    /// Puts somebody back where they stood.
+    /// Puts a request back where it was.
     fn put_back(&mut self, want: Want, waiter: Waiter) {
         let line = self.by_want.entry(want).or_default();
         let at = line.partition_point(|other| other.number < waiter.number);

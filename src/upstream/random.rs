@@ -2,7 +2,7 @@
 
 use crate::balance;
 
-/// Draws a number for choices that are random; good enough for spreading load, and for nothing else.
+/// Returns a random number, good enough for spreading load and for nothing else.
 pub(super) fn random() -> u64 {
     use std::cell::Cell;
     use std::hash::{BuildHasher, RandomState};

@@ -1,4 +1,4 @@
-//! What checks have found out about a member, as atomics: written by main, read by anybody.
+//! The history of a member's checks, as atomics: written by the control thread, read by all.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -14,28 +14,28 @@ const RECENT_LEN: usize = 16;
 #[derive(Debug)]
 pub struct Record {
     standing: AtomicU8,
-    /// Milliseconds since 1970.
+    /// Time of the last change, in milliseconds since 1970.
     changed_ms: AtomicU64,
     changes: AtomicU64,
     passed: AtomicU64,
     failed: AtomicU64,
-    /// The latest last. Only main and the admin page, which it serves, ever look.
+    /// Oldest change first. Only the control thread and the admin page, which runs on it, take this lock.
     recent: Mutex<VecDeque<Turn>>,
 }
 
-/// A change in how a member stands.
+/// A change of a member's standing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
     /// When, in milliseconds since 1970.
     pub time_ms: u64,
-    /// How it stands from then on.
+    /// The new standing.
     pub standing: MemberStanding,
-    /// Why, as the log says it.
+    /// The reason, as in the log.
     pub why: Arc<str>,
 }
 
 impl Default for Record {
-    /// Begins with a member of which nothing is known.
+    /// Makes the history of a new member.
     fn default() -> Self {
         Self {
             standing: AtomicU8::new(number(MemberStanding::Down)),
@@ -49,13 +49,13 @@ impl Default for Record {
 }
 
 impl Record {
-    /// Takes note of how it stands from now on, which is no change.
+    /// Sets the first standing, which does not count as a change.
     pub(super) fn begin(&self, standing: MemberStanding) {
         self.standing.store(number(standing), Ordering::Relaxed);
         self.changed_ms.store(now_ms(), Ordering::Relaxed);
     }
 
-    /// Takes note of a change.
+    /// Records a change of standing.
     pub(super) fn note_change(&self, standing: MemberStanding, why: &str) {
         self.standing.store(number(standing), Ordering::Relaxed);
         let time_ms = now_ms();
@@ -72,13 +72,13 @@ impl Record {
         });
     }
 
-    /// Takes note of a check.
+    /// Counts a check.
     pub(super) fn note_check(&self, passed: bool) {
         let counter = if passed { &self.passed } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns how it stands.
+    /// Returns the present standing.
     #[must_use]
     pub fn standing(&self) -> MemberStanding {
         match self.standing.load(Ordering::Relaxed) {
@@ -89,26 +89,26 @@ impl Record {
         }
     }
 
-    /// Returns since when, in milliseconds since 1970.
+    /// Returns the time of the last change, in milliseconds since 1970.
     #[must_use]
     pub fn since_ms(&self) -> u64 {
         self.changed_ms.load(Ordering::Relaxed)
     }
 
-    /// Returns the latest changes, the first of them first.
+    /// Returns the latest changes, oldest first.
     #[must_use]
     pub fn recent(&self) -> Vec<Turn> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.iter().cloned().collect()
     }
 
-    /// Returns how often that changed.
+    /// Returns the number of changes.
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Relaxed)
     }
 
-    /// Returns how many checks were passed, and how many were not.
+    /// Returns how many checks were passed and how many failed.
     #[must_use]
     pub fn checks(&self) -> (u64, u64) {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

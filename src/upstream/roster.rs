@@ -1,9 +1,6 @@
-//! Everybody of one backend, and what becomes of them. No socket, no clock: what happened comes in
-//! with the time, and out come who is to be checked and how everybody stands.
-//!
-//! Results of checks, answers to questions for names, and connections that could not be opened go
-//! in; who is to be checked now and how everybody stands come out. Each change is one line in the
-//! log and one in the member's [`Record`](super::Record).
+//! All members of one backend, and their standings over time. No socket and no clock: results of checks,
+//! resolved names and failed connections come in with their time; due checks and standings come out. Each
+//! change is one line in the log and one entry in the member's [`Record`](super::Record).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -19,22 +16,22 @@ use crate::balance::health::{self, Change, Checks, Event, Next, SIGNS};
 use crate::balance::ramp::{self, Entrant};
 use crate::config::{Backend, BackendServer, ServerAddress};
 
-/// How often a suspect is looked at: whether connections to it work again.
+/// Interval at which a suspect member is looked at: whether connections to it work again.
 const SUSPECT_LOOK: Duration = Duration::from_millis(250);
 
-/// Everybody of one backend.
+/// All members of one backend.
 #[derive(Debug)]
 pub(super) struct Roster {
     backend: Arc<Backend>,
     checks: Option<Checks>,
     posts: Vec<Post>,
-    /// Whether the seats that were read last are out of date.
+    /// Whether seats have changed since they were last read.
     changed: bool,
-    /// When seats change by themselves, because somebody starts slowly.
+    /// When seats change by themselves, because of a slow start.
     ramp_due: Option<Duration>,
-    /// What is to be said once others act on it.
+    /// Changes to log once the line-up that has them is published.
     unsaid: Vec<Said>,
-    /// Whether it was said that this machine cannot check.
+    /// Whether it was logged that this machine cannot run checks.
     said_ours: bool,
 }
 
@@ -42,21 +39,21 @@ pub(super) struct Roster {
 #[derive(Debug)]
 struct Post {
     server: BackendServer,
-    /// How it is spoken to over TLS; none = in the clear.
+    /// TLS settings; none = plain.
     tls: Option<Arc<TlsToServer>>,
-    /// Whether its name was asked for, answered or not.
+    /// Whether its name was resolved at least once, with or without an answer.
     asked: bool,
-    /// What is known of its name, if it is one.
+    /// The state of its name, if it has one.
     watch: Watch,
     watched: BTreeMap<Spot, Watched>,
-    /// Members whose address has gone, for as long as they have tunnels.
+    /// Members whose address has gone from the name, while they still have tunnels.
     departed: Vec<Weak<Member>>,
 }
 
-/// What tells the members of a post apart: which of its endpoints they are.
+/// Identifies the members of one post: their endpoint.
 type Spot = Option<std::net::SocketAddr>;
 
-/// A member and what is thought of it.
+/// A member and its health.
 #[derive(Debug)]
 struct Watched {
     member: Arc<Member>,
@@ -64,15 +61,15 @@ struct Watched {
     health: health::Health,
     next: Option<Due>,
     checking: bool,
-    /// Connections that could not be opened, as far as they were taken into account.
+    /// Failed connections that the health state has counted already.
     refused: u64,
-    /// Whether its name points elsewhere now, and it only stands in until somebody there may serve.
+    /// Whether the name no longer has this address, and the member only serves until a new one is up.
     leaving: bool,
-    /// Whether an operator lets it run empty, as far as that was taken into account.
+    /// Whether the operator's drain has been applied.
     drained: bool,
 }
 
-/// A change of a member, for the log.
+/// A change of a member, to be logged.
 #[derive(Debug)]
 struct Said {
     server: Arc<str>,
@@ -80,22 +77,22 @@ struct Said {
     why: String,
 }
 
-/// What is to be done when.
+/// Work that is due at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Due {
     Check(Duration),
     Forgive(Duration),
 }
 
-/// Somebody who is to be checked now.
+/// A check that is due now.
 #[derive(Debug)]
 pub(super) struct Job {
-    /// Who.
+    /// The member to check.
     pub(super) member: Arc<Member>,
 }
 
 impl Roster {
-    /// Begins with the servers whose addresses need no questions.
+    /// Makes a roster of the servers whose addresses need no resolution.
     pub(super) fn new(
         backend: Arc<Backend>,
         tls: Option<&ClientTls>,
@@ -115,8 +112,7 @@ impl Roster {
         roster
     }
 
-    /// Goes on under another configuration: whoever is at an address that stays keeps what is known of
-    /// it and what it is doing.
+    /// Changes to another configuration: a member whose address stays keeps its health and its traffic.
     pub(super) fn reconfigure(
         &mut self,
         backend: Arc<Backend>,
@@ -148,8 +144,8 @@ impl Roster {
         self.changed = true;
     }
 
-    /// Writes the changes of members into the log: after the line-up that has them is published, so
-    /// that whoever reads of a change can rely on it.
+    /// Logs the changes of members. To be called after the line-up that has them is published, so that the
+    /// log is never ahead of it.
     pub(super) fn say(&mut self) {
         let backend = &self.backend.name;
         for Said {
@@ -173,12 +169,12 @@ impl Roster {
         }
     }
 
-    /// Tells whether the seats have changed since they were read last, or do so now.
+    /// Returns whether the seats have changed since they were last read, or change by `now`.
     pub(super) fn is_changed(&self, now: Duration) -> bool {
         self.changed || !self.unsaid.is_empty() || self.ramp_due.is_some_and(|due| due <= now)
     }
 
-    /// Returns how everybody stands now.
+    /// Returns the seats of all members.
     pub(super) fn seats(&mut self, now: Duration) -> Vec<Seat> {
         let all: Vec<&Watched> = self.everybody().collect();
         let entrant = |watched: &&Watched| Entrant {
@@ -201,7 +197,7 @@ impl Roster {
         seats
     }
 
-    /// Returns those whose check is due, at most `room` of them, and counts them as being checked.
+    /// Returns the checks that are due, at most `room`, and counts them as running.
     pub(super) fn due_checks(&mut self, now: Duration, room: usize) -> Vec<Job> {
         let mut due: Vec<(Duration, &mut Watched)> = (self.posts.iter_mut())
             .flat_map(|post| post.watched.values_mut())
@@ -210,7 +206,7 @@ impl Roster {
                 Some(Due::Check(_) | Due::Forgive(_)) | None => None,
             })
             .collect();
-        // Who has waited longest comes first.
+        // The check that was due first comes first.
         due.sort_by_key(|(at, _)| *at);
         let job = |(_, watched): (Duration, &mut Watched)| {
             watched.checking = true;
@@ -221,8 +217,8 @@ impl Roster {
         due.into_iter().take(room).map(job).collect()
     }
 
-    /// Returns when something is due that nobody announces; a check counts only while there is
-    /// `room` for one.
+    /// Returns the time of the next work that no event announces; a check counts only while there is `room`
+    /// for one.
     pub(super) fn next_due(&self, now: Duration, room: bool) -> Option<Duration> {
         let due = self
             .everybody()
@@ -230,7 +226,7 @@ impl Roster {
         due.chain(self.ramp_due).min()
     }
 
-    /// Takes in what a check found out.
+    /// Applies the result of a check.
     pub(super) fn checked(
         &mut self,
         id: MemberId,
@@ -242,7 +238,7 @@ impl Roster {
         let found = (self.posts.iter_mut())
             .flat_map(|post| post.watched.values_mut())
             .find(|watched| watched.member.id() == id);
-        // Its address may have gone meanwhile.
+        // The member's address may have gone meanwhile.
         let Some(watched) = found else {
             return;
         };
@@ -277,7 +273,7 @@ impl Roster {
         }
     }
 
-    /// Takes into account which connections could be opened lately, and which suspicions are over.
+    /// Applies recent failures and successes of connections, and lifts suspicions that are over.
     pub(super) fn look_around(&mut self, now: Duration, mut random: impl FnMut() -> u64) {
         let backend = Arc::clone(&self.backend);
         for watched in self
@@ -298,7 +294,7 @@ impl Roster {
             let (refused, in_a_row) = (traffic.refused(), traffic.refused_in_a_row());
             let news = refused.saturating_sub(watched.refused);
             watched.refused = refused;
-            // Fewer in a row than there were: one worked in between.
+            // Fewer in a row than in total: a connection succeeded in between.
             let known = news.saturating_add(watched.health.signs().into());
             if in_a_row == 0 || u64::from(in_a_row) < known {
                 let why = "a connection to it was opened";
@@ -314,7 +310,7 @@ impl Roster {
         }
     }
 
-    /// Takes in the answer to a question for the name of a server; returns when to ask again.
+    /// Applies the answer to a question for a server's name; returns when to ask again.
     pub(super) fn resolved(
         &mut self,
         index: usize,
@@ -346,7 +342,7 @@ impl Roster {
         pause
     }
 
-    /// Tells whether somebody may get connections, or everybody has been looked at.
+    /// Returns whether some member may get connections, or every member has been checked once.
     pub(super) fn is_settled(&self) -> bool {
         let mut posts = self.posts.iter();
         let unanswered = posts.any(|post| post.is_name() && !post.asked);
@@ -371,7 +367,7 @@ fn checks_of(backend: &Backend) -> Option<Checks> {
 }
 
 impl Post {
-    /// Begins with a server; one that has a name has no members until it is answered.
+    /// Makes the post of a server; a server with a name has no members until the name is resolved.
     fn new(
         server: &BackendServer,
         tls: Option<Arc<TlsToServer>>,
@@ -403,7 +399,7 @@ impl Post {
         post
     }
 
-    /// Goes on under other settings at the same address.
+    /// Applies other settings to members at the same address.
     fn reconfigure(
         &mut self,
         server: &BackendServer,
@@ -416,7 +412,7 @@ impl Post {
         let differs = self.server != *server;
         if differs {
             self.server = server.clone();
-            // A server that stays as it is keeps its sessions for resumption.
+            // A server whose settings stay the same keeps its TLS sessions for resumption.
             self.tls = tls;
         }
         for watched in self.watched.values_mut() {
@@ -436,7 +432,7 @@ impl Post {
         }
     }
 
-    /// Makes the members those that the name points to now. Who stays keeps what is known of it.
+    /// Replaces the members by those of the resolved name. A member that stays keeps its health.
     fn adopt(
         &mut self,
         backend: &str,
@@ -449,7 +445,7 @@ impl Post {
         let drained = self.is_drained();
         let wish_of = |member: &Member| match (drained, member.traffic.wish()) {
             (true, _) => Wish::ServerDrained,
-            // It was away when its server was taken back.
+            // It was absent when the drain of its server was lifted.
             (false, Wish::ServerDrained) => Wish::Serves,
             (false, own) => own,
         };
@@ -460,7 +456,7 @@ impl Post {
         }
         for endpoint in endpoints {
             let weight = match (self.server.weight, endpoint.weight) {
-                // An operator's 0 counts whatever DNS says.
+                // A configured weight of 0 applies whatever DNS says.
                 (0, _) => 0,
                 (own, None) => own,
                 (_, Some(weight)) => weight,
@@ -471,7 +467,7 @@ impl Post {
             }
             let address = Address::Inet(endpoint.addr);
             let known = returned(&mut self.departed, &address);
-            // It may have been away during a reload.
+            // It may have been absent during a reload.
             let known = known.map(|member| match member.server == self.server {
                 true => member,
                 false => Arc::new(member.under(&self.server, self.tls.clone())),
@@ -494,15 +490,15 @@ impl Post {
         self.let_go(backend);
     }
 
-    /// Tells whether an operator lets the server run empty, wherever its name points to.
+    /// Returns whether the operator drains the server, whatever its addresses.
     fn is_drained(&self) -> bool {
         let mut wishes = self.watched.values().map(|it| it.member.traffic.wish());
         wishes.any(|wish| wish == Wish::ServerDrained)
     }
 
-    /// Takes out those whose address has gone, and tells whether there were any: they get nothing
-    /// new, and their tunnels go on. While the new ones wait for their first checks, those that can
-    /// serve stand in for them.
+    /// Removes members whose address has gone from the name, and returns whether there were any. They get no
+    /// new connections, and their tunnels go on. While the new members wait for their first checks, removed
+    /// ones that can serve stay in use.
     fn let_go(&mut self, backend: &str) -> bool {
         let staying = || self.watched.values().filter(|watched| !watched.leaving);
         let serves =
@@ -524,14 +520,14 @@ impl Post {
     }
 }
 
-/// Takes the member at `address` out of those who have departed.
+/// Takes the member at `address` out of the departed ones.
 fn returned(departed: &mut Vec<Weak<Member>>, address: &Address) -> Option<Arc<Member>> {
     let mut members = departed.iter().map(Weak::upgrade);
     let place = members.position(|it| it.is_some_and(|member| member.address == *address))?;
     departed.swap_remove(place).upgrade()
 }
 
-/// Returns what a member is called in logs and metrics: as configured, and which address of it.
+/// Returns the name of a member in logs and metrics: as configured, with the address if there are several.
 fn member_name(server: &BackendServer, endpoint: &Endpoint) -> Arc<str> {
     match &server.address {
         ServerAddress::Name(..) => format!("{}@{}", server.name, endpoint.addr.ip()).into(),
@@ -564,7 +560,7 @@ impl Watched {
         watched
     }
 
-    /// Does what an operator wants of it; tells whether that changed anything.
+    /// Applies the operator's wish; returns whether that changed anything.
     fn obey(&mut self, backend: &Backend) -> bool {
         let drained = self.member.traffic.is_drained();
         let changed = drained != self.drained;
@@ -590,7 +586,7 @@ impl Watched {
         }
     }
 
-    /// Returns when something is due that nobody announces.
+    /// Returns the time of the next work that no event announces.
     fn due(&self, now: Duration, room: bool) -> Option<Duration> {
         let planned = match self.next {
             Some(Due::Check(at)) => (room && !self.checking).then_some(at),
@@ -610,7 +606,7 @@ impl Watched {
         }
     }
 
-    /// Goes on under other settings of checks; returns how it stands otherwise now, if it does.
+    /// Applies other settings of checks; returns the new standing if it changed.
     fn reconfigure(&mut self, checks: Option<Checks>, now: Duration, random: u64) -> Option<Said> {
         let step = self.health.reconfigure(checks, random);
         if checks.is_none() && matches!(self.next, Some(Due::Check(_))) {
@@ -620,7 +616,7 @@ impl Watched {
         Some(self.noted(step.change?, "its checks are configured otherwise"))
     }
 
-    /// Lets the state machine know; returns how it stands otherwise now, if it does.
+    /// Passes an event to the state machine; returns the new standing if it changed.
     fn on(&mut self, event: Event, why: &str, now: Duration, random: u64) -> Option<Said> {
         let step = self.health.on(event, now, random);
         self.plan(step.next, now);

@@ -1,7 +1,7 @@
-//! Looks after one backend on the control runtime: makes the checks, asks for the names, and
-//! publishes a new line-up at every change.
+//! The supervisor of one backend, on the control runtime: runs the checks, resolves the names, and publishes
+//! a new line-up at every change.
 //!
-//! What follows from what is the business of the [`Roster`]; here are the tasks and the clock.
+//! The [`Roster`] decides what follows from each result; here are the tasks and the clock.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,18 +21,18 @@ use super::random::random;
 use super::roster::{Job, Roster};
 use crate::config::{Backend, BackendServer, ServerAddress};
 
-/// Checks of one backend at one time: many servers must not make a storm.
+/// Concurrent checks of one backend, limited so that many servers are not checked at the same moment.
 const CHECKS_MAX: usize = 32;
-/// Questions for names of one backend at one time.
+/// Concurrent questions for names of one backend.
 const QUESTIONS_MAX: usize = 32;
 /// Longest sleep when nothing is due.
 const IDLE: Duration = Duration::from_hours(1);
 
-/// What the tasks of a supervisor report.
+/// A result that a task of the supervisor reports.
 enum Report {
     Checked(MemberId, Result<(), CheckFailure>),
-    /// The question for the server at this place, with what is needed to ask again, under the
-    /// configuration of this number.
+    /// The answer for the server with this index, with the means to ask again, under the configuration of
+    /// this number.
     Resolved(u32, usize, Resolution, Result<NameAnswer, String>),
 }
 
@@ -44,14 +44,14 @@ struct Reconfiguration {
     done: oneshot::Sender<()>,
 }
 
-/// A question that waits for its time.
+/// A question that is due later.
 struct Question {
     server: usize,
     at: Duration,
     resolution: Resolution,
 }
 
-/// The task that looks after a backend; it ends with this value.
+/// The task that supervises a backend; dropping this value ends the task.
 #[derive(Debug)]
 pub struct Supervisor {
     task: JoinHandle<()>,
@@ -66,13 +66,13 @@ impl Drop for Supervisor {
 }
 
 impl Supervisor {
-    /// Waits until the backend may serve, or everybody has been looked at once.
+    /// Waits until the backend may serve, or every member has been checked once.
     pub async fn settled(&mut self) {
-        // An end of the task settles it as well.
+        // If the task ends, there is nothing to wait for.
         let _ = self.settled.wait_for(|settled| *settled).await;
     }
 
-    /// Goes on under another configuration; returns when its line-up is published.
+    /// Changes to another configuration; returns when its line-up is published.
     pub async fn reconfigure(
         &self,
         backend: Arc<Backend>,
@@ -87,15 +87,15 @@ impl Supervisor {
             nameservers,
             done,
         };
-        // A task that has ended by a panic, which has been reported, changes nothing any more.
+        // A task that has ended by a panic, which has been reported, applies no changes any more.
         let _ = self.reconfigurations.send(reconfiguration);
         let _ = seen.await;
     }
 }
 
-/// Begins to look after a backend, on the [`tokio::task::LocalSet`] of this thread.
+/// Starts a supervisor on the [`tokio::task::LocalSet`] of this thread.
 ///
-/// The line-up that is published at once has the servers whose addresses need no question.
+/// The first line-up, published at once, has the servers whose addresses need no resolution.
 #[must_use]
 pub fn supervise(
     upstream: Arc<Upstream>,
@@ -128,7 +128,7 @@ pub fn supervise(
     }
 }
 
-/// Returns what is to be asked at once.
+/// Returns the questions to ask at once.
 fn questions(backend: &Backend, nameservers: &[SocketAddr]) -> Vec<Question> {
     let servers = backend.servers.iter().enumerate();
     let question = |(server, it): (usize, &BackendServer)| {
@@ -149,7 +149,7 @@ struct Work {
     roster: Roster,
     started: Instant,
     questions: Vec<Question>,
-    /// Of the configuration: tells answers to questions of earlier ones apart, and their line-ups.
+    /// Number of the configuration: distinguishes answers and line-ups of earlier ones.
     edition: u32,
     asking: usize,
     checking: usize,
@@ -194,7 +194,7 @@ impl Work {
         let now = self.now();
         self.roster.reconfigure(backend, tls.as_ref(), now, random);
         self.publish();
-        // Whoever waits for it may have ended.
+        // The caller may have stopped waiting.
         let _ = done.send(());
     }
 

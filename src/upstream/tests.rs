@@ -1,4 +1,4 @@
-//! Places and the queue, with tasks that play requests.
+//! Places and the queue; tasks stand for requests.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -49,7 +49,7 @@ fn seat(member: Arc<Member>, standing: MemberStanding) -> Seat {
     }
 }
 
-/// Publishes that everybody stands like this.
+/// Publishes a line-up in which every member has this standing.
 fn publish(upstream: &Arc<Upstream>, standing: MemberStanding) {
     let now = upstream.lineup();
     let seats = now
@@ -83,7 +83,7 @@ async fn ask(upstream: &Arc<Upstream>, client: Option<IpAddr>) -> Asked {
     asked
 }
 
-/// Waits for what a task that has its answer got.
+/// Returns the answer of a task that has one.
 async fn answer(asked: Asked) -> Result<Reservation, Denied> {
     for _ in 0..3 {
         yield_now().await;
@@ -164,7 +164,7 @@ fn a_source_waits_for_its_own_server_and_holds_up_nobody_else() {
         let upstream = upstream("max_queue = 1", &[1, 1]);
         let first = upstream.place(client(1), &[]).await.unwrap();
         let mine = first.member().id();
-        // Somebody whose server is another one, and somebody with the same one.
+        // One request whose server is another one, and one with the same server.
         let others = |same: bool| {
             let upstream = Arc::clone(&upstream);
             (2..=255).find(move |last| {
@@ -210,7 +210,7 @@ fn those_who_wait_are_asked_again_when_the_lineup_changes() {
         assert_eq!(queues.waiting(), 3);
         publish(&queues, MemberStanding::Up);
         for waits in waits {
-            // They give it back at once, so that the third has one too.
+            // Both give the place back at once, so that the third request gets one too.
             assert!(answer(waits).await.is_ok());
         }
         assert!(answer(third).await.is_ok());
@@ -229,7 +229,7 @@ fn nobody_is_asked_twice_for_one_request() {
         }
         let denied = upstream.place(client(7), &tried).await.unwrap_err();
         assert_eq!(denied, Denied::AllTried);
-        // A suspect one is better than none, one that is down or drained is not.
+        // A suspect member is better than none; one that is down or drained is not.
         for (standing, why) in [
             (MemberStanding::Suspect, None),
             (MemberStanding::Down, Some("every server is down")),
@@ -249,7 +249,7 @@ fn whoever_has_tried_everybody_does_not_wait_for_them() {
         let tried = [upstream.lineup().seats[0].member.id()];
         let denied = upstream.place(client(1), &tried).await.unwrap_err();
         assert_eq!(denied, Denied::AllTried);
-        // Who is down while it is asked for again is another matter, and gets another try.
+        // A server that went down in the meantime gets another try.
         publish(&upstream, MemberStanding::Down);
         let waits = {
             let upstream = Arc::clone(&upstream);
@@ -298,7 +298,7 @@ fn the_alarm_is_rung_from_when_a_server_may_be_suspect() {
         }
         place.note_refused();
         assert!(rung().await);
-        // Who looks after it may have forgiven it meanwhile.
+        // The supervisor may have lifted the suspicion meanwhile.
         place.note_refused();
         assert!(rung().await);
         place.member().traffic.note_connected();
@@ -306,8 +306,8 @@ fn the_alarm_is_rung_from_when_a_server_may_be_suspect() {
     });
 }
 
-/// Threads take, hold, give back, and give up, and nothing is lost: no place is taken twice, everybody
-/// who stays is served, and nothing is left over.
+/// Threads take, hold, return and give up places: no place is taken twice, every request that keeps waiting
+/// is served, and no place is lost.
 #[test]
 fn threads_agree() {
     const THREADS: usize = 4;
@@ -335,7 +335,7 @@ fn threads_agree() {
                                     let last =
                                         u8::try_from((thread * 8 + number + round) % 251).unwrap();
                                     if round % 7 == 3 {
-                                        // Gives up at once, wherever it stands.
+                                        // Gives up at once, at any position.
                                         let giving_up = upstream.place(client(last), &[]);
                                         let _ = timeout_at(Instant::now(), giving_up).await;
                                         continue;

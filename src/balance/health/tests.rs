@@ -1,4 +1,4 @@
-//! What comes out of each event, as words, and what is remembered.
+//! The result of each event, as words, and the state kept.
 
 use super::*;
 
@@ -9,10 +9,10 @@ const CHECKS: Checks = Checks {
     rise: 2,
     fall: 3,
 };
-/// Half of all numbers: no jitter.
+/// Half of all values: no jitter.
 const MIDDLE: u64 = 1 << 63;
 
-/// Plays events to a server that has just begun, and writes down what came out of each.
+/// Feeds events to a new server, and returns the result of each.
 ///
 /// P and F are results of checks, w and f connects that worked and failed, o is the end of a
 /// suspicion; a number lets so many milliseconds pass.
@@ -51,12 +51,12 @@ fn play(checks: Option<Checks>, script: &str) -> String {
 fn standings_change_as_results_and_signs_say() {
     let on = Some(CHECKS);
     let rows = [
-        // One result settles what is unknown; connects say nothing about it.
+        // One result settles the standing; connects do not affect it.
         (on, "", "Unknown"),
         (on, "P", "Up:c10000 Up"),
         (on, "F", "Down:c10000 Down"),
         (on, "f f f f w", "- - - - - Unknown"),
-        // `fall` failures in a row, and faster while they speak against the standing.
+        // `fall` failures in a row, checked faster while they contradict the standing.
         (on, "P F F P F F", "Up:c10000 c800 c800 c10000 c800 c800 Up"),
         (
             on,
@@ -76,7 +76,7 @@ fn standings_change_as_results_and_signs_say() {
             "Up:c10000 - - Suspected:c500 - Suspect",
         ),
         (on, "P f f w f f", "Up:c10000 - - - - - Up"),
-        // What settles a suspicion.
+        // Results that settle a suspicion.
         (
             on,
             "P 900 f f f P f f",
@@ -108,7 +108,7 @@ fn standings_change_as_results_and_signs_say() {
             "P F f f f F w F",
             "Up:c10000 c800 - - Suspected:c800 c800 Cleared:- Down:c10000 Down",
         ),
-        // At most one suspicion begins per second, however wildly connects go.
+        // At most one suspicion begins per second, however many connects fail.
         (
             on,
             "P 900 f f f w f f f 900 f 100 f",
@@ -183,7 +183,7 @@ fn other_settings_keep_a_server_in_use_until_a_check() {
         let _ = checked.on(Event::ConnectFailed, SUSPICION, 0);
     }
     assert_eq!(checked.standing(), Standing::Suspect);
-    // What was to end the suspicion is void, so the check must.
+    // The end of the suspicion was cancelled, so a check must settle it.
     let step = checked.reconfigure(Some(CHECKS), 0);
     assert_eq!(step.next, Some(Next::Check(Duration::ZERO)));
     let _ = checked.on(Event::SuspicionOver, SUSPICION * 2, 0);

@@ -1,7 +1,7 @@
-//! Where requests go: proportions, movement when the line-up changes, agreement of nodes.
+//! Distribution of requests: proportions, movement when the line-up changes, agreement of nodes.
 //!
-//! Bounds are exact where the method is; where it draws, they are standard deviations of the drawing.
-//! All draws are fixed numbers, so a test that passes always does.
+//! Bounds are exact for exact methods; for random ones they are standard deviations of the draw. All draws
+//! are fixed numbers, so a test that passes always passes.
 
 use super::*;
 use crate::balance::chooser::Plan;
@@ -87,7 +87,7 @@ fn with_source_only_the_clients_of_what_changes_move() {
     let weights = [1, 2, 3, 4, 5, 6, 7, 8, 9, 256, 0];
     let before = homes(Method::Source, &line_up(&keys, &weights));
     for changed in 0..keys.len() {
-        // Gone, lighter and heavier.
+        // The server leaves, gets lighter, gets heavier.
         for weight in [0, weights[changed] / 2, weights[changed] + 3] {
             let mut weights_after = weights;
             weights_after[changed] = weight;
@@ -117,7 +117,7 @@ fn with_source_the_clients_of_one_that_leaves_spread_by_weight() {
         counts[keys[1..].iter().position(|key| key == after).unwrap()] += 1;
     }
     assert_drawn(&counts, &weights[1..], 4.0);
-    // Whom a client turns to after a failure is the one it moves to.
+    // The server that a client moves to is the one it uses after a failure.
     let chooser = chooser(Method::Source, &servers);
     for (number, after) in after.iter().enumerate() {
         let tried = |index| match index {
@@ -146,7 +146,7 @@ fn nodes_agree_whatever_the_order_of_their_servers() {
                 "{method:?}"
             );
         }
-        // One with weight 0 may as well not be there.
+        // A server with weight 0 makes no difference.
         let with_share: Vec<_> = servers.iter().copied().filter(|(_, w)| *w > 0).collect();
         assert!(here == homes(method, &with_share), "{method:?}");
     }
@@ -162,7 +162,7 @@ fn servers_with_one_key_share_its_clients() {
     }
 }
 
-/// Nodes of different versions stand side by side while they are replaced one by one.
+/// Nodes of different versions run side by side during a rolling upgrade.
 #[test]
 fn the_mapping_is_that_of_every_version() {
     let keys = keys(5);
@@ -212,8 +212,8 @@ fn a_table_of_maglev_is_dealt_out_by_weight() {
         assert_eq!(counts.iter().sum::<u32>(), 65_537);
         let total: f64 = weights.iter().copied().map(f64::from).sum();
         for (count, weight) in counts.iter().zip(weights) {
-            // Everybody's first turn rounds up what is theirs, at the cost of all by weight; and the
-            // last round may end before one's turn.
+            // The first turn of each server rounds its share up, at the cost of all others by weight; and the
+            // last round may end before a server's turn.
             let share = f64::from(*weight) / total;
             let bound = 2.0 + share * weights.len() as f64;
             let off = f64::from(*count) - share * 65_537.0;
@@ -266,7 +266,7 @@ fn with_maglev_few_move_beside_the_clients_of_what_changes() {
         for gone in [0, count / 2, count - 1] {
             let mut fewer = all.clone();
             fewer.remove(gone);
-            // Read forwards it is a server that leaves, backwards one that comes.
+            // Read forwards a server leaves; read backwards one is added.
             let rest = table(&fewer);
             let others = full.iter().zip(&rest).filter(|(with, without)| {
                 with != without && **with != keys[gone] && **without != keys[gone]
@@ -310,28 +310,28 @@ fn the_least_loaded_by_weight_is_exact_at_every_step() {
         }
         connections[picked] += 1;
     }
-    // The method of D'Hondt gives nobody less than their share, rounded down.
+    // The method of D'Hondt gives no server less than its share, rounded down.
     for (count, weight) in connections.iter().zip(weights) {
         assert!(
             *count >= 20_000 * u64::from(weight) / 269,
             "{connections:?}"
         );
     }
-    // The largest numbers that can be.
+    // The largest numbers possible.
     let huge = |index| Load::Active(if index == 4 { u32::MAX } else { u32::MAX - 1 });
     assert_eq!(chooser.choose(&asking(0), huge), Pick::Server(4));
 }
 
 #[test]
 fn equals_take_turns() {
-    // Three idle ones among busy ones: to each in turn, not to the first, nor to the one that stands
-    // behind most places.
+    // Three idle servers among busy ones are chosen in turn, not always the first, nor always the one that
+    // follows most places.
     let chooser = of_weights(Method::LeastConnections, &[1, 2, 1, 1, 2]);
     let load = |index: usize| Load::Active([0, 9, 0, 0, 9][index]);
     let picks = (0..6).map(|number| chooser.choose(&asking(number), load));
     let expected = [0, 2, 3, 0, 2, 3].map(Pick::Server);
     assert_eq!(picks.collect::<Vec<_>>(), expected);
-    // Equal by weight is equal.
+    // Equal by weight counts as equal.
     let load = |index: usize| Load::Active([5, 1, 5, 5, 1][index]);
     let picks = (0..4).map(|number| chooser.choose(&asking(number), load));
     let expected = [1, 4, 1, 4].map(Pick::Server);
@@ -358,7 +358,7 @@ fn two_are_drawn_by_weight_and_differ() {
         left[first] = 0;
         assert_drawn(seconds, &left, 4.0);
     }
-    // The ends of all numbers.
+    // The smallest and the largest number.
     assert_eq!(shares.draw(0)[0], Some(0));
     assert_eq!(shares.draw(u64::MAX)[0], Some(4));
     assert_eq!(Shares::new(&[0, 3]).draw(9), [Some(1), None]);

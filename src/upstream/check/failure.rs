@@ -1,57 +1,57 @@
-//! Why a check was not passed, in words and for the state machine.
+//! Reasons why a server did not pass a check, in words and for the state machine.
 
 use crate::balance::health::Reason;
 use crate::proto::http::refusal::BadResponse;
 
-/// Why a check was not passed.
+/// Reason why a server did not pass a check.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CheckFailure {
-    /// Nobody listens, or a firewall says so.
+    /// The connection was refused, by the server's machine or by a firewall.
     #[error("refused the connection")]
     Refused,
-    /// The system cannot reach it.
+    /// The system has no route to the server.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
-    /// No connection in time.
+    /// No connection within the time limit.
     #[error("no connection within {0}")]
     ConnectTimeout(String),
-    /// A connection, but no TLS in time.
+    /// A connection, but no TLS within the time limit.
     #[error("no TLS handshake within {0}")]
     HandshakeTimeout(String),
-    /// No TLS, or none that can be believed.
+    /// The TLS handshake failed, or the certificate is not trusted.
     #[error("{0}")]
     Tls(String),
-    /// A connection, but no answer in time.
+    /// A connection, but no answer within the time limit.
     #[error("no answer within {0}")]
     AnswerTimeout(String),
-    /// The end before the answer.
+    /// The server closed before its answer.
     #[error("closed without an answer")]
     Closed,
-    /// The end in the middle of the answer.
+    /// The server closed in the middle of its answer.
     #[error("closed within its answer")]
     ClosedWithin,
-    /// A reset before the answer was whole.
+    /// The server reset the connection before its answer was complete.
     #[error("reset the connection")]
     Reset,
-    /// A status that is not expected.
+    /// An unexpected status.
     #[error("answered {0}")]
     Status(u16),
-    /// The upgrade was refused.
+    /// The server refused the upgrade.
     #[error("answered {0} to the upgrade, not 101")]
     NoUpgrade(u16),
-    /// A 101 that is not the answer to this upgrade.
+    /// A 101 that does not answer this upgrade.
     #[error("answered 101 without a right Upgrade, Connection and Sec-WebSocket-Accept")]
     WrongUpgrade,
-    /// No HTTP.
+    /// The answer is not HTTP.
     #[error("answered something malformed: {0}")]
     Malformed(#[from] BadResponse),
-    /// This machine has not what a check takes: the server is not to blame, and nothing is known.
+    /// This machine lacks a resource for the check: the server is not at fault, and its state is unknown.
     #[error("not checked: {0}")]
     Ours(String),
 }
 
 impl CheckFailure {
-    /// Returns what kind of failure it is; none when it says nothing about the server.
+    /// Returns the kind of failure; none if it says nothing about the server.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         Some(match self {

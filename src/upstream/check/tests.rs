@@ -29,7 +29,7 @@ fn run(addr: SocketAddr, health: &HealthCheck, send_proxy: Option<proxy::HeaderV
     run_at(&Address::Inet(addr), health, send_proxy)
 }
 
-/// Checks, and returns "ok" or what was wrong.
+/// Runs a check; returns "ok" or the failure.
 fn run_at(
     address: &Address,
     health: &HealthCheck,
@@ -52,8 +52,8 @@ fn run_at(
     }
 }
 
-/// Takes one connection, reads until `mark`, sends what `answer` makes of it, and returns all that
-/// came until the end.
+/// Accepts one connection, reads until `mark`, sends the result of `answer`, and returns all bytes received
+/// until the end.
 fn server(
     mark: &'static str,
     answer: impl FnOnce(&str) -> Vec<u8> + Send + 'static,
@@ -63,7 +63,7 @@ fn server(
     let thread = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut request = read_until(&mut stream, mark);
-        // The check may be gone.
+        // The check may have ended.
         let _ = stream.write_all(&answer(&String::from_utf8_lossy(&request)));
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let _ = stream.read_to_end(&mut request);
@@ -182,7 +182,7 @@ fn a_head_has_no_body() {
     assert!(started.elapsed() < FAREWELL, "{:?}", started.elapsed());
 }
 
-/// Answers an upgrade as RFC 6455 says.
+/// Answers an upgrade according to RFC 6455.
 fn upgraded(request: &str) -> Vec<u8> {
     let key = request
         .lines()

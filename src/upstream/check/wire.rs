@@ -1,8 +1,8 @@
-//! The connection of a check: bytes over TCP or a unix socket, in the clear or over TLS.
+//! The connection of a check: bytes over TCP or a unix socket, plain or over TLS.
 //!
-//! TLS takes the way of connections for clients (`tls::handshake`, `tls::control`), but no session is
-//! resumed: each check looks at the server's certificate. What waits here is at most one record and
-//! what was received with its end.
+//! TLS uses the same code as connections for clients (`tls::handshake`, `tls::control`), but sessions are not
+//! resumed, so that each check verifies the server's certificate. The buffers hold at most one record and the
+//! bytes received with its end.
 
 use std::io;
 
@@ -16,12 +16,12 @@ use crate::tls::handshake::{self, Handshake};
 use crate::tls::servers::{afresh, told, told_of_fault};
 use crate::upstream::client_tls::TlsToServer;
 
-/// Most that is received at once, in bytes.
+/// Most bytes per receive.
 const CHUNK_LEN_BYTES: usize = 4096;
-/// Most that is read of a server that says more after our close_notify, in bytes.
+/// Most bytes read from a server that still sends after our close_notify.
 const REST_LEN_MAX: usize = 64 * 1024;
 
-/// Something that both kinds of sockets are.
+/// The traits that both kinds of sockets share.
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl Stream for TcpStream {}
 impl Stream for UnixStream {}
@@ -51,7 +51,7 @@ impl From<UnixStream> for Wire {
 }
 
 impl Wire {
-    /// Opens TLS; `http` = ALPN offers it.
+    /// Opens TLS; `http` = ALPN offers `http/1.1`.
     ///
     /// # Errors
     /// [`CheckFailure::Tls`], with whose fault it is; the server has its alert.
@@ -84,7 +84,7 @@ impl Wire {
         }
     }
 
-    /// Tells whether TLS is spoken.
+    /// Returns whether the connection uses TLS.
     pub(super) fn is_secure(&self) -> bool {
         self.secured.is_some()
     }
@@ -102,10 +102,10 @@ impl Wire {
         self.stream.write_all(&sealed).await.map_err(broken)
     }
 
-    /// Receives once more onto `data`; 0 = the server has ended.
+    /// Receives once, appending to `data`; 0 = the server has ended.
     ///
     /// # Errors
-    /// The connection is broken, or a record is wrong.
+    /// The connection is broken, or a record is invalid.
     pub(super) async fn receive(&mut self, data: &mut Vec<u8>) -> Result<usize, CheckFailure> {
         let Some(secured) = &mut self.secured else {
             return receive_onto(&mut *self.stream, data).await.map_err(broken);
@@ -123,7 +123,7 @@ impl Wire {
         }
     }
 
-    /// Ends in good order: over TLS with close_notify, after which the server may end as well.
+    /// Closes in good order: over TLS it sends close_notify, after which the server may close as well.
     pub(super) async fn finish(mut self) {
         let Some(secured) = &mut self.secured else {
             return;

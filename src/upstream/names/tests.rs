@@ -1,4 +1,4 @@
-//! Answers put together, weights, what is new; and questions to a name server of the tests.
+//! Merged answers, weights, changes; and questions to a name server of the tests.
 
 #[path = "../../../tests/it/harness/dns.rs"]
 #[allow(unreachable_pub, dead_code, reason = "shared with the black-box tests")]
@@ -37,7 +37,7 @@ fn families_are_put_together() {
         ("-", "-", &["1.1.1.1"], "has no address"),
         ("!", "!", &["1.1.1.1"], "does not exist"),
         ("?", "?", &["1.1.1.1"], "is not answered"),
-        // One family without an answer keeps what it had, and is asked for again soon.
+        // A family without an answer keeps its last addresses, and is asked for again soon.
         ("1.1.1.1", "?", &["1.1.1.1", "::1"], "[1.1.1.1, ::1] 30s"),
         ("?", "::2", &["1.1.1.1", "::1"], "[1.1.1.1, ::2] 30s"),
         ("1.1.1.1", "?", &[], "[1.1.1.1] 30s"),
@@ -93,7 +93,7 @@ fn what_is_new_is_said_once_and_the_last_addresses_stand() {
             3600,
             2,
         ),
-        // Another order, and one of them twice, is the same.
+        // Another order, or a duplicate, is no change.
         (
             found(&["1.1.1.1", "2.2.2.2", "1.1.1.1"], 9),
             News::Nothing,
@@ -120,7 +120,7 @@ fn what_is_new_is_said_once_and_the_last_addresses_stand() {
     assert_eq!(watch.wrong(), None);
 }
 
-/// Asks once and writes the answer down.
+/// Asks once and returns the answer as text.
 fn asked(resolution: &mut Resolution) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -174,7 +174,7 @@ fn a_silent_name_server_is_not_waited_for_long() {
     let said = asked(&mut app);
     assert!(said.starts_with("is not answered"), "{said}");
     assert!(started.elapsed() < ANSWER_TIME_MAX * 2);
-    // The next one on the list answers.
+    // The next name server of the list answers.
     let other = Dns::start();
     other.addresses("app.test", 60, &["127.0.0.1"]);
     let address = ServerAddress::Name("app.test".to_owned(), 80);

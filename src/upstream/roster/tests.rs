@@ -1,4 +1,4 @@
-//! Members over time: signs of failure, and names that point elsewhere.
+//! Members over time: failed connections, and names whose addresses change.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ fn roster(lines: &str, address: &str) -> Roster {
     Roster::new(Arc::new(backend), None, Duration::ZERO, || 0)
 }
 
-/// Returns each member's address and how it stands.
+/// Returns each member's address and standing.
 fn standings(roster: &mut Roster) -> Vec<(String, MemberStanding)> {
     let seats = roster.seats(SECOND).into_iter();
     let said = seats.map(|seat| (seat.member.address.to_string(), seat.standing));
@@ -39,7 +39,7 @@ fn failures_with_successes_between_them_raise_no_suspicion() {
         roster.look_around(SECOND, || 0);
         standings(&mut roster)[0].1
     };
-    // Seen one by one, with what worked unseen, or not.
+    // Seen one by one, with or without unseen successes in between.
     assert_eq!(stands(&[false]), MemberStanding::Up);
     assert_eq!(stands(&[false]), MemberStanding::Up);
     assert_eq!(stands(&[true]), MemberStanding::Up);
@@ -51,7 +51,7 @@ fn failures_with_successes_between_them_raise_no_suspicion() {
     assert_eq!(stands(&[true, false]), MemberStanding::Up);
 }
 
-/// Says where the name points.
+/// Gives the name these addresses.
 fn answer(roster: &mut Roster, ips: &[&str]) {
     let here = |ip: &&str| Endpoint {
         addr: (ip.parse::<std::net::IpAddr>().unwrap(), 80).into(),
@@ -62,7 +62,7 @@ fn answer(roster: &mut Roster, ips: &[&str]) {
     roster.resolved(0, Ok(NameAnswer { endpoints, ttl }), SECOND, || 0);
 }
 
-/// Checks whoever is at `ip`.
+/// Reports a check of the member at `ip`.
 fn check(roster: &mut Roster, ip: &str, result: Result<(), CheckFailure>) {
     let seats = roster.seats(SECOND);
     let mut members = seats.iter().map(|seat| &seat.member);
@@ -81,7 +81,7 @@ fn the_old_addresses_stand_in_until_a_new_one_is_up_or_all_are_judged() {
     check(&mut roster, "10.0.0.1", Ok(()));
     answer(&mut roster, &["10.0.0.2"]);
     assert_eq!(standings(&mut roster), [up("10.0.0.1"), down("10.0.0.2")]);
-    // Who was never up does not stand in, and who comes back is known.
+    // A member that was never up does not stand in, and one that returns keeps its health.
     answer(&mut roster, &["10.0.0.3"]);
     assert_eq!(standings(&mut roster), [up("10.0.0.1"), down("10.0.0.3")]);
     answer(&mut roster, &["10.0.0.1"]);
@@ -105,7 +105,7 @@ fn answers_that_rotate_leave_nothing_behind() {
     for _ in 0..10 {
         for ip in ["10.0.0.1", "10.0.0.2"] {
             answer(&mut roster, &[ip]);
-            // As tunnels do.
+            // Holds the members, as tunnels do.
             held.extend(roster.seats(SECOND).into_iter().map(|seat| seat.member));
         }
     }
@@ -122,20 +122,20 @@ fn a_server_that_is_drained_stays_so_when_its_name_moves() {
     roster.look_around(SECOND, || 0);
     answer(&mut roster, &["10.0.0.1", "10.0.0.3"]);
     let stands = |roster: &mut Roster| standings(roster).into_iter().map(|(_, it)| it);
-    // One address alone was drained, so another is not, even in its place.
+    // Only that address was drained, so another one is not, even in its place.
     let found: Vec<MemberStanding> = stands(&mut roster).collect();
     assert_eq!(found, [MemberStanding::Drained, MemberStanding::Up]);
     answer(&mut roster, &["10.0.0.1"]);
     answer(&mut roster, &["10.0.0.3"]);
     assert!(stands(&mut roster).all(|it| it == MemberStanding::Up));
-    // The server was, so whoever comes is too.
+    // The server was drained, so every new address is as well.
     let held = roster.seats(SECOND);
     for seat in &held {
         seat.member.traffic.set_wish(Wish::ServerDrained);
     }
     answer(&mut roster, &["10.0.0.4"]);
     assert!(stands(&mut roster).all(|it| it == MemberStanding::Drained));
-    // Who was away when it was taken back, with tunnels, is taken back as well.
+    // A member that was absent when the drain was lifted, with tunnels, is not drained either.
     for seat in roster.seats(SECOND) {
         seat.member.traffic.set_wish(Wish::Serves);
     }
