@@ -1,4 +1,4 @@
-//! Addresses as the contract uses them: who is at the other end, and which ranges are trusted.
+//! Addresses of peers, and ranges of trusted addresses.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +11,7 @@ use std::str::FromStr;
 pub enum PeerAddr {
     /// An IP address and a port.
     Inet(SocketAddr),
-    /// A unix socket; its path, if it has one, says nothing about the client.
+    /// A unix socket; its path, if it has one, does not identify the client.
     Unix,
 }
 
@@ -58,7 +58,7 @@ pub struct Cidr {
 }
 
 impl Cidr {
-    /// Tells whether `ip` lies in the range; an IPv4-mapped IPv6 address counts as IPv4.
+    /// Returns whether `ip` lies in the range; an IPv4-mapped IPv6 address counts as IPv4.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.network, ip.to_canonical()) {
@@ -79,16 +79,16 @@ impl Cidr {
     }
 }
 
-/// Why a text is no [`Cidr`].
+/// Why a text is not a [`Cidr`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CidrError {
-    /// The part before the slash is no IP address.
+    /// The part before the slash is not an IP address.
     #[error("'{0}' is not an IP address")]
     Address(String),
-    /// The part after the slash is no number in range.
+    /// The part after the slash is not a number in range.
     #[error("prefix length '{0}' is not a number from 0 to {1}")]
     Prefix(String, u8),
-    /// Bits behind the prefix are set: probably a typing error.
+    /// Bits after the prefix are set: probably a typing error.
     #[error("bits are set behind the prefix; the range is {0}")]
     HostBits(Cidr),
 }
@@ -99,7 +99,7 @@ impl FromStr for Cidr {
     /// Parses `ADDRESS/PREFIX` or a bare `ADDRESS`.
     ///
     /// # Errors
-    /// One [`CidrError`] variant each for a bad address, a bad prefix, and bits set behind it.
+    /// One [`CidrError`] variant each for a bad address, a bad prefix, and bits set after it.
     fn from_str(text: &str) -> Result<Self, CidrError> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
@@ -158,17 +158,17 @@ impl fmt::Display for Cidr {
     }
 }
 
-/// The set of addresses that are believed (`trusted_proxies`).
+/// The set of trusted addresses (`trusted_proxies`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
     /// Ranges of IP addresses.
     pub ranges: Vec<Cidr>,
-    /// Whether peers on unix sockets are believed (written `unix:`).
+    /// Whether peers on unix sockets are trusted (written `unix:`).
     pub unix: bool,
 }
 
 impl TrustedProxies {
-    /// Tells whether `peer` is believed.
+    /// Returns whether `peer` is trusted.
     #[must_use]
     pub fn contains(&self, peer: PeerAddr) -> bool {
         match peer {
@@ -177,7 +177,7 @@ impl TrustedProxies {
         }
     }
 
-    /// Tells whether an IP address is believed.
+    /// Returns whether an IP address is trusted.
     #[must_use]
     pub fn contains_ip(&self, ip: IpAddr) -> bool {
         self.ranges.iter().any(|range| range.contains(ip))

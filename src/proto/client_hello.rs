@@ -1,8 +1,8 @@
-//! The ClientHello of a TLS connection, read without opening anything: server name and ALPN.
+//! The ClientHello of a TLS connection, read without ending TLS: server name and ALPN.
 //!
-//! RFC 8446 sections 4.1.2 and 5.1, RFC 6066 section 3, RFC 7301 section 3.1. The message may be cut
-//! into records and bytes in any way. Nothing is decrypted, so the names of an encrypted ClientHello
-//! are those of its outer part. Extensions that do not concern routing (GREASE too) pass unread.
+//! RFC 8446 sections 4.1.2 and 5.1, RFC 6066 section 3, RFC 7301 section 3.1. The message may be cut into
+//! records and reads in any way. Nothing is decrypted, so the names of an encrypted ClientHello are those of
+//! its outer part. Extensions that do not matter to routing (GREASE too) are skipped.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use super::Progress;
 pub const LEN_BYTES_MAX: usize = 64 * 1024;
 /// Longest plain record (RFC 8446 section 5.1).
 const RECORD_LEN_BYTES_MAX: usize = 16 * 1024;
-/// Most records of one ClientHello: bounds what reading a prefix again costs.
+/// Most records of one ClientHello: bounds the cost of parsing a growing prefix again.
 const RECORDS_MAX: usize = 2048;
 
 const RECORD_HEADER_LEN_BYTES: usize = 5;
@@ -28,7 +28,7 @@ const NAME_TYPE_HOST: u8 = 0;
 const NAME_LEN_BYTES_MAX: usize = 253;
 const LABEL_LEN_BYTES_MAX: usize = 63;
 
-/// What a ClientHello says in the clear.
+/// The fields of a ClientHello that routing needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientHello {
     /// Name of the server, a DNS name in lower case; none also for an IP address, which RFC 6066
@@ -38,7 +38,7 @@ pub struct ClientHello {
     pub alpn: Vec<Vec<u8>>,
 }
 
-/// Why bytes are no ClientHello.
+/// Why bytes are not a ClientHello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it all")]
 pub enum MalformedHello {
@@ -65,7 +65,7 @@ pub enum MalformedHello {
 /// Reads a ClientHello at the start of `buf`; `used` ends with its last byte.
 ///
 /// # Errors
-/// See [`MalformedHello`]; told at the first byte that shows it, as far as framing is concerned.
+/// See [`MalformedHello`]; framing errors are reported at the first byte that shows them.
 ///
 /// # Source
 /// RFC 8446 sections 4.1.2 and 5.1.
@@ -82,7 +82,7 @@ pub fn parse(buf: &[u8]) -> Result<Progress<ClientHello>, MalformedHello> {
         let total = message_len(&head)?;
         let start = buf.len() - rest.len() + RECORD_HEADER_LEN_BYTES;
         if let Some(total) = total {
-            // Never less than what came before: that was shorter, or we had ended there.
+            // Never less than before: that was shorter, or parsing would have ended there.
             let missing = total - gathered.min(total);
             if missing <= fragment.len() {
                 return Ok(Progress::Complete {
@@ -103,8 +103,8 @@ pub fn parse(buf: &[u8]) -> Result<Progress<ClientHello>, MalformedHello> {
     Err(MalformedHello::TooManyRecords)
 }
 
-/// Returns what is there of the record at the start of `buf`, and its whole length; none while its
-/// header is not complete.
+/// Returns the part of the record at the start of `buf` that has been received, and its whole length; none
+/// while its header is incomplete.
 fn record(buf: &[u8]) -> Result<Option<(&[u8], usize)>, MalformedHello> {
     if buf.first().is_some_and(|kind| *kind != RECORD_HANDSHAKE)
         || buf.get(1).is_some_and(|major| *major != VERSION_MAJOR)
@@ -125,7 +125,7 @@ fn record(buf: &[u8]) -> Result<Option<(&[u8], usize)>, MalformedHello> {
     Ok(Some((rest.get(..len).unwrap_or(rest), len)))
 }
 
-/// Returns the length of the message with its header; none while the header is not complete.
+/// Returns the length of the message with its header; none while the header is incomplete.
 fn message_len(head: &[u8]) -> Result<Option<usize>, MalformedHello> {
     if head
         .first()
@@ -144,7 +144,7 @@ fn message_len(head: &[u8]) -> Result<Option<usize>, MalformedHello> {
     Ok(Some(total))
 }
 
-/// Puts the message of `total` bytes together, whose records are complete, and reads it.
+/// Assembles the message of `total` bytes, whose records are complete, and parses it.
 fn message(buf: &[u8], total: usize) -> Result<ClientHello, MalformedHello> {
     let mut message = Vec::with_capacity(total);
     let mut rest = buf;
@@ -216,7 +216,7 @@ fn server_name(mut data: Bytes<'_>) -> Result<Option<String>, MalformedHello> {
     }
     let mut host = None;
     while !list.is_empty() {
-        // Names of types to come start with their length too (RFC 6066 section 3).
+        // Names of future types start with their length too (RFC 6066 section 3).
         let kind = list.take(1)?;
         let name = list.vector()?;
         if kind == [NAME_TYPE_HOST] && host.replace(name.0).is_some() {

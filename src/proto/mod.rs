@@ -1,4 +1,4 @@
-//! Protocols as pure functions: bytes in, values out. No sockets, no clock, no sibling imported.
+//! Protocols as pure functions: bytes in, values out. No sockets, no clock, no import from a sibling.
 
 pub mod addr;
 pub mod client_hello;

@@ -1,13 +1,13 @@
-//! How far a parser of a prefix came.
+//! The result of parsing a prefix.
 
-/// What a parser knows after reading a prefix of its input.
+/// The result of parsing a prefix of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<T> {
-    /// Every byte so far fits, more are needed.
+    /// Every byte so far is valid, more are needed.
     Partial,
     /// The value is complete and took the first `used` bytes; the rest is untouched.
     Complete {
-        /// What the bytes say.
+        /// The parsed value.
         value: T,
         /// Length of the value on the wire, in bytes.
         used: usize,

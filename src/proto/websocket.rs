@@ -1,7 +1,7 @@
-//! The opening of a WebSocket (RFC 6455 section 4): the key, and the answer that proves it was read.
+//! The opening handshake of a WebSocket (RFC 6455 section 4): the key, and the answer that proves it was
+//! read.
 //!
-//! After the opening, the bytes are opaque to longsplice; only whoever asks for it has [`frames`]
-//! looked for in them.
+//! After the handshake, the bytes are opaque to longsplice, except for tunnels whose [`frames`] are followed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -25,10 +25,10 @@ pub fn accept_of(key: &str) -> String {
     STANDARD.encode(digest)
 }
 
-/// Tells whether `key` is the base64 of 16 bytes, padding included.
+/// Returns whether `key` is the base64 of 16 bytes, padding included.
 ///
-/// The four bits of the last digit that stand for nothing may have any value, as in the servers
-/// that longsplice stands in front of (RFC 4648 section 3.5 leaves it open).
+/// The four unused bits of the last digit may have any value, as in common servers (RFC 4648 section 3.5
+/// leaves this open).
 ///
 /// # Source
 /// RFC 6455 section 4.2.1, item 5.

@@ -1,9 +1,9 @@
-//! The proxy's own answers, texts or pages with exact lengths, and places to redirect to.
+//! The proxy's own answers, texts or pages with exact lengths, and targets of redirects.
 
 use super::Scheme;
 use super::head::Request;
 
-/// What an answer says.
+/// The body of an answer, with its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnswerBody<'a> {
     /// The value of Content-Type, which must hold no control characters.
@@ -13,7 +13,7 @@ pub struct AnswerBody<'a> {
 }
 
 impl<'a> AnswerBody<'a> {
-    /// Says `text`, as text/plain.
+    /// Makes a body of `text`, as text/plain.
     #[must_use]
     pub fn text(text: &'a str) -> Self {
         Self {
@@ -23,7 +23,7 @@ impl<'a> AnswerBody<'a> {
     }
 }
 
-/// One of our own answers.
+/// An answer of the proxy itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Own<'a> {
     /// The status.
@@ -33,17 +33,17 @@ pub struct Own<'a> {
     /// Further lines, name and value. Control characters are left out, so that no value can begin a
     /// new line.
     pub extra_lines: &'a [(&'a str, &'a str)],
-    /// The value of Strict-Transport-Security, on a connection that has TLS and wants it.
+    /// The value of Strict-Transport-Security, for connections over TLS that are configured for it.
     pub strict_transport: Option<&'a str>,
-    /// Says that the connection ends after the answer.
+    /// Whether the connection ends after the answer.
     pub close: bool,
-    /// Tells the length of the body and leaves it out.
+    /// Whether the answer is to HEAD: the length is sent, the body is not.
     pub to_head: bool,
 }
 
 impl Own<'_> {
-    /// Appends the answer to `out`. It is always HTTP/1.1, whatever the client speaks (RFC 9110
-    /// section 6.2).
+    /// Appends the answer to `out`. It is always HTTP/1.1, whatever the client's version (RFC 9110 section
+    /// 6.2).
     pub fn write(&self, out: &mut Vec<u8>) {
         let status = self.status;
         let has_body = !matches!(status, 100..=199 | 204 | 304);
@@ -75,7 +75,7 @@ fn write_line(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Returns the reason phrase of RFC 9110 section 15, empty for codes it does not know.
+/// Returns the reason phrase of RFC 9110 section 15, empty for unknown codes.
 #[must_use]
 pub fn reason(status: u16) -> &'static str {
     match status {
@@ -131,12 +131,11 @@ pub fn reason(status: u16) -> &'static str {
     }
 }
 
-/// Builds the Location of a redirect: path and query as received, behind another scheme, host or
-/// port.
+/// Builds the Location of a redirect: path and query as received, with another scheme, host or port.
 ///
-/// `host` none means the request's host without its port; `port` none, or the default of `scheme`,
-/// is left out. Nothing is returned for a request that names no host (HTTP/1.0) when none is given.
-/// A target holds visible ASCII only, so the value cannot begin a new line.
+/// `host` none means the request's host without its port; `port` none, or the default of `scheme`, is left
+/// out. Returns none if neither the request (HTTP/1.0) nor `host` names a host. A target holds visible ASCII
+/// only, so the value cannot begin a new line.
 #[must_use]
 pub fn location(
     request: &Request<'_>,

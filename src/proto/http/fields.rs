@@ -1,4 +1,4 @@
-//! Header fields that decide about the message itself: lists, the connection, and the framing.
+//! Header fields that control the message itself: lists, the connection, and the framing.
 
 use super::line::{HttpVersion, Line};
 use super::refusal::Malformed;
@@ -6,8 +6,8 @@ use super::refusal::Malformed;
 /// Options of Connection that are looked up for every header line; more are refused.
 const CONNECTION_OPTIONS_MAX: usize = 64;
 
-/// Returns the elements of a list (RFC 9110 5.6.1), without the white space around them; empty
-/// elements are skipped, as the RFC demands.
+/// Returns the elements of a list (RFC 9110 5.6.1), without surrounding white space; empty elements are
+/// skipped, as the RFC demands.
 pub(super) fn elements(value: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     value
         .split(|byte| *byte == b',')
@@ -15,7 +15,7 @@ pub(super) fn elements(value: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
         .filter(|element| !element.is_empty())
 }
 
-/// Returns the elements of all lines of that name as the one list they are (RFC 9110 5.3).
+/// Returns the elements of all lines with that name, as one list (RFC 9110 5.3).
 pub(super) fn elements_of<'l, 'a>(
     lines: &'l [Line<'a>],
     name: &'l str,
@@ -42,7 +42,7 @@ fn trim(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// What Connection says about the connection itself.
+/// The options of Connection that concern the connection itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct ConnectionOptions {
     pub(super) close: bool,
@@ -54,7 +54,7 @@ impl ConnectionOptions {
     /// Reads all Connection lines.
     ///
     /// # Errors
-    /// [`Malformed::ConnectionOptions`] when they list more than anybody needs.
+    /// [`Malformed::ConnectionOptions`] if there are more than any legitimate message needs.
     pub(super) fn read(lines: &[Line<'_>]) -> Result<Self, Malformed> {
         let mut options = Self::default();
         for (count, option) in elements_of(lines, "connection").enumerate() {
@@ -68,8 +68,7 @@ impl ConnectionOptions {
         Ok(options)
     }
 
-    /// Tells whether the sender of a message of that version goes on with the connection
-    /// (RFC 9112 9.3).
+    /// Returns whether the sender of a message of that version keeps the connection open (RFC 9112 9.3).
     pub(super) fn persists(self, version: HttpVersion) -> bool {
         match version {
             HttpVersion::Http11 => !self.close,
@@ -78,10 +77,10 @@ impl ConnectionOptions {
     }
 }
 
-/// What a head says about the length of its body.
+/// The length of a body as the head announces it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Announced {
-    /// Nothing.
+    /// Not announced.
     Nothing,
     /// Content-Length.
     Length(u64),
@@ -125,7 +124,7 @@ impl Announced {
     }
 }
 
-/// Parses a Content-Length: digits only, and below 2^63, for many servers count with a sign.
+/// Parses a Content-Length: digits only, and below 2^63, because many servers use signed numbers.
 fn content_length(value: &[u8]) -> Result<u64, Malformed> {
     let digits_only = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     std::str::from_utf8(value)

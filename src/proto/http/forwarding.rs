@@ -1,11 +1,11 @@
-//! What the application is told about the client, and what passes between client and server: one
-//! code path for HTTP and WebSocket.
+//! Heads on their way between client and server, and the lines about the client that are added for the
+//! application: one code path for HTTP and WebSocket.
 //!
-//! Lines pass byte for byte and in order. Taken out are those that speak of one connection only
-//! (RFC 9110 section 7.6.1) and, from a peer that is not trusted, what it says about whom it speaks
-//! for. Ours come last. Two lines may come out in another form than they came in, both hop-by-hop:
-//! a Transfer-Encoding with empty list elements is written as plain `chunked`, so that no server
-//! can read it in another way, and an Upgrade that offers more than `websocket` offers only that.
+//! Lines are forwarded byte for byte and in order. Removed are lines that concern one connection only (RFC
+//! 9110 section 7.6.1) and forwarding lines from a peer that is not trusted. Our own lines come last. Two
+//! lines may be rewritten, both hop-by-hop: a Transfer-Encoding with empty list elements becomes plain
+//! `chunked`, so that no server can read it differently, and an Upgrade that offers more than `websocket`
+//! offers only that.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
@@ -17,50 +17,49 @@ use super::Scheme;
 use super::fields::{elements, elements_of, named};
 use super::head::{HttpVersion, Line, Request, Response, names_websocket};
 
-/// Who speaks on a connection, as of its PROXY header, and whether that is one of
-/// `trusted_proxies`.
+/// The peer of a connection, after its PROXY header, and whether it is one of `trusted_proxies`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Speaker {
     /// The address after PROXY.
     pub peer: PeerAddr,
-    /// Whether its X-Forwarded-* and X-Real-IP are believed.
+    /// Whether its X-Forwarded-* and X-Real-IP are trusted.
     pub trusted: bool,
 }
 
-/// What a request is forwarded with.
+/// The facts that forwarding a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForwardingFacts<'a> {
-    /// Who speaks.
+    /// The peer.
     pub speaker: Speaker,
-    /// Who the client is ([`client_of`]).
+    /// The client's address ([`client_of`]).
     pub client: PeerAddr,
-    /// How the client's first hop was spoken ([`scheme_of`]).
+    /// The scheme of the client's first hop ([`scheme_of`]).
     pub scheme: Scheme,
-    /// Which port it was spoken to ([`port_of`]).
+    /// The port of the client's first hop ([`port_of`]).
     pub port: u16,
-    /// The subject of the client's certificate, in printable ASCII, if it is to be told: what others
-    /// say of it is then dropped, trusted or not, for it was verified here.
+    /// The subject of the client's certificate, in printable ASCII, if it is to be forwarded. Lines of others
+    /// about it are then removed, trusted or not, because the certificate was verified here.
     pub client_subject: Option<&'a str>,
 }
 
-/// What becomes of the connection a head is written to, after its message.
+/// The state of the connection to which a head is written, after its message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hop {
-    /// Another message follows.
+    /// The connection takes another message.
     KeepAlive,
-    /// It ends.
+    /// The connection ends.
     Close,
-    /// It becomes a WebSocket.
+    /// The connection becomes a WebSocket.
     Upgrade,
 }
 
-/// Finds the client: the speaker, or, when it is trusted, the first address in X-Forwarded-For from
-/// the right that is not (all trusted: the leftmost).
+/// Returns the client's address: the peer's, or, if that is trusted, the first address in X-Forwarded-For
+/// from the right that is not trusted (all trusted: the leftmost).
 ///
-/// All X-Forwarded-For lines are one list. An element may carry a port (`a.b.c.d:p`, `[v6]:p`);
-/// without one the port is 0, for nobody knows it. At an element that is no address (`unknown`, a
-/// name) the walk ends, and the client is the trusted address that reported it: what stands further
-/// left was written by somebody unknown.
+/// All X-Forwarded-For lines form one list. An element may carry a port (`a.b.c.d:p`, `[v6]:p`); without one
+/// the port is 0, meaning unknown. The search ends at an element that is not an address (`unknown`, a name),
+/// and the client is then the trusted address that reported it: elements further left were written by an
+/// unknown party.
 #[must_use]
 pub fn client_of(request: &Request<'_>, speaker: Speaker, trusted: &TrustedProxies) -> PeerAddr {
     let mut client = speaker.peer;
@@ -93,12 +92,12 @@ fn parse_element(element: &[u8]) -> Option<PeerAddr> {
     Some(PeerAddr::from(address))
 }
 
-/// Finds out how the client's first hop was spoken.
+/// Returns the scheme of the client's first hop.
 ///
-/// `known` is what this connection itself tells: https for TLS ended here, else what the SSL TLV of
-/// a version 2 PROXY header says. Without it a trusted speaker's X-Forwarded-Proto decides (the
-/// first element, for that is the client's hop; `https` and `wss`, or `http` and `ws`, all else is
-/// no answer), then port 443 as destination in the PROXY header, then it is http.
+/// `known` is the scheme that the connection itself shows: https for TLS that ends here, else the SSL TLV of
+/// a version 2 PROXY header. Without it, a trusted peer's X-Forwarded-Proto decides (its first element, which
+/// is the client's hop: `https` and `wss`, or `http` and `ws`; anything else is ignored), then destination
+/// port 443 in the PROXY header, then it is http.
 #[must_use]
 pub fn scheme_of(
     request: &Request<'_>,
@@ -119,8 +118,8 @@ pub fn scheme_of(
         })
 }
 
-/// Finds out which port the client's first hop was spoken to: a trusted speaker's X-Forwarded-Port,
-/// else the destination port of the PROXY header, else the listener's.
+/// Returns the port of the client's first hop: a trusted peer's X-Forwarded-Port, else the destination port
+/// of the PROXY header, else the listener's.
 #[must_use]
 pub fn port_of(
     request: &Request<'_>,
@@ -154,7 +153,7 @@ fn is_word(word: &[u8], words: &[&str]) -> bool {
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The lines we write ourselves; never passed on from anybody.
+/// The lines we write ourselves; never forwarded from a peer.
 const OURS: [&str; 5] = [
     X_FORWARDED_FOR,
     "x-real-ip",
@@ -165,9 +164,10 @@ const OURS: [&str; 5] = [
 
 const STRICT_TRANSPORT_SECURITY: &str = "Strict-Transport-Security";
 
-/// Fields that a Connection line cannot have removed: those that frame and route the message, those
-/// that open the WebSocket, and Strict-Transport-Security, which speaks of the client's side. A peer that lists them wants the other side to see another message
-/// than we do. Ours are added after the removal, so they need no place here.
+/// Fields that a Connection line cannot have removed: those that frame and route the message, those that open
+/// the WebSocket, and Strict-Transport-Security, which concerns the client's side. A peer that lists them
+/// wants the other side to see a different message than we do. Our own lines are added after the removal, so
+/// they are not listed here.
 const NOT_REMOVABLE: [&str; 9] = [
     "host",
     "content-length",
@@ -182,11 +182,11 @@ const NOT_REMOVABLE: [&str; 9] = [
 
 /// Appends the head for the server to `out`.
 ///
-/// The request line goes as received: an absolute target stays absolute, an HTTP/1.0 request stays
-/// one, so that the server answers with nothing that an HTTP/1.0 client cannot read.
+/// The request line is sent as received: an absolute target stays absolute, and HTTP/1.0 stays HTTP/1.0, so
+/// that the server's answer is readable to an HTTP/1.0 client.
 ///
-/// `connection` names what becomes of the server's connection; [`Hop::Upgrade`] only for a request
-/// with a `websocket_key`.
+/// `connection` is the state of the server's connection after the request; [`Hop::Upgrade`] only for a
+/// request with a `websocket_key`.
 pub fn request_head(
     request: &Request<'_>,
     facts: &ForwardingFacts<'_>,
@@ -223,23 +223,23 @@ pub fn request_head(
     out.extend_from_slice(b"\r\n");
 }
 
-/// The client that a response is passed on to.
+/// The client to which a response is forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reader<'a> {
-    /// What it speaks.
+    /// Its HTTP version.
     pub version: HttpVersion,
-    /// What becomes of its connection.
+    /// The state of its connection after the response.
     pub connection: Hop,
-    /// The value of Strict-Transport-Security, where its connection has TLS and wants it.
+    /// The value of Strict-Transport-Security, for connections over TLS that are configured for it.
     pub strict_transport: Option<&'a str>,
 }
 
 /// Appends the head for `reader` to `out`.
 ///
-/// The status line and all lines that do not speak of the server's connection go as received. A
-/// 101 and a 426 keep an Upgrade that names `websocket`. An interim answer gets no Connection line,
-/// for it does not end the exchange. Strict-Transport-Security is added to final answers whose
-/// server did not set it (RFC 6797 section 7.1: there is one, and the application knows better).
+/// The status line and all lines that do not concern the server's connection are sent as received. A 101 and
+/// a 426 keep an Upgrade that names `websocket`. An interim answer gets no Connection line, because it does
+/// not end the exchange. Strict-Transport-Security is added to final answers whose server did not set it (RFC
+/// 6797 section 7.1: there may be only one, and the application's takes precedence).
 pub fn response_head(response: &Response<'_>, reader: Reader<'_>, out: &mut Vec<u8>) {
     write_line(out, response.status_line);
     let passed = PassedOptions {
@@ -269,7 +269,7 @@ pub fn response_head(response: &Response<'_>, reader: Reader<'_>, out: &mut Vec<
     out.extend_from_slice(b"\r\n");
 }
 
-/// Which hop-by-hop fields go on to the next hop, to be named by its Connection line.
+/// The hop-by-hop fields that are sent to the next hop and listed in its Connection line.
 #[derive(Clone, Copy)]
 struct PassedOptions {
     /// `Upgrade: websocket`.
@@ -278,7 +278,7 @@ struct PassedOptions {
     trailers: bool,
 }
 
-/// Returns what Connection lists besides the options that are no field names.
+/// Returns the elements of Connection that are field names.
 fn nominated<'a>(lines: &'a [Line<'a>]) -> Vec<&'a [u8]> {
     elements_of(lines, "connection")
         .filter(|option| !is_word(option, &["close", "keep-alive", "upgrade", "te"]))
@@ -317,10 +317,10 @@ fn write_te(out: &mut Vec<u8>, line: &Line<'_>) {
     }
 }
 
-/// Tells whether a field speaks about whom the sender speaks for.
+/// Returns whether a field is about the client that a peer forwards for.
 ///
-/// `_` counts as `-`: gateways to CGI and WSGI make no difference between the two, so that
-/// `X_Real_IP` could stand in for ours.
+/// `_` counts as `-`: gateways to CGI and WSGI do not distinguish the two, so that `X_Real_IP` could replace
+/// our line.
 fn is_forwarding_field(name: &str) -> bool {
     let name = dashed(name);
     let in_family = name
@@ -348,10 +348,10 @@ fn dashed(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Appends one line each of what we say about the client.
+/// Appends our lines about the client.
 ///
-/// A speaker on a unix socket has no address: it adds nothing to a chain, and lines that would hold
-/// nothing else are left out. So is X-Forwarded-Host where the request names no host.
+/// A peer on a unix socket has no address: it adds nothing to a chain, and lines that would hold nothing else
+/// are left out. X-Forwarded-Host is left out if the request names no host.
 fn write_ours(request: &Request<'_>, facts: &ForwardingFacts<'_>, out: &mut Vec<u8>) {
     write_chain(request, facts.speaker, out);
     if let Some(ip) = facts.client.ip() {
@@ -374,7 +374,7 @@ fn write_ours(request: &Request<'_>, facts: &ForwardingFacts<'_>, out: &mut Vec<
     }
 }
 
-/// Appends X-Forwarded-For: what a trusted speaker passed on, then the speaker.
+/// Appends X-Forwarded-For: a trusted peer's own list, then the peer.
 fn write_chain(request: &Request<'_>, speaker: Speaker, out: &mut Vec<u8>) {
     let mut chain: Vec<u8> = Vec::new();
     if speaker.trusted {
@@ -393,13 +393,13 @@ fn write_chain(request: &Request<'_>, speaker: Speaker, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a line whose value is written by its `Display`, which must hold no control characters.
+/// Appends a line whose value comes from its `Display`, which must write no control characters.
 fn write_shown(out: &mut Vec<u8>, name: &str, value: impl Display) {
-    // Writing to a Vec cannot go wrong.
+    // Writing to a `Vec` is infallible.
     let _ = write!(Text(out), "{name}: {value}\r\n");
 }
 
-/// Bytes that text is appended to.
+/// Appends text to bytes.
 struct Text<'o>(&'o mut Vec<u8>);
 
 impl Write for Text<'_> {
@@ -420,8 +420,8 @@ fn join(list: &mut Vec<u8>, element: &[u8]) {
     list.extend_from_slice(element);
 }
 
-/// Appends our Connection line, where one is needed (RFC 9112 section 9.3): HTTP/1.1 goes on
-/// without saying so, HTTP/1.0 only when told.
+/// Appends our Connection line, if one is needed (RFC 9112 section 9.3): HTTP/1.1 keeps the connection by
+/// default, HTTP/1.0 only on request.
 fn write_connection(
     connection: Hop,
     spoken: HttpVersion,

@@ -1,7 +1,7 @@
-//! Where a body ends (RFC 9112 sections 6 and 7): counted, chunked, or with the connection.
+//! The end of a body (RFC 9112 sections 6 and 7): counted, chunked, or at the end of the connection.
 //!
-//! Bytes are not changed: a body is forwarded as it came, chunks and all. What is decided here is
-//! only how many of them belong to it, and whether its framing can be read in two ways.
+//! Bytes are not changed: a body is forwarded as received, chunks included. This file only decides how many
+//! bytes belong to it, and whether its framing is ambiguous.
 
 use thiserror::Error;
 
@@ -10,25 +10,25 @@ use super::line::HeadLimits;
 /// How a message's body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none.
+    /// There is no body.
     None,
-    /// After that many bytes.
+    /// After this many bytes.
     Length(u64),
     /// With the last chunk and the trailers.
     Chunked,
-    /// With the connection (responses only).
+    /// At the end of the connection (responses only).
     UntilClose,
 }
 
 /// Hexadecimal digits of a chunk size: what 64 bits hold.
 const SIZE_DIGITS_MAX: u8 = 16;
-/// Bytes of the extensions of one chunk; signatures of uploads need about 100.
+/// Longest extension of one chunk, in bytes; signatures of uploads need about 100.
 const EXTENSION_LEN_MAX: u16 = 1024;
-/// Bytes of a trailer's name that are kept to recognise it: the longest that is refused, and one
-/// more, so that a longer name is told from it.
+/// Bytes of a trailer's name that are kept for comparison: the length of the longest refused name, and one
+/// more, so that longer names differ.
 const NAME_KEPT_MAX: usize = 18;
 
-/// Trailers that frame or route a message, or say whom it comes from; all of `x-forwarded-` too.
+/// Trailers that frame or route a message, or describe the client; all of `x-forwarded-` too.
 const REFUSED_TRAILERS: [&str; 11] = [
     "connection",
     "content-length",
@@ -54,10 +54,10 @@ pub enum FramingError {
     /// RFC 9112 7.1.1: a control character in an extension, or too long.
     #[error("a chunk extension is too long or holds a control character")]
     ChunkExtension,
-    /// RFC 9112 7.1: no CRLF behind the data of a chunk, or a bare CR or LF.
+    /// RFC 9112 7.1: no CRLF after the data of a chunk, or a bare CR or LF.
     #[error("a chunk or a trailer does not end with CRLF")]
     LineEnd,
-    /// RFC 9112 7.1.2: a trailer that is no header line.
+    /// RFC 9112 7.1.2: a trailer that is not a header line.
     #[error("a trailer is malformed")]
     Trailer,
     /// RFC 9110 6.5.1: a trailer that frames or routes a message.
@@ -71,16 +71,16 @@ pub enum FramingError {
 /// What one call of [`Body::advance`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advance {
-    /// Bytes of the input that belong to the body; forward them as they are. Fewer than there were
-    /// only when the body is done.
+    /// Bytes of the input that belong to the body, to be forwarded unchanged. Fewer than the input only if
+    /// the body is done.
     pub used: usize,
-    /// Bytes of content among them, without chunk sizes and trailers: what `max_body` counts.
+    /// Bytes of content among them, without chunk sizes and trailers: counted by `max_body`.
     pub content: u64,
     /// Whether the body is complete.
     pub done: bool,
 }
 
-/// A body on its way: a few words of state, no buffer.
+/// The progress of a body: a few words of state, no buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
     state: State,
@@ -121,7 +121,7 @@ enum State {
     Broken(FramingError),
 }
 
-/// What is left of the limits.
+/// The unused part of the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Trailers {
     bytes_left: usize,
@@ -145,13 +145,13 @@ impl Body {
         Self { state, trailers }
     }
 
-    /// Tells whether nothing more belongs to the body.
+    /// Returns whether the body is complete.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
-    /// Returns how many bytes still belong to the body, where that is known.
+    /// Returns how many bytes of the body are missing, if that is known.
     #[must_use]
     pub fn left(&self) -> Option<u64> {
         match self.state {
@@ -173,16 +173,16 @@ impl Body {
         }
     }
 
-    /// Tells whether the connection may end here without cutting the body off.
+    /// Returns whether the connection may end here without truncating the body.
     #[must_use]
     pub fn may_end(&self) -> bool {
         matches!(self.state, State::Done | State::UntilClose)
     }
 
-    /// Reads on. Any split of a body into inputs gives the same sums and the same end.
+    /// Parses more input. Any split of a body into inputs gives the same sums and the same end.
     ///
     /// # Errors
-    /// A [`FramingError`], now and ever after; nothing of this input is to be forwarded.
+    /// A [`FramingError`], for this and every later call; nothing of this input is to be forwarded.
     ///
     /// # Source
     /// RFC 9112 sections 6.3 and 7.1.
@@ -206,7 +206,7 @@ impl Body {
         })
     }
 
-    /// Takes one byte, or as many as are opaque; `input` is not empty.
+    /// Takes one byte, or a run of opaque ones; `input` is not empty.
     fn step(&mut self, input: &[u8]) -> (State, Step) {
         match self.state {
             State::Done | State::Broken(_) => (self.state, Step::of(0)),
@@ -271,7 +271,7 @@ impl Body {
     }
 }
 
-/// What a step took.
+/// The bytes that a step took.
 #[derive(Clone, Copy)]
 struct Step {
     used: usize,
@@ -291,13 +291,13 @@ impl Step {
     }
 }
 
-/// Takes as much of `input` as `left` allows, and returns what is left after it.
+/// Takes as much of `input` as `left` allows, and returns the rest of `left`.
 fn opaque(left: u64, input: &[u8]) -> (u64, Step) {
     let used = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
     (left - used as u64, Step::content(used))
 }
 
-/// Takes one byte of a chunk's size line, or of the line end behind its data.
+/// Takes one byte of a chunk's size line, or of the line end after its data.
 fn chunk_byte(state: State, byte: u8) -> State {
     match (state, byte) {
         (State::Size { digits, size }, _) if byte.is_ascii_hexdigit() => {
@@ -359,7 +359,7 @@ fn is_refused_trailer(name: &[u8]) -> bool {
         || REFUSED_TRAILERS.iter().any(|one| one.as_bytes() == name)
 }
 
-/// RFC 9110 5.6.2.
+/// Returns whether a byte may be part of a token (RFC 9110 5.6.2).
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -376,7 +376,7 @@ mod tests {
         headers: 3,
     };
 
-    /// What reading a whole input comes to: bytes used, bytes of content, whether it is done.
+    /// The result of a whole input: bytes used, bytes of content, whether the body is done.
     type Outcome = Result<(usize, u64, bool), FramingError>;
 
     /// Reads `pieces` one after the other, as a connection would.

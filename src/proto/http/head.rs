@@ -1,8 +1,8 @@
-//! Request and response heads: httparse splits them, the rules here refuse what is ambiguous.
+//! Request and response heads: httparse splits them, the rules here refuse ambiguous ones.
 //!
-//! A head is read from the start each time more bytes have come; nothing is kept in between, so any
-//! split of the input gives the same result. Limits and the form of lines are checked on incomplete
-//! heads too; what the lines mean together is judged when the head is complete.
+//! A head is parsed from the start each time more bytes have come. No state is kept in between, so any split
+//! of the input gives the same result. Limits and the form of lines are checked on incomplete heads too; the
+//! meaning of the lines is checked when the head is complete.
 
 use httparse::{EMPTY_HEADER, Header, Status};
 
@@ -40,9 +40,9 @@ pub struct Request<'a> {
     pub path: String,
     /// How the body ends.
     pub framing: Framing,
-    /// Whether the request is a valid WebSocket upgrade, and its key.
+    /// The key, if the request is a valid WebSocket upgrade.
     pub websocket_key: Option<&'a str>,
-    /// Whether the client means to send another request on this connection.
+    /// Whether the client will send another request on this connection.
     pub keep_alive: bool,
     /// Whether the client waits for 100 (Continue).
     pub expects_continue: bool,
@@ -76,7 +76,7 @@ pub struct Response<'a> {
     pub lines: Vec<Line<'a>>,
     /// How the body ends, given the request's method.
     pub framing: Framing,
-    /// Whether the server means to take another request on this connection.
+    /// Whether the server will take another request on this connection.
     pub keep_alive: bool,
 }
 
@@ -87,11 +87,11 @@ impl<'a> Response<'a> {
         first(&self.lines, name)
     }
 
-    /// Tells whether this answer opens the WebSocket that was asked for with `key`: a 101 with
-    /// Upgrade, Connection and the one right Sec-WebSocket-Accept.
+    /// Returns whether this answer opens the WebSocket requested with `key`: a 101 with Upgrade, Connection
+    /// and exactly one, correct Sec-WebSocket-Accept.
     ///
     /// # Source
-    /// RFC 6455 section 4.1, what the client must check.
+    /// RFC 6455 section 4.1, the client's duties.
     #[must_use]
     pub fn accepts(&self, key: &str) -> bool {
         let upgrade = elements_of(&self.lines, "upgrade")
@@ -109,30 +109,29 @@ impl<'a> Response<'a> {
             && answers.next().is_none()
     }
 
-    /// Tells whether a client of that version can read the body: HTTP/1.0 knows no chunks, and a
-    /// server that sends them to it all the same is at fault (RFC 9112 6.1).
+    /// Returns whether a client of that version can read the body: HTTP/1.0 has no chunks, and a server that
+    /// sends them anyway is at fault (RFC 9112 6.1).
     #[must_use]
     pub fn is_readable_by(&self, client: HttpVersion) -> bool {
         client == HttpVersion::Http11 || self.framing != Framing::Chunked
     }
 
-    /// Tells whether this is an answer before the answer (100, 102, 103 ...), not a 101.
+    /// Returns whether this is an interim answer (100, 102, 103 ...); a 101 is not.
     #[must_use]
     pub fn is_interim(&self) -> bool {
         (100..200).contains(&self.status) && self.status != 101
     }
 }
 
-/// Reads a request head from the start of `buf`, which holds what has come so far.
+/// Parses a request head at the start of `buf`, which holds all bytes received so far.
 ///
-/// One empty line before the request line is ignored (RFC 9112 section 2.2) and counts into `used`;
-/// a second one is refused. An `Upgrade: websocket` that Connection does not name is none (RFC 9110
-/// section 7.8): the request is served without it. Named by Connection, it must be a whole and
-/// valid upgrade.
+/// One empty line before the request line is ignored (RFC 9112 section 2.2) and counts into `used`; a second
+/// one is refused. An `Upgrade: websocket` that Connection does not list is ignored (RFC 9110 section 7.8).
+/// If Connection lists it, it must be a complete and valid upgrade.
 ///
 /// # Errors
-/// The [`HttpRefusal`] of the first rule that is seen broken, as early as it shows: limits and the form
-/// of lines before the head is complete.
+/// The [`HttpRefusal`] of the first broken rule, as early as it shows: limits and the form of lines before
+/// the head is complete.
 ///
 /// # Source
 /// RFC 9112 sections 2 to 6, RFC 9110 sections 5 and 7, RFC 6455 section 4.2.1.
@@ -190,7 +189,7 @@ struct StartLine<'a> {
     request_line: &'a [u8],
 }
 
-/// Judges what the lines of a complete head mean together.
+/// Checks the meaning of the lines of a complete head.
 fn judge_request<'a>(
     start: StartLine<'a>,
     lines: Vec<Line<'a>>,
@@ -237,7 +236,7 @@ fn judge_request<'a>(
     })
 }
 
-/// Finds out whom the request is for (RFC 9112 section 3.2).
+/// Returns the authority of the request (RFC 9112 section 3.2).
 fn authority_of<'a>(
     target: Target<'a>,
     version: HttpVersion,
@@ -269,7 +268,7 @@ fn authority_of<'a>(
     }
 }
 
-/// Tells whether Upgrade offers the WebSocket protocol, alone or among others.
+/// Returns whether Upgrade offers the WebSocket protocol, alone or among others.
 pub(super) fn names_websocket(lines: &[Line<'_>]) -> bool {
     elements_of(lines, "upgrade").any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
 }
@@ -303,14 +302,14 @@ fn upgrade_key<'a>(
         .ok_or(HttpRefusal::UpgradeKey)
 }
 
-/// Reads a response head from the start of `buf`; `request_method` is that of the request it
-/// answers, for an answer to HEAD has no body.
+/// Parses a response head at the start of `buf`; `request_method` is the method of the request, because an
+/// answer to HEAD has no body.
 ///
-/// `limits.request_line` does not count here. Nothing may come before the status line, whose reason
-/// may be missing together with the space before it.
+/// `limits.request_line` does not apply. No bytes may precede the status line, whose reason may be missing
+/// together with the space before it.
 ///
 /// # Errors
-/// The [`BadResponse`] of the first rule that is seen broken, as early as it shows.
+/// The [`BadResponse`] of the first broken rule, as early as it shows.
 ///
 /// # Source
 /// RFC 9112 sections 4 to 6, RFC 9110 sections 6.4.1 and 15.
@@ -360,10 +359,10 @@ pub fn parse_response<'a>(
     }
 }
 
-/// Finds out how the body of a response ends (RFC 9112 section 6.3).
+/// Returns how the body of a response ends (RFC 9112 section 6.3).
 ///
-/// A 1xx or 204 with `Content-Length: 0` breaks a rule that harms nobody, and many servers break
-/// it; any other announcement of a body there is refused.
+/// A 1xx or 204 with `Content-Length: 0` breaks a rule, but does no harm and is common; any other
+/// announcement of a body there is refused.
 fn response_framing(
     status: u16,
     request_method: &str,
@@ -387,7 +386,7 @@ fn response_framing(
     })
 }
 
-/// Where httparse puts header lines: on the stack up to the default limit, else on the heap.
+/// Storage for httparse's header lines: on the stack up to the default limit, else on the heap.
 struct Slots<'a> {
     count: usize,
     stack: [Header<'a>; SLOTS_ON_STACK],
@@ -438,7 +437,7 @@ fn bad_response_of(error: httparse::Error) -> BadResponse {
     }
 }
 
-/// Tells whether the first line is, or can only become, longer than `len_max` without CRLF.
+/// Returns whether the first line is, or can only become, longer than `len_max` without CRLF.
 fn is_first_line_longer(buf: &[u8], len_max: usize) -> bool {
     let seen = buf.get(..len_max.saturating_add(2)).unwrap_or(buf);
     let line = match seen.iter().position(|byte| *byte == b'\n') {
@@ -448,7 +447,7 @@ fn is_first_line_longer(buf: &[u8], len_max: usize) -> bool {
     line.strip_suffix(b"\r").unwrap_or(line).len() > len_max
 }
 
-/// Refuses line feeds without a carriage return before them, which httparse takes for line ends.
+/// Refuses line feeds without a preceding carriage return, which httparse accepts as line ends.
 fn check_line_ends(buf: &[u8]) -> Result<(), Malformed> {
     let mut lines = buf.split_inclusive(|byte| *byte == b'\n');
     match lines.all(|line| !line.ends_with(b"\n") || line.ends_with(b"\r\n")) {
@@ -457,7 +456,7 @@ fn check_line_ends(buf: &[u8]) -> Result<(), Malformed> {
     }
 }
 
-/// Puts the whole line beside each name and value, and returns the first line of the head.
+/// Adds the whole line to each name and value, and returns the first line of the head.
 fn split_lines<'a>(
     head: &'a [u8],
     headers: &[Header<'a>],
@@ -488,7 +487,7 @@ fn first<'a>(lines: &[Line<'a>], name: &str) -> Option<&'a [u8]> {
         .map(|line| line.value)
 }
 
-/// Returns the value of the line of that name when there is exactly one.
+/// Returns the value of the line with that name if there is exactly one.
 fn only<'a>(lines: &[Line<'a>], name: &str) -> Option<&'a [u8]> {
     let mut values = lines.iter().filter(|line| line.is(name));
     let value = values.next().map(|line| line.value);

@@ -1,4 +1,4 @@
-//! What heads are made of: header lines, the version of a message, and the limits on both.
+//! The elements of heads: header lines, the version of a message, and limits.
 
 /// Limits of a head, in bytes and lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Tells whether the line has that name, in any case.
+    /// Returns whether the line has that name, in any case.
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)

@@ -1,6 +1,6 @@
 //! HTTP/1.1 heads (RFC 9110, RFC 9112), read strictly and forwarded byte for byte.
 //!
-//! Nothing here repairs a message: what is ambiguous is refused, requests and responses alike.
+//! Nothing here repairs a message: ambiguous requests and responses are refused.
 
 pub mod answer;
 mod fields;

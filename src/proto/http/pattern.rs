@@ -1,4 +1,4 @@
-//! What routes compare: host patterns and path prefixes on whole segments.
+//! Patterns of routes: host patterns and path prefixes on whole segments.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,17 +16,17 @@ pub enum HostPattern {
     Exact(String),
     /// Every name under this one, at any depth.
     Under(String),
-    /// Every name that begins so; `*` alone is the empty prefix, which fits every name.
+    /// Every name that begins like this; `*` alone is the empty prefix, which matches every name.
     Prefix(String),
 }
 
-/// Why a text is no [`HostPattern`].
+/// Why a text is not a [`HostPattern`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HostPatternError {
-    /// There is nothing.
+    /// The text is empty.
     #[error("a host pattern is empty; allowed: 'name', '*.name', 'prefix*'")]
     Empty,
-    /// A star elsewhere than before the first dot or at the end.
+    /// A star that is neither before the first dot nor at the end.
     #[error("'*' stands for whole names only in front ('*.name') or at the end ('prefix*')")]
     Star,
     /// `name:port`.
@@ -85,8 +85,7 @@ fn plain_name(name: &str) -> Result<String, HostPatternError> {
 }
 
 impl HostPattern {
-    /// Tells whether the pattern fits a host, which has no port any more; its case and a dot at
-    /// its end do not count.
+    /// Returns whether the pattern matches a host without port; its case and a dot at its end are ignored.
     #[must_use]
     pub fn matches(&self, host: &str) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host).as_bytes();
@@ -122,7 +121,7 @@ impl fmt::Display for HostPattern {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathPrefix(String);
 
-/// Why a text is no [`PathPrefix`].
+/// Why a text is not a [`PathPrefix`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PathPrefixError {
     /// No slash in front.
@@ -139,7 +138,7 @@ pub enum PathPrefixError {
 impl FromStr for PathPrefix {
     type Err = PathPrefixError;
 
-    /// Parses a path; with and without a slash at its end it means the same.
+    /// Parses a path; a slash at its end makes no difference.
     ///
     /// # Errors
     /// One [`PathPrefixError`] each for what is not allowed.
@@ -160,7 +159,7 @@ impl FromStr for PathPrefix {
 }
 
 impl PathPrefix {
-    /// Tells whether a path that [`normalise_path`] made begins with these segments.
+    /// Returns whether a path made by [`normalise_path`] begins with these segments.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
         path.strip_prefix(self.0.as_str())
@@ -179,15 +178,15 @@ impl fmt::Display for PathPrefix {
 #[error("the path climbs above the root")]
 pub struct ClimbsAboveRoot;
 
-/// Brings a path into the form that routes compare (RFC 3986 section 6.2.2): escapes of unreserved
-/// characters decoded, the digits of other escapes in upper case, dot segments removed.
+/// Normalises a path for comparison with routes (RFC 3986 section 6.2.2): decodes escapes of unreserved
+/// characters, writes the digits of other escapes in upper case, removes dot segments.
 ///
-/// Only single segments `.` and `..` count, after decoding: `%2e%2e` climbs, `..%2f` does not, for
-/// an escaped slash is no separator. Empty segments (`//`) stay, and an escape without two hex
-/// digits stays as it is. The input is the path without the query.
+/// Only whole segments `.` and `..` count, after decoding: `%2e%2e` climbs, `..%2f` does not, because an
+/// escaped slash is not a separator. Empty segments (`//`) stay, and an escape without two hex digits stays
+/// unchanged. The input is the path without the query.
 ///
 /// # Errors
-/// [`ClimbsAboveRoot`] where a `..` finds no segment before it.
+/// [`ClimbsAboveRoot`] if a `..` has no segment before it.
 pub fn normalise_path(path: &str) -> Result<String, ClimbsAboveRoot> {
     if !path.contains('%') && !path.contains("/.") {
         return Ok(path.to_owned());

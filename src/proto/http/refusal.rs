@@ -1,7 +1,7 @@
-//! Why a head is refused: one name and one sentence per rule, and the status that answers it.
+//! Reasons to refuse a head: one name and one sentence per rule, and the status of the answer.
 //!
-//! Rules that requests and responses share are in [`Malformed`]; who broke them decides whether the
-//! client is told (400) or the server is blamed (502).
+//! Rules that requests and responses share are in [`Malformed`]. If the client broke one, it gets a 400; if
+//! the server did, the client gets a 502.
 
 use thiserror::Error;
 
@@ -29,13 +29,13 @@ pub enum Malformed {
     /// RFC 9112 6.1: both framings at once.
     #[error("both Content-Length and Transfer-Encoding are given")]
     LengthAndEncoding,
-    /// RFC 9112 6.1: something else than `chunked`, once.
+    /// RFC 9112 6.1: anything other than `chunked`, once.
     #[error("Transfer-Encoding is not 'chunked' alone")]
     TransferCoding,
     /// RFC 9112 6.1: Transfer-Encoding in HTTP/1.0.
     #[error("HTTP/1.0 knows no Transfer-Encoding")]
     EncodingInHttp10,
-    /// A Connection line that lists more than anybody needs.
+    /// A Connection line with more elements than any legitimate message needs.
     #[error("Connection lists too many options")]
     ConnectionOptions,
 }
@@ -43,7 +43,7 @@ pub enum Malformed {
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HttpRefusal {
-    /// What responses are refused for as well.
+    /// A rule that responses share.
     #[error("{0}")]
     Malformed(#[from] Malformed),
     /// RFC 9112 2.2: more than one empty line, or a bare CR or LF, before the request line.
@@ -52,10 +52,10 @@ pub enum HttpRefusal {
     /// RFC 9112 3: not `METHOD SP TARGET SP VERSION CRLF`.
     #[error("the request line is not 'METHOD TARGET HTTP/1.x'")]
     RequestLine,
-    /// Another version than 1.0 and 1.1.
+    /// A version other than 1.0 and 1.1.
     #[error("the version is neither HTTP/1.0 nor HTTP/1.1")]
     Version,
-    /// RFC 9110 9.3.6: tunnels to any place are not offered.
+    /// RFC 9110 9.3.6: CONNECT is not supported.
     #[error("CONNECT is not served")]
     Connect,
     /// RFC 9112 3.2: a fragment, bytes outside ASCII, or none of the forms.
@@ -79,10 +79,10 @@ pub enum HttpRefusal {
     /// RFC 9112 3.2.2: Host and the authority of the target name different places.
     #[error("Host and the request target name different hosts")]
     HostDisagrees,
-    /// RFC 6455 4.1: the upgrade is no GET.
+    /// RFC 6455 4.1: the method of the upgrade is not GET.
     #[error("a WebSocket upgrade needs the method GET")]
     UpgradeMethod,
-    /// RFC 6455 4.1: the upgrade is no HTTP/1.1.
+    /// RFC 6455 4.1: the version of the upgrade is not HTTP/1.1.
     #[error("a WebSocket upgrade needs HTTP/1.1")]
     UpgradeVersion,
     /// RFC 6455 4.1: the upgrade has a body.
@@ -91,10 +91,10 @@ pub enum HttpRefusal {
     /// RFC 6455 4.1: no key, two, or not 16 bytes in base64.
     #[error("a WebSocket upgrade needs one Sec-WebSocket-Key of 16 bytes in base64")]
     UpgradeKey,
-    /// RFC 6455 4.1: Sec-WebSocket-Version is not there, or more than once.
+    /// RFC 6455 4.1: Sec-WebSocket-Version is missing, or there is more than one.
     #[error("a WebSocket upgrade needs one Sec-WebSocket-Version")]
     UpgradeVersionLine,
-    /// RFC 6455 4.4: another version than 13.
+    /// RFC 6455 4.4: a version other than 13.
     #[error("the version of the WebSocket protocol is not 13")]
     WebsocketVersion,
     /// The request line is longer than the limit.
@@ -108,14 +108,14 @@ pub enum HttpRefusal {
     TooManyLines,
 }
 
-/// The kinds of refusals that logs and metrics tell apart.
+/// The kinds of refusals that logs and metrics distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalKind {
     /// Malformed or ambiguous.
     BadRequest,
     /// A WebSocket upgrade that breaks RFC 6455.
     BadUpgrade,
-    /// Another version of the WebSocket protocol than 13.
+    /// A version of the WebSocket protocol other than 13.
     WebsocketVersion,
     /// The request line is longer than the limit.
     RequestLineTooLong,
@@ -124,7 +124,7 @@ pub enum RefusalKind {
 }
 
 impl HttpRefusal {
-    /// Returns the kind, which has the name of a cause in the log.
+    /// Returns the kind of the refusal, named as the cause in the log.
     #[must_use]
     pub fn kind(self) -> RefusalKind {
         match self {
@@ -151,8 +151,8 @@ impl HttpRefusal {
         }
     }
 
-    /// Returns the status of our answer; the connection closes after it, for nobody knows where
-    /// the next request would begin.
+    /// Returns the status of our answer; the connection closes after it, because the beginning of the next
+    /// request is unknown.
     #[must_use]
     pub fn status(self) -> u16 {
         match self.kind() {
@@ -163,7 +163,7 @@ impl HttpRefusal {
         }
     }
 
-    /// Returns the header lines the answer needs besides (RFC 6455 4.4, RFC 9110 15.5.22).
+    /// Returns further header lines that the answer needs (RFC 6455 4.4, RFC 9110 15.5.22).
     #[must_use]
     pub fn extra_lines(self) -> &'static [(&'static str, &'static str)] {
         match self.kind() {
@@ -183,13 +183,13 @@ impl HttpRefusal {
 /// Why a response is refused: the client gets a 502 and the connection is not used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum BadResponse {
-    /// What requests are refused for as well.
+    /// A rule that requests share.
     #[error("{0}")]
     Malformed(#[from] Malformed),
     /// RFC 9112 4: not `HTTP/1.x CODE REASON`.
     #[error("the status line is not 'HTTP/1.x CODE REASON'")]
     StatusLine,
-    /// Another version than 1.0 and 1.1.
+    /// A version other than 1.0 and 1.1.
     #[error("the version is neither HTTP/1.0 nor HTTP/1.1")]
     Version,
     /// RFC 9110 15: a code below 100.

@@ -1,6 +1,6 @@
 //! The scheme of a request: http or https.
 
-/// How the client's first hop was spoken.
+/// The scheme of the client's first hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it all")]
 pub enum Scheme {
@@ -18,7 +18,7 @@ impl Scheme {
         }
     }
 
-    /// Returns the port that goes without saying.
+    /// Returns the scheme's default port.
     #[must_use]
     pub fn default_port(self) -> u16 {
         match self {

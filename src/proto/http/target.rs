@@ -88,7 +88,7 @@ impl<'a> Target<'a> {
 /// A host with an optional port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Authority<'a> {
-    /// The whole as received.
+    /// The authority as received.
     pub(super) text: &'a str,
     /// The host as received; an IPv6 address keeps its brackets.
     pub(super) host: &'a str,
@@ -125,7 +125,7 @@ impl<'a> Authority<'a> {
         valid.then_some(Self { text, host, port })
     }
 
-    /// Tells whether both name the same place when `scheme` gives the default port.
+    /// Returns whether both name the same place when `scheme` gives the default port.
     pub(super) fn agrees(self, other: Self, scheme: Scheme) -> bool {
         let port = |authority: Self| authority.port.unwrap_or(scheme.default_port());
         self.host.eq_ignore_ascii_case(other.host) && port(self) == port(other)
@@ -138,8 +138,7 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// Tells whether every label is there and holds nothing but what names are made of; one dot may
-/// stand at the end.
+/// Returns whether no label is empty and all characters are allowed in names; one dot may be at the end.
 pub(super) fn is_name(host: &str) -> bool {
     let labels = host.strip_suffix('.').unwrap_or(host);
     labels.split('.').all(|label| {

@@ -1,4 +1,4 @@
-//! What a header says, whatever its version, and the rules that one can break.
+//! The contents of a header of either version, and the rules for it.
 
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -6,7 +6,7 @@ use crate::proto::addr::PeerAddr;
 
 /// Longest version 1 line, CRLF included (proxy-protocol.txt 2.1).
 pub const V1_LEN_MAX: usize = 107;
-/// Longest version 2 header accepted, in bytes, its 16 fixed ones included.
+/// Longest version 2 header accepted, in bytes, including its 16 fixed ones.
 pub const V2_LEN_MAX: usize = 8 * 1024;
 /// Longest PP2_TYPE_UNIQUE_ID, in bytes (proxy-protocol.txt 2.2.5).
 pub const UNIQUE_ID_LEN_MAX: usize = 128;
@@ -14,9 +14,9 @@ pub const UNIQUE_ID_LEN_MAX: usize = 128;
 /// A complete header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// Whom the sender speaks for.
+    /// The addresses of the client.
     pub addresses: Addresses,
-    /// What version 2 says besides; empty for version 1.
+    /// The TLVs of version 2; empty for version 1.
     pub tlvs: Tlvs,
 }
 
@@ -30,24 +30,24 @@ impl From<Addresses> for Header {
     }
 }
 
-/// Whom the sender of a header speaks for.
+/// The client for which a header is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addresses {
     /// A client: it replaces the address of the connection.
     Proxied {
-        /// Where the client's connection comes from.
+        /// The client's address.
         source: SocketAddr,
-        /// Where the client connected to.
+        /// The address to which the client connected.
         destination: SocketAddr,
     },
-    /// Nobody an address is known of (UNKNOWN, UNSPEC, UNIX): the connection's own addresses stand.
+    /// A client without a known address (UNKNOWN, UNSPEC, UNIX): the connection's own addresses apply.
     Unknown,
-    /// The sender itself, a health check (LOCAL): the connection's own addresses stand.
+    /// The sender itself, a health check (LOCAL): the connection's own addresses apply.
     Local,
 }
 
 impl Addresses {
-    /// Returns what is sent for a client at `source` that connected to `destination`: LOCAL if
+    /// Returns the addresses to send for a client at `source` that connected to `destination`: LOCAL if
     /// either is a unix socket, because receivers must accept LOCAL and may refuse UNSPEC.
     #[must_use]
     pub fn between(source: PeerAddr, destination: PeerAddr) -> Self {
@@ -61,7 +61,7 @@ impl Addresses {
     }
 }
 
-/// The TLVs that somebody reads here; others are checked for their form and dropped.
+/// The TLVs that are used; the form of others is checked, and they are dropped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tlvs {
     /// PP2_TYPE_ALPN; like all values here, not empty.
@@ -74,18 +74,18 @@ pub struct Tlvs {
     pub ssl: Option<Ssl>,
     /// AWS's PP2_TYPE_AWS (0xEA) subtype 1: the id of the VPC endpoint.
     pub aws_endpoint_id: Option<String>,
-    /// PP2_TYPE_CRC32C: a checksum was there and right; when encoding, one is written.
+    /// PP2_TYPE_CRC32C: whether a correct checksum was there; when encoding, whether to write one.
     pub crc32c: bool,
 }
 
-/// PP2_TYPE_SSL: how the client came to the sender (proxy-protocol.txt 2.2.6).
+/// PP2_TYPE_SSL: the client's TLS to the sender (proxy-protocol.txt 2.2.6).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ssl {
     /// PP2_CLIENT_SSL: the client connected over TLS.
     pub over_tls: bool,
     /// `verify` is zero and the client presented a certificate.
     pub client_verified: bool,
-    /// That certificate was presented on an earlier connection, which this one resumes
+    /// Whether that certificate was presented on an earlier connection, which this one resumes
     /// (PP2_CLIENT_CERT_SESS without PP2_CLIENT_CERT_CONN).
     pub resumed: bool,
     /// PP2_SUBTYPE_SSL_VERSION.
@@ -96,7 +96,7 @@ pub struct Ssl {
     pub cipher: Option<String>,
 }
 
-/// Which header a server wants to be sent.
+/// The version of the header to send to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderVersion {
     /// The line of text.
@@ -123,13 +123,13 @@ pub enum MalformedHeader {
     /// Version 1: more or fewer than two addresses and two ports with one space before each.
     #[error("a version 1 line has not two addresses and two ports with one space before each")]
     LineFields,
-    /// Version 1: an address that is none, or one of the other family.
+    /// Version 1: an invalid address, or one of the other family.
     #[error("an address of a version 1 line is not one of its family")]
     LineAddress,
-    /// Version 1: a port that is no number, too large, signed or with leading zeroes.
+    /// Version 1: a port that is not a number, too large, signed or with leading zeroes.
     #[error("a port of a version 1 line is not a plain number from 0 to 65535")]
     LinePort,
-    /// Version 2 signature with another version behind it.
+    /// Version 2: the signature is followed by another version.
     #[error("the version after the version 2 signature is not 2")]
     Version,
     /// Version 2: the command.
@@ -147,7 +147,7 @@ pub enum MalformedHeader {
     /// Version 2: the length leaves no room for the addresses of the family.
     #[error("a version 2 header is too short for the addresses of its family")]
     TooShort,
-    /// Version 2: a TLV, or one inside PP2_TYPE_SSL, is longer than what is around it.
+    /// Version 2: a TLV, or one inside PP2_TYPE_SSL, is longer than the bytes around it.
     #[error("a TLV reaches beyond its end of the version 2 header")]
     TlvOverrun,
     /// Version 2: one or two bytes are left where a TLV would need three.

@@ -1,9 +1,9 @@
 //! The PROXY protocol, versions 1 and 2, in both directions (proxy-protocol.txt of HAProxy).
 //!
-//! Says what a header means, not whether it may be believed: trust, the time limit and stacked
-//! headers belong to the caller, which calls [`parse`] again on the bytes behind `used`.
+//! Parses a header and does not decide whether it is trusted: trust, the time limit and stacked headers
+//! belong to the caller, which calls [`parse`] again on the bytes after `used`.
 //!
-//! Where proxy-protocol.txt leaves a choice, this one was made:
+//! Choices where proxy-protocol.txt leaves one:
 //!
 //! | sent | taken as |
 //! |---|---|
@@ -25,15 +25,15 @@ pub use header::{
     V2_LEN_MAX,
 };
 
-/// Reads the header that `buf` begins with, of either version.
+/// Parses the header at the start of `buf`, of either version.
 ///
-/// The answer is [`Progress::Partial`] while `buf` may still become a header; once it is another
-/// one, no further byte changes it. At most [`V2_LEN_MAX`] bytes are ever waited for. Addresses
-/// are as they were sent: an IPv4-mapped IPv6 address stays one.
+/// The result is [`Progress::Partial`] while `buf` may still become a header; any other result is final,
+/// whatever bytes follow. The caller never waits for more than [`V2_LEN_MAX`] bytes. Addresses are returned
+/// as sent: an IPv4-mapped IPv6 address stays one.
 ///
 /// # Errors
-/// [`MalformedHeader::NotProxy`] at the first byte that belongs to neither signature; every other
-/// variant means a signature was complete and what follows breaks the rule that it names.
+/// [`MalformedHeader::NotProxy`] at the first byte that fits neither signature; every other variant means
+/// that a signature was complete and the bytes after it break the named rule.
 ///
 /// # Source
 /// proxy-protocol.txt 2.1 and 2.2.

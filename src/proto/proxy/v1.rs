@@ -11,12 +11,12 @@ use std::str::FromStr;
 use super::header::{Addresses, Header, MalformedHeader, Pair, V1_LEN_MAX};
 use crate::proto::Progress;
 
-/// What every line begins with.
+/// The signature: the first bytes of every line.
 pub(super) const SIGNATURE: &[u8] = b"PROXY ";
 
-/// Reads the line that `buf` begins with; the caller has seen the signature.
+/// Parses the line at the start of `buf`; the caller has seen the signature.
 ///
-/// The line is judged once it is complete, as proxy-protocol.txt wants it.
+/// The line is checked once it is complete, as proxy-protocol.txt requires.
 pub(super) fn parse(buf: &[u8]) -> Result<Progress<Header>, MalformedHeader> {
     let Some(line_len) = line_len(buf)? else {
         return Ok(Progress::Partial);
@@ -28,7 +28,7 @@ pub(super) fn parse(buf: &[u8]) -> Result<Progress<Header>, MalformedHeader> {
     Ok(Progress::Complete { value, used })
 }
 
-/// Returns where the CRLF begins, or none if it has not arrived.
+/// Returns the position of the CRLF; none if it has not arrived.
 fn line_len(buf: &[u8]) -> Result<Option<usize>, MalformedHeader> {
     let within = buf.get(..V1_LEN_MAX).unwrap_or(buf);
     let Some(end) = within.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else {
@@ -49,7 +49,7 @@ fn line_len(buf: &[u8]) -> Result<Option<usize>, MalformedHeader> {
     }
 }
 
-/// Reads what stands between the signature and CRLF.
+/// Parses the text between the signature and CRLF.
 fn addresses(words: &[u8]) -> Result<Addresses, MalformedHeader> {
     let mut fields = words.split(|byte| *byte == b' ');
     match fields.next() {

@@ -15,7 +15,7 @@ use super::header::{
 };
 use crate::proto::Progress;
 
-/// What every header begins with.
+/// The signature: the first bytes of every header.
 pub(super) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 const FIXED_LEN: usize = 16;
@@ -47,9 +47,9 @@ const CLIENT_CERT_SESS: u8 = 0x04;
 const TLV_HEAD_LEN: usize = 3;
 const CRC32C_LEN: usize = 4;
 
-/// Reads the header that `buf` begins with; the caller has seen the signature.
+/// Parses the header at the start of `buf`; the caller has seen the signature.
 ///
-/// The fixed part is judged byte by byte, so that nobody waits for the rest of a wrong header.
+/// The fixed part is checked byte by byte, so that no caller waits for the rest of a wrong header.
 pub(super) fn parse(buf: &[u8]) -> Result<Progress<Header>, MalformedHeader> {
     let Some(fixed) = Fixed::read(buf)? else {
         return Ok(Progress::Partial);
@@ -74,7 +74,7 @@ struct Fixed {
     /// None if it is unknown, which only LOCAL may have.
     family: Option<Family>,
     stream: bool,
-    /// Bytes behind the fixed part.
+    /// Length of the part after the fixed one, in bytes.
     block_len: usize,
 }
 
@@ -109,7 +109,7 @@ impl Family {
 }
 
 impl Fixed {
-    /// Reads and judges what has arrived; none if that is not all of it.
+    /// Parses and checks the bytes received so far; none if the fixed part is incomplete.
     fn read(buf: &[u8]) -> Result<Option<Self>, MalformedHeader> {
         let mut bytes = buf.iter().skip(SIGNATURE.len()).copied();
         let Some(version_command) = bytes.next() else {
@@ -121,7 +121,7 @@ impl Fixed {
         };
         let (family, transport) = (family_transport >> 4, family_transport & 0x0F);
         let family = Family::of(family);
-        // The family of LOCAL is ignored, so an unknown one is no error (proxy-protocol.txt 2.2).
+        // The family of LOCAL is ignored, so an unknown one is not an error (proxy-protocol.txt 2.2).
         if !local && family.is_none() {
             return Err(MalformedHeader::Family);
         }
@@ -148,8 +148,8 @@ impl Fixed {
 
     /// Splits the block into addresses and TLVs.
     ///
-    /// LOCAL may name a family and leave its addresses out; behind a family nobody knows, the TLVs
-    /// cannot be told from addresses, and all is skipped.
+    /// LOCAL may name a family and leave its addresses out; after an unknown family, TLVs cannot be
+    /// distinguished from addresses, and all bytes are skipped.
     fn split<'a>(&self, block: &'a [u8]) -> (&'a [u8], &'a [u8]) {
         match self.family {
             Some(family) => block
@@ -159,7 +159,7 @@ impl Fixed {
         }
     }
 
-    /// Returns what the addresses stand for.
+    /// Returns the meaning of the addresses.
     fn meaning(&self, addresses: &[u8]) -> Addresses {
         if self.local {
             return Addresses::Local;
@@ -313,7 +313,7 @@ fn bytes(value: &[u8]) -> Option<Vec<u8>> {
     (!value.is_empty()).then(|| value.to_vec())
 }
 
-/// Returns a text that may be written to a log as it is.
+/// Returns a text that is safe to write to a log.
 fn text(value: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(value).ok()?;
     is_text(text).then(|| text.to_owned())
@@ -323,7 +323,7 @@ fn is_text(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }
 
-/// Appends `header`; what is left out is said at [`super::encode`].
+/// Appends `header`; [`super::encode`] lists the parts that are left out.
 pub(super) fn encode(header: &Header, out: &mut Vec<u8>) {
     let (command, family_transport, mut block) = match header.addresses {
         Addresses::Proxied {

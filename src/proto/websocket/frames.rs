@@ -1,7 +1,7 @@
-//! Where the frames of a server begin and end, so that one of ours can come between two of them.
+//! Boundaries of a server's frames, so that a frame of ours can be sent between two of them.
 //!
-//! Only what that takes is looked at; whether the frames make sense together is for the two who
-//! speak. A frame that no server may send makes the rest unknown for good.
+//! Only the header fields needed for that are read; the endpoints check everything else. After a frame that
+//! no server may send, the boundaries are unknown for good.
 //!
 //! Source: RFC 6455 section 5.2, for what a header says, and sections 5.4 and 5.5, by which a control
 //! frame may also stand between the fragments of a message.
@@ -11,10 +11,10 @@ pub const GOING_AWAY: [u8; 4] = [0x88, 0x02, 0x03, 0xE9];
 
 const FIN: u8 = 0x80;
 const OPCODE: u8 = 0x0F;
-/// The longest payload that the second byte tells by itself, and of a control frame.
+/// The longest payload whose length fits into the second byte, and that of a control frame.
 const SHORT_LEN_MAX: u8 = 125;
 
-/// How far the frames of one server have come.
+/// The position in the frames of one server.
 ///
 /// ```text
 /// byte 0     FIN, 3 reserved bits, 4 bits of opcode      Payload(0) -> Length
@@ -29,13 +29,13 @@ pub struct Frames {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// So much of the payload is to come; zero = a frame may begin.
+    /// This much of the payload is still to come; zero = a frame may begin.
     Payload(u64),
     /// The second byte is next.
     Length { is_control: bool },
-    /// So many bytes of an extended length are to come.
+    /// This many bytes of an extended length are still to come.
     Extended { left: u8, len: u64 },
-    /// A Close frame has begun, after which nothing may be sent, or there is no telling any more.
+    /// A Close frame has begun, after which nothing may be sent, or the boundaries are unknown.
     Over,
 }
 
@@ -63,7 +63,7 @@ impl Frames {
                     let taken =
                         usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
                     rest = rest.get(taken..).unwrap_or_default();
-                    // Not more than `left`.
+                    // `taken` is not more than `left`.
                     self.state = State::Payload(left.saturating_sub(taken as u64));
                     continue;
                 }
@@ -75,8 +75,8 @@ impl Frames {
         }
     }
 
-    /// Takes note of the next `len` bytes of the server, which nobody saw: they have to be of one
-    /// payload, else there is no telling any more.
+    /// Notes `len` further bytes of the server that were not seen: they must belong to one payload, else the
+    /// boundaries are unknown from here on.
     pub fn skip(&mut self, len: u64) {
         self.state = match self.state {
             state if len == 0 => state,
@@ -85,7 +85,7 @@ impl Frames {
         };
     }
 
-    /// Returns how many of the next bytes need not be seen.
+    /// Returns how many of the next bytes may pass unseen.
     #[must_use]
     pub fn unseen_max(&self) -> u64 {
         match self.state {
@@ -95,7 +95,7 @@ impl Frames {
         }
     }
 
-    /// Tells whether a control frame may come next.
+    /// Returns whether a control frame may come next.
     #[must_use]
     pub fn at_boundary(&self) -> bool {
         self.state == State::Payload(0)
@@ -104,17 +104,17 @@ impl Frames {
 
 fn of_first(byte: u8) -> State {
     match byte & OPCODE {
-        // More of a message, text, binary.
+        // Continuation, text, binary.
         0x0..=0x2 => State::Length { is_control: false },
         // Ping and pong come whole.
         0x9 | 0xA if byte & FIN != 0 => State::Length { is_control: true },
-        // Close, what is reserved, and a piece of a ping.
+        // Close, reserved opcodes, and a fragment of a ping.
         _ => State::Over,
     }
 }
 
 fn of_second(byte: u8, is_control: bool) -> State {
-    // A length alone: servers mask nothing.
+    // Only the length: servers do not mask.
     match byte {
         0..=SHORT_LEN_MAX => State::Payload(u64::from(byte)),
         126 if !is_control => State::Extended { left: 2, len: 0 },

@@ -1,4 +1,4 @@
-//! What the application is told, from whom it is believed, and what is left of a head on the way.
+//! Forwarded heads: lines about the client, trust in them, and lines that are removed.
 
 use super::*;
 use crate::proto::Progress;
@@ -38,7 +38,7 @@ fn trusted_proxies() -> TrustedProxies {
 #[test]
 fn the_client_is_the_last_who_is_not_trusted() {
     let rows = [
-        // Without a trusted speaker nothing counts but the speaker.
+        // Without a trusted peer only the peer's address counts.
         ("203.0.113.9:5", "X-Forwarded-For: 1.1.1.1", "203.0.113.9:5"),
         ("10.0.0.1:5", "A: b", "10.0.0.1:5"),
         ("10.0.0.1:5", "X-Forwarded-For: 1.1.1.1", "1.1.1.1:0"),
@@ -92,7 +92,7 @@ fn the_client_is_the_last_who_is_not_trusted() {
             "X-Forwarded-For: 1.1.1.1, [fd00::2]:9",
             "1.1.1.1:0",
         ),
-        // The walk ends where nobody can be named.
+        // The search ends at an element that is not an address.
         (
             "10.0.0.1:5",
             "X-Forwarded-For: 1.1.1.1, unknown",
@@ -213,7 +213,7 @@ fn from(text: &str) -> Speaker {
     }
 }
 
-/// What is added for a stranger's request to host `a`.
+/// The lines added to an untrusted peer's request to host `a`.
 const ADDED: &str = "X-Forwarded-For: 203.0.113.9\nX-Real-IP: 203.0.113.9\n\
     X-Forwarded-Proto: https\nX-Forwarded-Host: a\nX-Forwarded-Port: 443";
 
@@ -243,7 +243,7 @@ fn the_subject_is_ours_to_tell() {
         let subject = told(speaker, Some("CN=good\\, really"));
         assert_eq!(subject, ["X-Client-Subject: CN=good\\, really"]);
         assert_eq!(told(speaker, Some("")), [""; 0]);
-        // Not ours: a line like any other, which Connection may name.
+        // Not one of our lines, so it is forwarded, and Connection may name it.
         assert_eq!(told(speaker, None), ["x_client_SUBJECT: CN=evil"]);
     }
 }
@@ -315,7 +315,7 @@ fn lines_of_one_connection_end_with_it() {
             "Upgrade: websocket\nSec-WebSocket-Key: x",
             "\nSec-WebSocket-Key: x",
         ),
-        // Nobody removes what frames or routes the message, nor what we say.
+        // Lines that frame or route the message, and our own, cannot be removed.
         (
             "Connection: Host, X-Forwarded-For, X-Real-IP, Content-Length\nContent-Length: 1",
             "\nContent-Length: 1",

@@ -1,4 +1,4 @@
-//! Which heads are understood, which refused and for what, and that no byte of a line is lost.
+//! Accepted heads, refused heads with their reasons, and the conservation of bytes.
 
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ const LIMITS: HeadLimits = HeadLimits {
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\
     Upgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Parses a head that must be complete, and returns what was found in one line.
+/// Parses a head that must be complete, and returns the result as one line.
 fn summary(head: &[u8]) -> Result<String, HttpRefusal> {
     match parse_request(head, &LIMITS)? {
         Progress::Partial => panic!("partial: {:?}", String::from_utf8_lossy(head)),
@@ -42,7 +42,8 @@ fn summary(head: &[u8]) -> Result<String, HttpRefusal> {
     }
 }
 
-/// One row: a head with `\n` for CRLF, without the empty line, and what comes of it.
+/// Checks one row: a head with `
+/// ` for CRLF, without the empty line, and the expected result.
 fn check_request(head: &str, expected: Result<&str, HttpRefusal>) {
     let head = format!("{head}\n\n").replace('\n', "\r\n");
     assert_eq!(
@@ -120,7 +121,7 @@ fn requests_are_understood() {
             "GET / HTTP/1.1\nHost: a\nX:\nY: \t z \t",
             "GET [a] / None keep-alive",
         ),
-        // Upgrades that are none: served without.
+        // Upgrades that do not count: the request is served without.
         (
             "GET / HTTP/1.1\nHost: a\nConnection: Upgrade\nUpgrade: h2c",
             "GET [a] / None keep-alive",
@@ -404,7 +405,7 @@ fn only_crlf_ends_a_line() {
                 let refusal = result.unwrap_err();
                 assert_eq!(refusal.status(), 400, "{broken:?} {refusal}");
             }
-            // The same without any byte behind it, as it comes in.
+            // The same without any byte after it, as received so far.
             let cut = &broken[..at + end.len()];
             if end == "\n" {
                 assert!(parse_request(cut.as_bytes(), &LIMITS).is_err(), "{cut:?}");
@@ -420,7 +421,7 @@ fn only_crlf_ends_a_line() {
     assert!(parse_request(body_is_no_line, &LIMITS).is_ok());
 }
 
-/// httparse looks at up to 32 bytes at once, so each byte is tried at many places.
+/// httparse handles up to 32 bytes at once, so each byte is tried at many places.
 #[test]
 fn every_byte_stands_only_where_it_may() {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -432,7 +433,7 @@ fn every_byte_stands_only_where_it_may() {
             let accepts = |head: [&[u8]; 3]| parse_request(&head.concat(), &LIMITS).is_ok();
             let name = format!("GET / HTTP/1.1\r\nHost: a\r\n{pad}");
             let named = accepts([name.as_bytes(), &[byte], b"b: c\r\n\r\n"]);
-            // A colon ends the name, a space behind `b` is a name with a space.
+            // A colon ends the name; a space after `b` makes a name with a space.
             let expected = token(byte) || (byte == b':' && before > 0);
             assert_eq!(named, expected, "name {byte:#x} at {before}");
             let value = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {pad}");
@@ -530,7 +531,7 @@ fn garbage_is_refused_at_once() {
     }
 }
 
-/// Tells whether the parts of a request are the whole of its bytes, in order.
+/// Returns whether the parts of a request are all of its bytes, in order.
 fn conserves(buf: &[u8], request: &Request<'_>, used: usize) -> bool {
     let mut joined = Vec::new();
     if buf.starts_with(b"\r\n") {
@@ -772,8 +773,7 @@ fn only_the_right_answer_opens_a_websocket() {
 }
 
 proptest! {
-    /// Lines put together at random from what matters never panic, and what is accepted is the
-    /// whole of its bytes.
+    /// Random combinations of significant pieces never panic, and accepted heads are all of their bytes.
     #[test]
     fn accepted_heads_are_conserved(pieces in prop::collection::vec(prop::sample::select(vec![
         "GET ", "POST ", "/", "*", "http://a", " HTTP/1.1", " HTTP/1.0", "\r\n", "\n", "\r", ":", " ", "\t", ",",

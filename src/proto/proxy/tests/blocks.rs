@@ -290,7 +290,7 @@ fn a_right_checksum_is_seen_wherever_it_is() {
 
 #[test]
 fn a_second_checksum_is_malformed() {
-    // Each of the two is right for itself, which says nothing about which was meant.
+    // Each of the two is correct by itself, so there is no telling which was meant.
     let block = [tlv(3, &[0; 4]), tlv(3, &[0; 4])].concat();
     let mut bytes = v2_header(0x20, 0x00, &block);
     let sum = crc32c::crc32c(&bytes).to_be_bytes();
@@ -307,7 +307,7 @@ fn every_one_byte_change_under_a_checksum_is_refused() {
             match parse(&changed) {
                 // The length grew, or the signature is incomplete.
                 Err(_) | Ok(Progress::Partial) => {}
-                // The change hid the checksum itself: nothing is left to refuse it by.
+                // The change hid the checksum itself: nothing else can show the error.
                 Ok(Progress::Complete { value, .. }) => {
                     assert!(!value.tlvs.crc32c, "byte {at} ^ {change:#x}");
                 }

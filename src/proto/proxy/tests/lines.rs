@@ -1,4 +1,4 @@
-//! Version 1: lines and what is wrong with them.
+//! Version 1: valid and invalid lines.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Tests of both versions: every row is read whole, glued to more bytes, and prefix by prefix.
+//! Tests of both versions: every row is read whole, followed by more bytes, and prefix by prefix.
 
 use std::net::SocketAddr;
 
@@ -45,7 +45,7 @@ fn proxied(source: &str, destination: &str) -> Header {
     })
 }
 
-/// Makes a version 2 header of two bytes that say what it is, and its block.
+/// Makes a version 2 header with these two bytes after the signature, and its block.
 fn v2_header(version_command: u8, family_transport: u8, block: &[u8]) -> Vec<u8> {
     let len = u16::try_from(block.len()).unwrap().to_be_bytes();
     let fixed = [version_command, family_transport, len[0], len[1]];

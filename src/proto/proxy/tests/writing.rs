@@ -1,4 +1,4 @@
-//! What is written, and that it comes back when it is read.
+//! Written headers, and that they are the same when read.
 
 use proptest::prelude::*;
 

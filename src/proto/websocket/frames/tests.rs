@@ -1,10 +1,10 @@
-//! Frames against their lengths alone, whole and in every kind of parts.
+//! Frames compared with their lengths alone, whole and split in every way.
 
 use proptest::prelude::*;
 
 use super::{Frames, GOING_AWAY};
 
-/// A frame of a server: `first` is its first byte, its payload zeroes.
+/// Makes a server's frame with this first byte and a payload of zeroes.
 fn frame(first: u8, len: usize) -> Vec<u8> {
     let mut frame = vec![first];
     match len {
@@ -22,14 +22,15 @@ fn frame(first: u8, len: usize) -> Vec<u8> {
     frame
 }
 
-/// Feeds all at once.
+/// Returns the position after these bytes, fed at once.
 fn fed(bytes: &[u8]) -> Frames {
     let mut frames = Frames::default();
     frames.feed(bytes);
     frames
 }
 
-/// Where a frame may come next, by lengths alone; none = Close, or what no server may send.
+/// Returns where a frame may begin, by lengths alone, and where the boundaries become unknown (Close, or a
+/// frame that no server may send).
 fn boundaries(bytes: &[u8]) -> (Vec<usize>, Option<usize>) {
     let (mut at, mut found) = (0, vec![0]);
     loop {
@@ -72,7 +73,7 @@ fn boundaries(bytes: &[u8]) -> (Vec<usize>, Option<usize>) {
     }
 }
 
-/// Checks every prefix against the lengths, however it comes.
+/// Checks every prefix against the lengths, for every way of feeding.
 fn check(bytes: &[u8]) {
     let (found, over) = boundaries(bytes);
     let mut slowly = Frames::default();
@@ -145,7 +146,7 @@ fn what_ends_the_telling() {
         assert!(frames.at_boundary());
         frames.feed(bytes);
         assert!(!frames.at_boundary(), "{what}");
-        // Nothing makes it known again.
+        // Nothing makes the boundaries known again.
         frames.feed(&[0; 300]);
         frames.skip(1);
         assert_eq!(
