@@ -17,8 +17,8 @@ use tokio::io::unix::AsyncFd;
 /// epoll(7), "Will closing a file descriptor cause it to be removed from all epoll interest lists?"
 pub fn register(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
     let duplicate = fd.try_clone_to_owned()?;
-    // SAFETY: the descriptor must stay open and the same until the registration is dropped; the
-    // `OwnedFd` moves into it and nobody else can reach it, so it is closed only after that.
+    // SAFETY: the descriptor must stay open and the same until the registration is dropped; the `OwnedFd`
+    // moves into the registration, which alone can reach it, so it is closed only after that.
     let registered = unsafe { AsyncFd::register(duplicate) };
     registered.map_err(io::Error::from)
 }

@@ -1,4 +1,4 @@
-//! Capabilities of this process (capabilities(7)): given up, never asked for.
+//! Capabilities of this process (capabilities(7)): dropped, never acquired.
 
 use std::io;
 
@@ -24,8 +24,8 @@ struct Half {
     inheritable: u32,
 }
 
-/// Takes every capability out of the bounding set that may be taken out: nothing that this process
-/// becomes can get it back. Takes CAP_SETPCAP; without it the set stays, which is no error.
+/// Drops every capability from the bounding set, so that the process cannot get it back by execve(2). Needs
+/// CAP_SETPCAP; without it the set stays, which is not an error.
 pub fn give_up_bounds() {
     for capability in 0..CAPABILITIES_MAX {
         // SAFETY: PR_CAPBSET_DROP takes a number, of which the kernel refuses those it does not know.
@@ -36,14 +36,14 @@ pub fn give_up_bounds() {
     }
 }
 
-/// Gives up every capability of the calling thread, ambient ones included. Threads that it starts
-/// later have none either. Who has nothing asks for nothing: a filter of system calls may refuse it.
+/// Drops every capability of the calling thread, ambient ones included, and so of threads it starts later. A
+/// thread without capabilities makes no change: a filter of system calls may refuse it.
 ///
 /// # Errors
 ///
-/// What capget(2), prctl(2) or capset(2) says; the kernel itself always allows it.
+/// The error of capget(2), prctl(2) or capset(2); the kernel itself always allows it.
 pub fn give_up() -> io::Result<()> {
-    // Ambient ones are a part of the inheritable ones.
+    // Ambient capabilities are always inheritable ones too.
     if !any_of(|half| half.permitted | half.effective | half.inheritable)? {
         return Ok(());
     }
@@ -66,11 +66,11 @@ pub fn give_up() -> io::Result<()> {
     Ok(())
 }
 
-/// Tells whether the calling thread has any capability it could use.
+/// Returns whether the calling thread has any capability it could use.
 ///
 /// # Errors
 ///
-/// What capget(2) says.
+/// The error of capget(2).
 pub fn has_any() -> io::Result<bool> {
     any_of(|half| half.permitted | half.effective)
 }
@@ -84,7 +84,7 @@ fn any_of(sets: impl Fn(&Half) -> u32) -> io::Result<bool> {
     Ok(halves.iter().any(|half| sets(half) != 0))
 }
 
-/// 0 is the calling thread.
+/// Makes a header for the calling thread, which has the id 0.
 fn own_header() -> Header {
     Header {
         version: LINUX_CAPABILITY_VERSION_3,
@@ -102,7 +102,7 @@ mod tests {
         std::thread::spawn(|| {
             give_up().unwrap();
             assert!(!has_any().unwrap());
-            // Again is no error.
+            // Again is not an error.
             give_up().unwrap();
             // Without CAP_SETPCAP nothing happens.
             give_up_bounds();

@@ -1,4 +1,4 @@
-//! Clocks: the cheap one of loops that read it once per batch, and the one others read too.
+//! Clocks: the cheap one for loops that read it once per batch, and the exact one.
 
 use std::time::Duration;
 

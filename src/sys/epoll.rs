@@ -1,4 +1,4 @@
-//! epoll(7), edge-triggered: the stand-in where the kernel refuses io_uring.
+//! epoll(7), edge-triggered: used if the kernel refuses io_uring.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -13,7 +13,7 @@ use crate::proto::readiness::Notice;
 /// Events of one call; more come with the next.
 const EVENTS: usize = 1024;
 
-/// An epoll instance and room for its events.
+/// An epoll instance and storage for its events.
 #[derive(Debug)]
 pub struct Epoll {
     epoll: nix::sys::epoll::Epoll,
@@ -25,7 +25,7 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// What epoll_create1(2) says, as a rule that no descriptor is left.
+    /// The error of epoll_create1(2), as a rule that no descriptor is left.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             epoll: nix::sys::epoll::Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
@@ -37,7 +37,7 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// What epoll_ctl(2) says, as a rule that memory or watches are short.
+    /// The error of epoll_ctl(2), as a rule that memory or watches are short.
     pub fn arm(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         // Urgent data matters because a receive stops short at its mark.
         let interest = EpollFlags::from_bits_retain(INTEREST.cast_signed())
@@ -46,7 +46,7 @@ impl Epoll {
         Ok(self.epoll.add(fd, EpollEvent::new(interest, token))?)
     }
 
-    /// Stops reports of `fd`; those of a wait that is over may still be in hand.
+    /// Stops reports of `fd`; notices of an earlier wait may still be unhandled.
     ///
     /// # Errors
     ///
@@ -55,12 +55,12 @@ impl Epoll {
         Ok(self.epoll.delete(fd)?)
     }
 
-    /// Waits for at least one notice but no longer than `timeout` (none = for ever), and appends
+    /// Waits for at least one notice but no longer than `timeout` (none = forever), and appends
     /// what there is to `notices`.
     ///
     /// # Errors
     ///
-    /// What epoll_wait(2) says, except that a signal came.
+    /// The error of epoll_wait(2), except that a signal came.
     pub fn wait(&mut self, notices: &mut Vec<Notice>, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = timeout.map_or(EpollTimeout::NONE, |timeout| {
             // Rounded up, so that a wait for a deadline does not end just before it.
@@ -68,7 +68,7 @@ impl Epoll {
             EpollTimeout::try_from(ms).unwrap_or(EpollTimeout::MAX)
         });
         let waited = match self.epoll.wait(&mut self.events, timeout) {
-            // A wait that a stop of the process cut short did not look at what came meanwhile.
+            // An interrupted wait did not collect events that came meanwhile.
             Err(Errno::EINTR) => self.epoll.wait(&mut self.events, EpollTimeout::ZERO),
             waited => waited,
         };

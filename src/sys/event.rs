@@ -1,12 +1,12 @@
-//! eventfd(2): what wakes a relay thread.
+//! eventfd(2): wakes a relay thread.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-/// A descriptor that becomes readable when it is rung; it is meant for an edge-triggered poller, so
-/// nobody has to read it: every ring is an edge.
+/// A descriptor that becomes readable when it is rung. It is meant for an edge-triggered poller: every ring
+/// is an edge, so the counter is never read.
 #[derive(Debug)]
 pub struct Bell(EventFd);
 
@@ -15,7 +15,7 @@ impl Bell {
     ///
     /// # Errors
     ///
-    /// What eventfd(2) says, as a rule that no descriptor is left.
+    /// The error of eventfd(2), as a rule that no descriptor is left.
     pub fn new() -> io::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         Ok(Self(EventFd::from_value_and_flags(0, flags)?))

@@ -1,5 +1,5 @@
-//! What systemd hands to a process that it starts (sd_listen_fds(3)): sockets, and the environment
-//! that speaks of them.
+//! Sockets that systemd passes to a process it starts (sd_listen_fds(3)), and the environment variables that
+//! describe them.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-/// The first descriptor that is handed over.
+/// The first passed descriptor.
 const FIRST: RawFd = 3;
-/// More than anybody hands over; LISTEN_FDS is not believed beyond.
+/// Limit on LISTEN_FDS, more than is ever passed.
 const COUNT_MAX: RawFd = 1024;
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Takes the descriptors that were handed to this process, with their names; none the second time,
-/// and none of those that are not there or not handed over, whatever the environment says.
+/// Takes the descriptors passed to this process, with their names; none the second time. Descriptors that are
+/// not open or were not inherited are skipped, whatever the environment says.
 pub fn descriptors() -> Vec<(String, OwnedFd)> {
     let (pid, count, names) = (
         take_variable("LISTEN_PID"),
@@ -40,30 +40,30 @@ pub fn descriptors() -> Vec<(String, OwnedFd)> {
     descriptors.flatten().collect()
 }
 
-/// Takes a descriptor that came through execve(2): what this process opened itself is closed there
-/// and marked for it, so a descriptor without the mark has no other owner.
+/// Takes a descriptor inherited through execve(2). Descriptors that this process opened itself are marked
+/// close-on-exec, so one without the mark has no other owner.
 fn take_descriptor(fd: RawFd) -> Option<OwnedFd> {
-    // SAFETY: the number is not -1, and a number that is no descriptor only makes fcntl say so.
+    // SAFETY: the number must not be -1, and it is not; for a number without a descriptor fcntl gives EBADF.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     let flags = fcntl(borrowed, FcntlArg::F_GETFD).ok()?;
     if FdFlag::from_bits_truncate(flags).contains(FdFlag::FD_CLOEXEC) {
         return None;
     }
-    // SAFETY: the descriptor is open, as fcntl has just said; it was inherited, as it would carry
-    // the mark otherwise, and TAKEN lets nobody come here twice, so nothing else owns it.
+    // SAFETY: the descriptor must be open and have no other owner; fcntl has just found it open, it lacks the
+    // close-on-exec mark of descriptors opened here, and TAKEN lets this code run only once.
     let owned = unsafe { OwnedFd::from_raw_fd(fd) };
     fcntl(owned.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
     Some(owned)
 }
 
-/// Returns a variable of the environment, and removes it if this process has a single thread still:
-/// it was meant for this process alone.
+/// Returns a variable of the environment, and removes it if this process still has a single thread: it was
+/// meant for this process alone.
 pub fn take_variable(name: &str) -> Option<OsString> {
     let value = std::env::var_os(name)?;
     let threads = std::fs::read_dir("/proc/self/task").map_or(2, Iterator::count);
     if threads == 1 {
-        // SAFETY: there is no other thread that could read the environment at the same time, and
-        // none can begin to be but through this one.
+        // SAFETY: no other thread may access the environment at the same time; there is none, and only this
+        // thread could start one.
         unsafe { std::env::remove_var(name) };
     }
     Some(value)

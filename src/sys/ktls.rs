@@ -1,7 +1,7 @@
 //! Kernel TLS on a connected TCP socket (Documentation/networking/tls.rst of the kernel): attaching it,
-//! giving it keys for one direction at a time, and the records that are no data.
+//! setting keys for one direction at a time, and records that are not data.
 //!
-//! What the keys are, and what the records mean, is not known here.
+//! The meaning of keys and records is not known here.
 
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -14,19 +14,19 @@ use nix::sys::socket::{
 
 use crate::proto::readiness::Readiness;
 
-/// Room for the type of a record, as cmsg(3) wants it.
+/// Space for the type of a record in the layout of cmsg(3).
 const CMSG_SPACE_BYTES: usize = {
     // SAFETY: the macro computes from its argument alone.
     let space = unsafe { libc::CMSG_SPACE(1) };
     space as usize
 };
 
-/// Which of the two directions of a connection.
+/// A direction of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// What is sent is sealed.
+    /// Sent data is sealed.
     Tx,
-    /// What is received is opened.
+    /// Received data is opened.
     Rx,
 }
 
@@ -39,7 +39,7 @@ impl Direction {
     }
 }
 
-/// A record that is no data, as the kernel opened it.
+/// A record that is not data, opened by the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ControlRecord {
     /// Its content type (RFC 8446 section 5.1).
@@ -48,7 +48,7 @@ pub struct ControlRecord {
     pub len: usize,
 }
 
-/// Attaches TLS to a connected socket; without keys nothing changes yet. Once more is no error.
+/// Attaches TLS to a connected socket; without keys nothing changes yet. A second call is not an error.
 ///
 /// # Errors
 ///
@@ -60,7 +60,7 @@ pub fn attach(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     }
 }
 
-/// Gives the kernel the keys of a direction, the first time or in place of those it has.
+/// Sets the kernel's keys of a direction, for the first time or as a replacement.
 ///
 /// # Errors
 ///
@@ -79,11 +79,11 @@ pub fn set_keys(fd: BorrowedFd<'_>, direction: Direction, keys: &CryptoInfo) -> 
 ///
 /// # Errors
 ///
-/// What getsockopt(2) says; EBUSY or EINVAL when the kernel has no keys for that direction.
+/// The error of getsockopt(2); EBUSY or EINVAL when the kernel has no keys for that direction.
 pub fn next_record(fd: BorrowedFd<'_>, direction: Direction) -> Result<u64, Errno> {
     let mut info = [0_u8; KEYS_LEN_MAX];
     let mut len = libc::socklen_t::try_from(size_of::<libc::tls_crypto_info>()).unwrap_or(0);
-    // Asked for the head alone the kernel names version and cipher, and with them the size.
+    // With room for the head only, the kernel returns version and cipher, and so the size.
     get_keys(fd, direction, &mut info, &mut len)?;
     let cipher = u16::from_ne_bytes([info[2], info[3]]);
     let size = match cipher {
@@ -135,7 +135,7 @@ fn get_keys(
 ///
 /// # Errors
 ///
-/// What sendmsg(2) says; EAGAIN when it does not fit now.
+/// The error of sendmsg(2); EAGAIN when it does not fit now.
 pub fn send_control(fd: BorrowedFd<'_>, kind: u8, payload: &[u8]) -> Result<(), Errno> {
     let mut space = CmsgSpace([0; CMSG_SPACE_BYTES]);
     let mut piece = libc::iovec {
@@ -185,12 +185,12 @@ struct CmsgSpace([u8; CMSG_SPACE_BYTES]);
 
 const _: () = assert!(align_of::<CmsgSpace>() >= align_of::<libc::cmsghdr>());
 
-/// Takes the next record if it is no data: the one at which recv(2) gave EIO and splice(2) EINVAL.
+/// Receives the next record if it is not data: the one at which recv(2) gave EIO and splice(2) EINVAL.
 ///
 /// # Errors
 ///
-/// EAGAIN when no record is whole; EPROTO when the next one is data after all; what recvmsg(2) says
-/// of a record that cannot be opened.
+/// EAGAIN if no record is complete; EPROTO if the next one is data after all; the error of recvmsg(2) for a
+/// record that cannot be opened.
 pub fn receive_control(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<ControlRecord, Errno> {
     let mut space = CmsgSpace([0; CMSG_SPACE_BYTES]);
     loop {
@@ -224,14 +224,14 @@ pub fn receive_control(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<ControlR
     }
 }
 
-/// Takes the error off a socket, which would keep the next call from sending, and returns it.
+/// Clears the pending error of a socket, which would make the next send fail, and returns it.
 pub fn take_error(fd: BorrowedFd<'_>) -> Option<Errno> {
     let error = getsockopt(&fd, sockopt::SocketError).ok()?;
     (error != 0).then(|| Errno::from_raw(error))
 }
 
-/// Tells whether the socket has room for a record and more: whatever the kernel has sealed and not
-/// yet queued goes out with the next one then. It arms the edge that says so later.
+/// Returns whether the socket has room for a record and more: then records the kernel has sealed and not yet
+/// queued go out with the next one. Arms the edge that reports room later.
 #[must_use]
 pub fn has_room(fd: BorrowedFd<'_>) -> bool {
     super::poll::now(fd).has(Readiness::WRITABLE)

@@ -1,4 +1,4 @@
-//! Everything that needs `unsafe` or speaks to the kernel in numbers, behind safe and narrow doors.
+//! Everything that needs `unsafe` or raw kernel constants, behind safe and narrow interfaces.
 
 pub mod async_fd;
 pub mod capabilities;

@@ -1,4 +1,4 @@
-//! Who is at the other end of a unix socket (unix(7)).
+//! The process at the other end of a unix socket (unix(7)).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -11,7 +11,7 @@ const GROUPS_MAX: usize = 65_536;
 /// Returns the supplementary groups that the peer had when it connected.
 ///
 /// # Errors
-/// What getsockopt(2) says of SO_PEERGROUPS.
+/// The error of getsockopt(2) of SO_PEERGROUPS.
 pub fn groups(socket: BorrowedFd<'_>) -> io::Result<Vec<libc::gid_t>> {
     let mut groups: Vec<libc::gid_t> = vec![0; GROUPS_MAX];
     let mut len =

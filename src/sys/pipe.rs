@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 
-/// Size that is asked for; larger ones gave nothing in measurements.
+/// Requested size; larger ones gave nothing in measurements.
 const WANTED_BYTES: i32 = 256 * 1024;
-/// A smaller pipe is refused: the kernel shrinks pipes of users who have many, and kernel TLS loses
-/// bytes on splicing into one with few slots.
+/// A smaller pipe is refused: the kernel shrinks pipes of users with many pipes, and kernel TLS loses bytes
+/// when splicing into one with few slots.
 const USABLE_BYTES_MIN: i32 = 32 * 1024;
 
 /// A pipe both ends of which are ours.
@@ -25,10 +25,10 @@ impl Pipe {
     ///
     /// # Errors
     ///
-    /// What pipe2(2) says, and ENOBUFS when the kernel only gave a small one.
+    /// The error of pipe2(2), and ENOBUFS if the kernel only provides a small pipe.
     pub fn new() -> io::Result<Self> {
         let (out, into) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        // A refusal leaves the default size, which the next call tells.
+        // After a refusal the default size stays, which the next call returns.
         let _ = fcntl(&into, FcntlArg::F_SETPIPE_SZ(WANTED_BYTES));
         let capacity = fcntl(&into, FcntlArg::F_GETPIPE_SZ)?;
         if capacity < USABLE_BYTES_MIN {
@@ -41,12 +41,11 @@ impl Pipe {
         })
     }
 
-    /// Splices at most `most` bytes of what `source` has into the pipe, which must be empty; 0 =
-    /// `source` has ended.
+    /// Splices at most `most` bytes from `source` into the pipe, which must be empty; 0 = `source` has ended.
     ///
     /// # Errors
     ///
-    /// What splice(2) says.
+    /// The error of splice(2).
     pub fn fill_from(&self, source: BorrowedFd<'_>, most: usize) -> Result<usize, Errno> {
         let len = self.capacity_bytes.min(most);
         splice_once(source, self.into.as_fd(), len)
@@ -56,7 +55,7 @@ impl Pipe {
     ///
     /// # Errors
     ///
-    /// What splice(2) says.
+    /// The error of splice(2).
     pub fn drain_to(&self, target: BorrowedFd<'_>, len: usize) -> Result<usize, Errno> {
         splice_once(self.out.as_fd(), target, len)
     }

@@ -1,4 +1,4 @@
-//! The bits of poll(2) and what they mean, the same for io_uring and epoll.
+//! The bits of poll(2) and their meaning, the same for io_uring and epoll.
 
 use std::os::fd::BorrowedFd;
 
@@ -6,7 +6,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use crate::proto::readiness::Readiness;
 
-/// What the relay wants to hear about every descriptor, as poll(2) bits.
+/// The poll(2) bits that the relay asks for on every descriptor.
 pub(super) const INTEREST: u32 =
     (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR)
         .unsigned_abs();
@@ -37,8 +37,8 @@ pub(super) fn readiness_of(bits: u32) -> Readiness {
     ready
 }
 
-/// Looks once, without waiting; nothing when even that cannot be done. A descriptor that is not writable
-/// gives an edge when it is again.
+/// Polls once, without waiting; returns nothing if that fails. A descriptor that is not writable gives an
+/// edge when it becomes writable.
 #[must_use]
 pub fn now(fd: BorrowedFd<'_>) -> Readiness {
     let mut polled = [PollFd::new(fd, PollFlags::POLLIN | PollFlags::POLLOUT)];
@@ -77,7 +77,7 @@ pub(super) mod tests {
         assert_eq!(seen(None), Readiness::default());
         peer.write_all(b"x").unwrap();
         let bytes = seen(None);
-        // Not sticky, else every receive would be followed by one in vain.
+        // Not sticky, else every receive would be followed by a useless one.
         assert!(
             bytes.has(Readiness::READABLE) && !bytes.has(Readiness::STICKY),
             "{bytes:?}"

@@ -1,8 +1,8 @@
-//! What this kernel and machine offer, found out by trying and not by version numbers.
+//! The capabilities of this kernel and machine, found by trying and not by version numbers.
 //!
-//! io_uring is set up with the flags the relay uses, splice(2) moves a byte, and every kernel TLS
-//! cipher is given dummy keys on a loopback connection that nobody else sees. Limits are read from
-//! /proc/sys and getrlimit(2). Nothing here is kept: each probe closes what it opened.
+//! io_uring is set up with the relay's flags, splice(2) moves a byte, and every kernel TLS cipher is given
+//! dummy keys on a private loopback connection. Limits are read from /proc/sys and getrlimit(2). No state is
+//! kept: each probe closes what it opened.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -23,7 +23,7 @@ use super::ring;
 pub struct Refused {
     /// Name of the call, as strace would show it.
     pub call: &'static str,
-    /// What it answered.
+    /// Its error.
     pub errno: Errno,
 }
 
@@ -60,7 +60,7 @@ pub fn io_uring() -> Result<(), Refused> {
 /// Moves a byte from a socket through a pipe into another socket with splice(2).
 ///
 /// # Errors
-/// The first refusal on the way; EIO of `splice` when the byte came out changed.
+/// The first refusal on the way; EIO of `splice` if the byte was changed.
 pub fn splice_byte() -> Result<(), Refused> {
     const BYTE: [u8; 1] = [0x5a];
     let pair = || UnixStream::pair().map_err(Refused::of("socketpair"));
@@ -83,7 +83,7 @@ pub fn splice_byte() -> Result<(), Refused> {
     }
 }
 
-/// A TLS version and cipher that the kernel may know.
+/// A TLS version and cipher that the kernel may support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Suite {
     /// Name in reports, such as `tls13-aes128gcm`.
@@ -100,7 +100,7 @@ enum Cipher {
 }
 
 impl Suite {
-    /// Every suite that is tried, in the order of reports.
+    /// All suites that are tried, in the order of reports.
     pub const ALL: [Self; 6] = [
         Self::new("tls12-aes128gcm", libc::TLS_1_2_VERSION, Cipher::Aes128Gcm),
         Self::new("tls12-aes256gcm", libc::TLS_1_2_VERSION, Cipher::Aes256Gcm),
@@ -126,7 +126,7 @@ impl Suite {
         }
     }
 
-    /// Returns version and cipher as linux/tls.h numbers them.
+    /// Returns version and cipher as numbers of linux/tls.h.
     #[must_use]
     pub fn code(self) -> (u16, u16) {
         let cipher = match self.cipher {
@@ -137,7 +137,7 @@ impl Suite {
         (self.version, cipher)
     }
 
-    /// Returns key material that protects nothing; `fill` tells two keys apart.
+    /// Returns dummy key material; different values of `fill` give different keys.
     fn dummy_keys(self, fill: u8) -> TlsCryptoInfo {
         let info = |cipher_type| libc::tls_crypto_info {
             version: self.version,
@@ -171,21 +171,21 @@ impl Suite {
     }
 }
 
-/// What the kernel's TLS does with one suite.
+/// The kernel's TLS support for one suite.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SuiteOffer {
-    /// Which.
+    /// The suite.
     pub suite: Suite,
     /// Whether it encrypts what is sent.
     pub tx: Result<(), Refused>,
     /// Whether it decrypts what is received.
     pub rx: Result<(), Refused>,
-    /// Whether it does so with instructions made for it (AES-NI, SIMD); without them the kernel is
-    /// several times slower than user space.
+    /// Whether it uses special instructions (AES-NI, SIMD); without them the kernel is several times slower
+    /// than user space.
     pub accelerated: bool,
 }
 
-/// What the kernel's TLS does.
+/// The kernel's TLS support.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KtlsOffer {
     /// Every suite of [`Suite::ALL`], in that order.
@@ -197,8 +197,8 @@ pub struct KtlsOffer {
 /// Tries the kernel's TLS with every suite in both directions.
 ///
 /// # Errors
-/// The refusal of the protocol itself: ENOENT of `setsockopt(TCP_ULP)` when the module `tls` is
-/// missing, or of the loopback connection that is needed to ask.
+/// The refusal of the protocol itself: ENOENT of `setsockopt(TCP_ULP)` if the module `tls` is missing, or of
+/// the loopback connection.
 pub fn ktls() -> Result<KtlsOffer, Refused> {
     attached_connection()?;
     let mut suites = Vec::with_capacity(Suite::ALL.len());
@@ -210,7 +210,7 @@ pub fn ktls() -> Result<KtlsOffer, Refused> {
             accelerated: false,
         });
     }
-    // Only now the kernel lists what it has built for these.
+    // The kernel lists the drivers of these ciphers only now.
     let listed = fs::read_to_string("/proc/crypto").unwrap_or_default();
     for offer in &mut suites {
         offer.accelerated = is_accelerated(offer.suite.cipher, &listed);
@@ -222,7 +222,7 @@ pub fn ktls() -> Result<KtlsOffer, Refused> {
     Ok(KtlsOffer { suites, rekey })
 }
 
-/// Tells from /proc/crypto whether the kernel's best driver of a cipher is more than plain C.
+/// Returns from /proc/crypto whether the kernel's best driver of a cipher is more than plain C.
 fn is_accelerated(cipher: Cipher, listed: &str) -> bool {
     let (name, plain) = match cipher {
         Cipher::Aes128Gcm | Cipher::Aes256Gcm => ("gcm(aes)", "aes-generic"),
@@ -283,9 +283,9 @@ fn attached_connection() -> Result<Loopback, Refused> {
 /// The soft and the hard limit of a resource; none = unlimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitPair {
-    /// What counts now.
+    /// The limit in force.
     pub soft: Option<u64>,
-    /// How far the process may raise it by itself.
+    /// The value up to which the process may raise it by itself.
     pub hard: Option<u64>,
 }
 
@@ -310,14 +310,14 @@ fn limit_of(resource: Resource) -> Option<LimitPair> {
     })
 }
 
-/// Reads a value below /proc/sys by its sysctl name, without the line end; none = not there.
+/// Reads a value below /proc/sys by its sysctl name, without the line end; none = it does not exist.
 #[must_use]
 pub fn sysctl(name: &str) -> Option<String> {
     let path = format!("/proc/sys/{}", name.replace('.', "/"));
     Some(fs::read_to_string(path).ok()?.trim().to_owned())
 }
 
-/// Whether a seccomp filter is on this process (proc_pid_status(5), `Seccomp: 2`).
+/// Returns whether a seccomp filter is active on this process (proc_pid_status(5), `Seccomp: 2`).
 #[must_use]
 pub fn seccomp_filtered() -> bool {
     fs::read_to_string("/proc/self/status")
@@ -360,8 +360,8 @@ mod tests {
 
     #[test]
     fn probes_leave_no_descriptor_behind() {
-        // Other tests of this process open descriptors at the same time, so a leak is told by
-        // its size: a hundred rounds of at least two descriptors each.
+        // Other tests of this process open descriptors at the same time, so a leak shows by its size: a
+        // hundred rounds of at least two descriptors each.
         let open = || fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
         let before = open();
         for _ in 0..100 {

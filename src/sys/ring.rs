@@ -1,12 +1,12 @@
 //! io_uring(7) as a poller: multishot polls, edge-triggered, reaped in batches.
 //!
-//! A notice may tell only what its edge was about: the kernel passes on the events of the wake-up, and
-//! looks at the descriptor itself only when several came together. Those of arriving bytes always
-//! name urgent data too, so urgent data is not asked for; a receive that stopped short at its mark
-//! goes on with the next edge.
+//! A notice may report only the event of its edge: the kernel passes on the events of the wake-up, and polls
+//! the descriptor itself only if several came together. Events of arriving bytes always name urgent data too,
+//! so urgent data is not requested; a receive that stopped short at the urgent mark continues with the next
+//! edge.
 //!
-//! No byte moves through the ring, so no memory of ours is ever lent to the kernel; all it holds is a
-//! reference to each armed file, which is why a poll is cancelled before its descriptor is closed.
+//! No byte moves through the ring, so the kernel never holds memory of ours. It holds a reference to each
+//! armed file, which is why a poll is cancelled before its descriptor is closed.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -19,14 +19,13 @@ use io_uring::{IoUring, cqueue, opcode};
 use super::poll::{INTEREST, readiness_of};
 use crate::proto::readiness::{Notice, Readiness};
 
-/// Submissions that fit between two system calls; more are submitted in between.
+/// Submissions that fit between two system calls; when they are full, they are submitted in between.
 const SUBMISSIONS: u32 = 512;
-/// Completions that fit; more wait in the kernel, and a poll that meets a full queue ends and is
-/// armed again.
+/// Completions that fit; more wait in the kernel, and a poll that meets a full queue ends and is armed again.
 const COMPLETIONS: u32 = 4096;
-/// Token of what nobody wants to hear of; no caller may use it.
+/// Token of completions that are ignored; no caller may use it.
 const NOBODY: u64 = u64::MAX;
-/// `IORING_ENTER_GETEVENTS` of io_uring_enter(2), which the crate keeps to itself.
+/// `IORING_ENTER_GETEVENTS` of io_uring_enter(2), which the crate does not export.
 const ENTER_GETEVENTS: u32 = 1;
 
 /// A ring that belongs to the thread that made it.
@@ -41,11 +40,11 @@ impl std::fmt::Debug for Ring {
     }
 }
 
-/// Tells whether a ring can be had.
+/// Checks whether a ring can be set up.
 ///
 /// # Errors
 ///
-/// What io_uring_setup(2) says: EPERM where seccomp or `kernel.io_uring_disabled` forbids it.
+/// The error of io_uring_setup(2): EPERM where seccomp or `kernel.io_uring_disabled` forbids it.
 pub fn probe() -> io::Result<()> {
     Ring::with_size(2, 4).map(drop)
 }
@@ -86,13 +85,13 @@ impl Ring {
         self.push(&poll)
     }
 
-    /// Cancels the poll of `token`; its last notice, not armed any more, comes with the next wait.
+    /// Cancels the poll of `token`; its last notice, with `armed` false, comes with the next wait.
     ///
     /// # Errors
     ///
     /// When the queue is full and cannot be submitted.
     pub fn cancel(&mut self, token: u64) -> io::Result<()> {
-        // Not POLL_REMOVE: that one gives up on a poll whose edge is just being reported.
+        // Not POLL_REMOVE: it fails for a poll whose edge is being reported.
         let cancel = opcode::AsyncCancel::new(token)
             .build()
             .flags(Flags::SKIP_SUCCESS)
@@ -100,12 +99,12 @@ impl Ring {
         self.push(&cancel)
     }
 
-    /// Submits, waits for at least one notice but no longer than `timeout` (none = for ever), and
+    /// Submits, waits for at least one notice but no longer than `timeout` (none = forever), and
     /// appends what there is to `notices`.
     ///
     /// # Errors
     ///
-    /// What io_uring_enter(2) says, except that the time is over, a signal came or memory is short
+    /// The error of io_uring_enter(2), except that the time is over, a signal came or memory is short
     /// for the moment.
     pub fn wait(&mut self, notices: &mut Vec<Notice>, timeout: Option<Duration>) -> io::Result<()> {
         if self.ring.submission().cq_overflow() {
@@ -121,8 +120,8 @@ impl Ring {
             }
         };
         if !passes(entered)? && self.ring.completion().is_empty() {
-            // A wait that was given up did not look last at what came meanwhile: a thread that was
-            // held up would take a timer for silence.
+            // A wait that gave up did not check last for events that came meanwhile: a thread that was
+            // delayed would mistake a timer for silence.
             passes(self.enter_without_wait())?;
         }
         let completions = self.ring.completion();
@@ -130,14 +129,14 @@ impl Ring {
         Ok(())
     }
 
-    /// Returns how many waits found that the queue of completions had overflowed; nothing is lost by
-    /// it, the kernel keeps what did not fit.
+    /// Returns how many waits found the completion queue overflowed; nothing is lost, because the kernel
+    /// keeps completions that did not fit.
     #[must_use]
     pub fn overflows(&self) -> u64 {
         self.overflows
     }
 
-    /// Submits and lets the kernel post what is pending, which a deferred ring does only when asked.
+    /// Submits and lets the kernel post pending completions, which a deferred ring does only on request.
     fn enter_without_wait(&mut self) -> io::Result<usize> {
         let queued = self.ring.submission().len();
         let queued = u32::try_from(queued).unwrap_or(u32::MAX);
@@ -160,8 +159,8 @@ impl Ring {
     }
 }
 
-/// Tells whether a wait came to its end; one that a time, a signal or want of memory cut short did
-/// not, and is no error.
+/// Returns whether a wait was completed; one that was cut short by a timeout, a signal or a lack of memory
+/// was not, which is not an error.
 fn passes(entered: io::Result<usize>) -> io::Result<bool> {
     let passing = [libc::ETIME, libc::EINTR, libc::EBUSY, libc::EAGAIN];
     match entered {

@@ -9,15 +9,15 @@ use tokio::io::unix::AsyncFd;
 
 use super::async_fd;
 
-/// The signals longsplice answers to.
+/// The signals that longsplice handles.
 #[derive(Debug)]
 pub struct Signals {
     signals: SignalFd,
-    /// Tells when there is one.
+    /// Reports when a signal is pending.
     readiness: AsyncFd<OwnedFd>,
 }
 
-/// One of them.
+/// A signal received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
     /// SIGTERM or SIGINT.
@@ -38,7 +38,7 @@ const ANSWERED: [(Signal, Received); 4] = [
 /// Blocks the signals in this thread and those it starts from now on.
 ///
 /// # Errors
-/// What pthread_sigmask(3) says.
+/// The error of pthread_sigmask(3).
 pub fn block() -> io::Result<SigSet> {
     let mut set = SigSet::empty();
     for (signal, _) in ANSWERED {
@@ -51,7 +51,7 @@ pub fn block() -> io::Result<SigSet> {
 /// Waits on this thread for one of the signals that [`block`] took.
 ///
 /// # Errors
-/// What sigwait(3) says.
+/// The error of sigwait(3).
 pub fn wait(set: &SigSet) -> io::Result<Received> {
     loop {
         let signal = set.wait()?;
@@ -62,11 +62,11 @@ pub fn wait(set: &SigSet) -> io::Result<Received> {
 }
 
 impl Signals {
-    /// Takes the signals over; to be called before any other thread is started, because threads
-    /// inherit what is blocked.
+    /// Takes the signals over; to be called before any other thread is started, because threads inherit the
+    /// blocked signals.
     ///
     /// # Errors
-    /// What signalfd(2) or epoll_ctl(2) says.
+    /// The error of signalfd(2) or epoll_ctl(2).
     ///
     /// # Panics
     /// Outside of a tokio runtime that has its I/O driver.
@@ -81,7 +81,7 @@ impl Signals {
     /// Waits for the next signal.
     ///
     /// # Errors
-    /// What read(2) says.
+    /// The error of read(2).
     pub async fn next(&self) -> io::Result<Received> {
         loop {
             let mut ready = self.readiness.readable().await?;
@@ -94,9 +94,9 @@ impl Signals {
     }
 }
 
-/// Reads one signal; none = one that is not answered.
+/// Reads one signal; none = one that is not handled.
 fn read(signals: &SignalFd) -> io::Result<Option<Received>> {
-    // None of it is "not now" (signalfd(2), SFD_NONBLOCK).
+    // No signal means "not now" (signalfd(2), SFD_NONBLOCK).
     let info = signals.read_signal()?.ok_or(io::ErrorKind::WouldBlock)?;
     let known = ANSWERED
         .iter()

@@ -9,7 +9,7 @@ use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, soc
 ///
 /// # Errors
 ///
-/// What recv(2) says; EAGAIN when nothing is there.
+/// The error of recv(2); EAGAIN when nothing is there.
 pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     loop {
         match recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
@@ -19,11 +19,11 @@ pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     }
 }
 
-/// Sends from `bytes` as many as fit.
+/// Sends as many of `bytes` as fit.
 ///
 /// # Errors
 ///
-/// What send(2) says; EAGAIN when nothing fits.
+/// The error of send(2); EAGAIN when nothing fits.
 pub fn transmit(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     loop {
@@ -34,10 +34,10 @@ pub fn transmit(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     }
 }
 
-/// How far a connection has come to its end, whatever waits to be received before that.
+/// How far a connection has ended, whatever is still to be received before the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HangUp {
-    /// Both sides go on.
+    /// Both sides are open.
     None,
     /// The peer has ended its direction.
     Ended,
@@ -45,7 +45,7 @@ pub enum HangUp {
     Broken,
 }
 
-/// Looks whether the peer has ended its direction, or the connection is broken.
+/// Checks whether the peer has ended its direction, or the connection is broken.
 ///
 /// # Source
 ///
@@ -57,8 +57,8 @@ pub fn hang_up(fd: BorrowedFd<'_>) -> HangUp {
         events: libc::POLLRDHUP,
         revents: 0,
     };
-    // SAFETY: poll(2) wants as many `pollfd` as it is told, readable and writable for the call:
-    // `asked` is one, on this stack. The descriptor is open as long as the `BorrowedFd` is.
+    // SAFETY: poll(2) needs as many live, writable `pollfd` as the count says: `asked` is one, on this stack.
+    // The descriptor stays open as long as the `BorrowedFd`.
     let found = unsafe { libc::poll(&raw mut asked, 1, 0) };
     let seen = |events| found > 0 && asked.revents & events != 0;
     if seen(libc::POLLHUP | libc::POLLERR) {
@@ -83,7 +83,7 @@ pub fn shut_down_write(fd: BorrowedFd<'_>) -> Result<(), Errno> {
 ///
 /// # Errors
 ///
-/// What setsockopt(2) says; on a stream socket there is no reason for one.
+/// The error of setsockopt(2); on a stream socket there is no reason for one.
 pub fn reset_on_close(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     let linger = libc::linger {
         l_onoff: 1,

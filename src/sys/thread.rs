@@ -1,4 +1,4 @@
-//! Where and how eagerly the calling thread runs.
+//! CPU affinity and priority of the calling thread.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 ///
 /// # Errors
 ///
-/// What sched_getaffinity(2) says.
+/// The error of sched_getaffinity(2).
 pub fn cores() -> io::Result<Vec<usize>> {
     let allowed = sched_getaffinity(Pid::from_raw(0))?;
     let cores = (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false));
@@ -27,11 +27,11 @@ pub fn pin_to(cpu: usize) -> io::Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)
 }
 
-/// Makes the calling thread give way to others: 0 = as usual, 19 = to everyone.
+/// Sets the nice value of the calling thread: 0 = as usual, 19 = lowest priority.
 ///
 /// # Errors
 ///
-/// What setpriority(2) says; raising the value is always allowed.
+/// The error of setpriority(2); raising the value is always allowed.
 pub fn set_nice(nice: i32) -> io::Result<()> {
     let thread = nix::unistd::gettid().as_raw().unsigned_abs();
     // SAFETY: the call takes numbers only; on Linux the id of a thread names that thread alone.

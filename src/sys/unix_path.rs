@@ -1,6 +1,6 @@
-//! Unix sockets that are listened on at a path (unix(7)): made with their mode, given to an account,
-//! and removed again. Whoever may write in the folder may put something else there at any moment:
-//! no link is followed, and nothing is touched but the socket that was made here.
+//! Listening unix sockets at a path (unix(7)): created with their mode, given to an account, and removed
+//! again. Any process that may write in the directory may replace the path at any moment, so no link is
+//! followed, and only the socket made here is touched.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -16,30 +16,30 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Pid, Uid, fchownat, geteuid};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// The bits that say who may.
+/// The permission bits of a mode.
 const PERMISSIONS: u32 = 0o777;
 
-/// The path of a unix socket that this process made: removed when this is dropped, unless somebody
-/// else has put something there meanwhile.
+/// The path of a unix socket that this process made: removed when this is dropped, unless another file is
+/// there now.
 #[derive(Debug)]
 pub struct UnixPath {
     path: PathBuf,
     made: Identity,
 }
 
-/// Device and inode. The kernel keeps the inode for as long as the socket is listened on, so no
-/// other file gets its number.
+/// Device and inode. The kernel keeps the inode as long as the socket is open, so no other file gets its
+/// number.
 type Identity = (u64, u64);
 
-/// Listens at `path` with a socket that those may connect to whom `mode` and the folder let. A
-/// socket that a dead process left there is replaced.
+/// Listens at `path` with a socket to which `mode` and the directory give access. A socket left by a dead
+/// process is replaced.
 ///
 /// # Errors
-/// Somebody listens there (EADDRINUSE), something else is in the way, or the system says no.
+/// Another process listens there (EADDRINUSE), another file is in the way, or the system's error.
 pub fn listen(path: &Path, mode: u32, backlog: i32) -> io::Result<(Socket, UnixPath)> {
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-    // The file gets the mode of the descriptor without the umask: never more than is wanted.
+    // The file gets the descriptor's mode without the umask: never more than requested.
     fchmod(&socket, Mode::from_bits_truncate(mode))?;
     socket.bind(&SockAddr::unix(path)?)?;
     let (file, made) = made_at(path)?;
@@ -48,7 +48,7 @@ pub fn listen(path: &Path, mode: u32, backlog: i32) -> io::Result<(Socket, UnixP
         made,
     };
     if file.metadata()?.mode() & PERMISSIONS != mode {
-        // The descriptor stands for the very file, and chmod(2) takes none that is only a path.
+        // The descriptor refers to that very file; chmod(2) refuses descriptors opened as a path only.
         let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
         fs::set_permissions(itself, Permissions::from_mode(mode))?;
     }
@@ -56,7 +56,7 @@ pub fn listen(path: &Path, mode: u32, backlog: i32) -> io::Result<(Socket, UnixP
     Ok((socket, place))
 }
 
-/// Returns a hold of the socket that was just bound to `path`.
+/// Returns a descriptor of the socket that was just bound to `path`.
 fn made_at(path: &Path) -> io::Result<(File, Identity)> {
     let (file, found) = hold(path)?;
     if file.metadata()?.uid() == geteuid().as_raw() {
@@ -66,7 +66,7 @@ fn made_at(path: &Path) -> io::Result<(File, Identity)> {
     }
 }
 
-/// Opens what stands at `path`, as a place only: nothing of it can be read.
+/// Opens the file at `path` as a path only: its contents cannot be read.
 fn hold(path: &Path) -> io::Result<(File, Identity)> {
     let flags = libc::O_PATH | libc::O_NOFOLLOW;
     let file = File::options().read(true).custom_flags(flags).open(path)?;
@@ -83,7 +83,7 @@ fn somebody_elses() -> io::Error {
 }
 
 impl UnixPath {
-    /// Tells whether the socket still stands there.
+    /// Returns whether the socket is still at its path.
     #[must_use]
     pub fn stands(&self) -> bool {
         let found = fs::symlink_metadata(&self.path);
@@ -120,13 +120,13 @@ impl UnixPath {
 impl Drop for UnixPath {
     fn drop(&mut self) {
         if self.stands() {
-            // Somebody may have removed it already.
+            // Another process may have removed it already.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Removes what a killed process left at `path`; never a socket somebody answers on, never a file.
+/// Removes a stale socket at `path`; never a socket in use, never a file.
 fn remove_stale(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => {}
@@ -135,10 +135,10 @@ fn remove_stale(path: &Path) -> io::Result<()> {
                 "a file that is no socket is in the way; it is left alone",
             ));
         }
-        // Nothing there, or nothing that bind would not complain of.
+        // Nothing is there, or bind will report what is.
         Err(_) => return Ok(()),
     }
-    // Without waiting: one whose queue is full would keep us.
+    // Without waiting: connecting to a socket with a full queue would block.
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     match socket.connect(&SockAddr::unix(path)?) {
         Ok(()) if is_orphan(&socket) => fs::remove_file(path),
@@ -153,8 +153,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Tells whether the process that listens at the other end is gone: the kernel keeps a listener of
-/// io_uring for a moment after its process was killed, and connects to it all the same.
+/// Returns whether the listening process is gone: the kernel keeps a listener of io_uring for a moment after
+/// its process was killed, and still accepts connections to it.
 fn is_orphan(stream: &Socket) -> bool {
     let listener = getsockopt(stream, PeerCredentials).map(|peer| peer.pid());
     // 0 is a process outside of our pid namespace.
