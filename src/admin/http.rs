@@ -1,8 +1,8 @@
-//! `server.admin_http`: metrics, health, the dashboard and what it reads, over HTTP.
+//! `server.admin_http`: metrics, health, the dashboard and its data, over HTTP.
 //!
-//! It runs beside everything else on main and is made for few clients. Everyone who reaches the address may
-//! read; there is no CORS, so that no page of another origin can read it in an operator's browser. A change
-//! needs the token, where changes are allowed at all; `access` has the rules, `connections` the limits.
+//! It runs on the control thread and is made for few clients. Every client that reaches the address may read.
+//! There is no CORS, so that no page of another origin can read it in an operator's browser. A change needs
+//! the token, if changes are allowed at all; `access` has the rules, `connections` the limits.
 
 use std::cell::RefCell;
 use std::io;
@@ -38,7 +38,7 @@ mod dashboard;
 
 /// Longest body.
 const BODY_LEN_MAX: usize = 4 * 1024;
-/// How long a body may take.
+/// Time limit of a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The address cannot be listened on.
@@ -52,7 +52,7 @@ pub struct BindError {
 /// Listens on `address`; connections wait until [`serve`].
 ///
 /// # Errors
-/// The address is taken, or not ours.
+/// The address is in use, or does not belong to this machine.
 pub fn bind(address: SocketAddr) -> Result<StdListener, BindError> {
     let listen = || {
         let listener = StdListener::bind(address)?;
@@ -62,14 +62,14 @@ pub fn bind(address: SocketAddr) -> Result<StdListener, BindError> {
     listen().map_err(|reason| BindError { address, reason })
 }
 
-/// What is served.
+/// The contents to serve.
 #[derive(Debug)]
 pub struct Site {
-    /// Where everything is read.
+    /// Source of all data.
     pub sampler: Arc<Sampler>,
 }
 
-/// What answering takes.
+/// State for answering requests.
 struct Desk {
     site: Site,
     guesses: RefCell<Guesses>,
@@ -78,7 +78,7 @@ struct Desk {
 /// Serves until the task is ended, on the [`tokio::task::LocalSet`] of this thread.
 ///
 /// # Errors
-/// The runtime does not take the listener.
+/// The runtime refuses the listener.
 pub fn serve(listener: StdListener, site: Site) -> io::Result<JoinHandle<()>> {
     let listener = TcpListener::from_std(listener)?;
     let guesses = RefCell::default();
@@ -94,7 +94,7 @@ pub fn serve(listener: StdListener, site: Site) -> io::Result<JoinHandle<()>> {
     )))
 }
 
-/// What the page shows.
+/// The data of the page.
 #[derive(Serialize)]
 struct Shown {
     #[serde(flatten)]
@@ -103,7 +103,7 @@ struct Shown {
     write: bool,
 }
 
-/// A server to drain or to take back.
+/// A request to drain a server or to lift the drain.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wish {
@@ -114,7 +114,7 @@ struct Wish {
 impl Desk {
     async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
         let path = request.uri().path().to_owned();
-        // Balancers and Prometheus may use any name for us.
+        // Load balancers and Prometheus may use any name for this process.
         let public = matches!(&*path, "/metrics" | "/healthz" | "/readyz");
         let reads = public || matches!(&*path, "/" | "/api/overview");
         let changes = matches!(&*path, "/api/drain" | "/api/undrain");
@@ -135,7 +135,7 @@ impl Desk {
         }
     }
 
-    /// Tells whether the name that is asked for is one of ours.
+    /// Returns whether the requested name is one of ours.
     fn is_ours(&self, request: &Request<Incoming>) -> bool {
         let scene = self.site.sampler.sources().scene();
         authority(request).is_some_and(|it| access::is_ours(it, &scene.access.hosts))
@@ -169,7 +169,7 @@ impl Desk {
         }
     }
 
-    /// Drains a server or takes it back, for a client that may.
+    /// Drains a server or lifts the drain, if the client may do so.
     async fn change(
         &self,
         request: Request<Incoming>,
@@ -197,7 +197,7 @@ impl Desk {
         }
     }
 
-    /// Returns the answer to a client that may not change anything; none for one that may.
+    /// Returns the refusal for a client that may not change anything; none for one that may.
     fn refusal(&self, request: &Request<Incoming>, peer: IpAddr) -> Option<Answer> {
         let scene = self.site.sampler.sources().scene();
         let Some(token) = scene.access.token.as_ref().filter(|_| scene.access.write) else {
@@ -231,7 +231,7 @@ impl Desk {
 
 const READ_ONLY: &str = "nothing is changed here: server.admin_http_write is not true\n";
 
-/// Returns what the request is for: its target's authority, or its Host.
+/// Returns the authority of the request: that of its target, or its Host.
 fn authority(request: &Request<Incoming>) -> Option<&str> {
     match request.uri().authority() {
         Some(authority) => Some(authority.as_str()),
@@ -239,7 +239,7 @@ fn authority(request: &Request<Incoming>) -> Option<&str> {
     }
 }
 
-/// Returns the value of a header line that stands once, if it is ASCII.
+/// Returns the value of a header line that occurs once, if it is ASCII.
 fn sole<'r>(request: &'r Request<Incoming>, name: &HeaderName) -> Option<&'r str> {
     let mut values = request.headers().get_all(name).iter();
     match (values.next(), values.next()) {
@@ -248,7 +248,7 @@ fn sole<'r>(request: &'r Request<Incoming>, name: &HeaderName) -> Option<&'r str
     }
 }
 
-/// Tells whether a media type is that of JSON; forms cannot send it.
+/// Returns whether a media type is that of JSON; forms cannot send it.
 fn is_json(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default();
     essence.trim().eq_ignore_ascii_case("application/json")

@@ -1,15 +1,15 @@
-//! Servers that an operator drains and takes back, over the admin socket or the dashboard.
+//! Drains of servers by an operator, over the admin socket or the dashboard.
 
 use std::sync::Arc;
 
 use super::state::Sources;
 use crate::upstream::{Member, Upstream, Wish};
 
-/// Marks the servers that `name` (`BACKEND/SERVER`) means as drained, or not any more; returns what
-/// was done, in words.
+/// Sets or lifts the drain of the servers that `name` (`BACKEND/SERVER`) matches; returns a description of
+/// the change.
 ///
 /// # Errors
-/// What of `name` is not there.
+/// The part of `name` that does not exist.
 pub(super) fn mark(sources: &Sources, name: &str, drained: bool) -> Result<String, String> {
     let scene = sources.scene();
     let (upstream, members) = find(&scene.upstreams, name)?;
@@ -28,7 +28,7 @@ pub(super) fn mark(sources: &Sources, name: &str, drained: bool) -> Result<Strin
     Ok(format!("{name} is {state}"))
 }
 
-/// Finds the addresses of the server that `name` means: one of them, or the server as configured.
+/// Returns the addresses of the server `name`: one of them, or the server as configured.
 fn find<'u>(
     upstreams: &'u [Arc<Upstream>],
     name: &str,

@@ -1,4 +1,4 @@
-//! What operators read and ask: metrics, the dashboard, the control socket.
+//! Administration: metrics, the dashboard, the control socket.
 
 pub mod ctl;
 pub mod http;

@@ -1,6 +1,6 @@
 //! The process at one moment, for the dashboard and `longsplice top`.
 //!
-//! Counters only grow, as in the metrics; who wants rates takes two overviews and their `at_ms`.
+//! Counters only grow, as in the metrics; a rate is the difference of two overviews over that of `at_ms`.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ const CHANGES_MAX: usize = 100;
 /// Directions of bytes: their word, and whether they go to the client.
 const DIRECTIONS: [(&str, bool); 2] = [("in", false), ("out", true)];
 
-/// Everything that is shown of a process but single tunnels.
+/// The state of a process except single tunnels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Overview {
     /// When it was taken, in milliseconds since 1970.
@@ -30,17 +30,17 @@ pub struct Overview {
     pub totals: Totals,
     /// The listeners.
     pub listeners: Vec<ListenerState>,
-    /// What went by, by names.
+    /// Counts by listener, backend and server.
     pub traffic: Vec<TrafficCount>,
     /// The backends and their servers.
     pub backends: Vec<BackendState>,
-    /// What changed with servers, the latest first; at most a hundred.
+    /// Changes of servers, the latest first; at most a hundred.
     pub changes: Vec<ServerChange>,
-    /// Bytes through tunnels by how they went, since the start.
+    /// Bytes through tunnels by path, since the start.
     pub moved: Vec<Moved>,
-    /// Open tunnels by whether the kernel has their TLS records.
+    /// Open tunnels by offload state.
     pub offload: Vec<OffloadCount>,
-    /// The tunnels that moved most since the last look.
+    /// The tunnels that moved most since the last sample.
     pub busiest: Vec<Busy>,
 }
 
@@ -55,7 +55,7 @@ pub struct Totals {
     pub tunnels_ended: u64,
     /// Requests that were answered and are no tunnels.
     pub requests: u64,
-    /// Connections and requests that were refused or came to nothing.
+    /// Connections and requests that were refused or failed.
     pub refused: u64,
     /// Bytes from clients, through tunnels and in bodies.
     pub bytes_in: u64,
@@ -79,7 +79,7 @@ pub struct TrafficCount {
     pub totals: Totals,
 }
 
-/// A change in how a server stands.
+/// A change of a server's standing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerChange {
     /// When, in milliseconds since 1970.
@@ -88,20 +88,20 @@ pub struct ServerChange {
     pub backend: String,
     /// Name of the server.
     pub server: String,
-    /// How it stands from then on: `up`, `suspect`, `down` or `drained`.
+    /// Its new standing: `up`, `suspect`, `down` or `drained`.
     pub state: String,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
-/// Bytes that went one way by one means.
+/// Bytes of one direction and one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moved {
     /// `in` from clients or `out` to them.
     pub direction: String,
     /// `copy`, `splice`, `user-records` or `kernel-tls`.
     pub path: String,
-    /// How many.
+    /// Number of bytes.
     pub bytes: u64,
 }
 
@@ -110,15 +110,15 @@ pub struct Moved {
 pub struct OffloadCount {
     /// `in` from clients or `out` to them.
     pub direction: String,
-    /// Whether the kernel has the records, or why not, as in access lines.
+    /// The offload state, as in access lines.
     pub state: String,
-    /// How many.
+    /// Number of tunnels.
     pub tunnels: usize,
 }
 
 /// Takes an overview.
 pub async fn overview(sampler: &Sampler) -> Overview {
-    // First what moves the bytes of open tunnels into the counters.
+    // First the sample, which adds the bytes of open tunnels to the counters.
     let sample = sampler.sample().await;
     let sources = sampler.sources();
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -181,7 +181,7 @@ fn traffic(sums: &BTreeMap<Names, Sum>) -> Vec<TrafficCount> {
             listener: names.listener.to_string(),
             backend: names.backend.as_deref().map(str::to_owned),
             server: names.server.as_deref().map(str::to_owned),
-            // An end may be counted before its beginning was read.
+            // The end of a tunnel may be read before its beginning.
             tunnels: totals.tunnels_opened.saturating_sub(totals.tunnels_ended),
             totals,
         }
@@ -203,7 +203,7 @@ fn changes(sources: &Sources) -> Vec<ServerChange> {
             }));
         }
     }
-    // Of the same moment, the one that came later first.
+    // Of the same moment, the later one first.
     changes.reverse();
     changes.sort_by_key(|change| Reverse(change.time_ms));
     changes.truncate(CHANGES_MAX);

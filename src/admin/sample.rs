@@ -1,5 +1,5 @@
-//! A look at everything that has to be asked for: what open tunnels have moved, who moves most, what
-//! the relay threads hold. Many may want it at once; it is taken once, and again when it is too old.
+//! A sample of the data that relay threads must be asked for: bytes of open tunnels, the busiest of them,
+//! pipes. Concurrent callers share one sample, and a new one is taken when it is too old.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,15 @@ use super::state::{Sources, TunnelState, tunnel};
 use crate::journal::Offloaded;
 use crate::relay::inspect::Settled;
 
-/// A sample that is younger is not taken again.
+/// A sample younger than this is used again.
 const FRESH: Duration = Duration::from_millis(500);
-/// Tunnels that are named for what they move.
+/// Tunnels reported as the busiest.
 const BUSIEST_LEN: usize = 10;
 
-/// What was seen.
+/// The sampled data.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
-    /// Open tunnels by whether the kernel has their records, in and out, in the order of
-    /// [`Offloaded::ALL`].
+    /// Number of open tunnels by offload state, in and out, in the order of [`Offloaded::ALL`].
     pub offload: [[usize; Offloaded::ALL.len()]; 2],
     /// Pipes of each relay thread, and how many of them hold bytes.
     pub pipes: Vec<(usize, usize)>,
@@ -31,16 +30,16 @@ pub struct Sample {
     pub busiest: Vec<Busy>,
 }
 
-/// A tunnel and its pace.
+/// A tunnel and its throughput.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Busy {
-    /// Bytes a second, both ways together.
+    /// Bytes a second, both directions together.
     pub bytes_per_second: u64,
     /// The tunnel.
     pub tunnel: TunnelState,
 }
 
-/// Takes samples when they are wanted.
+/// Takes samples on demand.
 #[derive(Debug)]
 pub struct Sampler {
     sources: Arc<Sources>,
@@ -48,20 +47,20 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Will take them of `sources`.
+    /// Makes a sampler of `sources`.
     #[must_use]
     pub fn new(sources: Arc<Sources>) -> Self {
         let last = Mutex::default();
         Self { sources, last }
     }
 
-    /// Returns where the rest is read.
+    /// Returns the sources of all other data.
     #[must_use]
     pub fn sources(&self) -> &Sources {
         &self.sources
     }
 
-    /// Returns a sample that is fresh; callers that come meanwhile wait for the same one.
+    /// Returns a fresh sample; concurrent callers wait for the same one.
     pub async fn sample(&self) -> Arc<Sample> {
         let mut last = self.last.lock().await;
         let now = Instant::now();
@@ -82,7 +81,7 @@ impl Sampler {
             let mut last = Settled::default();
             let mut next = Some(0);
             while let Some(from) = next {
-                // A thread that has ended has nothing open.
+                // A thread that has ended has no open tunnels.
                 let mut settled = relay.settle(from).await.unwrap_or_default();
                 let ways = sample.offload.iter_mut().zip(&settled.offload);
                 for (sum, more) in ways.flat_map(|(sums, mores)| sums.iter_mut().zip(mores)) {

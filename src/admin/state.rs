@@ -1,8 +1,8 @@
-//! What a running process tells of itself: one model for the socket of `longsplice ctl`, the metrics
-//! and the dashboard.
+//! The state of a running process: one model for the socket of `longsplice ctl`, the metrics and the
+//! dashboard.
 //!
-//! [`Sources`] is where it is read; everything else here is plain data that goes as JSON. Names in it
-//! are those of the configuration, words those of the log.
+//! [`Sources`] is where it is read; everything else here is plain data for JSON. Names are those of the
+//! configuration, words those of the log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,33 +19,33 @@ use crate::relay;
 use crate::relay::inspect::{Glance, TunnelId};
 use crate::upstream::{Seat, Upstream};
 
-/// What is configured now; replaced as a whole by a reload.
+/// The present configuration; replaced as a whole by a reload.
 #[derive(Debug, Default)]
 pub struct Scene {
     /// Every listener.
     pub listeners: Vec<Arc<Listener>>,
     /// Every backend.
     pub upstreams: Vec<Arc<Upstream>>,
-    /// Who may do what at `server.admin_http`.
+    /// Access rules of `server.admin_http`.
     pub access: AdminAccess,
 }
 
-/// Where the state of the process is read.
+/// The sources from which the state of the process is read.
 #[derive(Debug)]
 pub struct Sources {
     /// When the process started.
     pub started: SystemTime,
     /// Relay threads, by number.
     pub relays: Vec<relay::Handle>,
-    /// What is configured now; a reload stores another.
+    /// The present configuration; a reload stores another.
     pub scene: ArcSwap<Scene>,
-    /// What is left of `max_connections`.
+    /// Free places of `max_connections`.
     pub places: Arc<Semaphore>,
     /// `max_connections`.
     pub max_connections: Arc<AtomicUsize>,
-    /// How often each cause was seen.
+    /// Number of entries by cause.
     pub counts: Arc<Counts>,
-    /// Set when the process is told to stop; it may accept for a while yet.
+    /// Set when the process is told to stop; it may still accept for a while.
     pub draining: AtomicBool,
 }
 
@@ -60,7 +60,7 @@ pub struct Status {
     pub phase: String,
     /// When it started, in milliseconds since 1970.
     pub started_ms: u64,
-    /// For how long it has run.
+    /// Time since the start.
     pub uptime_ms: u64,
     /// Client connections now, tunnels among them.
     pub connections: usize,
@@ -70,9 +70,9 @@ pub struct Status {
     pub tunnels: usize,
     /// Open tunnels of each relay thread.
     pub tunnels_by_thread: Vec<usize>,
-    /// How often each cause was seen; those that were not are left out.
+    /// Number of entries by cause; causes that did not occur are left out.
     pub causes: BTreeMap<String, u64>,
-    /// Log entries that found the queue full.
+    /// Log entries dropped because the queue was full.
     pub log_lines_dropped: u64,
 }
 
@@ -94,7 +94,7 @@ pub struct ListenerState {
 pub struct BackendState {
     /// Its name.
     pub name: String,
-    /// How servers are chosen, as in the configuration.
+    /// Balancing method, as in the configuration.
     pub balance: String,
     /// Requests that wait for a place.
     pub waiting: usize,
@@ -109,13 +109,13 @@ pub struct BackendState {
 pub struct ServerState {
     /// Its name: the address as configured.
     pub name: String,
-    /// Where it is, resolved.
+    /// Its resolved address.
     pub address: String,
     /// `up`, `suspect`, `down` or `drained`.
     pub standing: String,
     /// `weight`, as configured.
     pub weight: u16,
-    /// Its share at this moment: less than `weight` while it starts slowly.
+    /// Its present weight: less than `weight` during slow start.
     pub share: u16,
     /// Requests and tunnels it has now.
     pub active: u32,
@@ -125,26 +125,26 @@ pub struct ServerState {
     pub connected: u64,
     /// Connections to it that could not be opened.
     pub refused: u64,
-    /// Since when it stands so, in milliseconds since 1970.
+    /// Time of the last change of standing, in milliseconds since 1970.
     pub since_ms: u64,
-    /// Why; empty = it has stood so since it is known.
+    /// Reason of that change; empty = there was none.
     pub why: String,
-    /// How often that changed.
+    /// Number of changes of standing.
     pub changes: u64,
     /// Checks it passed.
     pub checks_passed: u64,
-    /// Checks it did not pass.
+    /// Checks it failed.
     pub checks_failed: u64,
 }
 
 /// One open tunnel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TunnelState {
-    /// What `longsplice ctl kill` wants.
+    /// Id for `longsplice ctl kill`.
     pub id: String,
     /// Name of its listener.
     pub listener: String,
-    /// Who the client is.
+    /// The client's address, from a PROXY header if there is one.
     pub client: String,
     /// The address of the connection itself.
     pub peer: String,
@@ -154,7 +154,7 @@ pub struct TunnelState {
     pub server: Option<String>,
     /// When its connection was accepted, or its request began, in milliseconds since 1970.
     pub started_ms: u64,
-    /// Since a byte last moved, either way.
+    /// Time since a byte last moved, in either direction.
     pub idle_ms: u64,
     /// Whether one side has ended.
     pub half_closed: bool,
@@ -162,26 +162,26 @@ pub struct TunnelState {
     pub bytes_in: u64,
     /// Bytes sent to the client.
     pub bytes_out: u64,
-    /// How the bytes from the client go, as in access lines.
+    /// How bytes from the client are moved, as in access lines.
     pub path_in: String,
-    /// How the bytes to the client go, as in access lines.
+    /// How bytes to the client are moved, as in access lines.
     pub path_out: String,
-    /// Whether the kernel has the records of the client, or why not; none = no TLS.
+    /// Offload state of receiving from the client; none = no TLS.
     pub offload_in: Option<String>,
-    /// Whether the kernel has the records to the client, or why not; none = no TLS.
+    /// Offload state of sending to the client; none = no TLS.
     pub offload_out: Option<String>,
-    /// TLS of the client, such as `tls13-aes128gcm`; none = it speaks none that ends here.
+    /// TLS version and cipher of the client, such as `tls13-aes128gcm`; none = no TLS ends here.
     pub tls: Option<String>,
 }
 
 impl Sources {
-    /// Tells whether the process was told to stop.
+    /// Returns whether the process was told to stop.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Returns what is configured now.
+    /// Returns the present configuration.
     #[must_use]
     pub fn scene(&self) -> Arc<Scene> {
         self.scene.load_full()
@@ -238,8 +238,8 @@ impl Sources {
             .collect()
     }
 
-    /// Describes open tunnels, at most `count_max` that `wanted` lets through; asks the relay threads
-    /// slice by slice.
+    /// Describes open tunnels, at most `count_max` that `wanted` accepts; asks the relay threads slice by
+    /// slice.
     pub async fn tunnels(
         &self,
         count_max: usize,
@@ -261,7 +261,7 @@ impl Sources {
         found
     }
 
-    /// Ends one tunnel as `killed`; tells whether it was open.
+    /// Ends one tunnel as `killed`; returns whether it was open.
     pub async fn kill(&self, id: TunnelId) -> bool {
         match self.relays.get(id.thread()) {
             Some(relay) => relay.end_one(id, Cause::Killed).await.unwrap_or(false),
@@ -325,7 +325,7 @@ fn server(seat: &Seat) -> ServerState {
     }
 }
 
-/// Puts a glance into words.
+/// Converts the description of a tunnel into its JSON form.
 #[must_use]
 pub fn tunnel(glance: &Glance) -> TunnelState {
     let offload = |path: Path| path.offload.map(|offload| offload.as_str().to_owned());

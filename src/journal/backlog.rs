@@ -1,31 +1,31 @@
-//! How full the queue is: its two limits, and the counters that keep them.
+//! The two limits of the queue, and the counters that enforce them.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Messages that may wait for the writer; at about 400 bytes each this is 26 MB at the worst.
 pub(super) const QUEUE_LEN_MAX: usize = 65_536;
-/// Bytes of what outsiders sent, and of diagnostics, in the queue: 256 for each message of a full one.
+/// Text from outside and diagnostics in the queue, in bytes: 256 for each message of a full one.
 pub(super) const QUEUED_TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How full the queue is, and what found no room in it.
+/// Fill level of the queue, and number of messages dropped.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     dropped: AtomicU64,
     /// Messages in the queue.
     waiting: AtomicUsize,
-    /// Bytes of text in them.
+    /// Bytes of their text.
     text_bytes: AtomicUsize,
 }
 
 impl Backlog {
-    /// Adds a message with that much text; tells whether there was room for it.
+    /// Adds a message with this much text; returns whether there was room for it.
     pub(super) fn enter(&self, text_bytes: usize) -> bool {
         let waiting = self.waiting.fetch_add(1, Ordering::Relaxed);
         let text_before = self.text_bytes.fetch_add(text_bytes, Ordering::Relaxed);
         waiting < QUEUE_LEN_MAX && text_before < QUEUED_TEXT_BYTES_MAX
     }
 
-    /// Takes a message with that much text off the queue.
+    /// Takes a message with this much text off the queue.
     pub(super) fn leave(&self, text_bytes: usize) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         self.text_bytes.fetch_sub(text_bytes, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 //! A cause is declared once, with its name, its side, HAProxy's termination state and one sentence. The
 //! formats of the log, the metrics and the manual take them from here.
 
-/// The side that ended a connection, or whose fault the end was.
+/// The side that ended a connection, or was at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Side {
     /// The client, or the balancer in front of longsplice.
@@ -42,7 +42,7 @@ macro_rules! causes {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// Returns the side it came from.
+            /// Returns the side that is responsible.
             #[must_use]
             pub fn side(self) -> Side {
                 match self { $(Self::$variant => Side::$side,)* }
@@ -55,7 +55,7 @@ macro_rules! causes {
                 match self { $(Self::$variant => $state,)* }
             }
 
-            /// Returns one sentence that says what happened.
+            /// Returns one sentence that describes the cause.
             #[must_use]
             pub fn text(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }

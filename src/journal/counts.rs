@@ -1,9 +1,8 @@
-//! What happened, counted by listener, backend and server: plain counters of each thread, summed by
-//! whoever reads them.
+//! Events counted by listener, backend and server: plain counters of each thread, summed by the reader.
 //!
-//! A thread has a row of its own for each combination of names it has met, which nobody else writes
-//! to; it finds it without a lock from the second time on. Names come from the configuration, so
-//! there are few rows however many clients there are.
+//! A thread has its own row for each combination of names it has met, to which no other thread writes; from
+//! the second time on it finds the row without a lock. Names come from the configuration, so there are few
+//! rows however many clients there are.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -17,14 +16,14 @@ use super::cause::Cause;
 use super::entry::{Entry, Offloaded, Subject};
 use super::timing::Timing;
 
-/// Upper bounds of the buckets of a stage, in microseconds; what takes longer is in one more.
+/// Upper bounds of the buckets of a stage, in microseconds; longer times are in one more bucket.
 pub const BOUNDS_US: [u64; 16] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000,
     2_500_000, 10_000_000, 30_000_000,
 ];
 /// Combinations of names that a thread finds without a lock.
 const FOUND_MAX: usize = 4096;
-/// Cipher suites that are told apart.
+/// Cipher suites that are distinguished.
 const SUITES: usize = 12;
 
 const CAUSES: usize = Cause::ALL.len();
@@ -39,7 +38,7 @@ const STAGES: usize = OFFLOAD + 2 * OFFLOADS;
 const STAGE_LEN: usize = BUCKETS + 1;
 const LEN: usize = STAGES + Stage::ALL.len() * STAGE_LEN;
 
-/// All that is counted, and how full the queue is.
+/// All counters, and the fill level of the queue.
 #[derive(Debug)]
 pub struct Counts {
     tally: Tally,
@@ -76,7 +75,7 @@ impl Counts {
         self.backlog.waiting()
     }
 
-    /// Returns how many entries found the queue full and were not written.
+    /// Returns how many entries were dropped because the queue was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.backlog.dropped()
@@ -147,7 +146,7 @@ impl Counts {
         });
     }
 
-    /// Counts an end at a listener that leaves no line.
+    /// Counts an end at a listener that has no access line.
     pub(super) fn note_silently(&self, listener: &Arc<str>, cause: Cause) {
         self.add(cause);
         self.tally
@@ -161,7 +160,7 @@ impl Counts {
     }
 }
 
-/// Whose counts they are; what was not chosen yet is none.
+/// The names of a row; a name not chosen yet is none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Names {
     /// Name of the listener.
@@ -214,7 +213,7 @@ impl Stage {
     }
 }
 
-/// Which way bytes go.
+/// A direction of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Way {
     /// From the client.
@@ -223,7 +222,7 @@ pub enum Way {
     Out,
 }
 
-/// One thing that is counted.
+/// An event that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Count {
     /// A connection was accepted.
@@ -234,13 +233,13 @@ pub enum Count {
     Ended(Cause),
     /// A request was answered.
     Requests(Cause),
-    /// A connection or a request was refused, or left without a line.
+    /// A connection or a request was refused, or ended without an access line.
     Refused(Cause),
     /// A byte went through a tunnel.
     TunnelBytes(Way),
-    /// A byte of a body went by.
+    /// A byte of a body was forwarded.
     BodyBytes(Way),
-    /// A tunnel ended whose records the kernel had, or why not.
+    /// A tunnel over TLS ended, with this offload state.
     Offload(Way, Offloaded),
 }
 
@@ -288,7 +287,7 @@ impl Row {
         }
     }
 
-    /// Takes note of how long a stage took.
+    /// Adds the duration of a stage.
     pub fn took(&self, stage: Stage, time: Duration) {
         let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let bucket = BOUNDS_US.partition_point(|bound| *bound < us);
@@ -297,7 +296,7 @@ impl Row {
         self.add_at(start + BUCKETS, us);
     }
 
-    /// Takes note of the stages of a request.
+    /// Adds the durations of a request's stages.
     pub fn took_all(&self, timing: &Timing) {
         let stages = [
             (Stage::Head, timing.head),
@@ -318,7 +317,7 @@ impl Row {
         }
     }
 
-    /// Takes note of a handshake, which costs far more than a lock that nobody else wants.
+    /// Counts a handshake; it costs far more than the uncontended lock.
     pub fn shook_hands(&self, version: &'static str, cipher: &'static str, resumed: bool) {
         let key = (version, cipher, resumed);
         let mut handshakes = self
@@ -377,7 +376,7 @@ impl Sum {
             .sum()
     }
 
-    /// Returns how often a stage took how long, by bucket, and the sum in microseconds.
+    /// Returns the counts of a stage by bucket, and the sum of its durations in microseconds.
     #[must_use]
     pub fn stage(&self, stage: Stage) -> (&[u64], u64) {
         let start = STAGES + stage as usize * STAGE_LEN;
@@ -392,13 +391,13 @@ impl Sum {
 /// All rows.
 #[derive(Debug)]
 pub struct Tally {
-    /// Tells tallies of one process apart (tests have many).
+    /// Distinguishes tallies of one process (tests have many).
     number: u64,
     rows: Mutex<HashMap<(ThreadId, Names), Arc<Row>>>,
 }
 
-/// What a thread has found before: by tally and the places of the names in memory, which stand as
-/// long as the names are held here.
+/// Rows a thread has found before: keyed by tally and the addresses of the names in memory, which stay valid
+/// while the names are held here.
 type Found = HashMap<(u64, [usize; 3]), (Names, Arc<Row>)>;
 
 thread_local! {
@@ -414,7 +413,7 @@ impl Tally {
         }
     }
 
-    /// Gives `write` this thread's row for what is known of a connection.
+    /// Calls `write` with this thread's row for the names of a connection.
     pub fn of(&self, subject: &Subject, write: impl FnOnce(&Row)) {
         let Subject {
             listener,
@@ -425,7 +424,7 @@ impl Tally {
         self.row(listener, backend.as_ref(), server.as_ref(), write);
     }
 
-    /// Gives `write` this thread's row for a listener.
+    /// Calls `write` with this thread's row for a listener.
     pub fn at(&self, listener: &Arc<str>, write: impl FnOnce(&Row)) {
         self.row(listener, None, None, write);
     }
@@ -440,7 +439,7 @@ impl Tally {
         let place = |name: &Arc<str>| Arc::as_ptr(name).cast::<u8>() as usize;
         let of = |name: Option<&Arc<str>>| name.map_or(0, place);
         let key = (self.number, [place(listener), of(backend), of(server)]);
-        // Nobody comes here again from within `write`; where a thread ends, nothing is counted.
+        // `write` never comes back here; on a thread that is ending, nothing is counted.
         let _ = FOUND.try_with(|found| {
             let mut found = found.borrow_mut();
             if found.len() >= FOUND_MAX && !found.contains_key(&key) {
@@ -489,7 +488,7 @@ mod tests {
             .map(|_| {
                 let tally = Arc::clone(&tally);
                 std::thread::spawn(move || {
-                    // A name of its own for each, as after a reload.
+                    // A new name for each, as after a reload.
                     for _ in 0..2 {
                         let name: Arc<str> = "edge".into();
                         tally.at(&name, |row| row.add(Count::Accepted, 5));

@@ -1,4 +1,4 @@
-//! Entries: what happened to a connection, a request or a tunnel, and what longsplice says of itself.
+//! Entries: events of a connection, a request or a tunnel, and diagnostics of longsplice.
 //!
 //! Values only; the queue carries them, the log writes them.
 
@@ -12,14 +12,14 @@ use super::cause::Cause;
 use super::timing::Timing;
 use crate::proto::addr::PeerAddr;
 
-/// What is known of a connection from its opening on; shared by all its entries.
+/// The facts about a connection; shared by all its entries.
 #[derive(Debug, Clone)]
 pub struct Subject {
     /// Name of the listener.
     pub listener: Arc<str>,
     /// The address of the connection itself.
     pub peer: PeerAddr,
-    /// Who the client is.
+    /// The client's address, from a PROXY header if there is one.
     pub client: PeerAddr,
     /// Name of the backend, once chosen.
     pub backend: Option<Arc<str>>,
@@ -31,13 +31,13 @@ pub struct Subject {
     pub over_tls: bool,
     /// Whether the listener speaks HTTP; else every connection is a tunnel.
     pub is_http: bool,
-    /// How long its parts took, as far as anybody measured.
+    /// Duration of its stages, as far as measured.
     pub timing: Option<Box<Timing>>,
-    /// The upgrade request of a tunnel, where lines of its end tell it ([`super::Wishes::stories`]).
+    /// The upgrade request of a tunnel, if the line of its end shows it ([`super::Wishes::stories`]).
     pub request: Option<Box<RequestFacts>>,
 }
 
-/// How bytes of one direction went.
+/// How the bytes of one direction were moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Path {
     /// Some by recv and send.
@@ -48,15 +48,14 @@ pub struct Path {
     pub records: bool,
     /// From some point on as TLS records opened or sealed by the kernel.
     pub kernel: bool,
-    /// Whether the kernel has the records, or why not: those of the client, or else of the server; none =
-    /// neither speaks TLS.
+    /// Offload state of the client's records, or else of the server's; none = neither end speaks TLS.
     pub offload: Option<Offloaded>,
 }
 
-/// Whether the kernel has the records of one direction, or why not.
+/// Offload state of one direction: whether the kernel handles the records, or why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offloaded {
-    /// It has.
+    /// The kernel handles them.
     Kernel,
     /// `offload = "never"`.
     Never,
@@ -66,7 +65,7 @@ pub enum Offloaded {
     NotBulky,
     /// The tunnel ended before the records came to a boundary.
     NotYet,
-    /// The kernel would not have them.
+    /// The kernel refused the keys.
     Refused,
 }
 
@@ -116,7 +115,7 @@ impl std::fmt::Display for Path {
     }
 }
 
-/// The request line and what came of it, for access lines.
+/// The request line and its result, for access lines.
 #[derive(Debug, Clone)]
 pub struct RequestFacts {
     /// Method as received.
@@ -135,30 +134,30 @@ pub struct RequestFacts {
     pub user_agent: Option<String>,
 }
 
-/// A line of diagnostics: what longsplice says of itself.
+/// A line of diagnostics about longsplice itself.
 #[derive(Debug)]
 pub struct Diagnostic {
-    /// When it was said.
+    /// Time of the message.
     pub time: SystemTime,
-    /// How grave it is.
+    /// Its severity.
     pub level: Level,
-    /// What was said, without a line end.
+    /// Its text, without a line end.
     pub text: String,
 }
 
-/// What happened to a connection, a request or a tunnel.
+/// An event of a connection, a request or a tunnel.
 #[derive(Debug)]
 pub enum Entry {
     /// A tunnel opened.
     Open {
-        /// Whose.
+        /// Facts about the connection.
         subject: Box<Subject>,
         /// The upgrade request, unless the tunnel is of `tcp` or `sni` mode.
         request: Option<Box<RequestFacts>>,
     },
-    /// A tunnel goes on.
+    /// A tunnel is still open.
     Progress {
-        /// Whose.
+        /// Facts about the connection.
         subject: Box<Subject>,
         /// Bytes received from the client since the tunnel opened.
         bytes_in: u64,
@@ -169,28 +168,28 @@ pub enum Entry {
     },
     /// A tunnel ended.
     Close {
-        /// Whose.
+        /// Facts about the connection.
         subject: Box<Subject>,
-        /// Why.
+        /// Cause of the end.
         cause: Cause,
         /// Bytes received from the client since the tunnel opened.
         bytes_in: u64,
         /// Bytes sent to the client since the tunnel opened.
         bytes_out: u64,
-        /// How the bytes from the client went.
+        /// How the bytes from the client were moved.
         path_in: Path,
-        /// How the bytes to the client went.
+        /// How the bytes to the client were moved.
         path_out: Path,
         /// From accept to the end.
         lasted: Duration,
     },
     /// A request that was no upgrade, or an upgrade that was refused, was answered.
     Request {
-        /// Whose.
+        /// Facts about the connection.
         subject: Box<Subject>,
-        /// What was asked and answered.
+        /// The request and its answer.
         request: Box<RequestFacts>,
-        /// Why it ended so.
+        /// Cause of the end.
         cause: Cause,
         /// Bytes of body received from the client.
         bytes_in: u64,
@@ -201,15 +200,15 @@ pub enum Entry {
     },
     /// A connection or a request was refused.
     Refused {
-        /// Whose.
+        /// Facts about the connection.
         subject: Box<Subject>,
-        /// Why.
+        /// Cause of the refusal.
         cause: Cause,
-        /// The rule that was broken, in words; empty when the cause says it all.
+        /// The broken rule, in words; empty if the cause says it all.
         detail: String,
         /// Status of our own answer; none = closed without one.
         status: Option<u16>,
-        /// What was asked, if the head could be read.
+        /// The request, if its head was readable.
         request: Option<Box<RequestFacts>>,
         /// From accept to the end.
         lasted: Duration,

@@ -1,13 +1,13 @@
-//! What happened to connections, on its way to the counters and to the log.
+//! Events of connections, on their way to the counters and to the log.
 //!
 //! | file | job |
 //! |---|---|
-//! | `cause` | the closed list of reasons for an end |
-//! | `entry` | what is told of a connection, a request or a tunnel |
-//! | `timing` | how long its parts took |
+//! | `cause` | the closed list of causes of an end |
+//! | `entry` | events of a connection, a request or a tunnel |
+//! | `timing` | durations of their stages |
 //! | `counts` | counters of each thread, by listener, backend and server |
-//! | `backlog` | how full the queue is |
-//! | `queue` | counts an entry and carries it to the writer's thread; bounded, never waited for |
+//! | `backlog` | the fill level of the queue |
+//! | `queue` | counts an entry and carries it to the writer's thread; bounded, never blocks |
 
 mod backlog;
 pub mod cause;

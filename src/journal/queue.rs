@@ -16,8 +16,8 @@ use super::timing::Timing;
 /// Makes a journal; the receiver is for the writer's thread.
 #[must_use]
 pub fn journal() -> (Journal, Entries) {
-    // Bounded by a count: a channel with a bound of its own keeps the room of every entry it has
-    // ever held, this one only of those that wait.
+    // The bound is a count: a bounded channel keeps the memory of every entry it has ever held, this one only
+    // that of waiting entries.
     let (queue, received) = channel();
     let counts = Arc::new(Counts::new());
     let wishes = Arc::new(PresentWishes {
@@ -40,10 +40,10 @@ pub fn journal() -> (Journal, Entries) {
     (journal, entries)
 }
 
-/// What the writer gets.
+/// A message for the writer.
 #[derive(Debug)]
 pub enum Message {
-    /// What happened to a connection, a request or a tunnel.
+    /// An event of a connection, a request or a tunnel.
     Entry(Entry),
     /// A line of diagnostics.
     Diagnostic(Diagnostic),
@@ -62,11 +62,11 @@ impl Message {
     }
 }
 
-/// What the channel carries.
+/// The contents of the channel.
 #[derive(Debug)]
 enum Sent {
     Message(Message),
-    /// The writer takes nothing that comes after this.
+    /// The writer takes no later message.
     End,
 }
 
@@ -79,7 +79,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Counts an entry and, where entries become access lines, hands it to the writer; never waits.
+    /// Counts an entry and, if entries become access lines, hands it to the writer; never waits.
     pub fn note(&self, entry: Entry) {
         self.counts.note(&entry);
         if self.wishes.lines.load(Ordering::Relaxed) {
@@ -87,8 +87,8 @@ impl Journal {
         }
     }
 
-    /// Counts a request that was answered, with the bytes of its bodies in and out, and, where
-    /// entries become access lines, hands what `entry` makes to the writer.
+    /// Counts an answered request, with the bytes of its bodies in and out, and, if entries become access
+    /// lines, hands the result of `entry` to the writer.
     pub fn note_request(
         &self,
         subject: &Subject,
@@ -103,7 +103,7 @@ impl Journal {
         }
     }
 
-    /// Counts an end at a listener that leaves no line, such as a probe.
+    /// Counts an end at a listener that has no access line, such as a probe.
     pub fn note_silently(&self, listener: &Arc<str>, cause: Cause) {
         self.counts.note_silently(listener, cause);
     }
@@ -122,16 +122,16 @@ impl Journal {
         }
     }
 
-    /// Asks the writer to open its file again, behind everything that was written until now.
+    /// Asks the writer to open its file again, after all earlier messages.
     pub fn reopen(&self) {
-        // Sent however full the queue is: at most one such message waits at a time.
+        // Sent even if the queue is full: at most one such message waits at a time.
         if !self.wishes.reopening.swap(true, Ordering::Relaxed) {
             self.send_always(Sent::Message(Message::Reopen));
         }
     }
 
-    /// Ends the writer behind everything that was written until now. Other senders may exist: the
-    /// writer does not wait for them.
+    /// Ends the writer after all earlier messages. Other senders may exist: the writer does not wait for
+    /// them.
     pub fn end(&self) {
         self.send_always(Sent::End);
     }
@@ -144,13 +144,13 @@ impl Journal {
         }
     }
 
-    /// Returns where the writer's wishes are changed.
+    /// Returns the shared settings of the writer.
     #[must_use]
     pub fn wishes(&self) -> Arc<PresentWishes> {
         Arc::clone(&self.wishes)
     }
 
-    /// Tells whether the line of a tunnel's end shows the request that opened it.
+    /// Returns whether the line of a tunnel's end shows the request that opened it.
     #[must_use]
     pub fn has_stories(&self) -> bool {
         self.wishes.stories.load(Ordering::Relaxed)
@@ -176,7 +176,7 @@ impl Journal {
     }
 }
 
-/// What the writer makes of entries, so that data threads prepare nothing that is not written.
+/// Settings of the writer, by which data threads avoid preparing text that is not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wishes {
     /// Whether entries become access lines.
@@ -187,7 +187,7 @@ pub struct Wishes {
     pub progress: Option<Duration>,
 }
 
-/// The wishes of this moment, shared by all sending ends; a reload changes them.
+/// The present settings, shared by all senders; a reload changes them.
 #[derive(Debug)]
 pub struct PresentWishes {
     lines: AtomicBool,
@@ -199,7 +199,7 @@ pub struct PresentWishes {
 }
 
 impl PresentWishes {
-    /// Sets what the writer makes of entries from now on.
+    /// Sets the settings from now on.
     pub fn set(&self, wishes: Wishes) {
         let Wishes {
             lines,
@@ -224,14 +224,14 @@ pub struct Entries {
     ended: Cell<bool>,
 }
 
-/// What came of waiting for a message.
+/// The result of waiting for a message.
 #[derive(Debug)]
 pub enum Waited {
     /// A message came.
     Message(Message),
     /// The time is over.
     Nothing,
-    /// Nothing more is written, or every sender is gone.
+    /// The end was taken, or every sender is gone.
     Closed,
 }
 
@@ -253,7 +253,7 @@ impl Entries {
         }
     }
 
-    /// Waits for the next entry, at most `patience`, and passes over other messages.
+    /// Waits for the next entry, at most `patience`, and skips other messages.
     #[must_use]
     pub fn wait_for(&self, patience: Duration) -> Option<Entry> {
         let deadline = Instant::now() + patience;
@@ -267,14 +267,14 @@ impl Entries {
         }
     }
 
-    /// Returns the next message if one is there.
+    /// Returns the next message if there is one.
     #[must_use]
     pub fn take(&self) -> Option<Message> {
         let received = self.queue.try_recv().ok().filter(|_| !self.ended.get());
         received.and_then(|sent| self.taken(sent))
     }
 
-    /// Counts what was taken out; none = it was the end.
+    /// Counts a message as taken; none = it was the end.
     fn taken(&self, sent: Sent) -> Option<Message> {
         let message = match sent {
             Sent::Message(message) => Some(message),

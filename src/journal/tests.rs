@@ -40,7 +40,7 @@ fn long_texts_fill_the_queue_sooner() {
     let room = QUEUED_TEXT_BYTES_MAX / TEXT_LEN;
     (0..room + 3).for_each(|_| write());
     assert_eq!(journal.counts().dropped(), 3);
-    // What was dropped holds no room, what was taken out none either.
+    // Dropped messages take no room, and neither do those taken out.
     assert!(entries.take().is_some());
     write();
     assert_eq!(journal.counts().dropped(), 3);

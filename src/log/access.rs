@@ -1,18 +1,18 @@
-//! An entry as the formats of access lines read it: one shape for all events.
+//! The view of an entry that all formats of access lines use: one shape for all events.
 //!
-//! What an event does not have is none, empty or zero here, so that a format asks for a value and
-//! not for the kind of entry.
+//! A value that an event does not have is none, empty or zero, so that a format asks for values and not for
+//! the kind of entry.
 
 use std::time::{Duration, SystemTime};
 
 use crate::journal::{Cause, Entry, Path, RequestFacts, Subject, Timing};
 
-/// What an access line is about.
+/// The event of an access line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
     /// A tunnel opened.
     Open,
-    /// A tunnel goes on.
+    /// A tunnel is still open.
     Progress,
     /// A tunnel ended.
     Close,
@@ -51,24 +51,24 @@ pub(super) struct Access<'a> {
     /// When the line is written.
     pub(super) now: SystemTime,
     pub(super) subject: &'a Subject,
-    /// The request of this very event, see also [`Access::story`].
+    /// The request of this event, see also [`Access::story`].
     pub(super) request: Option<&'a RequestFacts>,
     /// Status sent to the client at this event.
     pub(super) status: Option<u16>,
-    /// Why it ended; none = it goes on.
+    /// Cause of the end; none = it is still open.
     pub(super) cause: Option<Cause>,
-    /// The rule that was broken, or empty.
+    /// The broken rule, or empty.
     pub(super) detail: &'a str,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
-    /// How the bytes of a tunnel that ended went, in and out.
+    /// How the bytes of a tunnel that ended were moved, in and out.
     pub(super) paths: Option<[Path; 2]>,
-    /// Since accept, or since the request began.
+    /// Time since accept, or since the request began.
     pub(super) lasted: Duration,
 }
 
 impl<'a> Access<'a> {
-    /// Reads an entry that is written at `now`.
+    /// Makes the view of an entry that is written at `now`.
     pub(super) fn of(entry: &'a Entry, now: SystemTime) -> Self {
         match entry {
             Entry::Open { subject, request } => Self {
@@ -154,8 +154,8 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// Returns the request that the line is about: at the events of a tunnel that is open already,
-    /// the one that opened it, where the format wants it ([`crate::journal::Wishes::stories`]).
+    /// Returns the request of the line: for later events of a tunnel, the request that opened it, if the
+    /// format shows it ([`crate::journal::Wishes::stories`]).
     pub(super) fn story(&self) -> Option<&'a RequestFacts> {
         match self.event {
             Event::Progress | Event::Close => self.subject.request.as_deref(),
@@ -171,7 +171,7 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// Returns how long the parts of the exchange took, as far as they were measured.
+    /// Returns the durations of the stages, as far as measured.
     pub(super) fn timing(&self) -> Timing {
         self.subject.timing.as_deref().copied().unwrap_or_default()
     }

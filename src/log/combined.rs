@@ -1,25 +1,25 @@
-//! The combined format of Apache and nginx: one line for each request, and one for each tunnel when
-//! it ends; with the client's address, however many balancers are in front.
+//! The combined format of Apache and nginx: one line for each request, and one for each tunnel when it ends;
+//! with the client's address, even behind load balancers.
 //!
-//! Escapes are nginx's (`\xHH`). An end without an answer has the status that nginx gives it: 499
-//! when the client went, 444 when it was closed without a word; a tunnel of `tcp` mode has 200, as in
-//! nginx's stream module.
+//! Escapes are nginx's (`\xHH`). An end without an answer has nginx's status: 499 if the client closed, 444
+//! if the connection was closed without an answer. A tunnel of `tcp` mode has 200, as in nginx's stream
+//! module.
 
 use super::access::{Access, Event};
 use super::time::LocalTime;
 use super::words::{address, push_escaped};
 use crate::journal::{Cause, RequestFacts, Side};
 
-/// Status of an end without a response, when the client closed.
+/// Status of an end without an answer, if the client closed.
 const CLIENT_WENT: u16 = 499;
-/// Status of an end without a response for another reason.
+/// Status of an end without an answer for another reason.
 const CLOSED: u16 = 444;
-/// Status of an end without a response that is the server's fault.
+/// Status of an end without an answer that is the server's fault.
 const BAD_GATEWAY: u16 = 502;
 /// Status of a tunnel without a request.
 const PASSED: u16 = 200;
 
-/// Writes an access line without its end; none for what leaves no line in this format.
+/// Returns an access line without its line end; none for events without a line in this format.
 #[must_use]
 pub(super) fn line(access: &Access<'_>, time: &LocalTime) -> Option<String> {
     match access.event {
@@ -28,7 +28,7 @@ pub(super) fn line(access: &Access<'_>, time: &LocalTime) -> Option<String> {
     }
 }
 
-/// Returns the status of the response, or what stands for it where there was none.
+/// Returns the status of the answer, or its substitute if there was none.
 fn status(access: &Access<'_>) -> u16 {
     let refused = access.cause.filter(|_| access.event == Event::Refused);
     let without = refused.map_or(PASSED, status_of);

@@ -1,6 +1,6 @@
-//! Receivers of one datagram a line, which come and go: over UDP and on unix sockets.
+//! Receivers of one datagram per line, which may be absent at times: over UDP and on unix sockets.
 //!
-//! A receiver that is not there loses lines and is tried again; nothing here is an error of ours.
+//! Lines to an absent receiver are lost and counted, and the receiver is tried again.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -8,19 +8,19 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Between two attempts to reach a unix socket that is not there.
+/// Pause between attempts to reach an absent unix socket.
 const UNIX_PAUSE: Duration = Duration::from_millis(100);
-/// Between two attempts to find the address of a name that has none.
+/// Pause between attempts to resolve a name that has no address.
 const NAME_PAUSE: Duration = Duration::from_secs(5);
-/// How long an address that a name gave is believed while nothing contradicts it.
+/// Time for which a resolved address is used while sending to it works.
 const NAME_TRUST: Duration = Duration::from_mins(5);
 
-/// A socket that is made when it is needed, and not more often than every `pause`.
+/// A socket that is made on demand, but not more often than every `pause`.
 #[derive(Debug)]
 struct Link<S> {
     socket: Option<S>,
     pause: Duration,
-    /// The last attempt to make one, and why it failed.
+    /// The last failed attempt to make one, and its error.
     failed: Option<(Instant, io::ErrorKind, String)>,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct UnixReceiver {
 }
 
 impl UnixReceiver {
-    /// Names a receiver; it need not be there yet.
+    /// Makes a receiver; its socket need not exist yet.
     pub(super) fn at(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
@@ -74,10 +74,10 @@ impl UnixReceiver {
         }
     }
 
-    /// Lets `send` use the socket; once more with a new one when the receiver was started again.
+    /// Calls `send` with the socket; once more with a new one if the receiver was restarted.
     ///
     /// # Errors
-    /// What socket(2), connect(2) or `send` says.
+    /// The error of socket(2), connect(2) or `send`.
     pub(super) fn send(
         &mut self,
         send: impl Fn(&UnixDatagram) -> io::Result<()>,
@@ -103,7 +103,7 @@ impl UnixReceiver {
     }
 }
 
-/// Whether the datagram was refused and not the way to the receiver.
+/// Returns whether the datagram itself was refused, and not the connection.
 fn is_its_fault(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -117,15 +117,15 @@ pub(super) struct UdpReceiver {
     /// `HOST:PORT`.
     receiver: String,
     link: Link<UdpSocket>,
-    /// When the receiver's name was last looked up; none = it is an address.
+    /// Time of the last look-up of the receiver's name; none = it is an address.
     looked_up: Option<Instant>,
-    /// How many lines the last datagram stood for.
+    /// Number of lines that the last datagram represents.
     last_weight: u64,
     refused: u64,
 }
 
 impl UdpReceiver {
-    /// Names a receiver; its name is looked up when the first line is sent.
+    /// Makes a receiver; its name is looked up when the first line is sent.
     pub(super) fn new(receiver: &str) -> Self {
         let is_address = receiver.parse::<SocketAddr>().is_ok();
         Self {
@@ -140,22 +140,22 @@ impl UdpReceiver {
     /// Looks the name up and makes a socket, if there is none.
     ///
     /// # Errors
-    /// The name has no address, or the system says why there is no socket.
+    /// The name has no address, or the system's error if there is no socket.
     pub(super) fn prepare(&mut self) -> io::Result<()> {
         self.socket().map(|_| ())
     }
 
-    /// Sends a datagram that stands for `weight` lines.
+    /// Sends a datagram that represents `weight` lines.
     ///
     /// # Errors
-    /// The name has no address, or what send(2) says.
+    /// The name has no address, or the error of send(2).
     pub(super) fn send(&mut self, datagram: &[u8], weight: u64) -> io::Result<()> {
         if self.looked_up.is_some_and(|at| at.elapsed() > NAME_TRUST) {
             self.look_up_again();
         }
         let earlier = std::mem::take(&mut self.last_weight);
         let sent = match self.socket()?.send(datagram) {
-            // This is what became of the datagram before; this one was not sent (udp(7)).
+            // The error belongs to the datagram before; this one was not sent (udp(7)).
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 self.refused += earlier;
                 if self.looked_up.is_some() {
@@ -179,7 +179,7 @@ impl UdpReceiver {
         }
     }
 
-    /// Returns how many lines were sent and refused since the last time it was asked.
+    /// Returns how many lines were sent and refused since the last call.
     pub(super) fn take_refused(&mut self) -> u64 {
         std::mem::take(&mut self.refused)
     }
@@ -194,7 +194,7 @@ impl UdpReceiver {
         })
     }
 
-    /// Takes the address that the name has now; where it has none, the one of before is kept.
+    /// Resolves the name again; if it has no address, the previous one is kept.
     fn look_up_again(&mut self) {
         self.looked_up = Some(Instant::now());
         if let Ok(socket) = connect(&self.receiver) {

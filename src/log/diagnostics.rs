@@ -1,8 +1,8 @@
-//! Diagnostics: what longsplice says about itself, in words.
+//! Diagnostics: messages of longsplice about itself.
 //!
-//! While the process serves, lines go through the journal's queue like access lines, to the same
-//! target, so that a target that is slow or gone never holds up a thread that moves bytes. Before and
-//! after they are written directly to standard error.
+//! While the process serves, lines go through the journal's queue like access lines, to the same target, so
+//! that a slow or absent target never blocks a thread that moves bytes. Before and after that they are
+//! written directly to standard error.
 
 use std::io::{self, Write};
 use std::sync::{OnceLock, PoisonError, RwLock};
@@ -18,10 +18,10 @@ use super::time::preface;
 use crate::config::LogLevel;
 use crate::journal::{Diagnostic, Journal};
 
-/// What is written at all.
+/// The levels that are written.
 static FILTER: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
-/// Where lines go instead of standard error.
+/// The journal that gets the lines instead of standard error.
 static QUEUE: RwLock<Option<Journal>> = RwLock::new(None);
 
 /// Sends lines through `journal` from now on, or, with none, directly to standard error again.
@@ -29,7 +29,7 @@ pub fn queue_in(journal: Option<Journal>) {
     *QUEUE.write().unwrap_or_else(PoisonError::into_inner) = journal;
 }
 
-/// Lets the log end behind what was said until now; what comes goes to standard error.
+/// Ends the log after all earlier lines; later ones go to standard error.
 pub fn end() {
     let queue = QUEUE.write().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(journal) = queue {
@@ -37,7 +37,7 @@ pub fn end() {
     }
 }
 
-/// Has the log's file opened again, behind what was written until now.
+/// Opens the log's file again, after all earlier lines.
 pub fn reopen() {
     let queue = QUEUE.read().unwrap_or_else(PoisonError::into_inner);
     if let Some(journal) = queue.as_ref() {
@@ -45,7 +45,7 @@ pub fn reopen() {
     }
 }
 
-/// Takes whole lines of one level; tracing writes each event with one call.
+/// A sink of whole lines of one level; tracing writes each event with one call.
 struct Lines(Level);
 
 impl Write for Lines {
@@ -69,7 +69,7 @@ impl Write for Lines {
     }
 }
 
-/// Makes one line of it, whatever a message or a peer's words in it hold.
+/// Makes one line of a text, whatever a message or a peer's words in it contain.
 fn one_line(text: &str) -> String {
     let shown = |c: char| if c.is_control() { ' ' } else { c };
     text.trim_end().chars().map(shown).collect()
@@ -89,7 +89,7 @@ impl MakeWriter<'_> for Everything {
     }
 }
 
-/// Writes `text` to standard error; a reader that is gone is no reason to fail.
+/// Writes `text` to standard error; a closed standard error is ignored.
 pub fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }

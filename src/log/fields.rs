@@ -1,7 +1,7 @@
 //! The fields of an access line: each is declared once, in the order of a JSON line.
 //!
-//! JSON lines, journald's fields and the page of the manual come from the table. The formats with a
-//! shape of their own, httplog and combined, read the same [`Access`].
+//! JSON lines, journald's fields and the page of the manual come from the table. The httplog and combined
+//! formats have their own shape and read the same [`Access`].
 
 use std::time::{Duration, SystemTime};
 
@@ -14,17 +14,17 @@ use crate::proto::addr::PeerAddr;
 pub(super) struct Field {
     /// The name in JSON lines.
     pub(super) name: &'static str,
-    /// What its values are.
+    /// The type of its values.
     pub(super) kind: Kind,
-    /// The events whose lines have it, unless there is no value.
+    /// The events that have the field, unless there is no value.
     pub(super) events: &'static [Event],
-    /// What it says, in Markdown.
+    /// Its description, in Markdown.
     pub(super) text: &'static str,
     /// Reads its value.
     pub(super) read: for<'a> fn(&Access<'a>) -> Value<'a>,
 }
 
-/// What the values of a field are.
+/// The type of a field's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -58,7 +58,7 @@ pub(super) enum Value<'a> {
     Host(PeerAddr),
     /// An address with its port.
     Address(PeerAddr),
-    /// How bytes went.
+    /// How bytes were moved.
     Path(Path),
 }
 
@@ -97,9 +97,9 @@ fn offload(path: Option<Path>) -> Value<'static> {
 }
 
 const ALWAYS: &[Event] = &Event::ALL;
-/// The lines that tell of an end.
+/// Events of an end.
 const ENDS: &[Event] = &[Event::Close, Event::Request, Event::Refused];
-/// The lines that tell of a request; those of a tunnel do not tell it again.
+/// Events of a request; later lines of a tunnel do not repeat it.
 const TOLD_ONCE: &[Event] = &[Event::Open, Event::Request, Event::Refused];
 
 /// Every field, in the order of a JSON line.

@@ -1,5 +1,5 @@
-//! `file:PATH`: appended to, and opened again when it is told to or when the path has become
-//! another file, as log rotation leaves it.
+//! `file:PATH`: appended to, and opened again on request or when the path has become another file, as after
+//! log rotation.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -8,9 +8,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Between two looks at what the path is.
+/// Pause between two checks of the path.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
-/// Lines tell who visits what, so they are not everybody's.
+/// Not readable by all: lines show which client requests what.
 const MODE: u32 = 0o640;
 
 /// A log file.
@@ -19,15 +19,15 @@ pub(super) struct LogFile {
     path: PathBuf,
     file: File,
     looked: Instant,
-    /// Whether it was said that the path cannot be opened.
+    /// Whether it was reported that the path cannot be opened.
     complained: bool,
 }
 
 impl LogFile {
-    /// Opens `path`, which is made if it is not there.
+    /// Opens `path`, which is created if it does not exist.
     ///
     /// # Errors
-    /// What open(2) says.
+    /// The error of open(2).
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
@@ -37,10 +37,10 @@ impl LogFile {
         })
     }
 
-    /// Opens the path again; where that fails, the file of before stays.
+    /// Opens the path again; if that fails, the previous file stays in use.
     ///
     /// # Errors
-    /// What open(2) says.
+    /// The error of open(2).
     pub(super) fn reopen(&mut self) -> io::Result<()> {
         self.looked = Instant::now();
         self.file = open(&self.path)?;
@@ -48,11 +48,11 @@ impl LogFile {
         Ok(())
     }
 
-    /// Looks, at most once a second, whether the path has become another file or is gone, and opens
-    /// it then.
+    /// Checks, at most once a second, whether the path has become another file or is gone, and opens it again
+    /// in that case.
     ///
     /// # Errors
-    /// What open(2) says, the first time that it says so.
+    /// The error of open(2), the first time that it occurs.
     pub(super) fn look(&mut self) -> io::Result<()> {
         if self.looked.elapsed() < LOOK_PAUSE {
             return Ok(());
@@ -79,8 +79,8 @@ impl AsFd for LogFile {
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     if path.metadata().is_ok_and(|file| file.file_type().is_fifo()) {
-        // A FIFO without a reader would hold up the start, and one whose reader goes would be an
-        // error; as its own reader we fill it and wait (fifo(7)).
+        // Opening a FIFO without a reader would block, and writing to one whose reader is gone would fail;
+        // with ourselves as a reader we fill it and wait (fifo(7)).
         options.read(true).write(true);
         options.custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK);
     } else {

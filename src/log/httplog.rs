@@ -1,10 +1,9 @@
-//! HAProxy's `option httplog` and, for tunnels without a request, `option tcplog`: the same fields in
-//! the same order, so that what reads HAProxy's logs reads these (its configuration manual, sections
-//! 8.2.2, 8.2.3, 8.5 and 8.6).
+//! HAProxy's `option httplog` and, for tunnels without a request, `option tcplog`: the same fields in the
+//! same order, so that tools for HAProxy's logs read these (its configuration manual, sections 8.2.2, 8.2.3,
+//! 8.5 and 8.6).
 //!
-//! A tunnel has its line when it ends. What HAProxy writes early with `option logasap` marks what may
-//! still grow with a plus sign, and so do the lines of a tunnel that opens or goes on. Bytes are
-//! payload: heads are not counted.
+//! A tunnel has its line when it ends. Lines of a tunnel that opens or is still open mark values that may
+//! grow with a plus sign, as HAProxy does with `option logasap`. Bytes are payload: heads are not counted.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use super::time::LocalTime;
 use super::words::{address, field, push_escaped};
 use crate::journal::{Cause, RequestFacts, Timing};
 
-/// The termination state of what goes on.
+/// The termination state of an open tunnel.
 const GOES_ON: &str = "--";
 
 /// Writes an access line without its end.
@@ -26,14 +25,14 @@ pub(super) fn line(access: &Access<'_>, time: &LocalTime) -> String {
     out
 }
 
-/// What was asked, as far as it can be told.
+/// The request, as far as it is known.
 #[derive(Clone, Copy)]
 enum Asked<'a> {
     /// This.
     Request(&'a RequestFacts),
-    /// Something that is no request.
+    /// Bytes that were not a valid request.
     Unreadable,
-    /// Nothing: the connection is a tunnel from its first byte.
+    /// No request: the connection is a tunnel from its first byte.
     Nothing,
 }
 
@@ -56,7 +55,7 @@ fn write_line(access: &Access<'_>, out: &mut String, date: &str) -> std::fmt::Re
         address(subject.client),
         subject.client.port().unwrap_or(0),
         if subject.over_tls { "~" } else { "" },
-        // HAProxy names the frontend again where it did not get as far as a backend.
+        // HAProxy repeats the frontend's name if no backend was chosen.
         field(subject.backend.as_deref().unwrap_or(&listener), "/\""),
         field(subject.server.as_deref().unwrap_or("<NOSRV>"), "\""),
     )?;
@@ -122,7 +121,7 @@ fn reached(access: &Access<'_>, asked: Asked<'_>) -> &'static str {
     }
 }
 
-/// Returns milliseconds, or -1 for what was not reached.
+/// Returns milliseconds, or -1 for a stage that was not reached.
 fn millis(time: Option<Duration>) -> i64 {
     time.map_or(-1, |time| {
         i64::try_from(time.as_millis()).unwrap_or(i64::MAX)

@@ -1,5 +1,5 @@
-//! The journal's native protocol: a datagram of fields a line, or a sealed memory file where the
-//! datagram would be too long (systemd.io/JOURNAL_NATIVE_PROTOCOL).
+//! The native protocol of journald: one datagram of fields per line, or a sealed memory file if the datagram
+//! would be too long (systemd.io/JOURNAL_NATIVE_PROTOCOL).
 
 use std::borrow::Cow;
 use std::ffi::CStr;
@@ -25,7 +25,7 @@ const ENDS: &[Event] = &[Event::Close, Event::Request, Event::Refused];
 const ANSWERED: &[Event] = &[Event::Request, Event::Refused];
 const MOVED: &[Event] = &[Event::Progress, Event::Close, Event::Request];
 
-/// The fields that the journal gets, and at which events.
+/// The fields that are sent to journald, and for which events.
 pub(super) const FIELDS: [(&Field, &[Event]); 10] = [
     (named("event"), ALWAYS),
     (named("listener"), ALWAYS),
@@ -39,12 +39,12 @@ pub(super) const FIELDS: [(&Field, &[Event]); 10] = [
     (named("bytes_out"), MOVED),
 ];
 
-/// Where journald receives.
+/// The socket of journald.
 const SOCKET: &str = "/run/systemd/journal/socket";
 /// Name of the memory file, for /proc.
 const MEMORY_NAME: &CStr = c"longsplice-log";
 
-/// The journal of this machine.
+/// The journald of this machine.
 #[derive(Debug)]
 pub(super) struct Journald {
     facility: u8,
@@ -52,7 +52,7 @@ pub(super) struct Journald {
 }
 
 impl Journald {
-    /// Names the journal of this machine.
+    /// Makes a sender to the journald of this machine.
     pub(super) fn of_system(facility: u8) -> Self {
         Self::at(Path::new(SOCKET), facility)
     }
@@ -64,10 +64,10 @@ impl Journald {
         }
     }
 
-    /// Looks for the journal.
+    /// Tries to reach journald.
     ///
     /// # Errors
-    /// Why it cannot be reached now.
+    /// The reason why it cannot be reached now.
     pub(super) fn prepare(&mut self) -> io::Result<()> {
         self.receiver.send(|_| Ok(()))
     }
@@ -75,7 +75,7 @@ impl Journald {
     /// Sends a line.
     ///
     /// # Errors
-    /// Why the journal did not get it.
+    /// The reason why the line was not delivered.
     pub(super) fn send(&mut self, line: &Line<'_>) -> io::Result<()> {
         let fields = fields(line, self.facility);
         self.receiver.send(|socket| match socket.send(&fields) {
@@ -90,7 +90,7 @@ fn is_too_long(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMSGSIZE | libc::ENOBUFS))
 }
 
-/// Sends the fields as a file that nobody can change any more.
+/// Sends the fields as a sealed file that cannot be modified any more.
 fn send_in_memory(socket: &UnixDatagram, fields: &[u8]) -> io::Result<()> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let memory: OwnedFd = memfd_create(MEMORY_NAME, flags)?;
@@ -114,7 +114,7 @@ fn send_in_memory(socket: &UnixDatagram, fields: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes all that the journal is told of a line.
+/// Writes all fields of a line.
 pub(super) fn fields(line: &Line<'_>, facility: u8) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     put(&mut out, "MESSAGE", line.text);
@@ -138,12 +138,12 @@ fn put_access(out: &mut Vec<u8>, access: &Access<'_>) {
     }
 }
 
-/// Returns the name of a field in the journal.
+/// Returns journald's name of a field.
 pub(super) fn name_of(field: &Field) -> String {
     format!("LONGSPLICE_{}", field.name.to_ascii_uppercase())
 }
 
-/// Returns a value as the journal gets it, if it gets it at all.
+/// Returns a value in journald's form; none if the field is left out.
 fn written(value: Value<'_>) -> Option<Cow<'_, str>> {
     Some(match value {
         Value::Absent | Value::Null | Value::Host(PeerAddr::Unix) => return None,
@@ -156,7 +156,7 @@ fn written(value: Value<'_>) -> Option<Cow<'_, str>> {
     })
 }
 
-/// Writes a field: `NAME=value`, or with its length where the value has more than one line.
+/// Writes a field: `NAME=value`, or with its length if the value has more than one line.
 fn put(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(name.as_bytes());
     if value.contains('\n') {

@@ -1,5 +1,4 @@
-//! One line of the log: what is said, how grave it is, and what a target that has fields takes out
-//! of it.
+//! One line of the log: its text, its severity, and the parts of it that targets with fields use.
 
 use std::time::SystemTime;
 
@@ -9,7 +8,7 @@ use super::access::{Access, Event};
 use super::time::preface;
 use crate::journal::{Cause, Side};
 
-/// How grave a line is, by the numbers of syslog (RFC 5424 section 6.2.1).
+/// The severity of a line, by the numbers of syslog (RFC 5424 section 6.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Severity {
     /// 3.
@@ -46,8 +45,8 @@ impl Severity {
         }
     }
 
-    /// Returns the severity of an access line: notice for a client's fault, warning for a fault of a
-    /// server or of this machine.
+    /// Returns the severity of an access line: notice for a client's fault, warning for a fault of a server
+    /// or of this machine.
     pub(super) fn of_access(access: &Access<'_>) -> Self {
         match (access.event, access.cause) {
             (Event::Request | Event::Refused, Some(cause)) => Self::of_cause(cause),
@@ -75,17 +74,17 @@ impl Severity {
 /// A line without its end.
 #[derive(Debug)]
 pub(super) struct Line<'a> {
-    /// When it is written, or was said.
+    /// Time of writing, or of the message.
     pub(super) time: SystemTime,
-    /// How grave it is.
+    /// Its severity.
     pub(super) severity: Severity,
-    /// What is said; without control characters.
+    /// Its text, without control characters.
     pub(super) text: &'a str,
-    /// What it is about.
+    /// Its subject.
     pub(super) kind: Kind<'a>,
 }
 
-/// What a line is about.
+/// The subject of a line.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind<'a> {
     /// The process itself.
@@ -95,7 +94,7 @@ pub(super) enum Kind<'a> {
 }
 
 impl Line<'_> {
-    /// Returns what stands in front of the text where nothing else tells time and level.
+    /// Returns the prefix with time and level, for targets that do not add them.
     pub(super) fn preface(&self) -> String {
         match self.kind {
             Kind::Diagnostic(level) => preface(self.time, level),

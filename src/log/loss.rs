@@ -1,15 +1,15 @@
-//! Lines that nobody got: counted, and told about when the log takes lines again.
+//! Lost lines: counted, and reported when the log takes lines again.
 
 use std::time::{Duration, Instant};
 
-/// Between two tellings, and between two attempts to tell.
+/// Pause between two reports, and between two attempts to report.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Lines that were lost and not told about.
+/// Lines that were lost and not reported yet.
 #[derive(Debug, Default)]
 pub(super) struct Loss {
     untold: u64,
-    /// What the journal had dropped when it was last asked.
+    /// The journal's count of dropped entries at the last call.
     seen_dropped: u64,
     told_at: Option<Instant>,
 }
@@ -20,13 +20,13 @@ impl Loss {
         self.untold += lines;
     }
 
-    /// Takes note of how many entries the journal has dropped in all.
+    /// Notes the total number of entries that the journal has dropped.
     pub(super) fn see_dropped(&mut self, dropped: u64) {
         self.untold += dropped - self.seen_dropped;
         self.seen_dropped = dropped;
     }
 
-    /// Returns how many lines are to be told about now, at most once a second.
+    /// Returns how many lost lines to report now, at most once a second.
     pub(super) fn due(&mut self, now: Instant) -> Option<u64> {
         let waits = |told: Instant| now.duration_since(told) < PAUSE;
         if self.untold == 0 || self.told_at.is_some_and(waits) {
@@ -36,12 +36,12 @@ impl Loss {
         Some(self.untold)
     }
 
-    /// Notes that `lines` were told about.
+    /// Notes that `lines` were reported.
     pub(super) fn told(&mut self, lines: u64) {
         self.untold -= lines;
     }
 
-    /// Returns when to look again although nothing else is to be written; none = for ever.
+    /// Returns when to call again although nothing else is to be written; none = nothing to report.
     pub(super) fn patience(&self) -> Option<Duration> {
         (self.untold > 0).then_some(PAUSE)
     }
@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(loss.due(start), Some(5));
         loss.add(1);
         assert_eq!(loss.due(start + PAUSE / 2), None);
-        // The first telling came to nothing; it is not forgotten.
+        // The first report failed; its lines are not forgotten.
         assert_eq!(loss.due(start + PAUSE), Some(6));
         loss.told(6);
         loss.see_dropped(3);

@@ -1,18 +1,18 @@
-//! The log: access lines for what happened to connections, and diagnostics between them, both to the
-//! same target. A thread of its own writes it; no other thread ever waits for it.
+//! The log: access lines for events of connections, and diagnostics between them, both to the same target. A
+//! thread of its own writes it; no other thread ever waits for it.
 //!
 //! | file | job |
 //! |---|---|
-//! | `diagnostics` | what longsplice says about itself, on its way to the journal or standard error |
+//! | `diagnostics` | messages of longsplice about itself, on their way to the journal or standard error |
 //! | `writer` | the thread: messages of the journal in, lines to the target out |
-//! | `access` | an entry as all formats read it |
+//! | `access` | the view of an entry that all formats use |
 //! | `fields` | the table of fields of an access line |
 //! | `json`, `httplog`, `combined` | the formats of access lines |
 //! | `reference` | the page of the manual about fields |
-//! | `line` | a line, its severity and what it is about |
-//! | `target` | where lines go: `stream` and `file`, or `syslog` and `journald` over `datagram` |
+//! | `line` | a line, its severity and its subject |
+//! | `target` | the targets: `stream` and `file`, or `syslog` and `journald` over `datagram` |
 //! | `loss` | lines that were lost, until they are reported |
-//! | `time`, `words` | times, names and escapes, as the formats write them |
+//! | `time`, `words` | times, names and escapes of the formats |
 
 mod access;
 mod combined;

@@ -1,4 +1,4 @@
-//! Lines on a descriptor: standard error, a file, a FIFO. What waits together is written together.
+//! Lines on a descriptor: standard error, a file, a FIFO. Waiting lines are written together.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -13,12 +13,12 @@ const BATCH_LEN_BYTES: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
-    /// Whether the last thing that was written is the beginning of a line.
+    /// Whether the last write ended in the middle of a line.
     torn: bool,
 }
 
 impl Batch {
-    /// Adds a line; tells whether it is time to write.
+    /// Adds a line; returns whether the batch is full.
     pub(super) fn add(&mut self, preface: &str, text: &str) -> bool {
         self.bytes.extend_from_slice(preface.as_bytes());
         self.bytes.extend_from_slice(text.as_bytes());
@@ -26,16 +26,16 @@ impl Batch {
         self.bytes.len() >= BATCH_LEN_BYTES
     }
 
-    /// Writes everything; waits as long as it takes.
+    /// Writes everything and waits as long as that takes.
     ///
     /// # Errors
-    /// What write(2) says, with the number of lines that are lost.
+    /// The error of write(2), with the number of lost lines.
     pub(super) fn write_to(&mut self, target: impl AsFd) -> Result<(), (io::Error, u64)> {
         if self.bytes.is_empty() {
             return Ok(());
         }
         if self.torn {
-            // So that the rest of a line that is gone does not make the next one unreadable.
+            // So that the rest of a lost line does not make the next one unreadable.
             self.bytes.insert(0, b'\n');
         }
         let (len, result) = write_all(target, &self.bytes);
@@ -55,7 +55,7 @@ fn write_all(target: impl AsFd, bytes: &[u8]) -> (usize, io::Result<()>) {
             Ok(0) => return (len, Err(io::ErrorKind::WriteZero.into())),
             Ok(written) => len += written,
             Err(Errno::EINTR) => {}
-            // Somebody else made it so, or it is a FIFO: waiting is all there is.
+            // The descriptor is non-blocking, by another process's choice or because it is a FIFO: wait.
             Err(Errno::EAGAIN) => {
                 let mut fds = [PollFd::new(target.as_fd(), PollFlags::POLLOUT)];
                 match poll(&mut fds, PollTimeout::NONE) {

@@ -1,9 +1,7 @@
-//! Syslog messages in the form of RFC 3164, which every receiver reads: rsyslog, syslog-ng, busybox,
-//! journald and what listens to HAProxy. RFC 5424 would say the year and the zone, and is not
-//! understood by all of them.
+//! Syslog messages in the form of RFC 3164, which every receiver reads: rsyslog, syslog-ng, busybox, journald
+//! and receivers for HAProxy. RFC 5424 would add the year and the zone, but not all of them understand it.
 //!
-//! Over UDP the name of this machine stands in front of the tag; on a unix socket it does not, as
-//! syslog(3) leaves it out too.
+//! Over UDP the name of this machine precedes the tag; on a unix socket it is left out, as in syslog(3).
 
 use std::io;
 use std::path::Path;
@@ -12,10 +10,10 @@ use super::datagram::{UdpReceiver, UnixReceiver};
 use super::line::Line;
 use super::time::LocalTime;
 
-/// Longest message, in bytes: what receivers take without being told to take more.
+/// Longest message, in bytes: what receivers accept by default.
 const MESSAGE_LEN_MAX: usize = 8192;
 
-/// What is the same in all messages.
+/// The parts that all messages share.
 #[derive(Debug)]
 pub(super) struct Envelope {
     facility: u8,
@@ -26,7 +24,7 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
-    /// Writes a message; what does not fit is cut off.
+    /// Returns a message, truncated to the longest length.
     fn around(&self, line: &Line<'_>) -> String {
         let level = line.severity.number();
         let mut message = format!(
@@ -56,7 +54,7 @@ enum Receiver {
 }
 
 impl Syslog {
-    /// Names a receiver over UDP, as `HOST:PORT`.
+    /// Makes a receiver over UDP, at `HOST:PORT`.
     pub(super) fn udp(receiver: &str, facility: u8, time: LocalTime) -> Self {
         let host = host_name().map_or_else(String::new, |name| name + " ");
         Self {
@@ -70,7 +68,7 @@ impl Syslog {
         }
     }
 
-    /// Names a receiver on a unix datagram socket.
+    /// Makes a receiver on a unix datagram socket.
     pub(super) fn unix(path: &Path, facility: u8, time: LocalTime) -> Self {
         Self {
             envelope: Envelope {
@@ -83,10 +81,10 @@ impl Syslog {
         }
     }
 
-    /// Looks for the receiver.
+    /// Tries to reach the receiver.
     ///
     /// # Errors
-    /// Why it cannot be reached now.
+    /// The reason why it cannot be reached now.
     pub(super) fn prepare(&mut self) -> io::Result<()> {
         match &mut self.receiver {
             Receiver::Udp(udp) => udp.prepare(),
@@ -94,10 +92,10 @@ impl Syslog {
         }
     }
 
-    /// Sends a line that stands for `weight` lines.
+    /// Sends a line that represents `weight` lines.
     ///
     /// # Errors
-    /// Why the receiver did not get it.
+    /// The reason why the line was not delivered.
     pub(super) fn send(&mut self, line: &Line<'_>, weight: u64) -> io::Result<()> {
         let message = self.envelope.around(line);
         match &mut self.receiver {
@@ -106,7 +104,7 @@ impl Syslog {
         }
     }
 
-    /// Returns how many lines were sent and refused since the last time it was asked.
+    /// Returns how many lines were sent and refused since the last call.
     pub(super) fn take_refused(&mut self) -> u64 {
         match &mut self.receiver {
             Receiver::Udp(udp) => udp.take_refused(),

@@ -1,4 +1,4 @@
-//! Where lines go.
+//! The targets of the log.
 
 use std::io::{self, Stderr};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::syslog::Syslog;
 use super::time::LocalTime;
 use crate::config::{Log, LogTarget};
 
-/// Why a log cannot be begun.
+/// Reason why the log cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The file cannot be opened.
@@ -22,7 +22,7 @@ pub enum LogError {
     Thread(#[source] io::Error),
 }
 
-/// A target that is open.
+/// An open target.
 #[derive(Debug)]
 pub(super) enum Target {
     Stderr(Stderr, Batch),
@@ -34,16 +34,16 @@ pub(super) enum Target {
 /// A report of lost lines.
 #[derive(Debug, Default)]
 pub(super) struct Refused {
-    /// Lines of this call, or kept from earlier ones, that are lost.
+    /// Lost lines of this call, or of earlier ones that were kept.
     pub(super) lines: u64,
-    /// Lines that had been sent before, and that the receiver refused.
+    /// Lines sent earlier that the receiver refused.
     pub(super) earlier: u64,
-    /// Why, as far as the system says.
+    /// The system's error, if there was one.
     pub(super) error: Option<io::Error>,
 }
 
 impl Target {
-    /// Opens what `log.target` names; a receiver of datagrams need not be there yet.
+    /// Opens the target of `log.target`; a receiver of datagrams may be absent.
     ///
     /// # Errors
     /// A file cannot be opened.
@@ -64,10 +64,10 @@ impl Target {
         })
     }
 
-    /// Looks for a receiver of datagrams.
+    /// Tries to reach a receiver of datagrams.
     ///
     /// # Errors
-    /// Why it cannot be reached now.
+    /// The reason why it cannot be reached now.
     pub(super) fn prepare(&mut self) -> io::Result<()> {
         match self {
             Self::Stderr(..) | Self::File(..) => Ok(()),
@@ -76,10 +76,10 @@ impl Target {
         }
     }
 
-    /// Takes a line that stands for `weight` lines; some targets keep it until [`Target::flush`].
+    /// Writes a line that represents `weight` lines; some targets keep it until [`Target::flush`].
     ///
     /// # Errors
-    /// Lines that are lost, this one or earlier ones.
+    /// Lost lines, this one or earlier ones.
     pub(super) fn take(&mut self, line: &Line<'_>, weight: u64) -> Result<(), Refused> {
         match self {
             Self::Stderr(_, batch) | Self::File(_, batch) => {
@@ -112,10 +112,10 @@ impl Target {
         }
     }
 
-    /// Writes what was kept.
+    /// Writes the lines that were kept.
     ///
     /// # Errors
-    /// Lines that are lost.
+    /// Lost lines.
     pub(super) fn flush(&mut self) -> Result<(), Refused> {
         let written = match self {
             Self::Stderr(stderr, batch) => batch.write_to(&*stderr),
@@ -129,10 +129,10 @@ impl Target {
         })
     }
 
-    /// Opens a file again: because it was `told` to, or because the path has become another file.
+    /// Opens a file again: on request (`told`), or because the path has become another file.
     ///
     /// # Errors
-    /// The path cannot be opened; the file of before stays.
+    /// The path cannot be opened; the previous file stays in use.
     pub(super) fn renew(&mut self, told: bool) -> io::Result<()> {
         match self {
             Self::File(file, _) if told => file.reopen(),
@@ -141,7 +141,7 @@ impl Target {
         }
     }
 
-    /// Tells whether it is standard error.
+    /// Returns whether it is standard error.
     pub(super) fn is_stderr(&self) -> bool {
         matches!(self, Self::Stderr(..))
     }

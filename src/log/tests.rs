@@ -33,7 +33,7 @@ fn subject() -> Box<Subject> {
     })
 }
 
-/// One that everything was measured of.
+/// A subject whose stages were all measured.
 fn measured() -> Box<Subject> {
     let ms = |ms| Some(Duration::from_millis(ms));
     Box::new(Subject {
@@ -203,7 +203,7 @@ fn entries() -> Vec<Entry> {
     ]
 }
 
-/// A tunnel of `tcp` mode of a client behind a unix socket, of which nothing was measured.
+/// A tunnel of `tcp` mode of a client behind a unix socket, without measurements.
 fn from_unix() -> Box<Subject> {
     Box::new(Subject {
         peer: PeerAddr::Unix,
@@ -224,7 +224,7 @@ fn over_tls(offload: Offloaded) -> Path {
     }
 }
 
-/// One that did not get as far as a server.
+/// The timing of a request that did not reach a server.
 fn part_measured() -> Option<Box<Timing>> {
     Some(Box::new(Timing {
         head: Some(Duration::from_micros(999)),
@@ -233,7 +233,7 @@ fn part_measured() -> Option<Box<Timing>> {
     }))
 }
 
-/// One whose texts try to leave their place.
+/// A request whose texts try to break out of their fields.
 fn hostile() -> Box<RequestFacts> {
     let text = "\u{9b}31m\u{7f}\u{202e}\u{e9}\u{8}\u{c}\r\u{1b}/";
     Box::new(RequestFacts {
@@ -512,7 +512,7 @@ fn severities() {
     assert_eq!(numbers, [6, 6, 6, 6, 6, 4, 5, 5, 6, 6, 3, 4, 4]);
 }
 
-/// Whatever it had reached, a dot in the state of a cause becomes the letter of that phase.
+/// A dot in the state of a cause becomes the letter of the phase that was reached.
 #[test]
 fn httplog_writes_the_state_of_every_cause() {
     for cause in Cause::ALL {

@@ -1,4 +1,4 @@
-//! Points in time as log lines write them.
+//! Timestamps of log lines.
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -15,7 +15,7 @@ pub fn rfc3339(time: SystemTime) -> String {
     out
 }
 
-/// Appends RFC 3339 with milliseconds, in UTC; nothing for a time that no calendar has.
+/// Appends RFC 3339 with milliseconds, in UTC; nothing for a time outside the calendar.
 pub(super) fn push_rfc3339(out: &mut String, time: SystemTime) {
     if let Ok(time) = Timestamp::try_from(time) {
         // Writing to a `String` is infallible.
@@ -28,7 +28,7 @@ pub(super) fn preface(time: SystemTime, level: Level) -> String {
     format!("{} {level:>5} ", rfc3339(time))
 }
 
-/// Local time, as the older formats write it.
+/// The local time zone, for the older formats.
 #[derive(Debug, Clone)]
 pub(super) struct LocalTime(TimeZone);
 

@@ -1,9 +1,9 @@
-//! What the older formats have in common: names without spaces, and the characters that clients may
-//! not write into a line.
+//! Common parts of the older formats: names without spaces, and escapes of characters that clients must not
+//! write into a line.
 
 use crate::proto::addr::PeerAddr;
 
-/// Returns a name as one field: what separates fields becomes an underscore.
+/// Returns a name as one field: separators become underscores.
 pub(super) fn field(name: &str, separators: &str) -> String {
     let separates = |c: char| c.is_whitespace() || c.is_control() || separators.contains(c);
     let shown = |c: char| if separates(c) { '_' } else { c };
@@ -18,7 +18,7 @@ pub(super) fn address(client: PeerAddr) -> String {
     }
 }
 
-/// Appends `text` with every byte that is not printable, and those of `special`, written by `escape`.
+/// Appends `text`; bytes that are not printable, and those of `special`, are written by `escape`.
 pub(super) fn push_escaped(
     out: &mut String,
     text: &str,

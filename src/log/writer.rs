@@ -23,15 +23,15 @@ use crate::journal::{
     Diagnostic, Entries, Entry, Journal, Message, PresentWishes, Waited, Wishes, journal,
 };
 
-/// How long entries are collected after those that were just taken. A thread that waited for the
-/// very next entry would have to be woken for each one, at a price above all the rest of an entry,
-/// and paid by those who move bytes.
+/// Time to collect entries before writing. A thread that waited for each entry would have to be woken for
+/// each, which costs more than the rest of the entry's handling, and the threads that move bytes would pay
+/// for it.
 const COLLECT_TIME: Duration = Duration::from_millis(10);
 
-/// Entries after which a writer that never catches up looks at rotation and losses all the same.
+/// Number of entries after which a writer that never catches up checks rotation and losses anyway.
 const ROUND_LEN_MAX: usize = 4096;
 
-/// Makes the journal of a log that begins later: what is said until then waits in its queue.
+/// Makes the journal of a log that starts later: messages until then wait in its queue.
 #[must_use]
 pub fn prepare(log: &Log) -> (Journal, Prepared) {
     let (journal, entries) = journal();
@@ -44,7 +44,7 @@ pub fn prepare(log: &Log) -> (Journal, Prepared) {
     (journal, prepared)
 }
 
-/// A log that has not begun. Where it never does, standard error gets what waits for it.
+/// A log that has not started. If it never does, waiting messages go to standard error.
 #[derive(Debug)]
 pub struct Prepared {
     log: Log,
@@ -56,8 +56,8 @@ impl Prepared {
     /// Opens the target and starts the thread that writes to it until every journal is gone.
     ///
     /// # Errors
-    /// A file that cannot be opened. A receiver of syslog or a journal that is not there is none: it
-    /// is tried again, and what could not be sent meanwhile is counted.
+    /// A file that cannot be opened. An absent receiver of syslog or journald is not an error: it is tried again,
+    /// and lines that could not be sent meanwhile are counted.
     pub fn begin(mut self) -> Result<(JoinHandle<()>, Settings), LogError> {
         let time = LocalTime::of_system();
         let target = Target::open(&self.log, &time)?;
@@ -101,24 +101,24 @@ impl Drop for Prepared {
     }
 }
 
-/// Where the settings of a log that has begun are changed.
+/// Changes the settings of a started log.
 #[derive(Debug)]
 pub struct Settings {
     changes: Sender<LogChange>,
     wishes: Arc<PresentWishes>,
 }
 
-/// Other settings, for which everything is open.
+/// New settings, with everything opened that they need.
 #[derive(Debug)]
 pub struct LogChange {
     format: AccessFormat,
     wishes: Wishes,
-    /// Where lines go from now on; none = where they go already.
+    /// The new target; none = the target stays.
     target: Option<Target>,
 }
 
 impl LogChange {
-    /// Prepares the step from the settings `before` to those `after`.
+    /// Prepares the change from the settings `before` to those `after`.
     ///
     /// # Errors
     /// A file that cannot be opened.
@@ -135,10 +135,10 @@ impl LogChange {
 }
 
 impl Settings {
-    /// Applies a change behind everything that was written until now, and has files opened again.
+    /// Applies a change after all earlier messages, and opens files again.
     pub fn apply(&self, change: LogChange) {
         self.wishes.set(change.wishes);
-        // A writer that is gone writes nothing.
+        // A writer that has ended writes nothing.
         let _ = self.changes.send(change);
         reopen();
     }
@@ -155,20 +155,20 @@ fn wishes(log: &Log) -> Wishes {
     }
 }
 
-/// What the thread works with.
+/// The state of the thread.
 struct Writer {
-    /// Looked at when files are opened again.
+    /// Changes, applied when files are opened again.
     changes: Receiver<LogChange>,
     format: AccessFormat,
     time: LocalTime,
     target: Target,
     loss: Loss,
-    /// What was last said about the target on standard error, until it takes lines again.
+    /// The last complaint about the target on standard error, until the target takes lines again.
     trouble: Option<String>,
 }
 
 impl Writer {
-    /// Writes entries as they come; what waits together is written together.
+    /// Writes entries as they come; waiting ones are written together.
     fn run(mut self, entries: &Entries) {
         let counts = entries.counts();
         if let Err(error) = self.target.prepare() {
@@ -200,7 +200,7 @@ impl Writer {
             Message::Entry(entry) => self.write(entry),
             Message::Diagnostic(Diagnostic { time, level, text }) => self.put(*time, *level, text),
             Message::Reopen => {
-                // What came before belongs to the file of before.
+                // Earlier lines belong to the previous file.
                 self.flush();
                 self.change();
                 self.renew(true);
@@ -268,7 +268,7 @@ impl Writer {
         }
     }
 
-    /// Says on standard error why the target takes nothing, once until it does again.
+    /// Reports on standard error why the target takes no lines, once until it takes lines again.
     fn complain(&mut self, error: &io::Error) {
         let text = error.to_string();
         if self.target.is_stderr() || self.trouble.as_ref() == Some(&text) {
@@ -282,7 +282,7 @@ impl Writer {
         self.trouble = Some(text);
     }
 
-    /// Tells how many lines were lost, as soon as there is room for saying it.
+    /// Reports the number of lost lines, as soon as the target takes lines.
     fn tell_losses(&mut self, now: Instant) {
         let Some(lines) = self.loss.due(now) else {
             return;
@@ -304,7 +304,7 @@ impl Writer {
         }
     }
 
-    /// Opens a file again where that is due.
+    /// Opens a file again if that is due.
     fn renew(&mut self, told: bool) {
         let Err(error) = self.target.renew(told) else {
             return;

@@ -1,11 +1,11 @@
-//! What `longsplice ctl` and the process say to each other over the admin socket.
+//! The protocol between `longsplice ctl` and the process, over the admin socket.
 //!
 //! A stream socket of unix(7). The client sends one [`CtlRequest`] as one line of JSON, the process answers
-//! with one [`Reply`] as one line of JSON, and closes. A request has [`REQUEST_LEN_MAX`] bytes at the most.
+//! with one [`Reply`] as one line of JSON, and closes. A request has [`REQUEST_LEN_MAX`] bytes at most.
 //!
-//! Whoever may connect may ask: the socket has the mode 0660, and besides that only root, the user of the
-//! process and members of the socket's group are listened to (`SO_PEERCRED`). What changes something is
-//! written into the log with the peer's ids.
+//! The socket has the mode 0660, and requests are only accepted from root, the user of the process and
+//! members of the socket's group (`SO_PEERCRED`). Requests that change something are logged with the peer's
+//! ids.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,13 +22,13 @@ pub const REQUEST_LEN_MAX: usize = 64 * 1024;
 /// Tunnels in one answer, unless the client wants fewer.
 pub const TUNNELS_MAX: usize = 10_000;
 
-/// What is asked.
+/// A request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum CtlRequest {
     /// The process as a whole.
     Status,
-    /// Everything that `longsplice top` shows but single tunnels.
+    /// Everything that `longsplice top` shows except single tunnels.
     Overview,
     /// The listeners.
     Listeners,
@@ -41,12 +41,12 @@ pub enum CtlRequest {
         /// As [`TunnelState::id`].
         id: String,
     },
-    /// Give a server nothing new, or, without one, let the process run empty and end.
+    /// Drain a server, or, without one, drain and stop the process.
     Drain {
         /// `BACKEND/SERVER`.
         server: Option<String>,
     },
-    /// Take a server back.
+    /// Lift the drain of a server.
     Undrain {
         /// `BACKEND/SERVER`.
         server: String,
@@ -58,12 +58,12 @@ pub enum CtlRequest {
         /// As `log.level`.
         level: String,
     },
-    /// The certificates that listeners show.
+    /// The certificates of the listeners.
     Certificates,
 }
 
 impl CtlRequest {
-    /// Tells whether it changes anything.
+    /// Returns whether the request changes anything.
     #[must_use]
     pub fn changes(&self) -> bool {
         match self {
@@ -82,11 +82,11 @@ impl CtlRequest {
     }
 }
 
-/// Which tunnels; every condition that is given must hold.
+/// A selection of tunnels; every given condition must hold.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Wanted {
-    /// An address or a range that the client is in.
+    /// An address or a range that contains the client.
     pub client: Option<String>,
     /// Name of the listener.
     pub listener: Option<String>,
@@ -98,9 +98,9 @@ pub struct Wanted {
     pub age_ms: Option<u64>,
     /// Least time in milliseconds since a byte moved.
     pub idle_ms: Option<u64>,
-    /// Least number of bytes, both ways together.
+    /// Least number of bytes, both directions together.
     pub bytes: Option<u64>,
-    /// How many at the most.
+    /// Greatest number of tunnels to return.
     pub limit: Option<usize>,
 }
 
@@ -108,58 +108,58 @@ pub struct Wanted {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reply {
-    /// What was asked for, or what was done.
+    /// The result.
     Done(Value),
-    /// Why not: one or more lines.
+    /// The reason of the failure: one or more lines.
     Failed(String),
 }
 
 /// Tunnels, and whether there are more.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tunnels {
-    /// Those that were wanted.
+    /// The selected tunnels.
     pub tunnels: Vec<TunnelState>,
-    /// Whether the limit kept others away.
+    /// Whether the limit left others out.
     pub more: bool,
 }
 
-/// A certificate that a listener shows.
+/// A certificate of a listener.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CertificateState {
     /// Name of the listener.
     pub listener: String,
     /// Its file.
     pub file: String,
-    /// DNS names it is good for.
+    /// DNS names it is valid for.
     pub names: Vec<String>,
-    /// Who signed it (RFC 4514).
+    /// The issuer (RFC 4514).
     pub issuer: String,
-    /// Until when, RFC 3339; empty = that cannot be read.
+    /// End of validity, RFC 3339; empty = unreadable.
     pub not_after: String,
-    /// Whole days until then; negative = over.
+    /// Whole days until then; negative = expired.
     pub days_left: i64,
 }
 
-/// What only main can do: it gets these over a channel.
+/// A request that only the control thread can serve: it receives these over a channel.
 #[derive(Debug)]
 pub enum Errand {
-    /// Read the configuration again; the lines say what was done, or every mistake.
+    /// Read the configuration again; the answer lists the changes, or every mistake.
     Reload(oneshot::Sender<Result<Vec<String>, Vec<String>>>),
-    /// Let the process run empty and end; the words say what it does.
+    /// Drain and stop the process; the answer describes what it does.
     Drain(oneshot::Sender<&'static str>),
 }
 
-/// A [`Wanted`] that was understood.
+/// A [`Wanted`] in parsed form.
 pub(super) struct Filter {
     wanted: Wanted,
     client: Option<Cidr>,
 }
 
 impl Filter {
-    /// Understands `wanted`.
+    /// Parses `wanted`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A description of what is wrong with it.
     pub(super) fn new(wanted: Wanted) -> Result<Self, String> {
         let client = match &wanted.client {
             None => None,
@@ -171,12 +171,12 @@ impl Filter {
         Ok(Self { wanted, client })
     }
 
-    /// Tells how many tunnels are wanted at the most.
+    /// Returns the greatest number of tunnels to return.
     pub(super) fn limit(&self) -> usize {
         self.wanted.limit.unwrap_or(TUNNELS_MAX).min(TUNNELS_MAX)
     }
 
-    /// Tells whether a tunnel is wanted.
+    /// Returns whether a tunnel is selected.
     pub(super) fn takes(&self, glance: &crate::relay::inspect::Glance) -> bool {
         let wanted = &self.wanted;
         let named = |wanted: &Option<String>, name: Option<&str>| {

@@ -1,4 +1,4 @@
-//! The admin socket: who may ask, and what is answered.
+//! The admin socket: access control, and the answers.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -36,13 +36,13 @@ const MODE: u32 = 0o660;
 const BACKLOG: i32 = 128;
 /// Connections served at one time.
 const CONNECTIONS_MAX: usize = 16;
-/// How long a client may take to ask, and to take its answer.
+/// Time a client has to send its request, and to take its answer.
 const CLIENT_TIME: Duration = Duration::from_secs(10);
-/// How long accepting rests after an error.
+/// Pause of accepting after an error.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const DAY_S: i64 = 24 * 60 * 60;
 
-/// Why there is no socket.
+/// Reason why the socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("server.admin_socket {}: {}", path.display(), words(.source))]
 pub struct SocketError {
@@ -68,7 +68,7 @@ impl AdminSocket {
     /// Listens at `path`; a socket that no process listens on any more is replaced.
     ///
     /// # Errors
-    /// Somebody answers there, or the place cannot be used.
+    /// Another process listens there, or the path cannot be used.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -85,7 +85,7 @@ impl AdminSocket {
         })
     }
 
-    /// Returns its place.
+    /// Returns its path.
     #[must_use]
     pub fn place(&self) -> &UnixPath {
         &self.place
@@ -106,11 +106,11 @@ impl AdminSocket {
     }
 }
 
-/// What answering takes.
+/// State for answering requests.
 struct Desk {
     sampler: Arc<Sampler>,
     errands: mpsc::Sender<Errand>,
-    /// Whose members may ask.
+    /// Group whose members may send requests.
     group: u32,
     places: Semaphore,
 }
@@ -139,7 +139,7 @@ impl Desk {
         let (Ok(_place), Ok(peer)) = (self.places.try_acquire(), stream.peer_cred()) else {
             return;
         };
-        // What is not read would take the answer away with it.
+        // Unread bytes would turn the close into a reset, and the answer would be lost.
         let reply = match timeout(CLIENT_TIME, read_request(&mut stream)).await {
             Ok(_) if !self.may_ask(&stream, &peer) => {
                 Reply::Failed("you are not in the group of the admin socket".to_owned())
@@ -148,15 +148,15 @@ impl Desk {
             Ok(Err(wrong)) => Reply::Failed(wrong),
             Err(_) => return,
         };
-        // Of our own types, which have nothing that JSON cannot say.
+        // These types have no value that JSON cannot represent.
         let mut line = serde_json::to_vec(&reply).unwrap_or_default();
         line.push(b'\n');
-        // Whoever does not take it does not get it.
+        // A client that does not read its answer in time does not get it.
         let _ = timeout(CLIENT_TIME, stream.write_all(&line)).await;
     }
 
-    /// Tells whether a peer is listened to. Whoever could connect had the right to at that time; a
-    /// descriptor that was passed on does not carry it.
+    /// Returns whether a peer may send requests. Permission to connect is not enough: a descriptor may have
+    /// been passed on to another process.
     fn may_ask(&self, stream: &UnixStream, peer: &UCred) -> bool {
         peer.uid() == 0
             || peer.uid() == Uid::effective().as_raw()

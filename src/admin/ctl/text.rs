@@ -1,4 +1,4 @@
-//! Answers of `longsplice ctl` for people: aligned columns, sizes and times as one reads them.
+//! Answers of `longsplice ctl` for people: aligned columns, readable sizes and times.
 
 use std::fmt::Write;
 
@@ -149,7 +149,7 @@ pub fn certificates(certificates: &[CertificateState]) -> String {
     table(heads, &rows)
 }
 
-/// Aligns columns; what is empty shows as `-`.
+/// Aligns columns; empty cells show as `-`.
 fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = heads.map(str::len);
     for row in rows {

@@ -1,9 +1,10 @@
-//! Who is answered at `admin_http` and who may change something: rules, without sockets or a clock.
+//! Access rules of `admin_http`: which requests are answered and which may change something. No sockets, no
+//! clock.
 //!
-//! A page of another origin in an operator's browser must neither read nor change anything. It cannot
-//! read what has no CORS, unless its own name leads to our address (DNS rebinding), so the name that
-//! is asked for has to be one of ours; it can change nothing because it has no token, and because
-//! what browsers say of themselves has to fit (`Origin`, RFC 6454).
+//! A page of another origin in an operator's browser must neither read nor change anything. Without CORS it
+//! cannot read, unless its own name resolves to our address (DNS rebinding), so the requested name must be
+//! one of ours. It cannot change anything because it has no token, and because the browser's `Origin` (RFC
+//! 6454) must match.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,15 +15,15 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 /// Wrong tokens from one source in [`WINDOW`].
 const WRONG_MAX: u32 = 10;
-/// After which time wrong tokens are forgotten.
+/// Time after which wrong tokens are forgotten.
 const WINDOW: Duration = Duration::from_mins(1);
 /// Sources of wrong tokens that are remembered at a time.
 const SOURCES_MAX: usize = 1024;
 /// The part of an IPv6 address that names a network rather than a host in it.
 const NETWORK: u128 = u128::MAX << 64;
 
-/// Tells whether an authority (`HOST` or `HOST:PORT`) may be asked for: an address, `localhost`, or
-/// one of `hosts`, which are in lower case. Another name may be that of a stranger's page.
+/// Returns whether an authority (`HOST` or `HOST:PORT`) is accepted: an address, `localhost`, or one of
+/// `hosts`, which are in lower case. Another name may belong to a foreign page.
 pub(super) fn is_ours(authority: &str, hosts: &[String]) -> bool {
     let Some(host) = host_of(authority) else {
         return false;
@@ -46,8 +47,8 @@ fn host_of(authority: &str) -> Option<&str> {
     fits.then_some(host)
 }
 
-/// Tells whether an origin is that of the page at `authority`. TLS may end in front of us, so the
-/// scheme does not count.
+/// Returns whether an origin is that of the page at `authority`. TLS may end in front of us, so the scheme is
+/// ignored.
 pub(super) fn is_same_origin(origin: &str, authority: &str) -> bool {
     let rest = origin.split_once("://");
     rest.is_some_and(|(scheme, host)| {
@@ -62,13 +63,13 @@ pub(super) fn bearer(header: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// Tells whether a token is the right one, in a time that tells nothing about it, its length included.
+/// Returns whether a token is correct, in a time that reveals nothing about it, not even its length.
 pub(super) fn is_secret(token: &str, secret: &[u8]) -> bool {
     let (ours, theirs) = (digest(&SHA256, secret), digest(&SHA256, token.as_bytes()));
     verify_slices_are_equal(ours.as_ref(), theirs.as_ref()).is_ok()
 }
 
-/// Wrong tokens by where they came from, so that no client can try them all.
+/// Wrong tokens by source, so that no client can try them all.
 #[derive(Debug, Default)]
 pub(super) struct Guesses {
     by_source: HashMap<IpAddr, Wrong>,
@@ -87,7 +88,7 @@ impl Wrong {
 }
 
 impl Guesses {
-    /// Tells how long nothing is heard from `source`, if it has guessed too often.
+    /// Returns how long requests from `source` are refused, if it has guessed too often.
     pub(super) fn pause(&mut self, source: IpAddr, now: Instant) -> Option<Duration> {
         self.by_source.retain(|_, wrong| !wrong.left(now).is_zero());
         match self.by_source.get(&network(source)) {
@@ -97,7 +98,7 @@ impl Guesses {
         }
     }
 
-    /// Remembers a wrong token.
+    /// Counts a wrong token.
     pub(super) fn wrong(&mut self, source: IpAddr, now: Instant) {
         let fresh = Wrong {
             first: now,
@@ -107,7 +108,7 @@ impl Guesses {
     }
 }
 
-/// Whoever has one address of a network of IPv6 has them all.
+/// Returns the network of an IPv6 address, because a client may use all addresses of its network.
 fn network(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V4(ip) => ip.into(),

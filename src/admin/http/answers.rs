@@ -1,5 +1,5 @@
-//! The answers of an HTTP service of this process: a status, a body in memory, and the header lines that
-//! keep a browser from doing more with it than show it.
+//! Answers of an HTTP service of this process: a status, a body in memory, and header lines that restrict
+//! what a browser does with it.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -14,7 +14,7 @@ pub type Answer = Response<Full<Bytes>>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Says that the method is not one of `methods`.
+/// Makes the answer to a method that is not one of `methods`.
 #[must_use]
 pub fn only(methods: &'static str) -> Answer {
     let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}\n"));
@@ -29,8 +29,8 @@ pub fn plain(status: StatusCode, text: impl Into<Bytes>) -> Answer {
     page(status, TEXT, text)
 }
 
-/// Makes an answer that no cache keeps, whose type no browser guesses, and that no page of another origin
-/// may hold.
+/// Makes an answer that caches do not keep, whose type browsers do not guess, and that pages of another
+/// origin may not embed.
 #[must_use]
 pub fn page(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));

@@ -1,7 +1,7 @@
-//! Serves the HTTP/1.1 connections of one listener beside everything else on its thread.
+//! Serves the HTTP/1.1 connections of one listener on its thread, among other tasks.
 //!
-//! The service is made for few clients: connections, heads and times are limited. What a request means is
-//! the business of the function that answers it.
+//! The service is made for few clients: connections, heads and times are limited. The function that answers
+//! requests interprets them.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -23,19 +23,19 @@ use super::answers::Answer;
 
 /// Connections at one time; more wait in the kernel. Upgraded connections do not count.
 const CONNECTIONS_MAX: usize = 64;
-/// How long a client may take to send a head; an idle connection counts as one that sends a head.
+/// Time limit of a head; an idle connection counts as one that sends a head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection lives at most, unless it is upgraded.
 const LIFETIME: Duration = Duration::from_mins(2);
 /// Longest head.
 const HEAD_LEN_BYTES_MAX: usize = 16 * 1024;
-/// How long accepting pauses after an error.
+/// Pause of accepting after an error.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections and answers their requests with `answer`, which gets the client's address too.
 ///
-/// Never returns. Connections run on the [`tokio::task::LocalSet`] of this thread; `name` stands before
-/// what goes wrong in the diagnostics.
+/// Never returns. Connections run on the [`tokio::task::LocalSet`] of this thread; `name` precedes errors in
+/// the diagnostics.
 pub async fn serve_connections<F>(
     listener: TcpListener,
     name: &'static str,

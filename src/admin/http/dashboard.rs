@@ -25,8 +25,8 @@ static PAGE: LazyLock<Bytes> = LazyLock::new(|| {
     Bytes::from(text)
 });
 
-/// What the page may do (Content Security Policy Level 3): be styled by our style, run our program, ask
-/// us. None of it can come from elsewhere, even if a name or an error message contains markup.
+/// Permissions of the page (Content Security Policy Level 3): our style, our program, requests to us. Nothing
+/// can be loaded from elsewhere, even if a name or an error message contains markup.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let policy = format!(
         "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; img-src data:; \

@@ -1,6 +1,6 @@
 //! The metric families: each is declared once, in the order of the page.
 //!
-//! The page of a scrape and that of the manual come from the table. Nothing is kept here.
+//! The page of a scrape and that of the manual come from the table. No state is kept here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,13 +15,13 @@ use crate::journal::{Cause, Offloaded};
 pub(super) struct Family {
     /// The name without `longsplice_` in front and `_total` at the end.
     pub(super) name: &'static str,
-    /// What it is.
+    /// Its type.
     pub(super) kind: Kind,
     /// The labels of each row, in their order.
     pub(super) labels: &'static [&'static str],
     /// The HELP line.
     pub(super) help: &'static str,
-    /// What the manual says beside it, in Markdown; may be empty.
+    /// Further text of the manual, in Markdown; may be empty.
     pub(super) detail: &'static str,
     /// Adds its rows.
     pub(super) collect: fn(&Scrape, &mut Rows<'_>) -> fmt::Result,
@@ -107,7 +107,7 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Open tunnels",
         detail: "",
         collect: |it, rows| {
-            // An end may be counted before its beginning was read.
+            // The end of a tunnel may be read before its beginning.
             of_tunnels(it, rows, |sum| {
                 sum.of(Count::Opened).saturating_sub(sum.ended())
             })

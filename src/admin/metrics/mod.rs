@@ -1,6 +1,6 @@
-//! `/metrics`: everything that is counted, in the text format of Prometheus.
+//! `/metrics`: every counter, in the text format of Prometheus.
 //!
-//! Nothing is kept here: `scrape` reads the counters, `families` declares each metric once, `page` writes
+//! No state is kept here: `scrape` reads the counters, `families` declares each metric once, `page` writes
 //! its rows, and `reference` lists the metrics for the manual.
 
 use std::fmt;

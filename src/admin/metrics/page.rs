@@ -7,7 +7,7 @@ use prometheus_client::metrics::MetricType;
 
 use crate::journal::counts::BOUNDS_US;
 
-/// What a metric is.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Only grows; its name on the page ends in `_total`.

@@ -1,4 +1,4 @@
-//! Everything that a scrape reads, gathered at one moment.
+//! The data of one scrape, read at one moment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ impl Scrape {
     }
 }
 
-/// What a relay thread says of itself.
+/// The counters of a relay thread.
 #[derive(Debug)]
 pub(super) struct Thread {
     pub(super) number: String,
