@@ -1,4 +1,4 @@
-//! Addresses as text: where to listen, where a server is, where the log goes.
+//! Addresses as text: to listen on, of servers, of the log's target.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use super::facility;
 use super::read::resolved;
 use super::{Bind, LogTarget, ServerAddress};
 
-/// What [`bind`] takes.
+/// The forms that [`bind`] accepts.
 pub(super) const BIND: &str = "IP:PORT, [IPv6]:PORT or unix:/path";
-/// What [`server`] takes.
+/// The forms that [`server`] accepts.
 pub(super) const SERVER: &str = "IP:PORT, [IPv6]:PORT, NAME:PORT, srv:NAME or unix:/path";
-/// What [`nameserver`] takes.
+/// The forms that [`nameserver`] accepts.
 pub(super) const NAMESERVER: &str = "IP, IP:PORT or [IPv6]:PORT";
-/// What [`log_target`] takes.
+/// The forms that [`log_target`] accepts.
 pub(super) const LOG_TARGET: &str =
     "stderr, journald, file:PATH, syslog:HOST:PORT[/facility] or syslog:unix:PATH";
 
@@ -23,13 +23,13 @@ const UNIX_PATH_LEN_MAX: usize = 107;
 const NAME_LEN_MAX: usize = 253;
 /// Longest label of a name, in bytes (RFC 1035 section 2.3.4).
 const LABEL_LEN_MAX: usize = 63;
-/// Where name servers listen unless said otherwise (RFC 1035 section 4.2).
+/// Default port of name servers (RFC 1035 section 4.2).
 const DNS_PORT: u16 = 53;
 
 /// Parses an address to listen on.
 ///
 /// # Errors
-/// What is wrong, in words that follow the quoted text.
+/// The fault, in words that follow the quoted text.
 pub(super) fn bind(base: &Path, text: &str) -> Result<Bind, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix_path(base, path).map(Bind::Unix);
@@ -40,7 +40,7 @@ pub(super) fn bind(base: &Path, text: &str) -> Result<Bind, String> {
 /// Parses `IP:PORT` or `[IPv6]:PORT`.
 ///
 /// # Errors
-/// What is wrong, in words that follow the quoted text.
+/// The fault, in words that follow the quoted text.
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     let (host, port) = host_and_port(text)?;
     match text.parse::<SocketAddr>() {
@@ -55,7 +55,7 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
 /// Parses the address of a server.
 ///
 /// # Errors
-/// What is wrong, in words that follow the quoted text.
+/// The fault, in words that follow the quoted text.
 pub(super) fn server(base: &Path, text: &str) -> Result<ServerAddress, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix_path(base, path).map(ServerAddress::Unix);
@@ -75,7 +75,7 @@ pub(super) fn server(base: &Path, text: &str) -> Result<ServerAddress, String> {
     ))
 }
 
-/// The port comes from the records, so one in the text is a mistake.
+/// Parses the name of SRV records. They carry the port, so one in the text is a mistake.
 fn srv(name: &str) -> Result<ServerAddress, String> {
     if name.contains(':') {
         return Err("has a port, which SRV records say themselves".to_owned());
@@ -89,7 +89,7 @@ fn srv(name: &str) -> Result<ServerAddress, String> {
 /// Parses the address of a name server; the port may be left out.
 ///
 /// # Errors
-/// What is wrong, in words that follow the quoted text.
+/// The fault, in words that follow the quoted text.
 pub(super) fn nameserver(text: &str) -> Result<SocketAddr, String> {
     match text.parse::<IpAddr>() {
         Ok(ip) => Ok(SocketAddr::new(ip, DNS_PORT)),
@@ -111,7 +111,7 @@ fn host_and_port(text: &str) -> Result<(&str, u16), String> {
     }
 }
 
-/// Tells whether a text may be a name of DNS; underscores are in use and pass.
+/// Returns whether a text may be a DNS name; underscores are in use and pass.
 pub(super) fn is_name(text: &str) -> bool {
     let labels = text.strip_suffix('.').unwrap_or(text);
     let label_fits = |label: &str| {
@@ -133,7 +133,7 @@ pub(super) fn is_name(text: &str) -> bool {
 /// Parses the path of a unix socket.
 ///
 /// # Errors
-/// What is wrong, in words that follow the quoted text.
+/// The fault, in words that follow the quoted text.
 pub(super) fn unix_path(base: &Path, text: &str) -> Result<PathBuf, String> {
     let path = resolved(base, text).map_err(|_| "names no path".to_owned())?;
     let len_bytes = path.as_os_str().len();
@@ -148,7 +148,7 @@ pub(super) fn unix_path(base: &Path, text: &str) -> Result<PathBuf, String> {
 /// Parses `log.target`.
 ///
 /// # Errors
-/// What is wrong, in words that follow the quoted text.
+/// The fault, in words that follow the quoted text.
 pub(super) fn log_target(base: &Path, text: &str) -> Result<LogTarget, String> {
     match text {
         "stderr" => return Ok(LogTarget::Stderr),
@@ -176,7 +176,7 @@ fn syslog_receiver(text: &str) -> Result<LogTarget, String> {
     if let Some(unknown) = facility.filter(|name| !facility::is_known(name)) {
         return Err(format!("ends with the unknown facility {unknown:?}"));
     }
-    // The base is of no account: what begins with unix: never comes here.
+    // The base does not matter: a text that begins with unix: never comes here.
     if receiver.starts_with("srv:") {
         return Err("names no receiver".to_owned());
     }

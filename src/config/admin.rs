@@ -1,4 +1,4 @@
-//! Who may do what at `server.admin_http`.
+//! Access to `server.admin_http`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,15 +7,15 @@ use std::sync::Arc;
 /// `server.admin_http_hosts`, `admin_http_write` and `admin_http_token`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AdminAccess {
-    /// Names that the dashboard is reached by, in lower case; addresses and `localhost` always are.
+    /// Names under which the dashboard is accepted, in lower case; addresses and `localhost` always are.
     pub hosts: Vec<String>,
-    /// Whether servers may be drained there; there is a token then.
+    /// Whether servers may be drained there; if so, there is a token.
     pub write: bool,
-    /// What whoever changes something has to know.
+    /// The token that every change needs.
     pub token: Option<AdminToken>,
 }
 
-/// A token and where it was read.
+/// A token and its file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AdminToken {
     /// Its file.
@@ -24,7 +24,7 @@ pub struct AdminToken {
     pub secret: Arc<[u8]>,
 }
 
-/// Without the secret, as this may come into a log.
+/// Without the secret, because this may be logged.
 impl fmt::Debug for AdminToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, secret: _ } = self;

@@ -1,4 +1,4 @@
-//! The balancers of AWS that a listener may be behind, and what each of them does by default.
+//! The AWS load balancers that a listener may be behind, and their defaults.
 
 use std::time::Duration;
 
@@ -24,8 +24,7 @@ impl Behind {
         }
     }
 
-    /// Returns after how much silence it ends or forgets a connection, unless its owner changed
-    /// that.
+    /// Returns the balancer's default idle timeout, after which it ends or forgets a connection.
     #[must_use]
     pub fn idle(self) -> Duration {
         match self {
@@ -34,8 +33,8 @@ impl Behind {
         }
     }
 
-    /// Returns how long an idle connection is kept for a further request. What counts requests is
-    /// the first to close then, and no request of it meets our close.
+    /// Returns how long an idle connection is kept for a further request. A balancer that counts requests
+    /// closes first with this value, so that no request meets our close.
     #[must_use]
     pub fn keep_alive(self) -> Duration {
         match self {

@@ -1,21 +1,20 @@
-//! What is wrong with a configuration, and where: every finding of one reading, in the order of the
-//! file.
+//! Errors of a configuration with their positions: all that one reading finds, in the order of the file.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Everything that is wrong with one file; never empty.
+/// All errors of one file; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Errors(Vec<Error>);
 
-/// One thing that is wrong.
+/// One error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    /// Where; none = the file as a whole, or no file at all.
+    /// Its position; none = the file as a whole, or no file at all.
     pub position: Option<Position>,
     /// Key path (`listener[0].bind[1]`), or the option of the command line.
     pub key: String,
-    /// What is wrong; what is allowed.
+    /// The fault, and what is allowed.
     pub message: String,
 }
 
@@ -31,7 +30,7 @@ pub struct Position {
 }
 
 impl Errors {
-    /// Returns the errors, or none when there are none.
+    /// Returns the errors; none if the list is empty.
     pub(super) fn of(list: Vec<Error>) -> Option<Self> {
         (!list.is_empty()).then_some(Self(list))
     }
@@ -45,7 +44,7 @@ impl Errors {
         }])
     }
 
-    /// Makes the error of a text that is no UTF-8 from offset `at` on.
+    /// Makes the error of a text that is not UTF-8 from offset `at` on.
     pub(super) fn of_encoding(file: &Path, text: &str, at: usize) -> Self {
         let finding = Finding {
             at,
@@ -55,12 +54,12 @@ impl Errors {
         Self(located(vec![finding], text, file))
     }
 
-    /// Goes through the errors in the order of the file.
+    /// Iterates over the errors in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Error> {
         self.0.iter()
     }
 
-    /// Returns the same errors, each as `rename` says.
+    /// Returns the errors after `rename` of each.
     pub(super) fn map(self, rename: impl Fn(Error) -> Error) -> Self {
         Self(self.0.into_iter().map(rename).collect())
     }
@@ -87,14 +86,14 @@ impl fmt::Display for Error {
     }
 }
 
-/// Something found at an offset of the text: an error, or a warning.
+/// An error or a warning at an offset of the text.
 #[derive(Debug)]
 pub(super) struct Finding {
     /// Offset in bytes; beyond the text counts as its end.
     pub(super) at: usize,
     /// Key path.
     pub(super) key: String,
-    /// What is wrong; what is allowed.
+    /// The fault, and what is allowed.
     pub(super) message: String,
 }
 

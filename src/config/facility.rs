@@ -1,6 +1,6 @@
 //! The facilities of syslog (RFC 5424 section 6.2.1), by their usual names.
 
-/// Each with the number it is sent as, and what it is for.
+/// Name, number and purpose of each.
 const FACILITIES: [(&str, u8, &str); 20] = [
     ("kern", 0, "Kernel messages."),
     ("user", 1, "User-level messages."),
@@ -24,7 +24,7 @@ const FACILITIES: [(&str, u8, &str); 20] = [
     ("local7", 23, "For local use."),
 ];
 
-/// The same as words of a choice.
+/// The facilities as words of a choice.
 pub(super) const WORDS: [(&str, &str, &str); FACILITIES.len()] = {
     let mut words = [("", "", ""); FACILITIES.len()];
     let mut at = 0;
@@ -36,7 +36,7 @@ pub(super) const WORDS: [(&str, &str, &str); FACILITIES.len()] = {
     words
 };
 
-/// Tells whether a facility has this name.
+/// Returns whether a facility has this name.
 pub(super) fn is_known(name: &str) -> bool {
     FACILITIES.iter().any(|(known, _, _)| *known == name)
 }

@@ -1,8 +1,8 @@
 //! The effective configuration: after parsing only legal values exist, so no code checks again.
 //!
-//! `keys` declares every key once, in the terms of `section` and `types`. `read` reads TOML into a tree
-//! that knows positions, `parse` turns it into [`Config`] and collects every error at once, `print` goes
-//! the other way; `model` holds the values. Names and defaults are the contract with operators.
+//! `keys` declares every key once, in the terms of `section` and `types`. `read` turns TOML into a tree with
+//! positions, `parse` turns that into [`Config`] and collects all errors, `print` writes it back; `model`
+//! holds the values. Names and defaults are a contract with operators.
 
 mod address;
 mod admin;
@@ -47,7 +47,7 @@ const FILE_LEN_MAX: u64 = 4 * 1024 * 1024;
 /// Reads and parses a configuration file.
 ///
 /// # Errors
-/// That the file cannot be read, or everything that is wrong in it.
+/// The file cannot be read, or every error in it.
 pub fn load(path: &Path) -> Result<Config, Errors> {
     let mut config = parse(&text_of(path)?, path)?;
     config.source = std::path::absolute(path).ok();
@@ -57,7 +57,7 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
 /// Reads a time such as "10s" as the configuration does.
 ///
 /// # Errors
-/// What is wrong, in words that follow the quoted text.
+/// The fault, in words that follow the quoted text.
 pub fn duration_of(text: &str) -> Result<Duration, String> {
     units::duration(text, &(Duration::ZERO..=Duration::MAX))
 }
@@ -67,7 +67,7 @@ pub fn duration_of(text: &str) -> Result<Duration, String> {
 /// Certificates, error pages and the token of `admin_http` are read, nothing else outside `text`.
 ///
 /// # Errors
-/// Everything that is wrong, in the order of the text.
+/// Every error, in the order of the text.
 pub fn parse(text: &str, file: &Path) -> Result<Config, Errors> {
     let (mut config, warnings) = parse::config(text, file)?;
     config.warnings = warnings.iter().map(Error::to_string).collect();

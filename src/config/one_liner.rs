@@ -1,5 +1,5 @@
-//! `run --listen ADDR --to ADDR ...`: the options become a configuration text, so that one set of
-//! rules holds for both; errors name the option instead of a position.
+//! `run --listen ADDR --to ADDR ...`: the options become a configuration text, so that the same rules apply;
+//! errors name the option instead of a position.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub struct OneLiner {
     pub send_proxy: Option<String>,
 }
 
-/// Which option stands behind a key path; the first prefix that fits counts.
+/// The option for a key path; the first matching prefix counts.
 const OPTIONS: [(&str, &str); 9] = [
     ("listener[0].bind", "--listen"),
     ("listener[0].name", "--listen"),
@@ -41,11 +41,10 @@ const OPTIONS: [(&str, &str); 9] = [
 ];
 
 impl OneLiner {
-    /// Returns the configuration the options stand for; relative paths start at the working
-    /// directory.
+    /// Returns the configuration of the options; relative paths start at the working directory.
     ///
     /// # Errors
-    /// Everything that is wrong, each under the name of its option.
+    /// Every error, under the name of its option.
     pub fn into_config(self) -> Result<Config, Errors> {
         let file = Path::new("command line");
         let (mut config, warnings) =
@@ -97,7 +96,7 @@ fn by_option(error: Error) -> Error {
     }
 }
 
-/// Returns the option behind a key path, or the key path itself for a key no option sets.
+/// Returns the option for a key path, or the key path itself if no option sets the key.
 fn option(key: &str) -> &str {
     let behind = OPTIONS.iter().find(|(prefix, _)| key.starts_with(prefix));
     behind.map_or(key, |(_, option)| option)

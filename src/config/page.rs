@@ -42,7 +42,7 @@ pub(super) fn quoted(text: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             control if control.is_control() => {
-                // Never fails: writing to a `String` is infallible.
+                // Writing to a `String` is infallible.
                 let _ = write!(out, "\\u{:04X}", u32::from(control));
             }
             other => out.push(other),

@@ -1,7 +1,7 @@
-//! From a text to [`Config`]: every rule of the keys, every error of the text at once.
+//! From a text to [`Config`]: applies every rule of the keys and collects every error.
 //!
-//! A value that is wrong is noted and replaced by its default, so that the rest is read all the
-//! same; what comes out is a [`Config`] only when nothing was noted.
+//! A wrong value is reported and replaced by its default, so that the rest is still read; a [`Config`] is
+//! returned only if there was no error.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use super::errors::{Error, Errors};
 use super::keys::Draft;
 use super::read::{Reading, Table};
 
-/// Parses a configuration; the warnings still know their places and are not in the [`Config`] yet.
+/// Parses a configuration; the warnings still have their positions and are not in the [`Config`] yet.
 ///
 /// # Errors
-/// Everything that is wrong with `text`, with positions in `file`.
+/// Every error of `text`, with positions in `file`.
 pub(super) fn config(text: &str, file: &Path) -> Result<(Config, Vec<Error>), Errors> {
     let mut reading = Reading::new(text, file);
     let tree = reading.tree()?;

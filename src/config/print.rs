@@ -7,7 +7,7 @@ use super::keys::Draft;
 use super::page::Page;
 
 impl Display for Config {
-    /// Writes every key that has a value, defaults too. Keys that are off stay away.
+    /// Writes every key that has a value, defaults included. Keys that are off are left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut page = Page::default();
         Draft::of(self).print(&mut page);

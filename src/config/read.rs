@@ -1,8 +1,8 @@
-//! TOML as a tree that knows positions, and typed values taken out of it.
+//! TOML as a tree with positions, and typed values taken out of it.
 //!
-//! A [`Table`] gives each key away once. Whatever is wrong with a value is noted in the [`Reading`]
-//! with its position and key path, and a stand-in goes on, so that one reading finds every error.
-//! Keys that nobody took are unknown: a table reports them when it is dropped.
+//! A [`Table`] gives each key away once. A wrong value is reported to the [`Reading`] with its position and
+//! key path, and a default takes its place, so that one reading finds every error. Keys that were not taken
+//! are unknown: a table reports them when it is dropped.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -16,7 +16,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 use super::errors::{Error, Errors, Finding, located};
 use super::words::{alternatives, shown, unknown_key};
 
-/// One reading of one text, and what was found in it.
+/// One reading of one text, with its findings.
 #[derive(Debug)]
 pub(super) struct Reading<'a> {
     text: &'a str,
@@ -24,11 +24,11 @@ pub(super) struct Reading<'a> {
     base: PathBuf,
     errors: RefCell<Vec<Finding>>,
     warnings: RefCell<Vec<Finding>>,
-    /// What was taken, by key path.
+    /// The values taken, by key path.
     taken: RefCell<HashMap<String, Taken>>,
-    /// What may stand only once, with the key path where it stands.
+    /// Values that must be unique, with the key path of the first.
     claims: RefCell<HashMap<Claim, String>>,
-    /// The names that backends have, known before the first route asks for one.
+    /// The names of all backends, known before the first route refers to one.
     backends: BTreeSet<String>,
 }
 
@@ -43,16 +43,16 @@ struct Taken {
     is_empty: bool,
 }
 
-/// A value that may stand only once.
+/// A value that must be unique.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Claim {
     among: Among,
-    /// Key path of the list within which it may; empty = within the file.
+    /// Key path of the list in which it must be unique; empty = in the file.
     list: String,
     spelling: String,
 }
 
-/// Within what a value may stand only once.
+/// The scope in which a value must be unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Among {
     /// Addresses that this process listens on.
@@ -85,7 +85,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Looks up the names of the backends.
+    /// Collects the names of the backends.
     pub(super) fn know_backends(&mut self, tree: &Spanned<DeTable<'_>>) {
         let backends = tree.get_ref().get("backend").map(Spanned::get_ref);
         let backends = backends.and_then(DeValue::as_array).into_iter().flatten();
@@ -94,7 +94,7 @@ impl<'a> Reading<'a> {
         self.backends = names.map(str::to_owned).collect();
     }
 
-    /// Takes the text apart, or tells what is no TOML.
+    /// Parses the text; returns the syntax error if it is not TOML.
     pub(super) fn tree(&self) -> Result<Spanned<DeTable<'a>>, Errors> {
         let (tree, syntax) = DeTable::parse_recoverable(self.text);
         for error in syntax {
@@ -108,7 +108,7 @@ impl<'a> Reading<'a> {
         self.verdict().map(|()| tree)
     }
 
-    /// Tells whether anything was wrong so far.
+    /// Returns the errors found so far, if there are any.
     pub(super) fn verdict(&self) -> Result<(), Errors> {
         let errors = located(self.errors.take(), self.text, self.file);
         Errors::of(errors).map_or(Ok(()), Err)
@@ -120,7 +120,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Words the parser's error as ours are, with the text it is about.
+/// Rewords the parser's error like our own, with the text it is about.
 fn syntax_message(error: &toml::de::Error, text: &str) -> String {
     let (wrong, allowed) = match error.message().split_once(", expected ") {
         Some((wrong, expected)) => (wrong, format!("expected {expected}")),
@@ -136,7 +136,7 @@ fn syntax_message(error: &toml::de::Error, text: &str) -> String {
     }
 }
 
-/// Where a key or a value stands, and where findings about it go.
+/// The place of a key or a value, to which findings are attached.
 #[derive(Debug, Clone)]
 pub(super) struct Place<'r, 'a> {
     reading: &'r Reading<'a>,
@@ -147,12 +147,12 @@ pub(super) struct Place<'r, 'a> {
 }
 
 impl<'r, 'a> Place<'r, 'a> {
-    /// Notes an error.
+    /// Reports an error.
     pub(super) fn reject(&self, message: impl Into<String>) {
         self.reading.errors.borrow_mut().push(self.finding(message));
     }
 
-    /// Notes something that is legal but deserves a word.
+    /// Reports a warning about a legal value.
     pub(super) fn warn(&self, message: impl Into<String>) {
         let finding = self.finding(message);
         self.reading.warnings.borrow_mut().push(finding);
@@ -166,12 +166,12 @@ impl<'r, 'a> Place<'r, 'a> {
         }
     }
 
-    /// Returns the directory where relative paths start.
+    /// Returns the directory at which relative paths start.
     pub(super) fn base(&self) -> &'r Path {
         &self.reading.base
     }
 
-    /// Returns the place of a key of this table, as long as no value with its own place is known.
+    /// Returns the place of a key of this table, for use until its value's own place is known.
     fn child(&self, key: &str) -> Self {
         Self {
             reading: self.reading,
@@ -184,7 +184,7 @@ impl<'r, 'a> Place<'r, 'a> {
         Self { at, ..self }
     }
 
-    /// Remembers a value as standing here; returns the key path where it stands already, if it does.
+    /// Claims a unique value for this place; returns the key path that has claimed it already, if any.
     pub(super) fn claim(&self, among: Among, spelling: String) -> Option<String> {
         let list = match among {
             Among::Binds | Among::ListenerNames | Among::BackendNames => "",
@@ -199,7 +199,7 @@ impl<'r, 'a> Place<'r, 'a> {
         claims.insert(claim, self.key.clone())
     }
 
-    /// Tells whether a backend has this name.
+    /// Returns whether a backend has this name.
     pub(super) fn is_backend(&self, name: &str) -> bool {
         self.reading.backends.contains(name)
     }
@@ -222,10 +222,10 @@ impl<'r, 'a> Place<'r, 'a> {
     }
 }
 
-/// A table that has been read, for rules about what was written in it. Keys are key paths within it.
+/// A table that has been read, for rules about which keys were written. Keys are key paths within it.
 #[derive(Debug, Clone)]
 pub(super) struct Scope<'r, 'a> {
-    /// Where the table stands.
+    /// The place of the table.
     pub(super) place: Place<'r, 'a>,
 }
 
@@ -235,17 +235,17 @@ impl<'r, 'a> Scope<'r, 'a> {
         self.place.reading.taken.borrow().get(&path).copied()
     }
 
-    /// Tells whether a key is written, legal or not.
+    /// Returns whether a key is written, legal or not.
     pub(super) fn has(&self, key: &str) -> bool {
         self.taken(key).is_some()
     }
 
-    /// Tells whether a key is written with anything but an empty list.
+    /// Returns whether a key is written with anything but an empty list.
     pub(super) fn names_any(&self, key: &str) -> bool {
         self.taken(key).is_some_and(|taken| !taken.is_empty)
     }
 
-    /// Returns where the value of a key stands, or this table when it is absent.
+    /// Returns the place of a key's value, or of this table if the key is absent.
     pub(super) fn place_of(&self, key: &str) -> Place<'r, 'a> {
         let at = self.taken(key).map_or(self.place.at, |taken| taken.at);
         Place {
@@ -267,7 +267,7 @@ impl<'r, 'a> Scope<'r, 'a> {
         }
     }
 
-    /// Notes those of the keys that are written as out of place.
+    /// Reports those of the keys that are written as not allowed here.
     pub(super) fn refuse(&self, keys: &[&str], message: &str) {
         for key in keys {
             if let Some(taken) = self.taken(key) {
@@ -277,14 +277,14 @@ impl<'r, 'a> Scope<'r, 'a> {
         }
     }
 
-    /// Tells whether something was wrong with the value of a key.
+    /// Returns whether the value of a key had an error.
     pub(super) fn is_wrong(&self, key: &str) -> bool {
         let path = child_path_of(&self.place.key, key);
         let errors = self.place.reading.errors.borrow();
         errors.iter().any(|error| is_within(&error.key, &path))
     }
 
-    /// Notes that a key does not belong here, in place of what is wrong with its value.
+    /// Reports that a key is not allowed here, instead of errors in its value.
     pub(super) fn refuse_whole(&self, key: &str, message: &str) {
         let place = self.place_of(key);
         let mut errors = self.place.reading.errors.borrow_mut();
@@ -293,13 +293,13 @@ impl<'r, 'a> Scope<'r, 'a> {
         place.reject(format!("does not belong here: {message}"));
     }
 
-    /// Notes that a key is missing.
+    /// Reports that a key is missing.
     pub(super) fn missing(&self, key: &str, wanted: &str) {
         self.place_of(key).reject(format!("missing; {wanted}"));
     }
 }
 
-/// Tells whether a key path is `path`, or leads into it.
+/// Returns whether a key path is `path`, or leads into it.
 fn is_within(key: &str, path: &str) -> bool {
     let rest = key.strip_prefix(path);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -331,10 +331,10 @@ pub(super) fn child_path(table: &str, key: &str) -> String {
     }
 }
 
-/// A table whose keys are taken out one after the other.
+/// A table whose keys are taken one by one.
 #[derive(Debug)]
 pub(super) struct Table<'r, 'a> {
-    /// Where the table stands.
+    /// The place of the table.
     pub(super) place: Place<'r, 'a>,
     entries: DeTable<'a>,
     asked: Vec<&'static str>,
@@ -359,12 +359,12 @@ impl<'r, 'a> Table<'r, 'a> {
         }
     }
 
-    /// Tells whether the key is there.
+    /// Returns whether the key is written.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
 
-    /// Tells whether the key is there with anything but an empty list.
+    /// Returns whether the key is written with anything but an empty list.
     pub(super) fn names_any(&self, key: &str) -> bool {
         self.entries.get(key).is_some_and(|value| {
             let list = value.get_ref().as_array();
@@ -379,7 +379,7 @@ impl<'r, 'a> Table<'r, 'a> {
         Some(Value::new(self.place.child(key), name.span().start, value))
     }
 
-    /// Takes every key that is left, with its name; each value stands where its key does.
+    /// Takes every remaining key, with its name; each value has the place of its key.
     pub(super) fn take_all(&mut self) -> Vec<(String, Value<'r, 'a>)> {
         let entries = std::mem::take(&mut self.entries);
         let taken = entries.into_iter().map(|(key, value)| {
@@ -393,12 +393,12 @@ impl<'r, 'a> Table<'r, 'a> {
         taken.collect()
     }
 
-    /// Notes that a key is missing.
+    /// Reports that a key is missing.
     pub(super) fn missing(&self, key: &str, wanted: &str) {
         self.place.child(key).reject(format!("missing; {wanted}"));
     }
 
-    /// Returns what rules need to know of it.
+    /// Returns the scope for rules about this table.
     pub(super) fn scope(&self) -> Scope<'r, 'a> {
         let place = self.place.clone();
         Scope { place }
@@ -418,7 +418,7 @@ impl Drop for Table<'_, '_> {
 /// A value, taken out of its table or list.
 #[derive(Debug)]
 pub(super) struct Value<'r, 'a> {
-    /// Where the value stands.
+    /// The place of the value.
     pub(super) place: Place<'r, 'a>,
     value: DeValue<'a>,
 }
@@ -440,32 +440,32 @@ impl<'r, 'a> Value<'r, 'a> {
         }
     }
 
-    /// Tells whether this is a table.
+    /// Returns whether this is a table.
     pub(super) fn is_table(&self) -> bool {
         self.value.is_table()
     }
 
-    /// Tells whether this is a list.
+    /// Returns whether this is a list.
     pub(super) fn is_list(&self) -> bool {
         self.value.is_array()
     }
 
-    /// Tells whether this is a string.
+    /// Returns whether this is a string.
     pub(super) fn is_text(&self) -> bool {
         self.value.is_str()
     }
 
-    /// Tells whether this is a whole number.
+    /// Returns whether this is a whole number.
     pub(super) fn is_integer(&self) -> bool {
         self.value.is_integer()
     }
 
-    /// Tells whether this is the string `text`.
+    /// Returns whether this is the string `text`.
     pub(super) fn is(&self, text: &str) -> bool {
         self.value.as_str() == Some(text)
     }
 
-    /// Notes that it is of another type than is wanted.
+    /// Reports that the value has the wrong type.
     pub(super) fn wrong_type(&self, wanted: &str) {
         let article = match &self.value {
             DeValue::Integer(_) | DeValue::Array(_) => "an",
@@ -479,7 +479,7 @@ impl<'r, 'a> Value<'r, 'a> {
             .reject(format!("is {article} {}; {wanted}", self.value.type_str()));
     }
 
-    /// Returns the table it is.
+    /// Returns the value as a table.
     pub(super) fn table(self) -> Option<Table<'r, 'a>> {
         if let DeValue::Table(entries) = self.value {
             return Some(Table::new(self.place, entries));
@@ -488,7 +488,7 @@ impl<'r, 'a> Value<'r, 'a> {
         None
     }
 
-    /// Returns the elements of the list it is.
+    /// Returns the elements of the value as a list.
     pub(super) fn list(self, wanted: &str) -> Vec<Self> {
         let DeValue::Array(items) = self.value else {
             self.wrong_type(wanted);
@@ -506,7 +506,7 @@ impl<'r, 'a> Value<'r, 'a> {
         items.into_iter().enumerate().map(element).collect()
     }
 
-    /// Returns the tables that it is, written `[[key]]`.
+    /// Returns the value as tables, written `[[key]]`.
     pub(super) fn tables(self) -> Vec<Table<'r, 'a>> {
         if self.is_table() {
             let header = without_indexes(&self.place.key);
@@ -519,17 +519,17 @@ impl<'r, 'a> Value<'r, 'a> {
         items.into_iter().filter_map(Self::table).collect()
     }
 
-    /// Returns the string it is, quoted for a message.
+    /// Returns the value as a string, quoted for a message.
     pub(super) fn shown(&self) -> String {
         shown(self.value.as_str().unwrap_or_default())
     }
 
-    /// Returns the string it is.
+    /// Returns the value as a string.
     pub(super) fn text(self, wanted: &str) -> Option<String> {
         self.parse(wanted, |text| Ok(text.to_owned()))
     }
 
-    /// Returns the boolean it is.
+    /// Returns the value as a boolean.
     pub(super) fn boolean(self) -> Option<bool> {
         let value = self.value.as_bool();
         if value.is_none() {
@@ -538,7 +538,7 @@ impl<'r, 'a> Value<'r, 'a> {
         value
     }
 
-    /// Returns the whole number it is, if it is in range.
+    /// Returns the value as a whole number, if it is in range.
     pub(super) fn number(self, range: RangeInclusive<u64>) -> Option<u64> {
         let wanted = format!("a whole number from {} to {}", range.start(), range.end());
         let Some(integer) = self.value.as_integer() else {
@@ -553,8 +553,8 @@ impl<'r, 'a> Value<'r, 'a> {
         number
     }
 
-    /// Returns what `parse` makes of the string it is; `parse` returns what is wrong otherwise, and
-    /// `wanted` tells what is allowed.
+    /// Returns the result of `parse` for the value as a string; otherwise `parse` returns the error, and
+    /// `wanted` says what is allowed.
     pub(super) fn parse<T>(
         self,
         wanted: &str,
@@ -574,8 +574,8 @@ impl<'r, 'a> Value<'r, 'a> {
         }
     }
 
-    /// Returns the path of the readable file it names; a relative one starts at the directory of the
-    /// configuration.
+    /// Returns the path of the readable file that the value names; a relative one starts at the directory of
+    /// the configuration.
     pub(super) fn file(self, wanted: &str) -> Option<PathBuf> {
         let base = self.place.base();
         self.parse(wanted, |text| {
@@ -586,7 +586,7 @@ impl<'r, 'a> Value<'r, 'a> {
     }
 }
 
-/// Tells why a file cannot be read. Only regular files are opened: a FIFO would block.
+/// Returns why a file cannot be read. Only regular files are opened: a FIFO would block.
 fn readable(path: &Path) -> Result<(), String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     let metadata = path.metadata().map_err(unreadable)?;
@@ -612,10 +612,10 @@ fn unsigned(integer: &DeInteger<'_>) -> Option<u64> {
     u64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
-/// Reads a value that stands alone, such as a default; returns what is wrong with it.
+/// Reads a value that stands alone, such as a default; returns its errors.
 ///
 /// # Errors
-/// Everything that is wrong.
+/// Every error.
 pub(super) fn alone(value: &str, read: impl FnOnce(Value<'_, '_>)) -> Result<(), Errors> {
     let text = format!("value = {value}");
     let reading = Reading::new(&text, Path::new("/"));

@@ -31,7 +31,7 @@ pub fn reference() -> String {
     page
 }
 
-/// Writes the section that a key stands for, if it is a table.
+/// Writes the section of a key, if it is a table.
 fn inner(page: &mut String, key: &KeyDoc) {
     match &key.shape {
         Shape::Table(doc) => section(page, doc, &format!("[{}]", doc.path)),
@@ -65,7 +65,7 @@ fn inner(page: &mut String, key: &KeyDoc) {
 
 fn section(page: &mut String, doc: &SectionDoc, header: &str) {
     let text = paragraphs(doc.short, doc.long);
-    // Never fails, here and below: writing to a `String` is infallible.
+    // Here and below: writing to a `String` is infallible.
     let _ = write!(page, "\n## `{header}`\n\n{text}");
     for key in doc.keys.iter().filter(|key| !is_section(&key.shape)) {
         entry(page, key);
@@ -114,7 +114,7 @@ fn paragraphs(short: &str, long: &str) -> String {
     }
 }
 
-/// Writes what each word of a choice means.
+/// Writes the meaning of each word of a choice.
 fn words_of(page: &mut String, shape: &Shape) {
     match shape {
         Shape::Choice(words) => {
@@ -153,7 +153,7 @@ fn tables_of(page: &mut String, shape: &Shape) {
                 let _ = writeln!(page, "  - `{name}` ({kind}; {default}): {text}");
             }
         }
-        // A list of what stands before it in the same choice is described once.
+        // A list of the preceding alternative is described once.
         Shape::Either(shapes) => {
             let once = shapes.iter().filter(|it| !matches!(it, Shape::List { .. }));
             once.for_each(|shape| tables_of(page, shape));
@@ -210,7 +210,7 @@ fn type_text(shape: &Shape) -> String {
     }
 }
 
-/// Names the alternatives; a list of the first one is a word, as every list says what it holds.
+/// Names the alternatives; a list of the first one is a word, because every list names its elements.
 fn either(shapes: &[Shape]) -> String {
     if let [of, Shape::List { len, .. }] = shapes {
         let of = type_text(of);

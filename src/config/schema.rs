@@ -1,8 +1,8 @@
-//! The JSON Schema of the configuration (draft 2020-12), for editors and for other programs' checks. It
-//! judges a file as converted from TOML to JSON.
+//! The JSON Schema of the configuration (draft 2020-12), for editors and for checks by other programs. It
+//! applies to a file converted from TOML to JSON.
 //!
-//! It says what each key may be, not what keys may stand together: that, and what files hold, only
-//! `longsplice check` knows.
+//! It covers the value of each key, not combinations of keys or the contents of files: only `longsplice
+//! check` checks those.
 
 use serde_json::{Map, Value, json};
 
@@ -57,7 +57,7 @@ fn property(key: &KeyDoc) -> Value {
     schema
 }
 
-/// Returns the default as JSON, unless it is a whole table, whose keys have theirs.
+/// Returns the default as JSON, unless it is a whole table, whose keys have their own.
 fn default_of(key: &KeyDoc) -> Option<Value> {
     let Fallback::Is(text) = key.default else {
         return None;

@@ -1,8 +1,8 @@
-//! One table of the configuration, declared once: its keys with their types, defaults and texts, and
-//! the rules that look at several keys together.
+//! One table of the configuration, declared once: its keys with their types, defaults and texts, and rules
+//! about several keys together.
 //!
-//! Everything else follows from the declaration: reading with positions, printing, the reference, the
-//! JSON Schema. What the keys are stands in `keys`; what types there are, in `types`.
+//! Everything else follows from the declaration: reading with positions, printing, the reference, the JSON
+//! Schema. The keys are declared in `keys`, the types in `types`.
 //!
 //! To add an ordinary key: a field in the model, and a [`Key`] in its section.
 
@@ -18,59 +18,59 @@ use super::shape::{Fallback, KeyDoc, SectionDoc, Shape};
 pub(super) struct Key<M: 'static> {
     /// Its name in the file.
     pub(super) name: &'static str,
-    /// The version that brought it.
+    /// The version that introduced it.
     pub(super) since: &'static str,
-    /// What holds when it is absent.
+    /// Its default.
     pub(super) default: Fallback,
-    /// What it does, in one sentence.
+    /// Its effect, in one sentence.
     pub(super) short: &'static str,
     /// The rest of its entry in the manual, in Markdown; empty if `short` says all.
     pub(super) long: &'static str,
     /// A legal value other than the default, as TOML.
     pub(super) example: &'static str,
-    /// A value that is refused, as TOML.
+    /// A refused value, as TOML.
     pub(super) wrong: &'static str,
     /// Its type, and where its value goes.
     pub(super) kind: &'static dyn Kind<M>,
 }
 
-/// A type together with the place in `M` that a value goes to.
+/// A type together with the place in `M` for its value.
 pub(super) trait Kind<M>: Sync {
-    /// Reads a value into the model; what is wrong with the value is noted, and changes nothing.
+    /// Reads a value into the model; an error is reported and changes nothing.
     fn read(&self, value: Value<'_, '_>, model: &mut M);
     /// Writes the line or the tables of the key, if the model holds a value for it.
     fn print(&self, name: &str, model: &mut M, page: &mut Page);
     /// Writes the value as TOML on one line, if the model holds one.
     fn show(&self, model: &mut M) -> Option<String>;
-    /// Says what is allowed, in words that follow a semicolon.
+    /// Returns what is allowed, in words that follow a semicolon.
     fn wanted(&self) -> String;
-    /// Tells whether an empty list is as good as no key.
+    /// Returns whether an empty list counts as absent.
     fn is_tables(&self) -> bool;
     /// Describes the type.
     fn shape(&self) -> Shape;
 }
 
-/// What a value of a key may be, and what becomes of it.
+/// The type of a key's value.
 pub(super) trait Type: Sync {
     /// The value in the model.
     type Value;
-    /// Reads a value; what is wrong with it is noted at its place.
+    /// Reads a value; errors are reported at its place.
     fn read(&self, value: Value<'_, '_>) -> Option<Self::Value>;
-    /// Writes a value as TOML on one line; none = there is nothing to write.
+    /// Returns a value as TOML on one line; none = there is nothing to write.
     ///
     /// Nested values are reached by the accessor that reading uses, hence `&mut`.
     fn show(&self, value: &mut Self::Value) -> Option<String>;
-    /// Says what is allowed, in words that follow a semicolon.
+    /// Returns what is allowed, in words that follow a semicolon.
     fn wanted(&self) -> String;
     /// Describes the type.
     fn shape(&self) -> Shape;
-    /// Writes the line of a key, or the tables that it stands for.
+    /// Writes the line of a key, or its tables.
     fn print(&self, name: &str, value: &mut Self::Value, page: &mut Page) {
         if let Some(text) = self.show(value) {
             page.line(name, &text);
         }
     }
-    /// Tells whether this is a list of tables that must not be empty where it is required.
+    /// Returns whether this is a list of tables that must not be empty where it is required.
     fn is_tables(&self) -> bool {
         false
     }
@@ -116,24 +116,24 @@ impl<M, T: Type> Kind<M> for At<M, T> {
     }
 }
 
-/// A rule about several keys of a section, or about what it holds altogether.
+/// A rule about several keys of a section, or about the section as a whole.
 pub(super) type Rule<M> = fn(&mut M, &Scope<'_, '_>);
 
 /// A table of the configuration.
 pub(super) struct Section<M: 'static> {
     /// Its key path without indexes: `listener.tls`; empty for the whole file.
     pub(super) path: &'static str,
-    /// What it is about, in one sentence.
+    /// Its subject, in one sentence.
     pub(super) short: &'static str,
     /// The rest of its introduction in the manual, in Markdown.
     pub(super) long: &'static str,
     /// Its keys in the order in which they are printed: tables last.
     pub(super) keys: &'static [Key<M>],
-    /// What is looked at when all keys are read, in this order.
+    /// Rules that are applied once all keys are read, in this order.
     pub(super) rules: &'static [Rule<M>],
-    /// Makes a model to begin with; the defaults of the keys go into it.
+    /// Makes an empty model; the defaults of the keys are then set in it.
     pub(super) blank: fn() -> M,
-    /// The model that a table without keys means.
+    /// The model of a table without keys.
     pub(super) defaults: OnceLock<M>,
 }
 
@@ -155,7 +155,7 @@ impl<M: Clone + Debug> Section<M> {
             }
         }
         let scope = table.scope();
-        // Reports the keys that are left.
+        // Dropping it reports the keys that are left.
         drop(table);
         for rule in self.rules {
             rule(&mut model, &scope);
@@ -163,13 +163,13 @@ impl<M: Clone + Debug> Section<M> {
         model
     }
 
-    /// Returns what a table without keys means.
+    /// Returns the model of a table without keys.
     pub(super) fn defaults(&self) -> &M {
         self.defaults.get_or_init(|| {
             let mut model = (self.blank)();
             for key in self.keys {
                 if let Fallback::Is(text) = key.default {
-                    // A test sees to it that nothing is wrong with a default.
+                    // A test checks that no default has an error.
                     let _ = read::alone(text, |value| key.kind.read(value, &mut model));
                 }
             }
@@ -266,12 +266,12 @@ impl<M: Clone + Debug + Send + Sync> Type for Inline<M> {
     }
 }
 
-/// One of several tables, and the key path it was read at.
+/// One of several tables, and its key path.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Row<M> {
-    /// Such as `listener[0]`; empty where it was not read.
+    /// Its key path, such as `listener[0]`; empty if it was not read.
     pub(super) key: String,
-    /// What it holds.
+    /// The contents.
     pub(super) value: M,
 }
 

@@ -1,5 +1,5 @@
-//! What a section and its keys look like from outside: plain data without the model, from which the
-//! reference and the JSON Schema are made.
+//! Descriptions of sections and keys: plain data without the model, from which the reference and the JSON
+//! Schema are made.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(super) struct SectionDoc {
     /// Key path without indexes.
     pub(super) path: &'static str,
-    /// What it is about, in one sentence.
+    /// Its subject, in one sentence.
     pub(super) short: &'static str,
     /// The rest, in Markdown.
     pub(super) long: &'static str,
@@ -34,7 +34,7 @@ pub(super) struct KeyDoc {
     pub(super) shape: Shape,
 }
 
-/// What holds when a key is absent.
+/// The default of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fallback {
     /// This value, as TOML.
@@ -62,10 +62,10 @@ pub(super) enum Shape {
     Text {
         /// What is allowed, in words.
         what: String,
-        /// The same as a regular expression of ECMA 262, as far as one can say it; empty = any text.
+        /// The same as an ECMA 262 regular expression, as far as possible; empty = any text.
         pattern: &'static str,
     },
-    /// One of some words, each with what it means.
+    /// One of some words, each with its meaning.
     Choice(Vec<(&'static str, &'static str)>),
     /// One of several types.
     Either(Vec<Self>),
@@ -82,7 +82,7 @@ pub(super) enum Shape {
     Inline(SectionDoc),
     /// Tables written `[[table]]`.
     Tables(SectionDoc),
-    /// A `[table]` whose keys are one of some names, all of one type.
+    /// A `[table]` with a fixed set of key names, all of one type.
     Map {
         /// Key path of the table.
         path: &'static str,

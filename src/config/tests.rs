@@ -1,7 +1,7 @@
 //! Rows of rules, the full example, the round trip, and mutations of it that must not panic.
 //!
-//! A row is a snippet and what is said about it. Snippets are put into a legal file, so that a row
-//! shows one mistake and nothing else.
+//! A row is a snippet and the expected messages. Snippets are put into a legal file, so that a row has one
+//! mistake and no other.
 
 mod backend;
 mod behind;
@@ -42,7 +42,7 @@ fn read(text: &str) -> Result<Config, Errors> {
     parse(text, Path::new("/etc/longsplice.toml"))
 }
 
-/// Says what is wrong with `text`, each error as `LINE:COL: key: message`.
+/// Returns the errors of `text`, each as `LINE:COL: key: message`.
 fn wrong(text: &str) -> String {
     let Err(errors) = read(text) else {
         return "nothing".to_owned();
@@ -56,11 +56,11 @@ fn wrong(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Checks rows of (lines of a table, what is wrong), `file` making the whole text of the lines.
+/// Checks rows of (lines of a table, expected errors); `file` makes the whole text from the lines.
 fn check(file: impl Fn(&str) -> String, rows: &[(&str, &str)]) {
     for (lines, expected) in rows {
         let text = file(lines);
-        // Positions have rows of their own; here the key says enough.
+        // Positions have rows of their own; here the key is enough.
         let without_position = |line: &str| {
             let (_, said) = line.split_once(": ").expect("a position");
             said.to_owned()

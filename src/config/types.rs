@@ -1,4 +1,4 @@
-//! The ordinary types of keys: numbers, times, sizes, words, texts, lists, and what is made of them.
+//! The ordinary types of keys: numbers, times, sizes, words, texts, lists, and combinations of them.
 
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
@@ -44,9 +44,9 @@ impl Type for Bool {
     }
 }
 
-/// A number that a model holds.
+/// A number in a model.
 pub(super) trait Number: Copy + Sync {
-    /// Returns the number, if the type holds it; the range of the key sees to that.
+    /// Returns the number, if it fits the type; the range of the key ensures that.
     fn from_u64(number: u64) -> Option<Self>;
     /// Returns the number.
     fn as_u64(self) -> u64;
@@ -111,7 +111,7 @@ impl<N: Number> Type for Whole<N> {
     }
 }
 
-/// Says which numbers are allowed.
+/// Returns which numbers are allowed.
 pub(super) fn whole_wanted(range: &RangeInclusive<u64>) -> String {
     format!("a whole number from {} to {}", range.start(), range.end())
 }
@@ -231,7 +231,7 @@ impl<N: Number> Type for Size<N> {
     }
 }
 
-/// A word of a choice: how it is written, what it stands for, what it means.
+/// A word of a choice: its spelling, its value, its meaning.
 pub(super) type Word<T> = (&'static str, T, &'static str);
 
 /// One of some words.
@@ -242,7 +242,7 @@ impl<T: Copy + PartialEq + Sync> Choice<T> {
         self.0.iter().map(|(word, _, _)| *word).collect()
     }
 
-    /// Returns how a value is written.
+    /// Returns the spelling of a value.
     fn spelling(&self, value: T) -> Option<&'static str> {
         let found = self.0.iter().find(|(_, meant, _)| *meant == value);
         found.map(|(word, _, _)| *word)
@@ -292,7 +292,7 @@ pub(super) struct WordOr<V: 'static, T: Type> {
     pub(super) words: Choice<V>,
     /// The other type.
     pub(super) or: T,
-    /// Makes the value of the model of one of the other type.
+    /// Converts a value of the other type into one of the model.
     pub(super) wrap: fn(T::Value) -> V,
     /// Returns the value of the other type, if it is one.
     pub(super) unwrap: fn(&V) -> Option<T::Value>,
@@ -347,19 +347,19 @@ impl<V: Copy + PartialEq + Sync, T: Type> Type for WordOr<V, T> {
 }
 
 impl<V: Copy + PartialEq + Sync, T: Type> WordOr<V, T> {
-    /// Tells whether values of the other type are written as a text, like the words.
+    /// Returns whether values of the other type are written as a text, like the words.
     fn is_text(&self) -> bool {
         self.or.parse(Path::new(""), "").is_some()
     }
 }
 
-/// A text that means something.
+/// A text with a parser.
 pub(super) struct Text<T: 'static> {
     /// What is allowed, in words.
     pub(super) wanted: &'static str,
-    /// The same as a regular expression, as far as one can say it; empty = any text.
+    /// The same as a regular expression, as far as possible; empty = any text.
     pub(super) pattern: &'static str,
-    /// Reads it; relative paths start at the given directory. Errors are words that follow the text.
+    /// Parses it; relative paths start at the given directory. Errors are words that follow the text.
     pub(super) parse: fn(&Path, &str) -> Result<T, String>,
     /// Writes it.
     pub(super) show: fn(&T) -> String,
@@ -393,8 +393,7 @@ impl<T> Type for Text<T> {
     }
 }
 
-/// The path of a file, which need not be there; a relative one starts at the configuration's
-/// directory.
+/// The path of a file, which need not exist; a relative one starts at the configuration's directory.
 pub(super) const PATH: Text<PathBuf> = Text {
     wanted: "the path of a file",
     pattern: "^[^\\u0000]+$",
@@ -473,11 +472,11 @@ impl<T: Type> Type for Maybe<T> {
 pub(super) struct Many<T> {
     /// The type of an element.
     pub(super) of: T,
-    /// What the whole may be, in words; empty = as an element.
+    /// What the list may be, in words; empty = as an element.
     pub(super) wanted: &'static str,
     /// How many elements it may have.
     pub(super) len: RangeInclusive<usize>,
-    /// What there are too many of, if there are.
+    /// The noun for too many elements.
     pub(super) plural: &'static str,
     /// Whether it is printed when it is empty.
     pub(super) shows_empty: bool,
@@ -529,15 +528,15 @@ impl<T: Type> Type for Many<T> {
     }
 }
 
-/// A value that may stand only once.
+/// A value that must be unique.
 pub(super) struct Unique<T: Type> {
     /// The type.
     pub(super) of: T,
-    /// Within what it may stand only once.
+    /// The scope in which it must be unique.
     pub(super) among: Among,
-    /// Writes a value so that equal ones are written alike.
+    /// Returns a spelling that is the same for equal values.
     pub(super) spelling: fn(&T::Value) -> String,
-    /// What is said of a second one, before the key path of the first.
+    /// The message about a second one, before the key path of the first.
     pub(super) taken: &'static str,
 }
 
@@ -571,7 +570,7 @@ impl<T: Type> Type for Unique<T> {
     }
 }
 
-/// A type with a rule of its own about single values.
+/// A type with its own rule about single values.
 pub(super) struct Custom<T: 'static> {
     /// Reads a value.
     pub(super) read: fn(Value<'_, '_>) -> Option<T>,

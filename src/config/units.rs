@@ -11,21 +11,21 @@ const SIZE_UNITS: [(&str, u64); 4] = [
     ("B", 1),
 ];
 
-/// What [`duration`] takes.
+/// The forms that [`duration`] accepts.
 pub(super) const DURATION: &str =
     "a whole number and a unit such as \"300ms\", \"10s\", \"5m\" or \"24h\"";
-/// What [`size`] takes.
+/// The forms that [`size`] accepts.
 pub(super) const SIZE: &str = "a whole number and a unit such as \"512B\", \"16KiB\" or \"1MiB\"";
 
-/// What a JSON Schema says of texts that [`duration`] takes.
+/// Pattern of the JSON Schema for texts that [`duration`] accepts.
 pub(super) const DURATION_PATTERN: &str = "^[0-9]+(ms|s|m|h)$";
-/// What a JSON Schema says of texts that [`size`] takes.
+/// Pattern of the JSON Schema for texts that [`size`] accepts.
 pub(super) const SIZE_PATTERN: &str = "^[0-9]+(B|KiB|MiB|GiB)$";
 
 /// Parses `300ms`, `10s`, `5m`, `24h`.
 ///
 /// # Errors
-/// What is wrong, in words that follow the quoted text.
+/// The fault, in words that follow the quoted text.
 pub(super) fn duration(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
     let (number, unit) = number_and_unit(text, "a duration")?;
     let (_, factor) = DURATION_UNITS
@@ -40,7 +40,7 @@ pub(super) fn duration(text: &str, range: &RangeInclusive<Duration>) -> Result<D
 /// Parses `512B`, `16KiB`, `1MiB`, `2GiB`.
 ///
 /// # Errors
-/// What is wrong, in words that follow the quoted text.
+/// The fault, in words that follow the quoted text.
 pub(super) fn size(text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
     let (number, unit) = number_and_unit(text, "a size")?;
     let (_, factor) = SIZE_UNITS
@@ -60,7 +60,7 @@ fn number_and_unit<'t>(text: &'t str, kind: &str) -> Result<(u64, &'t str), Stri
     if unit.is_empty() {
         return Err("has no unit".to_owned());
     }
-    // Digits alone cannot be wrong in another way than being too many.
+    // Digits alone can only be wrong by being too many.
     Ok((number.parse().unwrap_or(u64::MAX), unit))
 }
 
@@ -108,7 +108,7 @@ fn in_largest_unit(value: u64, units: &[(&str, u64)]) -> String {
 /// Parses one range of status codes, `200-399` or `101`.
 ///
 /// # Errors
-/// What is wrong, in words that follow the quoted text.
+/// The fault, in words that follow the quoted text.
 pub(super) fn status_range(text: &str) -> Result<(u16, u16), String> {
     let (low, high) = text.split_once('-').unwrap_or((text, text));
     let (low, high) = (status(low)?, status(high)?);

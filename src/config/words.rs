@@ -1,5 +1,5 @@
-//! What is said about a word that is not known: the known words, the one that was probably meant, or
-//! what does here what HAProxy and nginx use that word for.
+//! Messages about unknown words: the known words, the one that was probably meant, or the equivalent of a
+//! word of HAProxy or nginx.
 
 /// Longest piece of a user's text in a message, in bytes.
 const SHOWN_LEN_MAX: usize = 80;
@@ -343,7 +343,7 @@ const FOREIGN_WORDS: &[(&str, Ours)] = &[
     ("websocket", Is("http")),
 ];
 
-/// Quotes a text of the user, shortened, without control characters.
+/// Quotes a user's text, shortened, without control characters.
 pub(super) fn shown(text: &str) -> String {
     let head = &text[..text.floor_char_boundary(SHOWN_LEN_MAX)];
     if head.len() == text.len() {
@@ -362,7 +362,7 @@ pub(super) fn alternatives(words: &[&str]) -> String {
     }
 }
 
-/// Says that a word of a choice is unknown; `wanted` lists those that are known.
+/// Returns the message about an unknown word of a choice; `wanted` lists the known ones.
 pub(super) fn wrong_word(word: &str, known: &[&str], wanted: &str) -> String {
     let unknown = format!("{} is unknown", shown(word));
     match hint(word, known, FOREIGN_WORDS) {
@@ -371,7 +371,7 @@ pub(super) fn wrong_word(word: &str, known: &[&str], wanted: &str) -> String {
     }
 }
 
-/// Says that a key is unknown.
+/// Returns the message about an unknown key.
 pub(super) fn unknown_key(key: &str, known: &[&str]) -> String {
     match hint(key, known, FOREIGN_KEYS) {
         Some(hint) => format!("unknown key; {hint}"),
@@ -380,7 +380,7 @@ pub(super) fn unknown_key(key: &str, known: &[&str]) -> String {
     }
 }
 
-/// Asks whether another word was meant, or says what does that here; ends a sentence.
+/// Returns a suggestion of another word, or the equivalent of a foreign one, as the end of a sentence.
 fn hint(word: &str, known: &[&str], foreign: &[(&str, Ours)]) -> Option<String> {
     if word.len() > WORD_LEN_MAX {
         return None;
@@ -404,7 +404,7 @@ fn normal(word: &str) -> String {
     word.to_ascii_lowercase().replace(['-', ' '], "_")
 }
 
-/// Returns the known word that is nearest, if one is near and no other is as near.
+/// Returns the nearest known word, if one is near and no other is as near.
 fn near<'w>(written: &str, known: &[&'w str]) -> Option<&'w str> {
     let distances = known.iter().map(|known| {
         let distance = strsim::osa_distance(written, &normal(known));

@@ -1,4 +1,4 @@
-//! The types of `admin_socket`, `admin_http` and of what begins with it.
+//! The types of `admin_socket` and of the keys that begin with `admin_http`.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,11 +13,11 @@ use crate::config::shape::Shape;
 use crate::config::types::{Custom, Many, PATH, Text, Unique};
 use crate::config::{AdminToken, Bind, Process};
 
-/// Names of the dashboard: far more than it will ever have.
+/// Limit on names of the dashboard: far more than it will ever have.
 const HOSTS_MAX: usize = 64;
 const TOKEN_WANTED: &str =
     "the path of a file with the token, 16 to 1024 printable characters without spaces";
-/// What to do about a token that is missing.
+/// Remedy for a missing token.
 const TOKEN_ADVICE: &str = "the path of a file with a token; make one with: \
      (umask 077; openssl rand -hex 32 > FILE)";
 /// Shortest token in bytes: 64 bits, if it is written in hexadecimal.
@@ -26,7 +26,7 @@ const TOKEN_LEN_MIN: usize = 16;
 const TOKEN_LEN_MAX: usize = 1024;
 /// Longest file of a token: white space may stand around it.
 const TOKEN_FILE_LEN_MAX: u64 = 4096;
-/// Mode of a file that others than its owner and group read.
+/// The bit of a file mode that lets users other than its owner and group read it.
 const READ_BY_OTHERS: u32 = 0o004;
 
 /// The type of `admin_socket`.
@@ -109,7 +109,7 @@ fn token(value: Value<'_, '_>) -> Option<AdminToken> {
     }
 }
 
-/// Reads a token, and whether others than the owner and the group of its file may read it too.
+/// Reads a token; also returns whether users other than the owner and the group of its file may read it.
 fn secret_of(path: &Path) -> Result<(String, bool), String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     let file = File::open(path).map_err(unreadable)?;
@@ -119,7 +119,7 @@ fn secret_of(path: &Path) -> Result<(String, bool), String> {
     read.map_err(unreadable)?;
     let secret = text.trim_ascii();
     let len = secret.len();
-    // The message does not repeat the text: it may be a token all the same.
+    // The message does not repeat the text, which may be a token after all.
     if !(TOKEN_LEN_MIN..=TOKEN_LEN_MAX).contains(&len) {
         return Err(format!("names a file with a token of {len} bytes"));
     }

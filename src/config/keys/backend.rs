@@ -1,4 +1,4 @@
-//! `[[backend]]` with its timeouts; TLS, health checks and servers are next door.
+//! `[[backend]]` with its timeouts; TLS, health checks and servers have files of their own.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};

@@ -1,4 +1,4 @@
-//! `[backend.tls]`: how servers are spoken to over TLS.
+//! `[backend.tls]`: TLS to servers.
 
 use std::sync::OnceLock;
 
@@ -123,7 +123,7 @@ pub(super) static BACKEND_TLS: Section<BackendTlsDraft> = Section {
     ],
 };
 
-/// Warns of servers that could be anyone.
+/// Warns of servers whose identity is not verified.
 fn unverified_servers(tls: &mut BackendTlsDraft, scope: &Scope<'_, '_>) {
     if !tls.verify {
         scope.place_of("verify").warn(
@@ -133,7 +133,7 @@ fn unverified_servers(tls: &mut BackendTlsDraft, scope: &Scope<'_, '_>) {
     }
 }
 
-/// Reads the certificate that servers are shown, and refuses a key without one.
+/// Reads the certificate for servers, and refuses a key without one.
 fn certificate_is_good(tls: &mut BackendTlsDraft, scope: &Scope<'_, '_>) {
     let Some(cert) = &tls.cert else {
         if tls.key.is_some() && !scope.has("cert") {
@@ -152,12 +152,12 @@ fn certificate_is_good(tls: &mut BackendTlsDraft, scope: &Scope<'_, '_>) {
     }
 }
 
-/// Works out which servers speak TLS and what name each must prove, and checks the files they need.
+/// Determines which servers speak TLS and the name each must prove, and checks the files they need.
 pub(super) fn servers_speak_tls(draft: &mut BackendDraft, scope: &Scope<'_, '_>) {
     let by_default = scope.has("tls");
     let tls = draft.tls.clone();
     let tls = tls.unwrap_or_else(|| BACKEND_TLS.defaults().clone());
-    // What the files hold, if they are good; looked at when a server first needs them.
+    // Fingerprint of the files, if they are valid; read when a server first needs them.
     let mut fingerprint: Option<Option<[u8; 32]>> = None;
     for row in &mut draft.servers {
         let server = &mut row.value;
@@ -190,13 +190,13 @@ fn name_of(
     match address {
         ServerAddress::Inet(ip, _) => Some(ServerName::IpAddress((*ip).into())),
         ServerAddress::Name(name, _) | ServerAddress::Srv(name) => {
-            // What stands in front of the domain of an SRV record names a service (RFC 2782).
+            // The labels before the domain of an SRV record name a service (RFC 2782).
             let name = name
                 .split_inclusive('.')
                 .skip_while(|label| label.starts_with('_'))
                 .collect::<String>();
             let found = ServerName::try_from(name.clone()).ok();
-            // An address that could not be read has been spoken of already.
+            // An address that could not be read has been reported already.
             if found.is_none() && !name.is_empty() {
                 place.reject(format!(
                     "{name:?} is no name that a certificate can have; server_name in [backend.tls]"

@@ -1,5 +1,5 @@
-//! `listener.behind`: a balancer of AWS in front, which sets defaults and questions what contradicts
-//! them. The figures are the balancers' own defaults.
+//! `listener.behind`: an AWS load balancer in front, which sets defaults and checks other keys against them.
+//! The figures are the balancers' own defaults.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::config::read::Scope;
 use crate::config::units;
 use crate::config::{Behind, Mode, ProxyProtocol, TcpKeepalive};
 
-/// Sets what the balancer stands for, in keys that are not written.
+/// Sets the balancer's defaults for keys that are not written.
 pub(super) fn sets_defaults(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
     let listener = &mut draft.listener;
     let Some(behind) = listener.behind else {

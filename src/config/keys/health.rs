@@ -11,7 +11,7 @@ use crate::config::types::{Bool, Choice, Maybe, POSITIVE, Text, Time, Whole};
 use crate::config::units;
 use crate::config::{HealthKind, HealthMethod};
 
-/// Checks in a row that a health state may ask for.
+/// Limit on `rise` and `fall`.
 const CHECKS_MAX: u64 = 1000;
 
 const KINDS: Choice<Option<HealthKind>> = Choice(&[
@@ -245,8 +245,8 @@ fn expected(_: &Path, text: &str) -> Result<Vec<(u16, u16)>, String> {
         .collect()
 }
 
-/// Refuses keys of another kind of check. `kind = "off"` leaves them in peace, so that one word
-/// switches checks off and on.
+/// Refuses keys of another kind of check, but not for `kind = "off"`, so that one word switches checks off
+/// and on.
 fn keys_fit_kind(health: &mut HealthDraft, scope: &Scope<'_, '_>) {
     let refuse = |keys: &[&str], message: &str| {
         let written = keys.iter().filter(|key| scope.has(key));
@@ -278,7 +278,7 @@ fn fast_interval_fits_interval(health: &mut HealthDraft, scope: &Scope<'_, '_>) 
     }
 }
 
-/// Refuses checks over TLS that are asked for where no server speaks TLS.
+/// Refuses checks over TLS if no server speaks TLS.
 pub(super) fn checks_over_tls_are_possible(draft: &mut BackendDraft, scope: &Scope<'_, '_>) {
     let Some(health) = &draft.health else {
         return;

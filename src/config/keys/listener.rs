@@ -1,4 +1,4 @@
-//! `[[listener]]` with its timeouts and limits; TLS, pages and routes are next door.
+//! `[[listener]]` with its timeouts and limits; TLS, pages and routes have files of their own.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -22,9 +22,9 @@ use crate::config::units;
 use crate::config::{Behind, Bind, Limits, ListenerTimeouts, Mode, ProxyProtocol, TcpKeepalive};
 use crate::proto::addr::TrustedProxies;
 
-/// What tcp(7) lets TCP_KEEPIDLE be.
+/// Range of TCP_KEEPIDLE in tcp(7).
 const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32_767);
-/// Longest body that may be asked for, in bytes: what TOML's integers hold.
+/// Highest limit on bodies, in bytes: the largest integer of TOML.
 const BODY_LEN_MAX: u64 = i64::MAX.unsigned_abs();
 const TRUSTED: &str = "an address, a range such as 10.0.0.0/8, or unix:";
 
@@ -489,12 +489,12 @@ fn is_called_by_its_address(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
     }
     let first = draft.listener.bind.first();
     let name = first.map(Bind::to_string).unwrap_or_default();
-    // The same name twice would be the same address twice, which is an error of its own.
+    // A repeated name would be a repeated address, which is an error of its own.
     scope.place.claim(Among::ListenerNames, name.clone());
     draft.listener.name = name.into();
 }
 
-/// Refuses and questions a `proxy_protocol` that was written while no peer is trusted.
+/// Checks a written `proxy_protocol` if no peer is trusted.
 fn trust_fits_proxy_protocol(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
     // A list with a mistake in it is an error of its own, and not empty.
     if scope.names_any("trusted_proxies") || !scope.has("proxy_protocol") {

@@ -1,4 +1,4 @@
-//! `[listener.tls]`: certificates, client certificates, and what browsers are told.
+//! `[listener.tls]`: certificates, client certificates, and Strict-Transport-Security.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ use crate::config::{CertificateFiles, Hsts, Mode, Offload, Tls, TlsVersion};
 use crate::tls::identity;
 
 const CERTIFICATE: &str = "the path of a PEM file or { cert = PATH, key = PATH }";
-/// What browsers may be told to remember: ten years at most.
+/// Range of the time for which browsers remember the policy: ten years at most.
 const AGE: Seconds = Seconds {
     range: AGES,
     wanted: "a whole number and a unit such as \"8760h\", at most 87600h",
 };
 const AGES: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(10 * 365 * 24);
-/// What browsers' lists ask of a host that wants to be in them (hstspreload.org).
+/// Shortest time that the preload lists of browsers accept (hstspreload.org).
 const PRELOAD_AGE_MIN: Duration = Duration::from_hours(365 * 24);
 
 /// The type of `min_version`.
@@ -240,11 +240,11 @@ impl Type for Certificate {
     }
 }
 
-/// Reads a certificate and its key, so that what is wrong with them is known before anything runs;
-/// returns what is to be said of them.
+/// Reads a certificate and its key, so that errors are known before the process starts; returns warnings
+/// about them.
 ///
 /// # Errors
-/// What is wrong with the files.
+/// A description of what is wrong with the files.
 pub(super) fn warnings_of(cert: &Path, key: &Path) -> Result<Vec<String>, String> {
     let identity = identity::read(cert, key).map_err(|wrong| wrong.to_string())?;
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -356,7 +356,7 @@ fn with_value(mut hsts: Hsts) -> Hsts {
     hsts
 }
 
-/// Warns of `preload` without what browsers' lists ask for.
+/// Warns of `preload` without the settings that preload lists require.
 fn preload_is_complete(hsts: &mut Hsts, scope: &Scope<'_, '_>) {
     let complete = hsts.include_subdomains && hsts.max_age >= PRELOAD_AGE_MIN;
     if hsts.preload && !complete {
@@ -367,7 +367,7 @@ fn preload_is_complete(hsts: &mut Hsts, scope: &Scope<'_, '_>) {
     }
 }
 
-/// Refuses `[listener.tls]` where TLS stays closed.
+/// Refuses `[listener.tls]` in modes that do not end TLS.
 pub(super) fn tls_is_opened(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
     if draft.listener.mode == Mode::Sni && draft.listener.tls.is_some() {
         scope.place_of("tls").reject(
@@ -376,7 +376,7 @@ pub(super) fn tls_is_opened(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
     }
 }
 
-/// Refuses `client_subject` where no subject is known, or no header can carry it.
+/// Refuses `client_subject` if no subject is known, or no header can carry it.
 pub(super) fn client_subject_can_be_known(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
     let Some(tls) = &draft.listener.tls else {
         return;
@@ -394,7 +394,7 @@ pub(super) fn client_subject_can_be_known(draft: &mut ListenerDraft, scope: &Sco
     }
 }
 
-/// Refuses `hsts` where longsplice adds no header to answers.
+/// Refuses `hsts` if longsplice adds no header to answers.
 pub(super) fn hsts_is_http(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
     refuse_without_http("tls.hsts", draft.listener.mode, scope);
 }

@@ -11,7 +11,7 @@ use crate::config::shape::Fallback;
 use crate::config::types::{Choice, DURATION_MAX, Maybe, Text, Time};
 use crate::config::{AccessFormat, Log, LogLevel, LogTarget};
 
-/// Lines more often than once a second would be a log of their own.
+/// Range of `progress`: lines more often than once a second would flood the log.
 const PROGRESS: RangeInclusive<Duration> = Duration::from_secs(1)..=DURATION_MAX;
 
 const LEVELS: Choice<LogLevel> = Choice(&[

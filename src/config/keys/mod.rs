@@ -1,5 +1,5 @@
-//! Every key of the configuration, each declared once, and the way from what is written to
-//! [`Config`] and back.
+//! Every key of the configuration, each declared once, and the conversion from the written form to [`Config`]
+//! and back.
 //!
 //! A file here is a table or two: its sections, the types only it uses, and its rules.
 
@@ -32,7 +32,7 @@ use listener::LISTENER;
 use log::LOG;
 use process::PROCESS;
 
-/// A configuration as it is written: what refers to other tables is not resolved yet.
+/// A configuration as written: references to other tables are not resolved yet.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Draft {
     process: Process,
@@ -111,7 +111,7 @@ impl Draft {
         ROOT.read(root)
     }
 
-    /// Returns the configuration that a draft without errors means.
+    /// Returns the configuration of a draft without errors.
     pub(super) fn into_config(self) -> Config {
         let backends = self.backends.into_iter();
         let backends: Vec<_> = backends.map(|row| row.value.into_backend()).collect();
@@ -120,7 +120,7 @@ impl Draft {
         let rows = self.listeners.into_iter();
         let listeners = rows.map(|row| {
             let ListenerDraft { listener, routes } = row.value;
-            // The reader of `backend` has seen to it that the name is known.
+            // The reader of `backend` has checked that the name exists.
             let id = |name: &str| BackendId(ids.get(name).copied().unwrap_or_default());
             let routes = routes.into_iter().map(|row| row.value.into_route(id));
             Listener {
@@ -190,7 +190,7 @@ fn backends_are_used(draft: &mut Draft, scope: &Scope<'_, '_>) {
     }
 }
 
-/// Warns of Close frames for backends that only get connections whose content is not looked at.
+/// Warns of Close frames for backends that are only used by `tcp` and `sni` listeners.
 fn close_frames_can_be_sent(draft: &mut Draft, scope: &Scope<'_, '_>) {
     for row in &draft.backends {
         let modes = modes_that_lead_to(row, draft);

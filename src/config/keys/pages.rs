@@ -1,4 +1,4 @@
-//! `[listener.errors]`: pages for the statuses that longsplice refuses with.
+//! `[listener.errors]`: pages for the statuses of longsplice's own refusals.
 
 use std::fs::File;
 use std::io::Read;
@@ -106,7 +106,7 @@ fn content_of(file: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Names the type of a page; its encoding only where it is certain.
+/// Returns the media type of a page, with the encoding only if that is certain.
 fn media_type(file: &Path, bytes: &[u8]) -> &'static str {
     let extension = file.extension().and_then(|extension| extension.to_str());
     let is_html = extension.is_some_and(|extension| {
@@ -120,7 +120,7 @@ fn media_type(file: &Path, bytes: &[u8]) -> &'static str {
     }
 }
 
-/// Refuses pages where longsplice gives no answers of its own.
+/// Refuses pages for listeners that give no answers of their own.
 pub(super) fn errors_are_http(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
     refuse_without_http("errors", draft.listener.mode, scope);
 }

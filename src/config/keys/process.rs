@@ -13,7 +13,7 @@ use crate::config::types::{
 };
 use crate::config::{Process, Sandbox, Threads};
 
-/// More threads than any machine has cores.
+/// Limit on threads: more than any machine has cores.
 const THREADS_MAX: u64 = 1024;
 /// Longest name of a user, in bytes (useradd(8)).
 const USER_LEN_MAX: usize = 32;

@@ -1,4 +1,4 @@
-//! `[[listener.route]]`: conditions that fit the mode, and exactly one action.
+//! `[[listener.route]]`: conditions that the mode allows, and exactly one action.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -385,7 +385,7 @@ fn respond_body(value: Value<'_, '_>) -> Option<String> {
     Some(body)
 }
 
-/// Refuses a redirect that names no other place.
+/// Refuses a redirect that changes nothing.
 fn redirect_leads_elsewhere(_: &mut Redirect, scope: &Scope<'_, '_>) {
     if !["scheme", "host", "port"].iter().any(|key| scope.has(key)) {
         scope.place.reject(
@@ -394,7 +394,7 @@ fn redirect_leads_elsewhere(_: &mut Redirect, scope: &Scope<'_, '_>) {
     }
 }
 
-/// Refuses a body where the status allows none (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5).
+/// Refuses a body for a status without one (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5).
 fn body_fits_status(respond: &mut Respond, scope: &Scope<'_, '_>) {
     let Respond { status, body } = respond;
     if [204, 205, 304].contains(status) && !body.is_empty() {
@@ -417,8 +417,7 @@ fn has_one_action(_: &mut RouteDraft, scope: &Scope<'_, '_>) {
     }
 }
 
-/// Refuses conditions that cannot be known, and actions that cannot be done, in the mode of the
-/// listener.
+/// Refuses conditions and actions that the mode of the listener does not support.
 pub(super) fn routes_fit_mode(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
     let allowed = match draft.listener.mode {
         Mode::Http => None,
@@ -446,7 +445,7 @@ pub(super) fn routes_fit_mode(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) 
     }
 }
 
-/// Warns of routes that a route before them leaves nothing for.
+/// Warns of routes that an earlier route makes unreachable.
 pub(super) fn routes_are_reached(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
     for (index, row) in draft.routes.iter().enumerate() {
         let mut before = draft.routes.iter().take(index);
@@ -457,7 +456,7 @@ pub(super) fn routes_are_reached(draft: &mut ListenerDraft, scope: &Scope<'_, '_
     }
 }
 
-/// Tells whether `before` matches at least what `route` matches, as far as equal conditions show.
+/// Returns whether `before` matches everything that `route` matches, as far as equal conditions show.
 fn covers(before: &Route, route: &Route) -> bool {
     within(&before.host, &route.host)
         && within(&before.server_name, &route.server_name)

@@ -125,7 +125,7 @@ pub(super) static SERVER: Section<ServerDraft> = Section {
     ],
 };
 
-/// Gives servers what their backend says for all, and refuses sources that cannot reach the server.
+/// Copies a backend's settings to its servers, and refuses sources that cannot reach the server.
 pub(super) fn servers_inherit(draft: &mut BackendDraft, scope: &Scope<'_, '_>) {
     for row in &mut draft.servers {
         let written = &mut row.value;

@@ -17,19 +17,19 @@ use crate::tls::servers::ServerName;
 pub struct Backend {
     /// Name in routes, logs and metrics.
     pub name: Arc<str>,
-    /// How a server is chosen.
+    /// The balancing method.
     pub balance: Balance,
-    /// Whether HTTP connections to the servers are used again.
+    /// Whether HTTP connections to the servers are reused.
     pub keep_alive: bool,
     /// Requests that may wait for a server.
     pub max_queue: usize,
     /// What happens to requests while no server is up.
     pub when_down: WhenDown,
-    /// Other servers that are tried when one cannot be connected to.
+    /// Number of other servers to try when a connection fails.
     pub retries: usize,
-    /// Over which time a server that came up gets up to its whole share; zero = at once.
+    /// Time in which a server that came up reaches its full weight; zero = at once.
     pub slow_start: Duration,
-    /// How clients of tunnels are told that a drain ends them.
+    /// How clients of tunnels learn that a drain ends them.
     pub drain_close: DrainClose,
     /// `[backend.timeouts]`.
     pub timeouts: BackendTimeouts,
@@ -37,7 +37,7 @@ pub struct Backend {
     pub health: Option<HealthCheck>,
     /// `[[backend.server]]`, at least one.
     pub servers: Vec<BackendServer>,
-    /// `[backend.tls]`, or its defaults; none = no server is spoken to over TLS.
+    /// `[backend.tls]`, or its defaults; none = no server speaks TLS.
     pub tls: Option<BackendTls>,
 }
 
@@ -46,36 +46,36 @@ pub struct Backend {
 pub enum DrainClose {
     /// By the end of the connection alone.
     Plain,
-    /// Those of WebSockets by a Close frame before it, where one can be sent.
+    /// For WebSockets, by a Close frame before the end, if one can be sent.
     Websocket,
 }
 
 /// `[backend.tls]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendTls {
-    /// Where the servers' certificates must come from.
+    /// CA certificates that must have signed the servers' certificates.
     pub ca: PathBuf,
-    /// The name they must be for, and the one in the ClientHello; none = as the server's address says.
+    /// The name in the certificates and in the ClientHello; none = from the server's address.
     pub server_name: Option<String>,
-    /// Whether the certificates are looked at.
+    /// Whether the certificates are verified.
     pub verify: bool,
     /// Lowest version spoken.
     pub min_version: TlsVersion,
-    /// What servers are shown that ask for a certificate.
+    /// Our certificate, for servers that request one.
     pub certificate: Option<CertificateFiles>,
-    /// Who encrypts after the handshake.
+    /// When the kernel takes over the records.
     pub offload: Offload,
 }
 
-/// How one server is spoken to over TLS. Values are equal when the same would be done: a file that
-/// was read again may hold something else.
+/// The TLS settings of one server. Equal values have equal effects; the contents of a file that was read
+/// again may differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTls {
     /// The name it must prove.
     pub name: ServerName<'static>,
-    /// Who encrypts after the handshake.
+    /// When the kernel takes over the records.
     pub offload: Offload,
-    /// SHA-256 of what the files of `[backend.tls]` hold, as
+    /// SHA-256 of the contents of the files of `[backend.tls]`, from
     /// [`servers::fingerprint`](crate::tls::servers::fingerprint).
     pub fingerprint: [u8; 32],
 }
@@ -92,22 +92,22 @@ pub enum WhenDown {
 /// `[backend.timeouts]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BackendTimeouts {
-    /// To connect to a server.
+    /// Time limit of a connect to a server.
     pub connect: Duration,
-    /// To wait in the queue.
+    /// Time limit of waiting in the queue.
     pub queue: Duration,
-    /// Until the head of the answer is complete.
+    /// Time limit of the answer's head.
     pub response: Duration,
-    /// Silence of both sides of a tunnel.
+    /// Longest silence of both sides of a tunnel.
     pub tunnel_idle: Duration,
-    /// Silence after one side has ended.
+    /// Longest silence after one side has ended.
     pub half_close: Duration,
 }
 
 /// `[backend.health]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// What is asked.
+    /// The kind of check.
     pub kind: HealthKind,
     /// Method of http checks.
     pub method: HealthMethod,
@@ -119,11 +119,11 @@ pub struct HealthCheck {
     pub tls: bool,
     /// Inclusive ranges of status codes that count as success.
     pub expect: Vec<(u16, u16)>,
-    /// Between two checks.
+    /// Time between two checks.
     pub interval: Duration,
-    /// Between two checks of a server that is on its way up or down.
+    /// Time between two checks of a server that is on its way up or down.
     pub fast_interval: Duration,
-    /// For one check.
+    /// Time limit of one check.
     pub timeout: Duration,
     /// Successes until a server is up.
     pub rise: u32,
@@ -142,7 +142,7 @@ pub enum HealthKind {
     Websocket,
 }
 
-/// `health.method`: those that leave everything as it is and that every server knows.
+/// `health.method`: safe methods that every server supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it all")]
 pub enum HealthMethod {
@@ -166,30 +166,30 @@ impl HealthMethod {
 /// `[[backend.server]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendServer {
-    /// Where it is, as written: the name in logs and metrics.
+    /// The address as written: the name in logs and metrics.
     pub name: Arc<str>,
-    /// Where it is.
+    /// The address.
     pub address: ServerAddress,
     /// Share of new connections, 0 to 256; 0 = none.
     pub weight: u16,
     /// Connections at one time; none = no limit.
     pub max_connections: Option<NonZeroUsize>,
-    /// Which PROXY header it wants; none = none.
+    /// Version of the PROXY header to send; none = no header.
     pub send_proxy: Option<proxy::HeaderVersion>,
-    /// Addresses of ours that connections to it come from, in turn; empty = the system chooses.
+    /// Local addresses for connections to it, in turn; empty = the system chooses.
     pub source: Vec<IpAddr>,
-    /// How it is spoken to over TLS; none = in the clear.
+    /// TLS settings; none = plain.
     pub tls: Option<ServerTls>,
 }
 
-/// Where a server is.
+/// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerAddress {
     /// An IP address and a port.
     Inet(IpAddr, u16),
     /// A name to be resolved, and a port.
     Name(String, u16),
-    /// A name whose SRV records say where the servers are (RFC 2782).
+    /// A name whose SRV records list the servers (RFC 2782).
     Srv(String),
     /// A unix stream socket.
     Unix(PathBuf),

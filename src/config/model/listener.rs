@@ -17,24 +17,24 @@ use crate::tls::offload::Offload;
 pub struct Listener {
     /// Name in logs and metrics.
     pub name: Arc<str>,
-    /// Where to listen, at least one.
+    /// Addresses to listen on, at least one.
     pub bind: Vec<Bind>,
-    /// What is spoken there.
+    /// The protocol.
     pub mode: Mode,
-    /// Which balancer is in front; what it stands for is in the other fields already.
+    /// The load balancer in front; its defaults are in the other fields already.
     pub behind: Option<Behind>,
     /// Whether a PROXY header comes first.
     pub proxy_protocol: ProxyProtocol,
-    /// Whose PROXY header and forwarding headers are believed.
+    /// Peers whose PROXY header and forwarding headers are trusted.
     pub trusted_proxies: TrustedProxies,
-    /// When the kernel asks a silent client whether it is still there.
+    /// When the kernel probes a silent client.
     pub tcp_keepalive: TcpKeepalive,
-    /// Whether `[listener.tls]` is present, and what it says.
+    /// `[listener.tls]`; none = no TLS ends here.
     pub tls: Option<Tls>,
     /// `[listener.timeouts]`.
     pub timeouts: ListenerTimeouts,
-    /// Whether this or another listener tells applications the subject of a client's certificate:
-    /// nobody but us may do that then, wherever the application is reached.
+    /// Whether this or another listener forwards the subject of client certificates. Lines of other peers
+    /// about it are then removed on every listener.
     pub guards_client_subject: bool,
     /// `[listener.limits]`.
     pub limits: Limits,
@@ -45,7 +45,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Returns the value of Strict-Transport-Security that its answers carry, if they do.
+    /// Returns the value of Strict-Transport-Security for its answers, if they carry it.
     #[must_use]
     pub fn strict_transport(&self) -> Option<&str> {
         let hsts = self.tls.as_ref()?.hsts.as_ref()?;
@@ -88,7 +88,7 @@ pub enum Mode {
 pub enum TcpKeepalive {
     /// Never.
     Off,
-    /// As net.ipv4.tcp_keepalive_time says.
+    /// The system's default, net.ipv4.tcp_keepalive_time.
     #[default]
     System,
     /// After this much silence, and as often; whole seconds.
@@ -112,41 +112,41 @@ pub enum ProxyProtocol {
 pub struct Tls {
     /// At least one; the first is the default.
     pub certificates: Vec<CertificateFiles>,
-    /// Present = a client certificate signed by one of these is required.
+    /// CA certificates; present = a client certificate signed by one of them is required.
     pub client_ca: Option<PathBuf>,
     /// Lowest version offered.
     pub min_version: TlsVersion,
-    /// Whether the application is told the subject of the client's certificate.
+    /// Whether the subject of the client's certificate is forwarded to the application.
     pub client_subject: bool,
-    /// Who encrypts after the handshake.
+    /// When the kernel takes over the records.
     pub offload: Offload,
-    /// What browsers are told about coming back without TLS, if anything.
+    /// Strict-Transport-Security, if it is sent.
     pub hsts: Option<Hsts>,
 }
 
 /// `tls.hsts`: Strict-Transport-Security (RFC 6797).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hsts {
-    /// How long browsers remember it, in whole seconds; zero makes them forget.
+    /// How long browsers remember the policy, in whole seconds; zero makes them forget it.
     pub max_age: Duration,
-    /// Whether it holds for the names below the host as well.
+    /// Whether the policy includes subdomains.
     pub include_subdomains: bool,
-    /// Whether the host may be put into the browsers' own lists.
+    /// Whether the host may be put into preload lists.
     pub preload: bool,
-    /// The same as the header's value.
+    /// The header's value.
     pub value: String,
 }
 
 /// `[listener.timeouts]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ListenerTimeouts {
-    /// From accept until the PROXY header is complete.
+    /// Time limit of the PROXY header, from accept.
     pub proxy_header: Duration,
-    /// For the TLS handshake.
+    /// Time limit of the TLS handshake.
     pub tls_handshake: Duration,
-    /// From the first byte of a request until its head is complete.
+    /// Time limit of a request's head, from its first byte.
     pub request_header: Duration,
-    /// Between two requests of one connection.
+    /// Time limit between two requests of one connection.
     pub keep_alive: Duration,
 }
 
@@ -163,11 +163,10 @@ pub struct Limits {
     pub max_body: Option<u64>,
 }
 
-/// Statuses of the answers that longsplice gives itself when it refuses, and that `[listener.errors]`
-/// may give a page to.
+/// Statuses of longsplice's own refusals, for which `[listener.errors]` may set a page.
 pub const REFUSAL_STATUSES: [u16; 11] = [400, 404, 408, 413, 414, 426, 431, 500, 502, 503, 504];
 
-/// `[listener.errors]`: what is sent in place of the short texts of our own answers.
+/// `[listener.errors]`: pages that replace the short texts of our own answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ErrorPages(pub(in crate::config) Vec<ErrorPage>);
 
@@ -189,11 +188,11 @@ impl ErrorPages {
 pub struct ErrorPage {
     /// One of [`REFUSAL_STATUSES`].
     pub status: u16,
-    /// Where it was read.
+    /// The file of the page.
     pub file: PathBuf,
     /// The value of Content-Type.
     pub media_type: &'static str,
-    /// What the file held.
+    /// The contents of the file.
     pub bytes: Arc<[u8]>,
 }
 
@@ -212,11 +211,11 @@ pub struct Route {
     pub scheme: Option<Scheme>,
     /// Ranges of the client's address, any of them; empty = no condition.
     pub client: Vec<Cidr>,
-    /// What happens then.
+    /// The action.
     pub action: RouteAction,
 }
 
-/// What a route does.
+/// The action of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteAction {
     /// Forward to a backend.
@@ -230,11 +229,11 @@ pub enum RouteAction {
 /// `redirect = { ... }`: path and query are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Redirect {
-    /// Scheme of the new place; none = as the request came.
+    /// New scheme; none = that of the request.
     pub scheme: Option<Scheme>,
-    /// Host of the new place; none = the request's, without port.
+    /// New host; none = the request's, without port.
     pub host: Option<String>,
-    /// Port of the new place; none = the scheme's default.
+    /// New port; none = the scheme's default.
     pub port: Option<u16>,
     /// 301, 302, 303, 307 or 308.
     pub status: u16,
@@ -245,6 +244,6 @@ pub struct Redirect {
 pub struct Respond {
     /// 200 to 599.
     pub status: u16,
-    /// Sent as text/plain.
+    /// The body, sent as text/plain.
     pub body: String,
 }

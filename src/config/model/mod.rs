@@ -1,7 +1,8 @@
-//! The values of a configuration: whole, `[server]` and `[log]` here, listeners and backends next door.
+//! The values of a configuration: the whole, `[server]` and `[log]` here, listeners and backends in files of
+//! their own.
 //!
-//! What a configuration can hold is legal, so no code checks again. The values of `Default` are blank;
-//! what holds when a key is absent stands in `keys`.
+//! Every value is legal, so no code checks again. The values of `Default` are blank; the defaults of keys are
+//! in `keys`.
 
 mod backend;
 mod common;
@@ -24,7 +25,7 @@ pub use crate::tls::offload::Offload;
 /// A whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The file it was read from, if it was one.
+    /// The file it was read from; none if there was none.
     pub source: Option<PathBuf>,
     /// `[server]`.
     pub process: Process,
@@ -34,12 +35,12 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `[[backend]]`; [`BackendId`] is an index into it.
     pub backends: Vec<Backend>,
-    /// What is legal but deserves a word (weak key, untrusted PROXY source ...).
+    /// Warnings about legal settings (weak key, untrusted PROXY source ...).
     pub warnings: Vec<String>,
 }
 
 impl Config {
-    /// Returns every file that reading this configuration reads: itself and those that it names.
+    /// Returns the files of this configuration: its own and those it names.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let of_listeners = self.listeners.iter().flat_map(|listener| {
             let tls = listener.tls.iter();
@@ -72,15 +73,15 @@ pub struct Process {
     pub reception_threads: Threads,
     /// Threads that move bytes of established tunnels.
     pub relay_threads: Threads,
-    /// Client connections at one time; beyond, nothing is accepted.
+    /// Limit on client connections; at the limit, no more are accepted.
     pub max_connections: usize,
-    /// How long connections are still accepted after the first stop signal, for balancers to see it.
+    /// How long connections are still accepted after the first stop signal, so that load balancers notice.
     pub drain_lead: Duration,
     /// How long tunnels may live after that.
     pub drain_timeout: Duration,
-    /// Over which time tunnels are ended instead, if set.
+    /// Time over which tunnels are ended instead, if set.
     pub drain_window: Option<Duration>,
-    /// How many tunnels a second end at the most within that time, if set.
+    /// Limit on tunnels ended per second in that time, if set.
     pub drain_rate: Option<NonZeroUsize>,
     /// Whether several processes may listen on the same port.
     pub share_port: bool,
@@ -96,9 +97,9 @@ pub struct Process {
     pub admin_socket: Option<PathBuf>,
     /// Address of metrics, health and dashboard.
     pub admin_http: Option<SocketAddr>,
-    /// Who may do what there.
+    /// Access rules of that address.
     pub admin_access: AdminAccess,
-    /// Whom names of servers are asked of; empty = as the system does, with resolv.conf(5).
+    /// Name servers to ask; empty = those of resolv.conf(5).
     pub nameservers: Vec<SocketAddr>,
 }
 
@@ -110,7 +111,7 @@ pub enum Sandbox {
     /// As far as the kernel can.
     #[default]
     On,
-    /// System calls that would be refused are done and logged by the kernel.
+    /// System calls that would be refused are allowed, and the kernel logs them.
     Log,
 }
 
@@ -120,7 +121,7 @@ pub enum Threads {
     /// One per core this process may run on.
     #[default]
     Auto,
-    /// As many as written.
+    /// This many threads.
     Count(NonZeroUsize),
 }
 
@@ -135,7 +136,7 @@ pub struct Log {
     pub target: LogTarget,
     /// Facility for syslog and the journal.
     pub facility: &'static str,
-    /// How often a tunnel that goes on gets a line; none = never.
+    /// Interval of progress lines of open tunnels; none = no such lines.
     pub progress: Option<Duration>,
 }
 
@@ -177,7 +178,7 @@ pub enum AccessFormat {
     Httplog,
     /// The combined format of web servers.
     Combined,
-    /// None.
+    /// No access lines.
     Off,
 }
 

@@ -1,4 +1,4 @@
-//! `listener.behind`: what each balancer sets, and what contradicts it.
+//! `listener.behind`: the defaults of each balancer, and settings that contradict it.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::full::round_trip;
 use super::{check, listener, read};
 use crate::config::{ProxyProtocol, TcpKeepalive};
 
-/// A file with one listener that has an address and somebody to trust.
+/// A file with one listener that has an address and a trusted proxy.
 fn trusting(lines: &str) -> String {
     listener(&format!(
         "bind = \"127.0.0.1:80\"\ntrusted_proxies = [\"10.0.0.0/8\"]\n{lines}"

@@ -1,4 +1,4 @@
-//! The full example of the contract, what it means, and the way back to text.
+//! The full example of the contract, its values, and the way back to text.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::config::{
 };
 use crate::proto::proxy::HeaderVersion;
 
-/// The example, with every key; certificates lie beside the file.
+/// The example, with every key; certificates are in the same directory.
 pub(super) const FULL: &str = include_str!("full.toml");
 
-/// Parses `text` as a file that has its certificates beside it.
+/// Parses `text` as a file with its certificates in the same directory.
 fn read_with_certificates(text: &str) -> Config {
     let folder = tempfile::tempdir().expect("a folder");
     let (cert, key) = super::identity();
@@ -32,7 +32,7 @@ fn read_with_certificates(text: &str) -> Config {
     config
 }
 
-/// Checks that what is printed is legal, and is printed the same again.
+/// Checks that the printed form is legal, and prints the same again.
 pub(super) fn round_trip(config: &Config) {
     let printed = config.to_string();
     let again = read(&printed).unwrap_or_else(|errors| panic!("{errors}{printed}"));

@@ -1,6 +1,5 @@
-//! Every key, one after the other: its texts are there, its example is legal and survives the way
-//! through print, its wrong example is refused where it stands, and its default is what holds without
-//! it.
+//! Every key, one after the other: it has its texts, its example is legal and survives printing, its wrong
+//! example is refused at its place, and its default applies without it.
 
 use std::path::{Path, PathBuf};
 
@@ -19,13 +18,13 @@ const LISTS: [&str; 5] = [
     "backend.server",
 ];
 
-/// A file with everything a key may ask for beside it.
+/// A file with everything a key may need.
 const BASE: &str = r#"
 listener = [{ bind = "127.0.0.1:80", route = [{ backend = "app" }] }]
 backend = [{ name = "app", server = [{ address = "127.0.0.1:3000" }] }]
 "#;
 
-/// What has to stand beside a key: key path, table, lines in it.
+/// Lines that a key needs next to it: key path, table, lines.
 const BESIDE: [(&str, &str, &str); 18] = [
     (
         "listener.tls.certificates.cert",
@@ -88,7 +87,7 @@ fn shapes(shape: &Shape, look: &mut impl FnMut(&SectionDoc)) {
         Shape::Table(section) | Shape::Inline(section) | Shape::Tables(section) => {
             sections(section, look);
         }
-        // A list of what stands before it in the same choice has the same tables.
+        // A list of the preceding alternative has the same tables.
         Shape::Either(all) => {
             let once = all.iter().filter(|it| !matches!(it, Shape::List { .. }));
             once.for_each(|shape| shapes(shape, look));
@@ -116,7 +115,7 @@ fn value_of(text: &str) -> Value {
         .expect("a value")
 }
 
-/// Returns the table at `path`, which is made if it is not there.
+/// Returns the table at `path`, created if it does not exist.
 fn table_at<'t>(root: &'t mut Table, path: &str) -> &'t mut Table {
     let mut table = root;
     let mut so_far = String::new();
@@ -147,7 +146,7 @@ fn table_at<'t>(root: &'t mut Table, path: &str) -> &'t mut Table {
     table
 }
 
-/// Writes a file with `key = value` in the section, and with what has to stand beside it.
+/// Returns a file with `key = value` in the section, and the lines it needs next to it.
 fn file_with(section: &SectionDoc, key: &KeyDoc, value: Option<&str>) -> String {
     let mut root = toml_of(BASE);
     let full = full_path(section, key);
@@ -184,7 +183,7 @@ fn full_path(section: &SectionDoc, key: &KeyDoc) -> String {
     }
 }
 
-/// Returns the key path that an error about a key begins with.
+/// Returns the key path at the start of an error about a key.
 fn error_path(full: &str) -> String {
     let mut path = full.to_owned();
     // The longest first, as indexes make them longer.
@@ -196,7 +195,7 @@ fn error_path(full: &str) -> String {
     path
 }
 
-/// A folder with the files that examples name.
+/// A directory with the files that examples name.
 struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -322,7 +321,7 @@ fn every_default_is_what_holds_without_the_key() {
     });
 }
 
-/// An example that changes nothing would show nothing.
+/// An example that equals the default would prove nothing.
 #[test]
 fn examples_differ_from_defaults() {
     every_key(|section, key| {

@@ -1,4 +1,4 @@
-//! The one-liner: a file in short, with the same rules.
+//! The one-liner: a short file, with the same rules.
 
 use expect_test::expect;
 

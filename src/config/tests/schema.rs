@@ -1,4 +1,4 @@
-//! The JSON Schema accepts what is legal, and refuses misspelt keys and wrong types.
+//! The JSON Schema accepts legal files, and refuses misspelt keys and wrong types.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{SMALL, full::FULL};
 use crate::config::schema;
 
-/// The schema, ready to judge.
+/// The compiled schema.
 struct Judge {
     schemas: Schemas,
     index: SchemaIndex,
@@ -30,7 +30,7 @@ impl Judge {
         Self { schemas, index }
     }
 
-    /// Returns what is wrong, if anything is.
+    /// Returns the errors of a file, if there are any.
     fn judge(&self, file: &Value) -> Result<(), String> {
         let judged = self.schemas.validate(file, self.index);
         judged.map_err(|wrong| wrong.to_string())

@@ -1,4 +1,4 @@
-//! What concerns a text as a whole: positions, syntax, warnings.
+//! Properties of a whole text: positions, syntax, warnings.
 
 use std::fmt::Write;
 

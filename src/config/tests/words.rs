@@ -1,4 +1,4 @@
-//! What is said about words that other programs use, and about misspelt ones.
+//! Messages about words of other programs, and about misspelt words.
 
 use std::fmt::Write;
 
