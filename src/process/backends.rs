@@ -1,4 +1,4 @@
-//! Backends: who looks after them, what the start waits for, and what becomes of them in a reload.
+//! Backends and their supervisors, at the start and in a reload.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::tls::identity::Wrong;
 use crate::upstream::client_tls::ClientTls;
 use crate::upstream::{Supervisor, Upstream, supervise};
 
-/// How long the start, or a reload that brings new backends, waits for names and first checks, all of
-/// them together. What is not known by then is found out while connections are accepted.
+/// How long the start, or a reload with new backends, waits in total for names and first checks. What is
+/// still unknown then is determined while connections are accepted.
 const SETTLE_TIME: Duration = Duration::from_secs(2);
 
-/// The backends, and those who look after them.
+/// The backends with their supervisors.
 pub(super) struct Backends {
     /// In the order of the configuration.
     all: Vec<Supervised>,
@@ -23,19 +23,19 @@ pub(super) struct Backends {
 
 struct Supervised {
     upstream: Arc<Upstream>,
-    /// Ends with this value.
+    /// Ends when this value is dropped.
     supervisor: Supervisor,
 }
 
-/// What the backends of one configuration need that can fail: TLS towards their servers, in the order
-/// of the configuration.
+/// The parts of a configuration's backends that can fail: TLS to their servers, in the order of the
+/// configuration.
 pub(super) struct PreparedTls(Vec<Option<ClientTls>>);
 
 impl PreparedTls {
     /// Reads the files of every backend.
     ///
     /// # Errors
-    /// The first backend whose files cannot be used, and why.
+    /// The first backend whose files cannot be used, and the reason.
     pub(super) fn of(backends: &[Backend]) -> Result<Self, (Arc<str>, Wrong)> {
         let each = backends.iter().map(|backend| {
             let tls = ClientTls::of(backend);
@@ -58,7 +58,7 @@ impl Supervised {
 }
 
 impl Backends {
-    /// Prepares the backends of a start; from now on they are looked after.
+    /// Makes the backends of a start, with their supervisors.
     pub(super) fn begin(
         backends: &[Backend],
         tls: &PreparedTls,
@@ -75,19 +75,19 @@ impl Backends {
         all.map(|one| Arc::clone(&one.upstream)).collect()
     }
 
-    /// Waits until every backend may serve, or its servers have all been looked at, for some
-    /// seconds at most.
+    /// Waits until every backend may serve, or its servers have all been checked once, for some seconds at
+    /// most.
     pub(super) async fn settle(&mut self) {
         let deadline = Instant::now() + SETTLE_TIME;
         for one in &mut self.all {
-            // Time is the same for all, so a late server does not delay the others.
+            // All share one deadline, so a late server does not delay the others.
             let _ = timeout_at(deadline, one.supervisor.settled()).await;
         }
     }
 
-    /// Makes them those of another configuration. One that keeps its name keeps its queue, and its
-    /// servers what is known of them; where nothing changed nobody is disturbed. Those that are new
-    /// have had their first checks, if that took no longer than a moment, and those that are gone are
+    /// Changes to the backends of another configuration. A backend that keeps its name keeps its queue and
+    /// the state of its servers; unchanged backends are not touched. New backends get a moment for their
+    /// first checks, and removed ones
     /// no longer looked after.
     pub(super) async fn apply(
         &mut self,

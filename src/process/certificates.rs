@@ -1,16 +1,15 @@
-//! The certificates that listeners show: read at the start, and looked at again for as long as the
-//! process runs, so that a renewed one is shown to the next client without a signal. Connections
-//! that are there know nothing of it.
+//! The certificates of listeners: read at the start and checked for as long as the process runs, so that the
+//! next client gets a renewed certificate without a signal. Established connections are not affected.
 //!
-//! The files are read again after each [`LOOK_PAUSE`] and compared by content. That sees a file that
-//! was rewritten in place, one that was renamed over, and a link anywhere in its path that was
-//! switched, on every file system. Events (inotify) would not: they need a watch on every folder
-//! that a link leads through, set anew when one is switched, and tell nothing of what another
-//! machine did. A few small files cost some microseconds.
+//! The files are read again after each [`LOOK_PAUSE`] and compared by content. That detects a file that was
+//! rewritten in place, a file that was replaced by a rename, and a changed link anywhere in its path, on
+//! every file system. Events (inotify) would not: they need a watch on every directory that a link leads
+//! through, set anew when a link changes, and do not report changes by another machine. Reading a few small
+//! files costs some microseconds.
 //!
-//! A change counts when two looks in a row have seen the same, so that neither half a file nor a
-//! certificate whose key comes a moment later is taken for the whole. What is not good then is said
-//! once, and what was shown before stays.
+//! A change counts if two reads in a row give the same, so that neither half a file nor a certificate whose
+//! key comes a moment later is used. A change with an error is reported once, and the previous certificate
+//! stays in use.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,14 +27,14 @@ use crate::log::timestamp;
 use crate::reception::snapshot::TlsNow;
 use crate::tls::identity::{self, Identity, Offer, Tickets, Wrong, server_config, tickets};
 
-/// Between two looks at the files; two of them see a change, well within five seconds.
+/// Pause between two reads of the files; two reads detect a change, well within five seconds.
 const LOOK_PAUSE: Duration = Duration::from_millis(1500);
-/// Between two looks at the end of validity of every certificate.
+/// Pause between two checks of every certificate's expiry.
 const END_PAUSE: Duration = Duration::from_secs(60 * 60);
-/// How long the end of one certificate is not spoken of again.
+/// Pause between two warnings about the expiry of one certificate.
 const END_QUIET_S: i64 = 24 * 60 * 60;
 
-/// What one listener shows.
+/// The certificates of one listener.
 pub(super) struct Shown {
     listener: Arc<str>,
     certificates: Vec<Certificate>,
@@ -43,19 +42,19 @@ pub(super) struct Shown {
     only_tls13: bool,
     http: bool,
     tickets: Tickets,
-    /// What is trusted has changed, so the tickets have to.
+    /// Whether the trusted certificates have changed, so that the tickets have to change too.
     tickets_due: bool,
-    /// There is something to publish.
+    /// Whether a new configuration has to be published.
     stale: bool,
-    /// Where reception finds it.
+    /// The present configuration, for reception.
     published: watch::Sender<Arc<ServerConfig>>,
 }
 
 impl Shown {
-    /// Reads the certificates of a listener; none when it speaks no TLS.
+    /// Reads the certificates of a listener; none if it has no TLS.
     ///
     /// # Errors
-    /// What is wrong with them, though the configuration has seen that they were good.
+    /// A description of the fault; the files were valid when the configuration was read.
     pub(super) fn of(listener: &Listener) -> Result<Option<Self>, Wrong> {
         let Some(tls) = &listener.tls else {
             return Ok(None);
@@ -86,13 +85,13 @@ impl Shown {
         }))
     }
 
-    /// Returns where the present one is always found.
+    /// Returns the receiver of the present configuration.
     pub(super) fn now(&self) -> TlsNow {
         self.published.subscribe()
     }
 
-    /// Goes on with the tickets of the one that was shown before for the same listener, so that its
-    /// clients need no full handshake after a reload; not where others are trusted now.
+    /// Takes over the tickets of the same listener before a reload, so that its clients need no full
+    /// handshake; not if the trusted certificates have changed.
     fn succeed(&mut self, before: &[Self]) {
         let trusts = |one: &Self| one.client_ca.as_ref().map(|ca| ca.looks.settled.clone());
         let same = |one: &&Self| {
@@ -104,7 +103,7 @@ impl Shown {
         }
     }
 
-    /// Looks whether a file has changed, and shows what is new.
+    /// Checks whether a file has changed, and publishes the new contents.
     fn look(&mut self, now_s: i64) {
         let mut changed = false;
         for certificate in &mut self.certificates {
@@ -117,7 +116,7 @@ impl Shown {
                 tracing::info!(listener = %self.listener, file = client_ca.name(), count, "client_ca replaced");
             }
             changed |= trusted_anew;
-            // A ticket stands for a certificate that was verified by what is trusted no more.
+            // A ticket stands for a certificate that was verified by certificates no longer trusted.
             self.tickets_due |= trusted_anew;
         }
         self.stale |= changed;
@@ -127,7 +126,7 @@ impl Shown {
                     self.tickets = new;
                     self.tickets_due = false;
                 }
-                // Nothing is published with the old ones; the next look tries again.
+                // The previous configuration stays; the next check tries again.
                 Err(wrong) => {
                     tracing::error!(listener = %self.listener, %wrong, "tickets cannot be made anew");
                     return;
@@ -169,12 +168,12 @@ fn offer(
 /// A certificate with its key.
 struct Certificate {
     files: Files<Identity>,
-    /// When its end was last spoken of, in seconds since 1970.
+    /// Time of the last warning about its expiry, in seconds since 1970.
     spoken_of_s: Option<i64>,
 }
 
 impl Certificate {
-    /// Reads it. Its warnings have been said with the configuration.
+    /// Reads it. Its warnings have been logged with the configuration.
     fn read(files: &CertificateFiles) -> Result<Self, Wrong> {
         let files = Files::read(vec![files.cert.clone(), files.key.clone()], read_identity)?;
         let now_s = now_s();
@@ -182,7 +181,7 @@ impl Certificate {
         Ok(Self { files, spoken_of_s })
     }
 
-    /// Tells whether there is a new one.
+    /// Returns whether there is a new one.
     fn look(&mut self, listener: &str, now_s: i64) -> bool {
         if !self.files.look_and_tell(listener) {
             return false;
@@ -199,7 +198,7 @@ impl Certificate {
         true
     }
 
-    /// Says that its end is near, unless that was said today.
+    /// Warns that it expires soon, unless that was logged today.
     fn look_at_end(&mut self, listener: &str, now_s: i64) {
         if let Some(why) = self.end_to_tell(now_s) {
             tracing::warn!(%listener, file = self.files.name(), "{why}");
@@ -228,14 +227,14 @@ fn read_client_ca(texts: &[Vec<u8>]) -> Result<Arc<RootCertStore>, Wrong> {
     identity::client_ca(texts.first().map_or(&[], Vec::as_slice))
 }
 
-/// Files that make one thing together.
+/// Files whose contents belong together.
 struct Files<T> {
     paths: Vec<PathBuf>,
     make: fn(&[Vec<u8>]) -> Result<T, Wrong>,
-    /// What they made when they last made something.
+    /// The last valid contents.
     good: T,
     looks: Looks,
-    /// What was last said of them, unless they are good.
+    /// The last complaint about them, unless they are valid now.
     complaint: Option<Wrong>,
 }
 
@@ -252,7 +251,7 @@ impl<T> Files<T> {
         })
     }
 
-    /// Names the files in the log.
+    /// Returns the files' names for the log.
     fn name(&self) -> String {
         let mut names: Vec<_> = self
             .paths
@@ -264,7 +263,7 @@ impl<T> Files<T> {
         names.join(", ")
     }
 
-    /// Takes what is new and good, and says what is not; tells whether there is something new.
+    /// Takes new valid contents and logs faults; returns whether there are new contents.
     fn look_and_tell(&mut self, listener: &str) -> bool {
         match self.look() {
             None => false,
@@ -277,7 +276,7 @@ impl<T> Files<T> {
         }
     }
 
-    /// Looks once; an answer is to be told.
+    /// Reads once; a result has to be logged.
     fn look(&mut self) -> Option<Result<(), Wrong>> {
         let texts = texts_of(&self.paths);
         if !self.looks.settles(seen(&texts)) {
@@ -303,8 +302,7 @@ fn texts_of(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, Wrong> {
     paths.iter().map(text_of).collect()
 }
 
-/// What a look at files sees: a digest, because keys need not lie about once more, or why there is
-/// none.
+/// The result of reading files: a digest, so that keys are not in memory twice, or the reason of a failure.
 type Seen = Result<[u8; 32], Wrong>;
 
 fn seen(texts: &Result<Vec<Vec<u8>>, Wrong>) -> Seen {
@@ -318,11 +316,11 @@ fn seen(texts: &Result<Vec<Vec<u8>>, Wrong>) -> Seen {
     Ok(digest)
 }
 
-/// The looks at files so far.
+/// The results of reading files so far.
 struct Looks {
-    /// What was last acted upon.
+    /// The result that was last acted upon.
     settled: Seen,
-    /// What the last look saw that is different.
+    /// The latest result, if it differs.
     fresh: Option<Seen>,
 }
 
@@ -334,7 +332,7 @@ impl Looks {
         }
     }
 
-    /// Tells whether something new has been seen twice in a row.
+    /// Returns whether a new result has come twice in a row.
     fn settles(&mut self, seen: Seen) -> bool {
         if seen == self.settled {
             self.fresh = None;
@@ -356,12 +354,12 @@ fn now_s() -> i64 {
     now_s.try_into().unwrap_or(i64::MAX)
 }
 
-/// The thread that looks, once there is something to look after; it ends when this is dropped.
+/// The thread that checks certificates, if there are any; it ends when this is dropped.
 #[derive(Default)]
 pub(super) struct Watch(Option<Sender<Vec<Shown>>>);
 
 impl Watch {
-    /// Looks after `shown` from now on, in place of what was shown before.
+    /// Checks `shown` from now on, instead of the previous certificates.
     ///
     /// # Errors
     /// The system refuses a thread.

@@ -1,11 +1,11 @@
-//! What differs between two configurations, for the line that tells of a reload.
+//! Differences between two configurations, for the log line of a reload.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::config::{BackendId, Config, Listener, Offload, RouteAction};
 
-/// Names that came, went, and stayed with something else behind them.
+/// Names that were added, removed, or changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Diff {
     pub(super) added: Vec<Arc<str>>,
@@ -46,7 +46,7 @@ impl Diff {
     }
 }
 
-/// What differs between two configurations.
+/// The differences between two configurations.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Changes {
     pub(super) listeners: Diff,
@@ -56,13 +56,13 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Compares.
+    /// Compares two configurations.
     pub(super) fn between(before: &Config, after: &Config) -> Self {
         let name = |id: BackendId, config: &Config| {
             let backend = config.backends.get(id.0);
             backend.map(|backend| Arc::clone(&backend.name))
         };
-        // A backend that only has another number is the same.
+        // A backend whose index changed is the same.
         let leads_like = |one: &RouteAction, other: &RouteAction| match (one, other) {
             (RouteAction::Backend(one), RouteAction::Backend(other)) => {
                 name(*one, before) == name(*other, after)
@@ -118,8 +118,7 @@ impl fmt::Display for Changes {
     }
 }
 
-/// Puts back in `after` what only a new process can have otherwise than `before`, and returns the
-/// keys that would have.
+/// Resets in `after` the keys that only a restart can change, and returns their names.
 pub(super) fn keep_what_takes_a_restart(before: &Config, after: &mut Config) -> Vec<&'static str> {
     let mut keys = Vec::new();
     let (old, new) = (&before.process, &mut after.process);
@@ -147,8 +146,7 @@ pub(super) fn keep_what_takes_a_restart(before: &Config, after: &mut Config) -> 
     keys
 }
 
-/// Tells whether any listener or backend wants to know what the kernel's TLS does, which is found out
-/// once.
+/// Returns whether any listener or backend needs the probe of the kernel's TLS, which is done once.
 pub(super) fn wants_kernel_tls(config: &Config) -> bool {
     let of_clients = config.listeners.iter().map(|listener| {
         let tls = listener.tls.as_ref();

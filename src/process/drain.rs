@@ -1,7 +1,8 @@
-//! The end of a process that serves: not ready first, then nothing is accepted, then what is
-//! established ends by itself, at the pace that is wished, or at the deadline.
+//! The orderly end of a serving process: it becomes unready, stops accepting, and then waits for tunnels and
+//! requests, which end by themselves, at the configured pace, or at the deadline.
 //!
-//! Main stays where it is all the while: signals are heard, the admin socket answers, and a second
+//! The control thread keeps running: it handles signals, the admin socket answers, and a second stop signal
+//! ends the process at once.
 //! stop signal ends it at once.
 
 use std::hash::{BuildHasher, RandomState};
@@ -28,12 +29,12 @@ mod progress;
 use pace::{Pace, divide};
 use progress::{Ended, Progress};
 
-/// How often a draining process looks whether it is done.
+/// Interval at which a draining process checks whether it is done.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
-/// How long what is ended at the end of a drain may take to close.
+/// Time limit for closing connections that the drain ends.
 const END_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The pace of the ends, and who is told.
+/// The pace of ending tunnels, and the threads that end them.
 struct Spread {
     began: Instant,
     pace: Pace,
@@ -66,7 +67,7 @@ impl Spread {
         }
     }
 
-    /// Ends those that are due by now.
+    /// Ends the tunnels that are due by now.
     fn keep(&mut self, relays: &[Relay]) {
         let now = Instant::now();
         if now < self.next {
@@ -83,11 +84,11 @@ impl Spread {
     }
 }
 
-/// What a second stop signal breaks off.
+/// Breaks at a second stop signal.
 type Step = ControlFlow<()>;
 
 impl Running {
-    /// Ends the process in good order, unless it is told to stop again meanwhile.
+    /// Ends the process in good order, unless it is told to stop again.
     pub(super) async fn drain(mut self) -> ExitCode {
         match self.run_dry().await {
             Step::Continue(()) => ExitCode::SUCCESS,
@@ -107,7 +108,7 @@ impl Running {
         self.finish_log().await
     }
 
-    /// Tells everybody who asks or listens that this process goes.
+    /// Reports to the service manager and to health checks that this process is about to stop.
     fn become_unready(&self) {
         self.sources.draining.store(true, Ordering::Relaxed);
         let process = &self.config.process;
@@ -116,7 +117,7 @@ impl Running {
         self.notifier.stopping(&status, patience);
     }
 
-    /// Goes on as before for a while, so that a balancer looks elsewhere before it is refused.
+    /// Serves as before for a while, so that load balancers choose other targets before they are refused.
     async fn lead(&mut self) -> Step {
         let lead = self.config.process.drain_lead;
         if lead.is_zero() {
@@ -143,12 +144,12 @@ impl Running {
             rate = process.drain_rate,
             "draining"
         );
-        // A successor may want to listen there while we drain.
+        // Another process may want to listen there while this one drains.
         self.listeners.remove_paths();
         self.phase.send_replace(Phase::Draining);
     }
 
-    /// Waits for what is established, and ends it at its pace, until nothing is left or its time is up.
+    /// Waits for tunnels and requests, and ends tunnels at the pace, until none is left or the time is up.
     async fn wait_until_idle(&mut self, progress: &mut Progress) -> Step {
         let mut spread = Spread::new(&self.config.process);
         if let Some(spread) = &spread {
@@ -165,11 +166,11 @@ impl Running {
         Step::Continue(())
     }
 
-    /// Ends what is left and waits until it is gone.
+    /// Ends the remaining tunnels and requests and waits until they are gone.
     async fn end_the_rest(&mut self) -> Step {
         self.phase.send_replace(Phase::Ended);
         let deadline = Instant::now() + END_PATIENCE;
-        // Reception first: it may still have a tunnel to hand over.
+        // Reception first: it may still hand over a tunnel.
         while !self.receptions.iter().all(JoinHandle::is_finished) && Instant::now() < deadline {
             self.hear(LOOK_PAUSE).await?;
         }
@@ -201,7 +202,7 @@ impl Running {
     /// Waits until the log is written.
     async fn finish_log(&mut self) -> Step {
         let deadline = Instant::now() + END_PATIENCE;
-        // Its thread ends as well, unless its reader has stopped reading: that is not worth waiting
+        // The log's thread ends as well, unless its reader has stopped reading: that is not worth waiting
         // for.
         diagnostics::end();
         while !self.log.is_finished() && Instant::now() < deadline {
@@ -219,11 +220,11 @@ impl Running {
                     tracing::warn!("not reloaded: {DRAINING}");
                     diagnostics::reopen();
                 }
-                // Logs are rotated while tunnels are waited for.
+                // Logs may be rotated during a drain.
                 Ok(Received::Reopen) => diagnostics::reopen(),
                 Err(_) => sleep(pause).await,
             },
-            // Whoever asked need not wait for the answer.
+            // The client may have stopped waiting for the answer.
             Some(errand) = self.errands.recv() => match errand {
                 Errand::Drain(reply) => drop(reply.send("draining already")),
                 Errand::Reload(reply) => {

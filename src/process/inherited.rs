@@ -1,5 +1,4 @@
-//! Sockets that systemd listens on for us (socket activation): each goes to the `bind` that names
-//! its address.
+//! Sockets on which systemd listens for us (socket activation): each belongs to the `bind` with its address.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -9,21 +8,21 @@ use socket2::{Socket, Type};
 use crate::config::Bind;
 use crate::sys::inherited::descriptors;
 
-/// Those that no `bind` has taken yet.
+/// Inherited sockets that no `bind` has taken yet.
 #[derive(Debug, Default)]
 pub(super) struct Inherited(Vec<Inheritance>);
 
 #[derive(Debug)]
 struct Inheritance {
-    /// As the socket unit calls it.
+    /// Name in the socket unit.
     name: String,
-    /// Where it listens, or why it is of no use.
+    /// Its address, or why it cannot be used.
     bind: Result<Bind, &'static str>,
     socket: Socket,
 }
 
 impl Inherited {
-    /// Takes what was handed to this process. Call it before a second thread is there.
+    /// Takes the inherited descriptors. To be called before a second thread starts.
     pub(super) fn take_all() -> Self {
         let inheritance = |(name, descriptor): (String, OwnedFd)| {
             let socket = Socket::from(descriptor);
@@ -40,7 +39,7 @@ impl Inherited {
         taken.map(|inheritance| inheritance.socket).collect()
     }
 
-    /// Reports the descriptors that no listener uses; they are closed.
+    /// Reports descriptors that no listener uses; they are closed.
     pub(super) fn report_leftovers(self) {
         for Inheritance { name, bind, .. } in self.0 {
             match bind {

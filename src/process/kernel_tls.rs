@@ -1,11 +1,11 @@
-//! What the kernel's TLS can do, asked once before the first thread starts.
+//! The kernel's TLS support, probed once before the first thread starts.
 
 use super::changes::wants_kernel_tls;
 use crate::config::Config;
 use crate::relay::offload::KernelTls;
 use crate::sys::probe;
 
-/// Finds out what the kernel's TLS offers to a configuration that asks for it, and says so.
+/// Probes the kernel's TLS if the configuration needs it, and logs the result.
 pub(super) fn offered_to(config: &Config) -> KernelTls {
     if !wants_kernel_tls(config) {
         return KernelTls::default();

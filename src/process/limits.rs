@@ -1,10 +1,10 @@
-//! The limit of open descriptors (getrlimit(2)), beside what the configuration may need.
+//! The limit of open descriptors (getrlimit(2)), compared with the configuration's need.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Descriptors beside connections: listeners, rings, pipes, logs.
+/// Descriptors other than connections: listeners, rings, pipes, logs.
 const SPARE_DESCRIPTORS: u64 = 256;
-/// Raises the limit of open files as far as it goes and compares it with what may be needed.
+/// Raises the limit of open files as far as possible and compares it with the need.
 pub(super) fn raise_descriptor_limit(max_connections: usize) {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return;

@@ -1,5 +1,5 @@
-//! Listening sockets: what is new is opened before anything is applied, what stays is left open, and
-//! reception learns of the difference.
+//! Listening sockets: new ones are opened before a configuration is applied, unchanged ones stay open, and
+//! reception is told the difference.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -25,24 +25,24 @@ struct Opened {
     bind: Bind,
     /// A socket for each thread.
     listening: Listening,
-    /// Somebody else listens on them too, and has made them.
+    /// Whether another process made the sockets and listens on them too.
     is_shared: bool,
 }
 
-/// What a configuration needs beside what is there: sockets for addresses that are new, and the
-/// certificates of every listener.
+/// The additional resources of a configuration: sockets for new addresses, and the certificates of every
+/// listener.
 pub(super) struct Opening {
     sockets: Vec<Opened>,
-    /// Of each listener, in order.
+    /// Certificates of each listener, in order.
     shown: Vec<Option<Shown>>,
 }
 
 impl Opening {
-    /// Opens `threads` sockets on each address of `config` that is not among the `present` ones; all
-    /// of it is closed again when it comes to nothing.
+    /// Opens `threads` sockets on each address of `config` that is not among the `present` ones; all are
+    /// closed again after an error.
     ///
     /// # Errors
-    /// Everything that is wrong.
+    /// Every error.
     pub(super) fn prepare(
         config: &Config,
         present: &HashSet<Bind>,
@@ -62,7 +62,7 @@ impl Opening {
                 }
             }
             for bind in listener.bind.iter().filter(|bind| !present.contains(bind)) {
-                // A port that is ours already in part cannot be claimed, and need not be.
+                // A port of which we hold a part cannot be claimed, and need not be.
                 let shares = config.process.share_port || present.iter().any(|b| overlap(b, bind));
                 let (handed, keepalive) = (inherited.take(bind), listener.tcp_keepalive);
                 let listening = if handed.is_empty() {
@@ -94,7 +94,7 @@ impl Opening {
     }
 }
 
-/// Tells whether one of two addresses includes the other.
+/// Returns whether one of two addresses includes the other.
 fn overlap(one: &Bind, other: &Bind) -> bool {
     let (Bind::Inet(one), Bind::Inet(other)) = (one, other) else {
         return false;
@@ -104,26 +104,26 @@ fn overlap(one: &Bind, other: &Bind) -> bool {
         && (one.ip().is_unspecified() || other.ip().is_unspecified())
 }
 
-/// An address that is listened on.
+/// An address with its listening sockets.
 struct Gate {
     bind: Bind,
     present: Present,
     address: Option<SocketAddr>,
-    /// Removed from the file system with it, unless somebody else made it.
+    /// Removed from the file system with this value, unless another process made it.
     path: Option<UnixPath>,
 }
 
-/// Everything that is listened on.
+/// All listening sockets.
 pub(super) struct Listeners {
     gates: Vec<Gate>,
     threads: Vec<mpsc::UnboundedSender<Order>>,
 }
 
-/// What a thread hears from [`Listeners`].
+/// The receiver of a thread's orders from [`Listeners`].
 pub(super) type Orders = mpsc::UnboundedReceiver<Order>;
 
 impl Listeners {
-    /// Listens on nothing yet; each of the `threads` is to obey its orders.
+    /// Starts without sockets; each of the `threads` has to follow its orders.
     pub(super) fn new(threads: usize) -> (Self, Vec<Orders>) {
         let (threads, orders) = (0..threads).map(|_| mpsc::unbounded_channel()).unzip();
         let listeners = Self {
@@ -133,33 +133,32 @@ impl Listeners {
         (listeners, orders)
     }
 
-    /// Returns every address where clients get in, as the configuration writes it. A unix socket
-    /// whose path is gone, or somebody else's, lets nobody in.
+    /// Returns every address at which clients can connect, as the configuration writes it. A unix socket
+    /// whose path is gone or was replaced is left out.
     pub(super) fn binds(&self) -> HashSet<Bind> {
         let stands = |gate: &&Gate| gate.path.as_ref().is_none_or(UnixPath::stands);
         let open = self.gates.iter().filter(stands);
         open.map(|gate| gate.bind.clone()).collect()
     }
 
-    /// Returns how many threads serve each of them.
+    /// Returns how many threads serve each address.
     pub(super) fn threads(&self) -> usize {
         self.threads.len()
     }
 
-    /// Returns every IP address that is listened on.
+    /// Returns every IP address with a listening socket.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         self.gates.iter().filter_map(|gate| gate.address).collect()
     }
 
-    /// Removes the unix sockets from the file system: a successor may want to listen there.
+    /// Removes the unix sockets from the file system, for a process that takes over.
     pub(super) fn remove_paths(&mut self) {
         for gate in &mut self.gates {
             gate.path = None;
         }
     }
 
-    /// Applies a configuration for which everything has been opened; returns the certificates that
-    /// are to be looked after from now on.
+    /// Applies a configuration whose sockets are open; returns the certificates to check from now on.
     pub(super) fn apply(
         &mut self,
         listeners: &[Listener],
@@ -195,13 +194,13 @@ impl Listeners {
     fn close(&mut self, which: impl Fn(&Gate) -> bool) {
         for gate in self.gates.extract_if(.., |gate| which(gate)) {
             for thread in &self.threads {
-                // A thread that is gone has nothing open.
+                // A thread that has ended has nothing open.
                 let _ = thread.send(Order::Close(gate.bind.clone()));
             }
         }
     }
 
-    /// Returns where the clients of a listener are counted: those it has already go on to count.
+    /// Returns the client counter of a listener: the existing one, if there is one.
     fn clients_of(&self, name: &str) -> Clients {
         let mut snapshots = self.gates.iter().map(|gate| gate.present.load());
         let present = snapshots.find(|snapshot| *snapshot.listener.name == *name);
@@ -214,7 +213,7 @@ impl Listeners {
             listening: Listening { sockets, path },
             is_shared,
         } = opened;
-        // The one before it, whose path was lost.
+        // Its predecessor, whose path was lost.
         self.close(|gate| gate.bind == bind);
         let present: Present = Arc::new(ArcSwap::new(snapshot));
         let local = sockets.first().and_then(|socket| socket.local_addr().ok());
@@ -231,7 +230,7 @@ impl Listeners {
                 is_shared,
                 socket,
             };
-            // A thread that is gone cannot serve it.
+            // A thread that has ended cannot serve it.
             let _ = thread.send(Order::Open(entrance));
         }
     }
@@ -245,7 +244,7 @@ impl Listeners {
         let tls = snapshot.shakes_hands();
         if keepalive || tls {
             for thread in &self.threads {
-                // A thread that is gone has nothing open.
+                // A thread that has ended has nothing open.
                 let _ = thread.send(Order::Adjust(bind.clone()));
             }
         }

@@ -1,7 +1,7 @@
 //! The process: start, signals, reload, drain.
 //!
-//! Everything that can be wrong is found before the first connection is accepted. After that main
-//! only waits for signals; the data threads never wait for main.
+//! Every error is found before the first connection is accepted. After that the control thread only waits for
+//! signals and requests; the data threads never wait for it.
 
 mod backends;
 mod certificates;

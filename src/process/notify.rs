@@ -1,7 +1,7 @@
-//! What systemd is told (sd_notify(3)): ready, reloading, stopping, and alive, one datagram each.
+//! Notifications to systemd (sd_notify(3)): ready, reloading, stopping, and alive, one datagram each.
 //!
-//! Without NOTIFY_SOCKET nothing is told. It is told by main, beside the signals, so a process
-//! whose signals go unanswered is one that its watchdog misses.
+//! Without NOTIFY_SOCKET none are sent. The control thread sends them, next to handling signals, so the
+//! watchdog detects a process whose signals go unanswered.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -18,20 +18,20 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::sys::clock::monotonic;
 use crate::sys::inherited::take_variable;
 
-/// How long a manager that does not read is waited for.
+/// How long to wait for a manager that does not read.
 const FULL_RETRY_TIME: Duration = Duration::from_secs(2);
 const FULL_RETRY_PAUSE: Duration = Duration::from_millis(10);
 
-/// systemd's side of the process.
+/// The connection to systemd.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Notifier {
     socket: Option<Rc<(UnixDatagram, SocketAddr)>>,
-    /// How often the watchdog wants to hear something, if there is one.
+    /// Interval of the watchdog, if there is one.
     watchdog_pause: Option<Duration>,
 }
 
 impl Notifier {
-    /// Takes what the environment says about it, which is for this process alone.
+    /// Reads the environment variables, which are for this process alone.
     pub(super) fn from_environment() -> Self {
         let (socket, usec, pid) = (
             take_variable("NOTIFY_SOCKET"),
@@ -46,24 +46,24 @@ impl Notifier {
             .and_then(number)
             .filter(|usec| *usec > 0 && for_us && socket.is_some());
         Self {
-            // As sd_watchdog_enabled(3) has it: half of the time.
+            // Half of the time, as in sd_watchdog_enabled(3).
             watchdog_pause: usec.map(|usec| Duration::from_micros(usec) / 2),
             socket: socket.map(Rc::new),
         }
     }
 
-    /// Tells that the process serves.
+    /// Reports that the process serves.
     pub(super) fn ready(&self, status: &str) {
         self.tell(&format!("READY=1\nSTATUS={status}"));
     }
 
-    /// Tells that the configuration is read again; [`Notifier::ready`] ends that.
+    /// Reports that the configuration is read again; [`Notifier::ready`] ends that.
     pub(super) fn reloading(&self) {
         let now = monotonic().as_micros();
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={now}"));
     }
 
-    /// Tells that the process ends, and how long that may take.
+    /// Reports that the process ends, and how long that may take.
     pub(super) fn stopping(&self, status: &str, patience: Duration) {
         let patience = patience.as_micros();
         self.tell(&format!(
@@ -71,13 +71,13 @@ impl Notifier {
         ));
     }
 
-    /// Tells how far it is with what it was said to do.
+    /// Reports progress.
     pub(super) fn status(&self, status: &str) {
-        // The next one comes soon enough.
+        // The next report comes soon enough.
         let _ = self.try_tell(&format!("STATUS={status}"));
     }
 
-    /// Begins to tell that the process is alive, beside everything else that main does.
+    /// Starts to report that the process is alive, as a task of the control thread.
     pub(super) fn feed_watchdog(&self) {
         let Some(pause) = self.watchdog_pause else {
             return;
@@ -88,13 +88,13 @@ impl Notifier {
             beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 beat.tick().await;
-                // The next one comes soon enough.
+                // The next report comes soon enough.
                 let _ = notifier.try_tell("WATCHDOG=1");
             }
         });
     }
 
-    /// Tells what must be heard: a manager whose queue is full is given a moment to read.
+    /// Sends a report that must arrive: a manager whose queue is full is given a moment to read.
     fn tell(&self, text: &str) {
         let deadline = Instant::now() + FULL_RETRY_TIME;
         while self.try_tell(text) == Some(ErrorKind::WouldBlock) && Instant::now() < deadline {
@@ -102,10 +102,10 @@ impl Notifier {
         }
     }
 
-    /// Tells without waiting; returns why it could not, if it could not.
+    /// Sends without waiting; returns the error, if there was one.
     fn try_tell(&self, text: &str) -> Option<ErrorKind> {
         let (socket, address) = self.socket.as_deref()?;
-        // A status without a reader is no failure.
+        // A status without a reader is not a failure.
         let error = socket.send_to_addr(text.as_bytes(), address).err()?;
         tracing::debug!(%error, "NOTIFY_SOCKET");
         Some(error.kind())

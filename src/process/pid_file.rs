@@ -1,8 +1,8 @@
 //! `server.pid_file`: the process id in a file, for as long as the process runs.
 //!
-//! The file is locked (flock(2)) while its process lives, so a file that a killed one left behind is
-//! told from one that is in use, whatever has become of its number. A file that somebody wrote who
-//! does not lock it is left alone if that process lives and is older than the file.
+//! The file is locked (flock(2)) while its process lives, which distinguishes it from a file that a killed
+//! process left, even if the process id was reused. A file written without a lock is left alone if its
+//! process lives and is older than the file.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -14,14 +14,14 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{SysconfVar, getpid, sysconf};
 
-/// How often a file that is removed meanwhile is made again.
+/// Number of attempts if the file is removed meanwhile.
 const ATTEMPTS: usize = 16;
-/// More than a number and a line end.
+/// More than the length of a number and a line end.
 const PID_LEN_MAX: usize = 32;
-/// What the times of a process and of a file may differ by.
+/// Tolerated difference between the times of a process and of a file.
 const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
-/// Why the file cannot be had.
+/// Reason why the file cannot be claimed.
 #[derive(Debug, thiserror::Error)]
 #[error("server.pid_file: {}: {why}", path.display())]
 pub(super) struct PidFileError {
@@ -80,8 +80,8 @@ impl PidFile {
         Err(wrong(Why::Locked))
     }
 
-    /// Writes over what was there and then cuts off the rest: a reader of the first line at any
-    /// moment reads one number or the other.
+    /// Overwrites the old text and then cuts off the rest, so that a reader of the first line at any moment
+    /// reads one number or the other.
     fn write(&self) -> io::Result<()> {
         let line = format!("{}\n", getpid());
         self.file.write_all_at(line.as_bytes(), 0)?;
@@ -94,7 +94,7 @@ impl Drop for PidFile {
         if !stands_at(&self.path, &self.file) {
             return;
         }
-        // The user we have become may not remove it; an empty file names no process, either.
+        // The present user may not be able to remove it; an empty file names no process, either.
         if fs::remove_file(&self.path).is_err() {
             let _ = self.file.set_len(0);
         }
@@ -108,7 +108,7 @@ fn open_and_lock(path: &Path) -> Result<Flock<File>, Why> {
         .create(true)
         .truncate(false)
         .mode(0o644)
-        // A link would let a user who may write in that folder choose the file; a FIFO would block.
+        // A link would let a user with write access to that directory choose the file; a FIFO would block.
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)?;
     let found = file.metadata()?;
@@ -145,14 +145,14 @@ fn number(file: &File) -> Option<u32> {
 fn owner(file: &File) -> Option<u32> {
     let pid = number(file).filter(|pid| *pid != std::process::id())?;
     let written = file.metadata().and_then(|found| found.modified()).ok()?;
-    // One that began later got the number of a dead one.
+    // A process that began later got the number of a dead one.
     (started(pid)? <= written + CLOCK_SLACK).then_some(pid)
 }
 
 /// Returns when a process began (proc_pid_stat(5)).
 fn started(pid: u32) -> Option<SystemTime> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may hold anything, parentheses too. Field 22, counted from behind the name's 2.
+    // The name may contain anything, parentheses too. Field 22, counted from the one after the name.
     let (_, fields) = stat.rsplit_once(')')?;
     let ticks: u64 = fields.split_whitespace().nth(19)?.parse().ok()?;
     let ticks_per_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;

@@ -1,5 +1,5 @@
-//! `max_connections` while the process serves: places are added at once, and taken away as they come
-//! free, so that no open connection has to end.
+//! `max_connections` while the process serves: places are added at once, and removed as they become free, so
+//! that no open connection has to end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_local};
 
-/// The places of clients.
+/// The places for client connections.
 pub(super) struct Places {
     semaphore: Arc<Semaphore>,
-    /// How many there are, taken ones included.
+    /// Number of places, taken ones included.
     count: Arc<AtomicUsize>,
-    /// Waits for those that are to go.
+    /// The task that waits for places to remove.
     shrinking: Option<JoinHandle<()>>,
 }
 
@@ -26,23 +26,23 @@ impl Places {
         }
     }
 
-    /// Returns where they are taken.
+    /// Returns the semaphore of free places.
     pub(super) fn semaphore(&self) -> Arc<Semaphore> {
         Arc::clone(&self.semaphore)
     }
 
-    /// Returns where their number is found, taken ones included.
+    /// Returns the number of places, taken ones included.
     pub(super) fn count(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.count)
     }
 
-    /// Makes it `wanted` places, some of them perhaps later.
+    /// Changes the number of places to `wanted`; removal may take time.
     ///
     /// # Panics
     /// Outside of a [`tokio::task::LocalSet`].
     pub(super) fn resize(&mut self, wanted: usize) {
         if let Some(shrinking) = self.shrinking.take() {
-            // What it has collected comes back with its end.
+            // The permits it has collected come back when it ends.
             shrinking.abort();
         }
         let count = self.count.load(Ordering::Relaxed);
@@ -56,7 +56,7 @@ impl Places {
         let surplus = u32::try_from(count - gone - wanted).unwrap_or(u32::MAX);
         if surplus > 0 {
             let (semaphore, count) = (self.semaphore(), self.count());
-            // It stands in the same line as those who accept, and is served as a whole.
+            // It waits in the same queue as accepting threads, and gets all permits at once.
             self.shrinking = Some(spawn_local(async move {
                 if let Ok(places) = semaphore.acquire_many(surplus).await {
                     places.forget();
@@ -121,7 +121,7 @@ mod tests {
             places.resize(1);
             yield_now().await;
             let mut all = all.into_iter();
-            // It has one of the two that are to go.
+            // The task has one of the two places to remove.
             drop(all.next());
             yield_now().await;
             places.resize(5);

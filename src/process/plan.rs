@@ -1,4 +1,4 @@
-//! How many data threads there are, on which cores, and how they are started.
+//! Number of data threads, their cores, and their start.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,7 +16,7 @@ use crate::relay::offload::KernelTls;
 use crate::relay::poller::{PollerChoice, PollerKind};
 use crate::relay::{self, Relay};
 
-/// What all reception threads are given.
+/// Resources that all reception threads share.
 pub(super) struct Common<'a> {
     pub(super) relays: &'a [Relay],
     pub(super) shared: &'a Arc<Shared>,
@@ -25,12 +25,12 @@ pub(super) struct Common<'a> {
     pub(super) ended: mpsc::UnboundedSender<usize>,
 }
 
-/// How many threads, and on which cores.
+/// The number of threads and their cores.
 pub(super) struct Plan<'a> {
     pub(super) receptions: usize,
     pub(super) relays: usize,
-    /// Cores to stay on, or none when the threads do not cover them all: fewer threads than cores
-    /// are better moved about by the scheduler than crowded on the first ones.
+    /// Cores to pin to; none if the threads do not cover them all, because the scheduler places fewer threads
+    /// than cores better than pinning to the first ones.
     pinned: Option<&'a [usize]>,
 }
 

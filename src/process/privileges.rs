@@ -1,8 +1,8 @@
-//! Who the process is once it has bound what it listens on: another user, no capability, and nothing
-//! it might ever execute can be more.
+//! Privileges after binding: the process changes to another user, drops its capabilities, and can gain none
+//! by execve(2).
 //!
-//! All of it happens before a second thread is there, so that it holds for all of them. A process
-//! that stays root (`user` is not set) keeps its capabilities: that was the operator's choice.
+//! All of it happens before a second thread starts, so that it holds for all. A process that stays root
+//! (`user` is not set) keeps its capabilities: that was the operator's choice.
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -21,7 +21,7 @@ use crate::config::{Config, Process};
 use crate::sys::capabilities;
 use crate::sys::unix_path::UnixPath;
 
-/// Why the process cannot be whom the configuration names.
+/// Reason why the process cannot change to the configured account.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PrivilegeError {
     #[error("server.user: this system has no user {0:?}")]
@@ -48,7 +48,7 @@ pub(super) enum PrivilegeError {
 /// The accounts of the configuration, looked up.
 #[derive(Debug)]
 pub(super) struct Account {
-    /// By id, and by name if it has one.
+    /// By id, and by name if the account has one.
     user: Option<(Uid, Option<CString>)>,
     group: Option<Gid>,
 }
@@ -57,7 +57,7 @@ impl Account {
     /// Looks up `server.user` and `server.group`; a number is an account without a name.
     ///
     /// # Errors
-    /// There is no such account, or it cannot be asked for.
+    /// There is no such account, or the look-up fails.
     pub(super) fn of(process: &Process) -> Result<Self, PrivilegeError> {
         let group = process.group.as_deref().map(group).transpose()?;
         let Some(name) = process.user.as_deref() else {
@@ -73,24 +73,24 @@ impl Account {
         })
     }
 
-    /// Makes it the owner of a socket that was made before the process became this account.
+    /// Makes the account the owner of a socket that was made before the change of user.
     ///
     /// # Errors
-    /// The process may not.
+    /// The process lacks the permission.
     pub(super) fn give(&self, place: &UnixPath) -> Result<(), PrivilegeError> {
         let user = self.user.as_ref().map(|(uid, _)| *uid);
         let given = place.give(user, self.group);
         given.map_err(|error| PrivilegeError::System("chown", error))
     }
 
-    /// Becomes this account and gives up what is left. Call it when everything that takes a
-    /// privilege is done, and before a second thread is there.
+    /// Changes to this account and drops the remaining privileges. To be called after everything that needs a
+    /// privilege, and before a second thread starts.
     ///
     /// # Errors
-    /// The process may not, or the system says one thing and does another.
+    /// The process lacks the permission, or the change did not take effect.
     pub(super) fn become_it(&self, process: &Process) -> Result<(), PrivilegeError> {
         let changes_user = self.user.as_ref().is_some_and(|(uid, _)| !is_all(*uid));
-        // A user's own group is no wish of somebody who is that user already.
+        // A user that the process has already does not imply a change of group.
         let changes_group =
             process.group.is_some() && self.group.is_some_and(|gid| !is_all_of_group(gid));
         if changes_user {
@@ -100,7 +100,7 @@ impl Account {
             self.change(process)?;
         }
         if changes_user {
-            // Private keys are in memory: no core dump, and no tracing by others of that user.
+            // Private keys are in memory: no core dump, and no tracing by other processes of that user.
             set_dumpable(false).map_err(system("PR_SET_DUMPABLE"))?;
         }
         if !geteuid().is_root() {
@@ -111,7 +111,7 @@ impl Account {
         set_no_new_privs().map_err(system("PR_SET_NO_NEW_PRIVS"))
     }
 
-    /// Groups first: who is no longer root may not change them.
+    /// Changes groups first, because only root may change them.
     fn change(&self, process: &Process) -> Result<(), PrivilegeError> {
         let refused = |call, key, wanted: &Option<String>| {
             let wanted = wanted.clone().unwrap_or_default();
@@ -152,8 +152,8 @@ impl Account {
     }
 }
 
-/// Warns of files that were read as root and cannot be read again as who the process is now: no
-/// reload could be done, and a certificate that is renewed would never be taken up.
+/// Warns of files that were read as root and that the present user cannot read: reloads would fail, and
+/// renewed certificates would not be noticed.
 pub(super) fn warn_of_unreadable(config: &Config) {
     let files: BTreeSet<&Path> = config.files().collect();
     for file in files {
@@ -202,7 +202,7 @@ fn group(name: &str) -> Result<Gid, PrivilegeError> {
     gid.ok_or_else(|| PrivilegeError::NoGroup(name.to_owned()))
 }
 
-/// Tells whether real, effective and saved user are all `uid`.
+/// Returns whether the real, effective and saved user are all `uid`.
 fn is_all(uid: Uid) -> bool {
     getresuid().is_ok_and(|ids| [ids.real, ids.effective, ids.saved] == [uid; 3])
 }
@@ -211,7 +211,7 @@ fn is_all_of_group(gid: Gid) -> bool {
     getresgid().is_ok_and(|ids| [ids.real, ids.effective, ids.saved] == [gid; 3])
 }
 
-/// Makes sure that there is no way back.
+/// Verifies that there is no way back.
 fn verify_none() -> Result<(), PrivilegeError> {
     let any = capabilities::has_any();
     if any.map_err(|error| PrivilegeError::System("capget", error))? {

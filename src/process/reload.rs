@@ -1,5 +1,5 @@
-//! Reload in place: everything that can be wrong is found first and changes nothing; what is right is
-//! then applied within one pass of main.
+//! Reload in place: every error is found first, and then nothing is changed; a valid configuration is applied
+//! within one pass of the control thread.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -21,10 +21,10 @@ use crate::config::{self, Bind, Config, Log};
 use crate::log::{self, diagnostics};
 use crate::sys::signals::Received;
 
-/// Why a reload changed nothing: every error, one a line, as `longsplice check` prints them.
+/// Reasons why a reload changed nothing: every error, one a line, as `longsplice check` prints them.
 struct Unchanged(Vec<String>);
 
-/// A configuration for which everything is open.
+/// A configuration with all its resources open.
 struct Prepared {
     config: Config,
     opening: Opening,
@@ -32,7 +32,7 @@ struct Prepared {
     log: log::LogChange,
 }
 
-/// What preparing depends on.
+/// The state on which preparing depends.
 struct Present {
     file: PathBuf,
     binds: HashSet<Bind>,
@@ -41,7 +41,7 @@ struct Present {
 }
 
 impl Present {
-    /// Reads the configuration and opens what it needs; blocks as long as files and names take.
+    /// Reads the configuration and opens its resources; blocks as long as files and names take.
     fn prepare(&self) -> Result<Prepared, Unchanged> {
         let config = config::load(&self.file).map_err(|errors| lines_of(&errors.to_string()))?;
         let opening = Opening::prepare(
@@ -77,7 +77,7 @@ fn lines_of(text: &str) -> Unchanged {
 }
 
 impl Running {
-    /// Reads the configuration again and applies it; breaks when a stop signal came meanwhile.
+    /// Reads the configuration again and applies it; breaks if a stop signal came meanwhile.
     pub(super) async fn reload(&mut self, reply: ReloadReply) -> ControlFlow<()> {
         let began = Instant::now();
         self.notifier.reloading();
@@ -104,13 +104,13 @@ impl Running {
         }
         self.notifier.ready("serving");
         if let Some(reply) = reply {
-            // Whoever asked need not wait for the answer.
+            // The client may have stopped waiting for the answer.
             let _ = reply.send(outcome.map_err(|unchanged| unchanged.0));
         }
         ControlFlow::Continue(())
     }
 
-    /// Prepares aside; signals are heard meanwhile.
+    /// Prepares on another thread; signals are handled meanwhile.
     async fn prepare(&self, file: &Path) -> ControlFlow<(), Result<Prepared, Unchanged>> {
         loop {
             let present = Present {
@@ -138,9 +138,9 @@ impl Running {
         }
     }
 
-    /// Refuses what the sandbox would not let this process do later.
+    /// Refuses a configuration that the sandbox would not let this process use later.
     fn confined(&self, prepared: Prepared) -> Result<Prepared, Unchanged> {
-        // What takes a restart needs nothing now.
+        // Keys that only a restart can change need nothing now.
         let mut config = prepared.config.clone();
         keep_what_takes_a_restart(&self.config, &mut config);
         match self.sandbox.lacks(&config) {
@@ -152,8 +152,8 @@ impl Running {
         }
     }
 
-    /// Applies what has been prepared; nothing in here can go wrong any more. All that is waited for is
-    /// that new backends are known, for a moment.
+    /// Applies a prepared configuration; nothing can fail any more. It only waits a moment for the first
+    /// checks of new backends.
     async fn apply(&mut self, prepared: Prepared, began: Instant) -> Vec<String> {
         let Prepared {
             mut config,
@@ -168,7 +168,7 @@ impl Running {
             warnings.push(format!("in effect after a restart only: {keys}"));
         }
         let changes = Changes::between(&self.config, &config);
-        // What an operator set meanwhile stays, unless the file says something new.
+        // A level that the operator has set meanwhile stays, unless the file changes it.
         if config.log.level != self.config.log.level {
             diagnostics::set_level(config.log.level);
         }

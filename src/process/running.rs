@@ -1,4 +1,4 @@
-//! A process that serves: what it has, and how it does what signals and operators ask for.
+//! A serving process: its state, and its handling of signals and operators' requests.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::sys::signals::{Received, Signals};
 
 /// A process that serves.
 pub(super) struct Running {
-    /// Its configuration, as far as it is in effect.
+    /// Its configuration in effect.
     pub(super) config: Config,
     pub(super) signals: Signals,
     pub(super) notifier: Notifier,
@@ -35,21 +35,21 @@ pub(super) struct Running {
     pub(super) log_settings: log::Settings,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) receptions: Vec<JoinHandle<()>>,
-    /// Which of them have ended.
+    /// Indices of threads that have ended.
     pub(super) reception_ended: mpsc::UnboundedReceiver<usize>,
     pub(super) relays: Vec<Relay>,
-    /// Where operators look.
+    /// State for operators.
     pub(super) sources: Arc<Sources>,
-    /// Serves `admin_http`, to the end.
+    /// The server of `admin_http`, until the end.
     pub(super) _admin: Option<tokio::task::JoinHandle<()>>,
     pub(super) counts: Arc<Counts>,
     pub(super) log: JoinHandle<()>,
-    /// Looked after for as long as this value lives.
+    /// Supervised for as long as this value lives.
     pub(super) backends: Backends,
     pub(super) sandbox: Sandbox,
     /// Removed with this value.
     pub(super) _admin_socket: Option<AdminSocket>,
-    /// What operators want done.
+    /// Requests of operators.
     pub(super) errands: mpsc::Receiver<Errand>,
     /// Removed with this value.
     pub(super) _pid_file: Option<PidFile>,
@@ -58,17 +58,17 @@ pub(super) struct Running {
 /// Gets the outcome of a reload, if a client waits for it.
 pub(super) type ReloadReply = Option<oneshot::Sender<Result<Vec<String>, Vec<String>>>>;
 
-/// What a process is asked for, by a signal or by an operator.
+/// A request by a signal or by an operator.
 enum Asked {
     Reload(ReloadReply),
     Reopen,
     Stop,
-    /// A thread is gone that clients depend on.
+    /// A thread that clients depend on has ended.
     GiveUp,
 }
 
 impl Running {
-    /// Does what it is asked for until one of these, or the end of them, stops the process.
+    /// Serves requests until one of them, or their end, stops the process.
     pub(super) async fn until_stopped(mut self) -> ExitCode {
         self.notifier.feed_watchdog();
         self.notifier.ready("serving");
@@ -107,7 +107,7 @@ impl Running {
             Some(errand) = self.errands.recv() => match errand {
                 Errand::Reload(reply) => Asked::Reload(Some(reply)),
                 Errand::Drain(reply) => {
-                    // Whoever asked need not wait for the answer.
+                    // The client may have stopped waiting for the answer.
                     let _ = reply.send("draining");
                     Asked::Stop
                 }

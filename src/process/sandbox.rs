@@ -1,8 +1,8 @@
-//! `server.sandbox`: what the process may still do once it serves, enforced by the kernel for every
-//! thread. Files by Landlock (landlock(7)), from before the first other thread on; system calls by
-//! seccomp, from when all threads are there.
+//! `server.sandbox`: restricts the serving process, enforced by the kernel for every thread. Files by
+//! Landlock (landlock(7)), from before the first other thread starts; system calls by seccomp, once all
+//! threads have started.
 //!
-//! Whatever a kernel does not know of it is left out, and said.
+//! Restrictions that the kernel does not support are left out and logged.
 
 mod calls;
 mod places;
@@ -25,7 +25,7 @@ use places::Places;
 /// The version of Landlock whose kinds of access are handled; older kernels handle fewer.
 const LANDLOCK: ABI = ABI::V5;
 
-/// What this process was confined to.
+/// The restrictions in force.
 #[derive(Debug)]
 pub(super) struct Sandbox {
     wish: Wish,
@@ -34,14 +34,14 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Looks up what `config` needs; nothing is confined yet.
+    /// Determines what `config` needs; nothing is restricted yet.
     pub(super) fn of(config: &Config) -> Self {
         let wish = config.process.sandbox;
         let places = (wish == Wish::On).then(|| Places::of(config));
         Self { wish, places }
     }
 
-    /// Confines this thread, and those that it starts from now on, to the files that were looked up.
+    /// Restricts this thread, and those it starts from now on, to the files that were determined.
     pub(super) fn confine_files(&mut self) {
         let Some(places) = &self.places else {
             return;
@@ -56,7 +56,7 @@ impl Sandbox {
         self.places = None;
     }
 
-    /// Confines all threads to the system calls that are needed from now on.
+    /// Restricts all threads to the system calls that are needed from now on.
     pub(super) fn confine_calls(&self) {
         let only_log = match self.wish {
             Wish::Off => return,
@@ -68,8 +68,8 @@ impl Sandbox {
         }
     }
 
-    /// Returns a place that a new configuration needs and this process may not go to any more: only
-    /// a restart helps then.
+    /// Returns a path that a new configuration needs and this process may not access any more: only a restart
+    /// helps then.
     pub(super) fn lacks(&self, config: &Config) -> Option<PathBuf> {
         let places = self.places.as_ref()?;
         places.lacking(&Places::of(config)).map(Path::to_owned)
@@ -97,8 +97,8 @@ fn confine_files(places: &Places) -> Result<RulesetStatus, RulesetError> {
     Ok(confined.ruleset)
 }
 
-/// `longsplice doctor --sandbox`: confines this process as one that serves is, and tries what must
-/// be refused then.
+/// `longsplice doctor --sandbox`: restricts this process like a serving one, and tries actions that must be
+/// refused.
 #[must_use]
 pub fn trial() -> ExitCode {
     let places = Places {
@@ -150,7 +150,7 @@ fn create_file() -> io::Result<()> {
     fs::remove_file(&path)
 }
 
-/// Returns only if it cannot.
+/// Executes another program; returns only if that fails.
 fn become_program() -> io::Error {
     std::os::unix::process::CommandExt::exec(&mut Command::new("/bin/true"))
 }

@@ -1,4 +1,4 @@
-//! Where the admin side reads the state of the process.
+//! The sources of the admin interfaces' data.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,7 +13,7 @@ use crate::reception::context::Shared;
 use crate::relay::Relay;
 use crate::upstream::Upstream;
 
-/// Gathers what the admin side reads.
+/// Collects the sources of the admin interfaces.
 pub(super) fn sources(
     config: &Config,
     upstreams: &[Arc<Upstream>],
@@ -32,7 +32,7 @@ pub(super) fn sources(
     })
 }
 
-/// Returns what a reload replaces: listeners, backends, and who may change something over HTTP.
+/// Returns the part that a reload replaces: listeners, backends, and the access rules of HTTP.
 pub(super) fn scene(config: &Config, upstreams: &[Arc<Upstream>]) -> Scene {
     Scene {
         listeners: config.listeners.iter().cloned().map(Arc::new).collect(),

@@ -1,4 +1,4 @@
-//! The start: everything that can be wrong is found before the first connection is accepted.
+//! The start: every error is found before the first connection is accepted.
 
 use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener};
@@ -36,16 +36,16 @@ use crate::reception::context::{Phase, Shared};
 use crate::sys::signals::Signals;
 use crate::sys::thread::cores;
 
-/// Requests of operators that may wait for main.
+/// Limit on waiting requests of operators.
 const ERRANDS_MAX: usize = 16;
 
-/// Runs until a stop signal and returns the exit code: 0 after a drain, 1 when it could not run.
+/// Runs until a stop signal and returns the exit code: 0 after a drain, 1 if it could not run.
 #[must_use]
 pub fn run(config: Config) -> ExitCode {
     run_announced(config, |_| {})
 }
 
-/// Like [`run`]; `announce` is told the addresses once connections are accepted.
+/// Like [`run`]; calls `announce` with the addresses once connections are accepted.
 pub fn run_announced(config: Config, announce: impl FnOnce(&[SocketAddr])) -> ExitCode {
     diagnostics::begin(config.log.level);
     let ended = control_runtime().and_then(|runtime| {
@@ -55,7 +55,7 @@ pub fn run_announced(config: Config, announce: impl FnOnce(&[SocketAddr])) -> Ex
             Ok(running.until_stopped().await)
         };
         let ended = LocalSet::new().block_on(&runtime, life);
-        // A name that is still being looked up is not worth waiting for.
+        // A pending name look-up is not worth waiting for.
         runtime.shutdown_background();
         ended
     });
@@ -66,8 +66,8 @@ pub fn run_announced(config: Config, announce: impl FnOnce(&[SocketAddr])) -> Ex
     })
 }
 
-/// Makes the runtime of main, which does everything besides opening and moving: signals, checks, names,
-/// operators. It has no thread but this one.
+/// Makes the runtime of the control thread, for everything except opening connections and moving bytes:
+/// signals, checks, names, operators. It has no other thread.
 fn control_runtime() -> Result<Runtime, StartError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -146,7 +146,7 @@ async fn start(config: Config) -> Result<Running, StartError> {
     })
 }
 
-/// Has diagnostics queued for the log, and begins with what the configuration deserves.
+/// Queues diagnostics for the log, beginning with the warnings of the configuration.
 fn prepare_log(config: &Config) -> (Journal, Prepared) {
     let (journal, log) = log::prepare(&config.log);
     diagnostics::queue_in(Some(journal.clone()));
@@ -156,7 +156,7 @@ fn prepare_log(config: &Config) -> (Journal, Prepared) {
     (journal, log)
 }
 
-/// What is opened, bound and read while this process may still have every right.
+/// Resources that are opened, bound and read while the process may still have every privilege.
 struct Opened {
     opening: Opening,
     client_tls: PreparedTls,
@@ -211,13 +211,14 @@ fn shared_of(places: &Places) -> Shared {
     }
 }
 
-/// Serves operators over HTTP and over the admin socket; what they want of main arrives in the channel.
+/// Serves operators over HTTP and over the admin socket; requests for the control thread arrive in the
+/// channel.
 fn serve_admin(
     sources: &Arc<Sources>,
     admin_http: Option<TcpListener>,
     admin_socket: Option<&mut AdminSocket>,
 ) -> Result<(Option<JoinHandle<()>>, mpsc::Receiver<Errand>), StartError> {
-    // One for both: what it calls busy is what moved since an operator asked last.
+    // One for both: the busiest tunnels are those since an operator asked last.
     let sampler = Arc::new(Sampler::new(Arc::clone(sources)));
     let site = Site {
         sampler: Arc::clone(&sampler),

@@ -1,4 +1,4 @@
-//! Why the process cannot start, or cannot apply a changed configuration.
+//! Reasons why the process cannot start, or cannot apply a changed configuration.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::log::LogError;
 use crate::reception::listen::ListenError;
 use crate::tls::identity::Wrong;
 
-/// Why the process cannot run.
+/// Reason why the process cannot run.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StartError {
     #[error(transparent)]
@@ -36,7 +36,7 @@ pub(super) enum StartError {
     Several(Vec<Self>),
 }
 
-/// Puts each error on a line of its own.
+/// Returns each error on a line of its own.
 fn lines(errors: &[StartError]) -> String {
     let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
     lines.join("\nlongsplice: ")

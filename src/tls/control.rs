@@ -28,7 +28,7 @@ pub use super::fault::{Alert, Fault};
 /// end.
 pub const EMPTY_RECORDS_MAX: u8 = 64;
 /// Limit on KeyUpdates and warnings. Each costs us more than a record of data, so in the long run
-/// [`CONTROL_COST`] records of data have to come between two of them.
+/// `CONTROL_COST` records of data have to come between two of them.
 pub const CONTROL_RECORDS_MAX: u8 = 32;
 /// Records of data that make up for one KeyUpdate or warning.
 const CONTROL_COST: u8 = 4;

@@ -1,4 +1,4 @@
-//! The thread that asks the process, so that keys never wait for an answer.
+//! The thread that sends requests to the process, so that keys never wait for an answer.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,12 +10,12 @@ use crate::admin::ctl::{CtlRequest, Tunnels, Wanted};
 use crate::admin::overview::Overview;
 use crate::cli::ask::{ask, read};
 
-/// How long an answer may take.
+/// Time limit of an answer.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// Tunnels in one answer: a person reads no more, and the process has other work.
 const TUNNELS_MAX: usize = 1000;
 
-/// Starts the thread; it ends with the sender that is returned.
+/// Starts the thread; it ends when the returned sender is dropped.
 pub(super) fn start(socket: &Path, events: Sender<Event>) -> Sender<Errand> {
     let (errands, received) = channel();
     let socket = socket.to_owned();
@@ -41,7 +41,7 @@ fn run(socket: &Path, errands: &Receiver<Errand>, events: &Sender<Event>) {
     }
 }
 
-/// Asks for an overview.
+/// Requests an overview.
 ///
 /// # Errors
 /// As [`ask`].

@@ -1,4 +1,5 @@
-//! Draws the state into a buffer of cells; what does not fit is left out, the least important first.
+//! Draws the state into a buffer of cells; if there is too little room, the least important parts are left
+//! out first.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -11,7 +12,7 @@ use super::table::{self, Tone};
 use super::words::{Rate, bars, clean, interval};
 use crate::admin::ctl::text::duration;
 
-/// Whether there are colours.
+/// Whether colours are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Palette {
     Colours,
@@ -35,7 +36,7 @@ impl Palette {
         }
     }
 
-    /// Of titles, keys and bars.
+    /// Returns the style of titles, keys and bars.
     fn accent(self) -> Style {
         match self {
             Self::Colours => Style::new().fg(Color::Cyan),
@@ -48,7 +49,7 @@ const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 const FAINT: Style = Style::new().add_modifier(Modifier::DIM);
 const REVERSED: Style = Style::new().add_modifier(Modifier::REVERSED);
 
-/// Draws all of it.
+/// Draws the whole screen.
 pub(super) fn draw(buffer: &mut Buffer, state: &mut State, palette: Palette) {
     let area = *buffer.area();
     let gauges = match (area.height, area.width) {
@@ -70,7 +71,7 @@ pub(super) fn draw(buffer: &mut Buffer, state: &mut State, palette: Palette) {
     draw_title(buffer, title, state, palette);
     draw_paces(buffer, paces, state, palette);
     draw_tabs(buffer, tabs, state);
-    // One of them is the head.
+    // One row is the heading.
     state.scroll(usize::from(pane.height.saturating_sub(1)));
     if state.mode == Mode::Help {
         draw_help(buffer, pane, palette);
@@ -81,9 +82,9 @@ pub(super) fn draw(buffer: &mut Buffer, state: &mut State, palette: Palette) {
     draw_foot(buffer, foot, state, palette);
 }
 
-/// A text that gives way to more important ones.
+/// A text that is left out before more important ones.
 struct Piece {
-    /// The higher, the earlier it goes; 0 = never.
+    /// Texts with higher ranks are left out first; 0 = never.
     rank: u8,
     text: String,
     style: Style,
@@ -120,7 +121,7 @@ fn width(text: &str) -> u16 {
     u16::try_from(table::width(text)).unwrap_or(u16::MAX)
 }
 
-/// Writes `text` from `x` to the end of `area` at the most, and returns where it ends.
+/// Writes `text` from `x` to the end of `area` at most, and returns where it ends.
 fn put(buffer: &mut Buffer, x: u16, area: Rect, text: &str, style: Style) -> u16 {
     if area.height == 0 || x >= area.right() {
         return x;
@@ -175,10 +176,10 @@ fn draw_title(buffer: &mut Buffer, area: Rect, state: &State, palette: Palette) 
     put_right(buffer, end, area, &right, right_style);
 }
 
-/// From here on three gauges stand side by side.
+/// Width from which three gauges are drawn side by side.
 const WIDE: u16 = 120;
 
-/// A pace and its last minutes.
+/// A rate and its last minutes.
 struct Gauge {
     name: &'static str,
     text: String,
@@ -334,7 +335,7 @@ fn draw_table(buffer: &mut Buffer, area: Rect, state: &State, palette: Palette) 
     }
 }
 
-/// Draws what there is no room for in the chosen row, the most important first.
+/// Draws the values of the selected row that had no room, the most important first.
 fn draw_detail(buffer: &mut Buffer, area: Rect, state: &State) {
     let (table, Some(row)) = (&state.table, state.row()) else {
         return;
@@ -379,7 +380,7 @@ fn draw_foot(buffer: &mut Buffer, area: Rect, state: &State, palette: Palette) {
     let bad = palette.style(Tone::Bad);
     let pieces = match (&state.mode, &state.link, &state.notice) {
         (Mode::Question { text, .. }, _, _) => {
-            // What is asked may be cut, how to answer may not.
+            // The question may be cut, the answers may not.
             let room = usize::from(area.width.saturating_sub(ANSWERS_LEN));
             let text: String = text.chars().take(room).collect();
             vec![
@@ -409,7 +410,7 @@ fn draw_foot(buffer: &mut Buffer, area: Rect, state: &State, palette: Palette) {
 /// Cells of `y/n` and the gap before it.
 const ANSWERS_LEN: u16 = 5;
 
-/// The keys that are of use in this pane.
+/// Returns the keys that are useful in this pane.
 fn hints(state: &State) -> Vec<Piece> {
     let hint = |rank, text: &str| piece(rank, text, FAINT);
     let mut pieces = Vec::new();

@@ -1,40 +1,40 @@
-//! What the loop of `longsplice top` hears of, and what it sends the thread that asks.
+//! Events for the loop of `longsplice top`, and its errands for the asking thread.
 
 use crossterm::event;
 
 use crate::admin::ctl::{CtlRequest, Tunnels};
 use crate::admin::overview::Overview;
 
-/// Something happened.
+/// An event.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// A key, or another size.
+    /// A key, or a new size.
     Terminal(event::Event),
-    /// The terminal is gone.
+    /// The terminal is closed.
     Gone,
-    /// The process answered, or did not.
+    /// The process answered, or failed to.
     Answer(Answer),
-    /// We shall end.
+    /// A signal asks us to end.
     Stop,
 }
 
-/// What is wanted of the thread.
+/// An errand for the asking thread.
 #[derive(Debug)]
 pub(super) enum Errand {
-    /// An overview, and the tunnels as well?
+    /// Request an overview, and perhaps the tunnels.
     Look {
-        /// They are shown.
+        /// Whether the tunnels are shown.
         tunnels: bool,
     },
-    /// To tell the process something.
+    /// Send a request that changes something.
     Tell(CtlRequest),
 }
 
-/// What came of it.
+/// The result of an errand.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// What the process says of itself.
+    /// An overview of the process.
     Seen(Result<Box<Overview>, String>, Option<Tunnels>),
-    /// What it did.
+    /// The result of a change.
     Told(Result<String, String>),
 }

@@ -1,4 +1,4 @@
-//! What each key does.
+//! The actions of keys.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const STEPS_MS: [u64; 9] = [100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_
 /// Characters of a filter or an interval.
 const TYPED_MAX: usize = 100;
 
-/// The keys and what they do, for the help.
+/// The keys and their actions, for the help.
 pub(super) const HELP: &[(&str, &str)] = &[
     ("q  Esc  Ctrl-C", "quit"),
     ("Tab  1-7", "the next pane, or this one"),
@@ -35,7 +35,7 @@ pub(super) const HELP: &[(&str, &str)] = &[
 ];
 
 impl State {
-    /// Does what a key means.
+    /// Performs the action of a key.
     pub(super) fn press(&mut self, key: KeyEvent) -> Option<Effect> {
         if key.kind == KeyEventKind::Release {
             return None;
@@ -51,7 +51,7 @@ impl State {
         self.notice = None;
         match std::mem::replace(&mut self.mode, Mode::Browse) {
             Mode::Browse => self.browse(key.code),
-            // Any key ends it.
+            // Any key closes the help.
             Mode::Help => None,
             Mode::Filter => self.type_filter(key.code),
             Mode::Interval(text) => self.type_interval(text, key.code),
@@ -105,7 +105,7 @@ impl State {
         self.turn_to(Pane::ALL[next])
     }
 
-    /// Sorts by the column `count` further, beyond the last one by none.
+    /// Sorts by the column `count` positions further; after the last one, by none.
     fn sort_by_next(&mut self, count: usize) {
         let places = self.table.columns.len() + 1;
         let view = self.view_mut();
@@ -170,7 +170,7 @@ impl State {
         match (code, ()) {
             (KeyCode::Char('y' | 'Y'), ()) => Some(Effect::Tell(request)),
             (KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc, ()) => None,
-            // Nothing else is an answer.
+            // Other keys are no answer.
             (_, ()) => {
                 self.mode = Mode::Question { text, request };
                 None
@@ -233,7 +233,7 @@ impl State {
     }
 }
 
-/// Types into `text`.
+/// Applies a key to the typed `text`.
 fn edit(text: &mut String, code: KeyCode) {
     match (code, ()) {
         (KeyCode::Backspace, ()) => {

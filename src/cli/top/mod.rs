@@ -1,7 +1,7 @@
-//! `longsplice top`: a running process in a terminal, seen through its admin socket.
+//! `longsplice top`: shows a running process in a terminal, over its admin socket.
 //!
-//! One loop takes what happens from one channel: keys, answers, signals. What it means is decided by
-//! [`state`] and [`keys`], how it looks by [`draw`]; both know no terminal.
+//! One loop takes keys, answers and signals from one channel. [`state`] and [`keys`] decide what they change,
+//! [`draw`] how it looks; neither uses a terminal.
 
 mod asker;
 mod draw;
@@ -36,9 +36,9 @@ use super::exit;
 use crate::config::duration_of;
 use crate::sys::signals;
 
-/// How often a process that does not answer is tried again.
+/// Pause before a process that does not answer is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// An answer that takes longer is worth a word, which is then renewed as often.
+/// Time after which a missing answer is reported, and the report renewed.
 const LATE: Duration = Duration::from_secs(1);
 
 /// Reads the options of `top` and runs it.
@@ -74,7 +74,7 @@ fn interval_of(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Prints one page, with the paces of one interval.
+/// Prints one page, with the rates of one interval.
 fn print_once(options: &TopOptions, mut state: State) -> Result<(), String> {
     thread::sleep(state.interval);
     state.take(asker::look(&options.socket)?, None);
@@ -85,7 +85,7 @@ fn print_once(options: &TopOptions, mut state: State) -> Result<(), String> {
 
 /// Shows the process until the user quits.
 fn watch(options: &TopOptions, state: State) -> io::Result<()> {
-    // Before there is any other thread.
+    // Before any other thread starts.
     let signals = signals::block()?;
     let palette = match env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty()) {
         true => Palette::Plain,
@@ -96,7 +96,7 @@ fn watch(options: &TopOptions, state: State) -> io::Result<()> {
     let errands = asker::start(&options.socket, events.clone());
     let stops = events.clone();
     thread::spawn(move || {
-        // What else is blocked means nothing here.
+        // Other blocked signals have no effect here.
         while !matches!(
             signals::wait(&signals),
             Err(_) | Ok(signals::Received::Stop | signals::Received::Reload)
@@ -114,7 +114,7 @@ fn watch(options: &TopOptions, state: State) -> io::Result<()> {
     watch.run(&happened)
 }
 
-/// Hands on what the terminal says; this thread ends with the process.
+/// Forwards events of the terminal; this thread ends with the process.
 fn read_terminal(events: &Sender<Event>) {
     while let Ok(event) = terminal::read() {
         if events.send(Event::Terminal(event)).is_err() {
@@ -124,14 +124,14 @@ fn read_terminal(events: &Sender<Event>) {
     let _ = events.send(Event::Gone);
 }
 
-/// The loop's own.
+/// State of the loop.
 struct Watch {
     state: State,
     screen: Screen,
     errands: Sender<Errand>,
-    /// When the process was asked for what it has not answered yet.
+    /// Time of the unanswered request, if there is one.
     asked: Option<Instant>,
-    /// When it is asked again.
+    /// Time of the next request.
     next: Instant,
 }
 
@@ -163,10 +163,10 @@ impl Watch {
         }
     }
 
-    /// Returns how long there is nothing to do of our own accord; none = for ever.
+    /// Returns the longest time to wait for an event; none = forever.
     fn patience(&self) -> Option<Duration> {
         match self.asked {
-            // Now and then one sees for how long.
+            // To update the displayed delay.
             Some(_) => Some(LATE),
             None if self.state.paused => None,
             None => Some(self.next.saturating_duration_since(Instant::now())),
@@ -183,7 +183,7 @@ impl Watch {
         }
     }
 
-    /// Asks, unless there is a question without an answer.
+    /// Requests an overview, unless a request is unanswered.
     fn look(&mut self) {
         if self.asked.is_none() {
             let now = Instant::now();
@@ -210,7 +210,7 @@ impl Watch {
                         self.next = asked.unwrap_or_else(Instant::now) + RETRY;
                     }
                 }
-                // Another pane is shown by now.
+                // The user has changed to another pane meanwhile.
                 if self.state.wants_tunnels() && self.state.tunnels.is_none() {
                     self.next = self.next.min(Instant::now() + INTERVALS.start().to_owned());
                 }

@@ -1,4 +1,4 @@
-//! The panes: what each shows of an overview.
+//! The panes: the rows that each makes from an overview.
 
 use super::rates::{Share, Watched};
 use super::table::{Cell, Column, Row, Table, Tone};
@@ -8,7 +8,7 @@ use crate::admin::ctl::text::{duration, size};
 use crate::admin::overview::Overview;
 use crate::admin::state::{BackendState, ServerState, TunnelState};
 
-/// One way to look at the process.
+/// A pane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pane {
     /// Servers by backend.
@@ -17,13 +17,13 @@ pub(super) enum Pane {
     Talkers,
     /// Open tunnels.
     Tunnels,
-    /// What changed with servers.
+    /// Changes of servers.
     Health,
-    /// How often each cause was seen.
+    /// Entries by cause.
     Causes,
-    /// Where clients come in.
+    /// Listeners.
     Listeners,
-    /// How bytes go.
+    /// Bytes by path.
     Paths,
 }
 
@@ -113,7 +113,7 @@ fn servers(watched: &Watched) -> Table {
 
 fn server(watched: &Watched, backend: &BackendState, server: &ServerState) -> Row {
     let subject = format!("{}/{}", backend.name, server.name);
-    // A name that was resolved says its address itself.
+    // The name of a resolved address contains the address.
     let shown = match server.name == server.address || server.name.contains('@') {
         true => subject.clone(),
         false => format!("{subject} ({})", server.address),
@@ -162,7 +162,7 @@ fn standing(word: &str) -> Tone {
     }
 }
 
-/// The time from `since_ms` until the overview, shorter than a second as nothing but that.
+/// Returns the time from `since_ms` until the overview; less than a second shows as just that.
 fn age(now: &Overview, since_ms: u64) -> Cell {
     span(now.at_ms.saturating_sub(since_ms))
 }
@@ -232,7 +232,7 @@ const TUNNELS: &[Column] = &[
     Column::left("TLS", 17, 7),
     Column::grown("ID", 10, 3),
 ];
-/// Where BYTES is.
+/// Index of the column BYTES.
 const TUNNEL_BYTES: usize = 4;
 
 fn open_tunnels(now: &Overview, tunnels: Option<&Tunnels>) -> Table {
@@ -289,7 +289,7 @@ fn health(now: &Overview) -> Table {
     let changes = now.changes.iter().enumerate();
     let rows = changes.map(|(at, change)| {
         let server = format!("{}/{}", change.backend, change.server);
-        // Two of the same moment are told apart by how many came before.
+        // Changes of the same moment are distinguished by the number of earlier ones.
         let from_end = now.changes.len() - at;
         Row {
             key: format!("{} {server} {} {from_end}", change.time_ms, change.state),

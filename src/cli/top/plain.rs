@@ -1,4 +1,4 @@
-//! One page of plain text, for scripts: what the panes show, without a terminal.
+//! One page of plain text, for scripts: the contents of the panes, without a terminal.
 
 use std::fmt::Write;
 
@@ -32,7 +32,7 @@ pub(super) fn page(state: &State) -> String {
         pulse.bytes_in.bytes(),
         pulse.bytes_out.bytes(),
     );
-    // Single tunnels are what `longsplice ctl tunnels` is for.
+    // `longsplice ctl tunnels` lists single tunnels.
     for pane in Pane::ALL.into_iter().filter(|it| *it != Pane::Tunnels) {
         let mut table = pane.table(watched, None);
         table.sort(pane.sort(), false);
@@ -41,7 +41,7 @@ pub(super) fn page(state: &State) -> String {
     out
 }
 
-/// Writes all columns of a table, each as wide as it has to be.
+/// Writes all columns of a table, each as wide as necessary.
 fn rows(table: &Table) -> String {
     if table.rows.is_empty() {
         return format!("{}\n", table.empty);

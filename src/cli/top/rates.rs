@@ -1,17 +1,17 @@
-//! What two overviews tell together: paces now, and those of the last minutes.
+//! Rates from pairs of overviews: now, and in the last minutes.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::words::Rate;
 use crate::admin::overview::{Overview, Totals};
 
-/// Paces that are remembered.
+/// Number of rates that are kept.
 const PULSES_MAX: usize = 600;
-/// Paces are those of at least this time, however often is asked: the process itself counts the bytes
-/// of open tunnels about twice a second.
+/// Shortest time over which rates are computed: the process itself counts the bytes of open tunnels about
+/// twice a second.
 const SPAN_MS: u64 = 900;
 
-/// Paces between two overviews, of the process or of a part of it.
+/// Rates between two overviews, of the process or of a part of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Pulse {
     /// Connections of clients.
@@ -20,7 +20,7 @@ pub(super) struct Pulse {
     pub(super) opened: Rate,
     /// Requests that are no tunnels.
     pub(super) requests: Rate,
-    /// Connections and requests that came to nothing.
+    /// Connections and requests that failed.
     pub(super) refused: Rate,
     /// Bytes from clients.
     pub(super) bytes_in: Rate,
@@ -28,23 +28,23 @@ pub(super) struct Pulse {
     pub(super) bytes_out: Rate,
 }
 
-/// Which row of the traffic something belongs to.
+/// A part of the traffic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Share {
-    /// All of a listener.
+    /// One listener.
     Listener(String),
-    /// All of a server: its backend and its name.
+    /// One server: its backend and its name.
     Server(String, String),
 }
 
-/// What has been seen of one process.
+/// The overviews of one process.
 #[derive(Debug)]
 pub(super) struct Watched {
     /// The latest overview.
     pub(super) now: Overview,
-    /// Earlier ones, the first of them is what paces are reckoned from.
+    /// Earlier ones; rates are computed from the first of them.
     past: VecDeque<Overview>,
-    /// Paces of the process, the latest last.
+    /// Rates of the process, the latest last.
     pub(super) pulses: VecDeque<Pulse>,
     shares: BTreeMap<Share, Pulse>,
 }
@@ -86,23 +86,23 @@ impl Watched {
         self.shares = sums(&self.now).into_iter().map(share).collect();
     }
 
-    /// Tells whether `next` is of the same process.
+    /// Returns whether `next` is from the same process.
     pub(super) fn is_same(&self, next: &Overview) -> bool {
         let of = |it: &Overview| (it.status.pid, it.status.started_ms);
         of(&self.now) == of(next)
     }
 
-    /// Returns the paces now.
+    /// Returns the present rates.
     pub(super) fn pulse(&self) -> Pulse {
         self.pulses.back().copied().unwrap_or_default()
     }
 
-    /// Returns the paces of a part now.
+    /// Returns the present rates of a part.
     pub(super) fn pulse_of(&self, share: &Share) -> Pulse {
         self.shares.get(share).copied().unwrap_or_default()
     }
 
-    /// Returns the pace of something that both overviews count.
+    /// Returns the rate of a value that both overviews count.
     pub(super) fn rate_of(&self, count: impl Fn(&Overview) -> u64) -> Rate {
         let Some(before) = self.past.front() else {
             return Rate::default();

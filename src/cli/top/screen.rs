@@ -1,4 +1,4 @@
-//! The terminal: taken over, and always given back as it was.
+//! The terminal: taken over, and always restored.
 
 use std::io::{self, BufWriter, Stdout, Write, stdout};
 use std::panic;
@@ -18,20 +18,20 @@ use super::state::State;
 
 /// Room for a frame, so that it is written at once.
 const FRAME_LEN: usize = 64 * 1024;
-/// Exit code of a panic, as without a terminal.
+/// Exit code after a panic, as without a terminal.
 const EXIT_PANIC: i32 = 101;
 
-/// The terminal while it is ours; given back with this value.
+/// The terminal while we use it; restored when this is dropped.
 pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
     palette: Palette,
 }
 
 impl Screen {
-    /// Takes the terminal over. A panic, on whichever thread, gives it back and ends the process.
+    /// Takes the terminal over. A panic, on any thread, restores it and ends the process.
     ///
     /// # Errors
-    /// What the terminal says.
+    /// The terminal's error.
     pub(super) fn take(palette: Palette) -> io::Result<Self> {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |what| {
@@ -48,7 +48,7 @@ impl Screen {
     /// Shows the state; only what changed is written.
     ///
     /// # Errors
-    /// What the terminal says.
+    /// The terminal's error.
     pub(super) fn show(&mut self, state: &mut State) -> io::Result<()> {
         let palette = self.palette;
         self.terminal
@@ -56,21 +56,21 @@ impl Screen {
         Ok(())
     }
 
-    /// Forgets what the terminal shows.
+    /// Discards the known contents of the screen.
     ///
     /// # Errors
-    /// What the terminal says.
+    /// The terminal's error.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        // Not `Terminal::clear`: it asks the terminal where the cursor is, and the thread that reads keys takes
-        // the answer.
+        // Not `Terminal::clear`: it asks the terminal for the position of the cursor, and the thread that
+        // reads keys takes the answer.
         let size = self.terminal.size()?;
         self.terminal.resize(size.into())
     }
 
-    /// Gives the terminal back to the shell until it wants us again.
+    /// Gives the terminal back to the shell until the shell resumes us.
     ///
     /// # Errors
-    /// What the terminal says.
+    /// The terminal's error.
     pub(super) fn suspend(&mut self) -> io::Result<()> {
         give_back();
         raise(Signal::SIGTSTP)?;
@@ -91,7 +91,7 @@ fn enter() -> io::Result<()> {
 }
 
 fn give_back() {
-    // Whoever closed the terminal does not miss it.
+    // An error means that the terminal is closed.
     let _ = execute!(stdout(), LeaveAlternateScreen, Show);
     let _ = stdout().flush();
     let _ = disable_raw_mode();

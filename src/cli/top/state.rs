@@ -1,5 +1,5 @@
-//! What `longsplice top` knows and shows: overviews come in, keys come in, nothing goes out but what
-//! is to be done. No terminal, no socket, no clock.
+//! The state of `longsplice top`: overviews and keys come in, effects for the loop come out. No terminal, no
+//! socket, no clock.
 
 use std::time::Duration;
 
@@ -10,37 +10,37 @@ use super::words::clean;
 use crate::admin::ctl::{CtlRequest, Tunnels};
 use crate::admin::overview::Overview;
 
-/// What the loop is to do.
+/// An effect that the loop has to carry out.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Effect {
     /// Give the terminal back and end.
     Quit,
-    /// Give the terminal back and stop, until the shell wants us again.
+    /// Give the terminal back and stop, until the shell resumes us.
     Suspend,
     /// Draw all of the screen.
     Redraw,
-    /// Ask now.
+    /// Request an overview now.
     Look,
-    /// Tell the process to do something.
+    /// Send a request to the process.
     Tell(CtlRequest),
 }
 
-/// What the keys mean.
+/// The mode, which decides the meaning of keys.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Mode {
     /// Move, sort, choose.
     Browse,
     /// The help is shown.
     Help,
-    /// A filter is typed.
+    /// A filter is being typed.
     Filter,
-    /// An interval is typed.
+    /// An interval is being typed.
     Interval(String),
-    /// Yes or no?
+    /// A question with yes or no.
     Question {
-        /// What is asked.
+        /// The question.
         text: String,
-        /// What is done on yes.
+        /// The request to send on yes.
         request: CtlRequest,
     },
 }
@@ -48,36 +48,36 @@ pub(super) enum Mode {
 /// Whether the process answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Link {
-    /// It does.
+    /// It answers.
     Up,
-    /// It has not for this time.
+    /// It has not answered for this time.
     Late(Duration),
-    /// It does not, and this is why.
+    /// It does not answer, for this reason.
     Lost(String),
 }
 
-/// A word about what happened, and whether it is a bad one.
+/// A message about an event, and whether it is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Notice {
     pub(super) text: String,
     pub(super) bad: bool,
 }
 
-/// How one pane is looked at.
+/// The view of one pane.
 #[derive(Debug, Clone, Default)]
 pub(super) struct View {
     /// Column it is sorted by; none = as it comes.
     pub(super) sort: Option<usize>,
     pub(super) reverse: bool,
-    /// Row that is followed wherever it goes; none = the first one, whichever it is.
+    /// Key of the selected row, wherever it moves; none = the first row.
     followed: Option<String>,
-    /// Row the keys mean.
+    /// Index of the selected row.
     pub(super) at: usize,
     /// First row on the screen.
     pub(super) first: usize,
 }
 
-/// All of it.
+/// The whole state.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) watched: Watched,
@@ -97,7 +97,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Begins with a first overview.
+    /// Makes the state from a first overview.
     pub(super) fn new(overview: Overview, interval: Duration) -> Self {
         let watched = Watched::new(overview);
         let pane = Pane::Servers;
@@ -122,7 +122,7 @@ impl State {
         }
     }
 
-    /// Takes what the process said of itself.
+    /// Takes an overview of the process.
     pub(super) fn take(&mut self, overview: Overview, tunnels: Option<Tunnels>) {
         if self.watched.is_same(&overview) {
             if matches!(self.link, Link::Lost(_)) {
@@ -137,19 +137,19 @@ impl State {
             self.tunnels = None;
         }
         self.link = Link::Up;
-        // An answer to what was asked before the pane was left is of no use later.
+        // An answer to a request from before the pane was left is not used later.
         if self.wants_tunnels() {
             self.tunnels = tunnels.or(self.tunnels.take());
         }
         self.settle();
     }
 
-    /// Takes note that the process does not answer.
+    /// Notes that the process does not answer.
     pub(super) fn lose(&mut self, why: &str) {
         self.link = Link::Lost(clean(why));
     }
 
-    /// Takes note of what came of [`Effect::Tell`].
+    /// Notes the result of [`Effect::Tell`].
     pub(super) fn told(&mut self, outcome: Result<String, String>) {
         match outcome {
             Ok(done) => self.say(clean(&done), false),
@@ -161,12 +161,12 @@ impl State {
         self.notice = Some(Notice { text, bad });
     }
 
-    /// Tells whether the tunnels are to be asked for.
+    /// Returns whether the tunnels are to be requested.
     pub(super) fn wants_tunnels(&self) -> bool {
         self.pane == Pane::Tunnels
     }
 
-    /// Returns how the pane is looked at.
+    /// Returns the view of the pane.
     pub(super) fn view(&self) -> &View {
         &self.views[self.pane.at()]
     }
@@ -175,7 +175,7 @@ impl State {
         &mut self.views[self.pane.at()]
     }
 
-    /// Returns the row the keys mean.
+    /// Returns the selected row.
     pub(super) fn row(&self) -> Option<&Row> {
         self.table.rows.get(self.view().at)
     }
@@ -188,7 +188,7 @@ impl State {
         (self.wants_tunnels() && !self.paused).then_some(Effect::Look)
     }
 
-    /// Moves to a row; the first one is the top of the list, any other is followed.
+    /// Selects a row; the first one is always the top of the list, any other is followed.
     pub(super) fn go_to(&mut self, at: usize) {
         let at = at.min(self.table.rows.len().saturating_sub(1));
         let key = self.table.rows.get(at).map(|row| row.key.clone());
@@ -197,7 +197,7 @@ impl State {
         view.followed = key.filter(|_| at > 0);
     }
 
-    /// Makes the rows anew, and finds the one that is followed among them.
+    /// Makes the rows again, and finds the selected one among them.
     pub(super) fn settle(&mut self) {
         let mut table = self.pane.table(&self.watched, self.tunnels.as_ref());
         table.filter(&self.filter);
@@ -218,7 +218,7 @@ impl State {
         }
     }
 
-    /// Sees to it that the row the keys mean is on the screen, which has room for `page` rows.
+    /// Scrolls so that the selected row is on the screen, which has room for `page` rows.
     pub(super) fn scroll(&mut self, page: usize) {
         self.page = page.max(1);
         let (page, len) = (self.page, self.table.rows.len());

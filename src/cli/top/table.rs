@@ -1,4 +1,4 @@
-//! Rows and columns of a pane before they are drawn: which rows, in which order, how wide.
+//! Rows and columns of a pane before they are drawn: selection, order and width.
 
 use std::cmp::Ordering;
 
@@ -6,10 +6,10 @@ use ratatui::text::Span;
 
 use super::words::{Rate, clean};
 
-/// What a cell is a sign of.
+/// The meaning of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// Nothing in particular.
+    /// None.
     Plain,
     /// All is well.
     Good,
@@ -17,9 +17,9 @@ pub(super) enum Tone {
     Watch,
     /// Not well.
     Bad,
-    /// An operator wanted it so.
+    /// Set by an operator.
     Wanted,
-    /// There is nothing to tell.
+    /// No value.
     Faint,
 }
 
@@ -28,12 +28,12 @@ pub(super) enum Tone {
 pub(super) struct Cell {
     pub(super) text: String,
     pub(super) tone: Tone,
-    /// What it is sorted by; none = its text.
+    /// Its sort value; none = its text.
     number: Option<u64>,
 }
 
 impl Cell {
-    /// A word or a name; nothing of it reaches the terminal as a command.
+    /// Makes a word or a name; no part of it reaches the terminal as a command.
     pub(super) fn text(text: &str) -> Self {
         let (text, tone) = match text {
             "" => ("-".to_owned(), Tone::Faint),
@@ -46,7 +46,7 @@ impl Cell {
         }
     }
 
-    /// A number as it is shown.
+    /// Makes a number with its displayed text.
     pub(super) fn number(number: u64, text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -59,50 +59,50 @@ impl Cell {
         }
     }
 
-    /// A number.
+    /// Makes a number.
     pub(super) fn count(number: u64) -> Self {
         Self::number(number, number.to_string())
     }
 
-    /// A pace.
+    /// Makes a rate.
     pub(super) fn rate(rate: Rate) -> Self {
         Self::number(rate.0, rate.count())
     }
 
-    /// A pace of bytes.
+    /// Makes a rate of bytes.
     pub(super) fn bytes(rate: Rate) -> Self {
         Self::number(rate.0, rate.bytes())
     }
 
-    /// The same as a sign of something.
+    /// Sets the meaning.
     pub(super) fn toned(self, tone: Tone) -> Self {
         Self { tone, ..self }
     }
 
     fn compare(&self, other: &Self) -> Ordering {
         match (self.number, other.number) {
-            // What is large comes first.
+            // Large values come first.
             (Some(own), Some(other)) => other.cmp(&own),
             (None | Some(_), None) | (None, Some(_)) => self.text.cmp(&other.text),
         }
     }
 }
 
-/// A column, in every row at the same place.
+/// A column, at the same index in every row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
     pub(super) title: &'static str,
-    /// Cells it has at least.
+    /// Least width, in cells.
     width: u16,
-    /// Whether it takes what is left.
+    /// Whether it takes the remaining room.
     grows: bool,
     pub(super) right: bool,
-    /// The higher, the earlier it makes room; 0 = never.
+    /// Columns with higher ranks are left out first; 0 = never.
     pub(super) rank: u8,
 }
 
 impl Column {
-    /// Numbers.
+    /// Makes a column of numbers.
     pub(super) const fn right(title: &'static str, width: u16, rank: u8) -> Self {
         Self {
             title,
@@ -113,7 +113,7 @@ impl Column {
         }
     }
 
-    /// Words of a known length.
+    /// Makes a column of words of a known length.
     pub(super) const fn left(title: &'static str, width: u16, rank: u8) -> Self {
         Self {
             title,
@@ -124,7 +124,7 @@ impl Column {
         }
     }
 
-    /// Names, as wide as there is room.
+    /// Makes a column of names, as wide as there is room.
     pub(super) const fn grown(title: &'static str, width: u16, rank: u8) -> Self {
         Self {
             title,
@@ -136,24 +136,24 @@ impl Column {
     }
 }
 
-/// One line, and what can be done with it.
+/// One line, and the subject of its commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
-    /// Tells it from all others, from one overview to the next.
+    /// Identifies the row from one overview to the next.
     pub(super) key: String,
-    /// The server or the tunnel that commands mean.
+    /// The server or the tunnel to which commands apply.
     pub(super) subject: Option<String>,
     pub(super) cells: Vec<Cell>,
 }
 
-/// What a pane shows.
+/// The contents of a pane.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     pub(super) columns: &'static [Column],
     pub(super) rows: Vec<Row>,
-    /// Said in place of rows when there are none.
+    /// Shown instead of rows if there are none.
     pub(super) empty: &'static str,
-    /// Said beside them.
+    /// Shown next to the rows.
     pub(super) note: Option<String>,
 }
 
@@ -186,7 +186,7 @@ impl Table {
         }
     }
 
-    /// Returns the columns that fit into `room`, with a blank between them, and how wide each is.
+    /// Returns the columns that fit into `room`, with a blank between them, and their widths.
     pub(super) fn fit(&self, room: u16) -> Vec<(usize, u16)> {
         let mut kept: Vec<usize> = (0..self.columns.len()).collect();
         while self.least(&kept) > room {
@@ -221,7 +221,7 @@ impl Table {
         widths + gaps
     }
 
-    /// Returns how wide each column is where there is room for everything.
+    /// Returns the width of each column if there is room for everything.
     pub(super) fn whole(&self) -> Vec<usize> {
         let columns = self.columns.iter().enumerate();
         let widest = columns.map(|(at, column)| self.longest(at).max(width(column.title)));

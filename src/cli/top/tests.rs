@@ -1,4 +1,4 @@
-//! Frames as people see them, and what keys make of them.
+//! Frames as displayed, and the effects of keys.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn tunnel(id: &str, bytes_in: u64, age_ms: u64) -> Value {
     })
 }
 
-/// What the process says of itself `steps` seconds after the first time.
+/// The overview `steps` seconds after the first one.
 fn overview(steps: u64) -> Overview {
     let totals = json!({
         "accepted": 100 + 3 * steps, "tunnels_opened": 50 + steps, "tunnels_ended": 10,
@@ -222,7 +222,7 @@ fn every_pane_has_its_rows() {
             let rows = tunnels(&[("8", 5, 1000), ("9", 70_000, 90_000)]);
             state.take(overview(3), Some(rows));
         }
-        // Without what is the same for all of them.
+        // Without the parts that are the same for all of them.
         let frame = text(&mut state, 100, 12);
         let rows = frame
             .lines()
@@ -394,10 +394,10 @@ fn a_row_is_followed_wherever_it_goes() {
         Some(tunnels(&[("1", 9, 0), ("2", 1, 0), ("3", 7, 0)])),
     );
     assert_eq!((id(&state), state.view().at), ("2".to_owned(), 2));
-    // It has ended: the one in its place, and no further than the last.
+    // It has ended: the row in its place is selected, or the last.
     state.take(overview(4), Some(tunnels(&[("1", 9, 0), ("3", 7, 0)])));
     assert_eq!(id(&state), "3");
-    // At the top, whichever is the first.
+    // At the top, whichever row is first.
     press(&mut state, "g");
     state.take(overview(5), Some(tunnels(&[("1", 9, 0), ("3", 70, 0)])));
     assert_eq!(id(&state), "3");
@@ -470,7 +470,7 @@ fn what_changes_something_is_asked_for_first() {
         press(&mut state, "y"),
         Some(Effect::Tell(CtlRequest::Kill { id }))
     );
-    // Where nothing is meant, nothing is asked.
+    // If no row is selected, there is no question.
     for keys in ["1K", "5D", "5K"] {
         assert_eq!(press(&mut state, keys), None);
         assert!(

@@ -1,22 +1,22 @@
-//! How `longsplice top` writes numbers, and what it lets through of text that strangers wrote.
+//! Numbers as `longsplice top` writes them, and the filter for text from outside.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::admin::ctl::text::size;
 
-/// How often the process may be asked.
+/// Range of the interval between requests.
 pub(super) const INTERVALS: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(60);
 /// Heights of a bar, the lowest first.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// A pace in tenths a second.
+/// A rate in tenths a second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rate(pub(super) u64);
 
 impl Rate {
-    /// Returns the pace of `more` things in `time_ms`; none passed = no pace.
+    /// Returns the rate of `more` things in `time_ms`; if no time has passed, zero.
     pub(super) fn of(more: u64, time_ms: u64) -> Self {
         let tenths = u128::from(more) * 10_000 / u128::from(time_ms.max(1));
         Self(u64::try_from(tenths).unwrap_or(u64::MAX))
@@ -52,7 +52,7 @@ pub(super) fn bars(values: &[Rate]) -> String {
     values.iter().map(bar).collect()
 }
 
-/// Writes how often the process is asked.
+/// Writes the interval between requests.
 pub(super) fn interval(time: Duration) -> String {
     let ms = time.as_millis();
     match ms % 1000 {
@@ -62,8 +62,8 @@ pub(super) fn interval(time: Duration) -> String {
     }
 }
 
-/// Replaces what a terminal would obey or hide in place of showing it: control characters, marks
-/// that turn the direction of writing, characters without a width.
+/// Replaces characters that a terminal would act on or hide: control characters, marks that change the
+/// direction of text, characters without a width.
 pub(super) fn clean(text: &str) -> String {
     let shown = |c: char| {
         let hidden = c.is_control()

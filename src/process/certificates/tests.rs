@@ -1,4 +1,4 @@
-//! What looks at files make of them, without waiting between the looks.
+//! Results of reading changed files, without waiting between the reads.
 
 use super::*;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
@@ -40,7 +40,7 @@ impl Folder {
     }
 }
 
-/// Looks until nothing is fresh; what was to be told.
+/// Reads until nothing changes; returns the log messages.
 fn told(files: &mut Files<Identity>) -> Vec<String> {
     let looks = (0..4).filter_map(|_| files.look());
     looks
@@ -56,12 +56,12 @@ fn a_change_counts_when_it_was_seen_twice() {
     let rows = [
         (a.clone(), false),
         (b.clone(), false),
-        // Back again before it counted.
+        // Changed back before it counted.
         (a.clone(), false),
         (b.clone(), false),
         (b.clone(), true),
         (b.clone(), false),
-        // Different things in a row do not count.
+        // Different results in a row do not count.
         (broken(), false),
         (a.clone(), false),
         (broken(), false),
@@ -87,7 +87,7 @@ fn what_is_broken_is_told_once_and_the_old_one_stays() {
         ["the private key belongs to none of the certificates"]
     );
     assert_eq!(files.good.names(), ["old.example"]);
-    // Broken in the same way by other bytes: nothing new to tell.
+    // The same fault with other bytes: nothing new to report.
     folder.write("cert.pem", &made("other.example").0);
     assert_eq!(told(&mut files), [""; 0]);
     fs::remove_file(folder.path("key.pem")).unwrap();
@@ -115,6 +115,6 @@ fn the_end_is_told_once_a_day() {
     );
     let last = told(-1);
     assert_eq!(last.as_deref(), Some("the certificate has expired"));
-    // A clock that was set back.
+    // The clock was set back.
     assert!(told(DAY_S).is_some());
 }

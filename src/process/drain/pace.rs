@@ -1,37 +1,37 @@
-//! How fast a drain ends tunnels. Pure: time and counts in, numbers out.
+//! The pace at which a drain ends tunnels. Pure: time and counts in, numbers out.
 //!
-//! The time that is left is divided into as many parts as there are tunnels, and in each part one of
-//! them ends, at a moment that is drawn. So their clients come back as evenly as can be and yet not in
-//! step, neither with each other nor with those of another node that drains at the same time. Where
-//! parts are shorter than the time between two looks, that time is drawn too. Tunnels that end by
-//! themselves leave longer parts to the others.
+//! The remaining time is divided into as many parts as there are tunnels, and in each part one tunnel ends,
+//! at a random moment. So clients come back as evenly as possible and yet not in step, neither with each
+//! other nor with those of another node that drains at the same time. If parts are shorter than the time
+//! between two calls, that time is random too. Tunnels that end by themselves leave longer parts to the
+//! others.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::balance;
 
-/// Mean time between two looks; what was told to end at the last one is gone by then.
+/// Mean time between two calls; tunnels told to end at the last one are gone by then.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How much of what was missed between two looks is made up for at once; the rest is spread again.
+/// Limit on the backlog that is made up for at once; the rest is spread again.
 const CATCH_UP: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The ends of one drain; times are since it began.
+/// The schedule of one drain; times are since its beginning.
 #[derive(Debug)]
 pub(super) struct Pace {
     window: Duration,
-    /// Least length of a part: that of `drain_rate`.
+    /// Shortest part, from `drain_rate`.
     part_min: Duration,
-    /// Where the present part begins.
+    /// Beginning of the present part.
     begin: Duration,
-    /// How much of it passes before a tunnel ends, from 0 to 1.
+    /// Random fraction of the part, 0 to 1, after which a tunnel ends.
     moment: f64,
     random: u64,
 }
 
 impl Pace {
-    /// Spreads ends over `window`, with no more than `rate` a second; `seed` is for what is drawn.
+    /// Spreads ends over `window`, with no more than `rate` a second; `seed` is for the random numbers.
     pub(super) fn new(window: Duration, rate: Option<NonZeroUsize>, seed: u64) -> Self {
         let mut pace = Self {
             window,
@@ -44,7 +44,7 @@ impl Pace {
         pace
     }
 
-    /// Tells how many of the `left` tunnels, which have not been told to end, are to end by `now`.
+    /// Returns how many of the `left` tunnels that were not told to end must end by `now`.
     pub(super) fn due(&mut self, now: Duration, left: usize) -> usize {
         if now >= self.window && self.part_min.is_zero() {
             return left;
@@ -64,24 +64,24 @@ impl Pace {
         due
     }
 
-    /// Draws how long to wait until the next look.
+    /// Returns a random time to wait until the next call.
     pub(super) fn pause(&mut self) -> Duration {
         PAUSE.mul_f64(0.5 + self.draw())
     }
 
-    /// Returns how long `left` tunnels take in all from the beginning on.
+    /// Returns how long `left` tunnels take in total.
     pub(super) fn length(&self, left: usize) -> Duration {
         let left = u32::try_from(left).unwrap_or(u32::MAX);
         self.window.max(self.part_min.saturating_mul(left))
     }
 
-    /// Returns the length of a part when `left` tunnels share what is left of the window.
+    /// Returns the length of a part if `left` tunnels share the rest of the window.
     fn part(&self, left: usize) -> Duration {
         let rest = self.window.saturating_sub(self.begin);
         shared_by(rest, left).max(self.part_min)
     }
 
-    /// Draws a number from 0 to 1.
+    /// Returns a random number from 0 to 1.
     fn draw(&mut self) -> f64 {
         // SplitMix64 (Steele, Lea, Flood 2014); a float holds 53 bits of it.
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -94,7 +94,7 @@ fn shared_by(time: Duration, count: usize) -> Duration {
     time / u32::try_from(count.max(1)).unwrap_or(u32::MAX)
 }
 
-/// Divides `due` ends among threads that have `left` tunnels each: always one of those with most.
+/// Divides `due` ends among threads with `left` tunnels each: always one of those with most.
 pub(super) fn divide(due: usize, left: &[usize]) -> Vec<usize> {
     if due >= left.iter().sum() {
         return left.to_vec();

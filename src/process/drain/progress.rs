@@ -1,4 +1,4 @@
-//! How far a drain is: what has ended and how, for the log and for systemd.
+//! Progress of a drain, for the log and for systemd.
 
 use std::time::{Duration, Instant};
 
@@ -9,17 +9,17 @@ use crate::journal::{Cause, Counts};
 
 /// Least time between two lines.
 const PAUSE_MIN: Duration = Duration::from_secs(5);
-/// Lines within the window, and within the timeout.
+/// Number of lines within the window, and within the timeout.
 const LINES: u32 = 20;
 
-/// What has ended since the start of the process.
+/// Tunnels and requests ended since the start of the process.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ended {
-    /// Tunnels, however they ended.
+    /// Tunnels, by any cause.
     tunnels: u64,
-    /// Those of them that we ended.
+    /// Tunnels ended by the drain.
     pub(super) by_us: u64,
-    /// Requests and connections that are no tunnels yet, that we cut off.
+    /// Requests and connections without a tunnel that were cut off.
     pub(super) cut_off: u64,
 }
 
@@ -36,7 +36,7 @@ impl Ended {
         }
     }
 
-    /// Returns what has ended since it was as `before`.
+    /// Returns the difference to `before`.
     pub(super) fn since(self, before: Self) -> Self {
         Self {
             tunnels: self.tunnels.saturating_sub(before.tunnels),
@@ -45,22 +45,22 @@ impl Ended {
         }
     }
 
-    /// Returns how many tunnels ended without us.
+    /// Returns how many tunnels ended by themselves.
     pub(super) fn by_themselves(self) -> u64 {
         self.tunnels.saturating_sub(self.by_us)
     }
 }
 
-/// How far a drain is.
+/// The progress of a drain.
 pub(super) struct Progress {
-    /// When it began.
+    /// Time of its beginning.
     pub(super) began: Instant,
     before: Ended,
     next: Instant,
 }
 
 impl Progress {
-    /// Begins here.
+    /// Starts counting.
     pub(super) fn new(running: &Running) -> Self {
         let now = Instant::now();
         Self {
@@ -70,12 +70,12 @@ impl Progress {
         }
     }
 
-    /// Returns what has ended since the drain began.
+    /// Returns the tunnels and requests ended since the drain began.
     pub(super) fn ended(&self, counts: &Counts) -> Ended {
         Ended::read(counts).since(self.before)
     }
 
-    /// Says how far it is, if it is time for that.
+    /// Logs the progress, if that is due.
     pub(super) fn tell(&mut self, running: &Running) {
         let now = Instant::now();
         if now < self.next {
@@ -100,7 +100,7 @@ impl Progress {
     }
 }
 
-/// Returns how long nothing is said about how far it is.
+/// Returns the pause between two lines.
 fn pause(process: &Process, spent: Duration) -> Duration {
     let window = process.drain_window.filter(|window| spent < *window);
     let whole = window.unwrap_or(process.drain_timeout);

@@ -1,7 +1,7 @@
 //! The system calls that longsplice and its libraries make once it serves, as a seccomp filter
 //! (seccomp(2)). Every other call is refused with EPERM, or, for `sandbox = "log"`, done and logged.
-//!
-//! Operations that go through io_uring are no system calls and are not filtered; what they may open
+//! Operations through io_uring are not system calls and are not filtered; the rules for files apply to what
+//! they may open.
 //! is up to the rules for files.
 
 use std::collections::BTreeMap;
@@ -95,7 +95,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_munlock,
     libc::SYS_memfd_create,
     libc::SYS_membarrier,
-    // Threads. What clone3 does stands in memory, where a filter cannot look: see `without_clone3`.
+    // Threads. A filter cannot read the arguments of clone3, which are in memory: see `without_clone3`.
     libc::SYS_clone3,
     libc::SYS_futex,
     libc::SYS_futex_waitv,
@@ -144,7 +144,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_seccomp,
 ];
 
-/// Older forms of some of them, which only this machine's kernel has.
+/// Older forms of some calls, which only this architecture has.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_HERE: &[c_long] = &[
     libc::SYS_accept,
@@ -170,12 +170,12 @@ const ALLOWED_HERE: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_HERE: &[c_long] = &[libc::SYS_accept, RENAMEAT];
 
-/// What rename(3) of glibc calls on arm64 (include/uapi/asm-generic/unistd.h of the kernel); the libc
-/// crate does not name it there.
+/// The call of glibc's rename(3) on arm64 (include/uapi/asm-generic/unistd.h of the kernel), missing from the
+/// libc crate there.
 #[cfg(not(target_arch = "x86_64"))]
 const RENAMEAT: c_long = 38;
 
-/// Why a filter cannot be had: the crate's own words.
+/// Reason why a filter cannot be made: the crate's own words.
 #[derive(Debug, thiserror::Error)]
 #[error("seccomp: {0}")]
 pub(super) struct CallsError(String);
@@ -186,7 +186,7 @@ impl CallsError {
     }
 }
 
-/// Confines every thread of this process, and those that it will start, to the calls above.
+/// Restricts every thread of this process, and later ones, to the calls above.
 pub(super) fn confine(only_log: bool) -> Result<(), CallsError> {
     let refusal = if only_log {
         SeccompAction::Log
@@ -213,12 +213,12 @@ fn allow_list(refusal: SeccompAction) -> Result<Option<BpfProgram>, CallsError> 
     // Threads of this process only, which is what abort(3) and raise(3) do.
     let own = only(0, SeccompCmpOp::Eq, std::process::id().into())?;
     rules.insert(libc::SYS_tgkill, vec![rule(vec![own])?]);
-    // A proxy never types into a terminal.
+    // A proxy never injects terminal input.
     let typing = [libc::TIOCSTI, libc::TIOCLINUX];
     let others = typing.map(|request| only(1, SeccompCmpOp::Ne, request));
     let others = others.into_iter().collect::<Result<_, _>>()?;
     rules.insert(libc::SYS_ioctl, vec![rule(others)?]);
-    // Whether a process lives may be asked.
+    // Signal 0 only checks whether a process exists.
     rules.insert(
         libc::SYS_kill,
         vec![rule(vec![only(1, SeccompCmpOp::Eq, 0)?])?],
@@ -226,7 +226,7 @@ fn allow_list(refusal: SeccompAction) -> Result<Option<BpfProgram>, CallsError> 
     compiled(rules, refusal, SeccompAction::Allow).map(Some)
 }
 
-/// Lets clone3 not exist, so that libc takes clone, whose flags can be looked at.
+/// Hides clone3, so that libc uses clone, whose flags a filter can check.
 fn without_clone3(only_log: bool) -> Result<Option<BpfProgram>, CallsError> {
     if only_log {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The places in the file system that a configuration needs while the process runs.
+//! Paths that a configuration needs while the process runs.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
@@ -8,10 +8,10 @@ use nix::unistd::geteuid;
 
 use crate::config::{Bind, Config, LogTarget};
 
-/// Links that are followed in one path, as the kernel has it (path_resolution(7)).
+/// Limit on links in one path, as in the kernel (path_resolution(7)).
 const LINKS_MAX: usize = 40;
 
-/// What names, time zones and libc itself read. Those that are not there do not matter.
+/// Paths that name resolution, time zones and libc itself read. Missing ones are skipped.
 const ALWAYS_READ: &[&str] = &[
     "/dev/null",
     "/dev/urandom",
@@ -39,11 +39,11 @@ const ALWAYS_READ: &[&str] = &[
     "/usr/share/zoneinfo",
 ];
 
-/// What is read again at every question for a name. Those who change them put new files in their
-/// place, which rules for the old ones would not cover.
+/// Files that are read again for every name resolution. They are updated by replacement, and rules for the
+/// old file would not cover the new one.
 const REPLACED: &[&str] = &["/etc/hosts", "/etc/resolv.conf"];
 
-/// Places by what is done in them; a folder stands for everything below it.
+/// Paths by kind of access; a directory stands for everything below it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Places {
     pub(super) read: BTreeSet<PathBuf>,
@@ -51,7 +51,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Returns what a configuration needs.
+    /// Returns the paths that a configuration needs.
     pub(super) fn of(config: &Config) -> Self {
         let mut places = Self::default();
         places.read.extend(ALWAYS_READ.iter().map(PathBuf::from));
@@ -68,7 +68,7 @@ impl Places {
         places
     }
 
-    /// Returns a place that `other` needs and these do not cover.
+    /// Returns a path that `other` needs and these do not cover.
     pub(super) fn lacking<'o>(&self, other: &'o Self) -> Option<&'o Path> {
         let covers = |places: &BTreeSet<PathBuf>, wanted: &Path| {
             places.iter().any(|place| wanted.starts_with(place))
@@ -100,9 +100,9 @@ fn written_files(config: &Config) -> Vec<&Path> {
     files
 }
 
-/// Returns the folders through which a file is found, now and when it or a link on the way to it is
-/// replaced: the folder it lies in, and for each link the folder of what the link leads to. The root
-/// folder would be everything, so what lies in it stands for itself.
+/// Returns the directories through which a file is found, now and after it or a link on the way to it is
+/// replaced: the directory that contains it, and for each link the directory of its target. The root
+/// directory would allow everything, so a file in it stands for itself.
 fn ways_to(file: &Path) -> BTreeSet<PathBuf> {
     let mut ways = BTreeSet::new();
     let mut left: VecDeque<_> = file.components().map(owned).collect();
@@ -125,16 +125,16 @@ fn ways_to(file: &Path) -> BTreeSet<PathBuf> {
         for part in target.components().rev() {
             left.push_front(owned(part));
         }
-        // The rest of the way begins in the same folder, or at the root, which join sees to.
+        // The remaining path begins in the same directory, or at the root, which `join` handles.
         ways.extend(folder_of(&lexical(&here.join(&target))));
     }
     ways.extend(folder_of(&here));
     ways
 }
 
-/// Returns the same for a file that is written. What is a device, or a descriptor of this process
-/// such as `/dev/stdout`, is allowed as the file that it is now: its folder would be all devices, or
-/// all processes.
+/// Returns the same for a file that is written. A device, or a descriptor of this process such as
+/// `/dev/stdout`, is allowed as the file that it is now: its directory would be all devices, or all
+/// processes.
 fn ways_to_written(file: &Path) -> BTreeSet<PathBuf> {
     let ways = ways_to(file);
     let is_special = |way: &PathBuf| {
@@ -146,9 +146,9 @@ fn ways_to_written(file: &Path) -> BTreeSet<PathBuf> {
     ways
 }
 
-/// Returns the same for a file of the system's folder of settings. Root could read all that lies in
-/// there, the hashes of passwords too, so root gets the file as it is now instead of the folder;
-/// where it is a link, as for systemd-resolved and NetworkManager, a new target is still found.
+/// Returns the same for a file below /etc. Root could read everything there, including password hashes, so
+/// root gets the file as it is now instead of the directory; if it is a link, as for systemd-resolved and
+/// NetworkManager, a new target is still found.
 fn ways_to_replaced(file: &str, is_root: bool) -> BTreeSet<PathBuf> {
     let file = Path::new(file);
     let ways = ways_to(file).into_iter();
@@ -167,7 +167,7 @@ fn owned(part: Component<'_>) -> PathBuf {
     PathBuf::from(part.as_os_str())
 }
 
-/// Takes `..` out of a path by its text; only what the links say is resolved.
+/// Resolves `..` in a path by its text; only the targets of links need that.
 fn lexical(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {

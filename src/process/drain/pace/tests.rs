@@ -1,4 +1,4 @@
-//! Drains of any size, looked at as often as it happens, with tunnels that end by themselves.
+//! Drains of any size, with calls at various times and tunnels that end by themselves.
 
 use proptest::prelude::*;
 
@@ -13,14 +13,14 @@ struct Drain {
     window_ms: u64,
     rate: Option<NonZeroUsize>,
     seed: u64,
-    /// By how many milliseconds looks are late, over and over.
+    /// Delays of calls in milliseconds, repeated.
     late: Vec<u64>,
-    /// How many of a thousand end by themselves between two looks.
+    /// How many of a thousand tunnels end by themselves between two calls.
     leaving: usize,
 }
 
 impl Drain {
-    /// Returns when how many were told to end, until none was left.
+    /// Returns times and numbers of ends, until no tunnel is left.
     fn ends(&self) -> Vec<(Duration, usize)> {
         let window = Duration::from_millis(self.window_ms);
         let mut pace = Pace::new(window, self.rate, self.seed);
@@ -102,7 +102,7 @@ proptest! {
         let rate = drain.rate.map_or(100, NonZeroUsize::get);
         let drain = Drain { rate: NonZeroUsize::new(rate), ..drain };
         let ends = drain.ends();
-        // What came due since the last look is told late, so a second may have a look's share more.
+        // Ends that came due since the last call come late, so a second may have a call's share more.
         let most = rate + rate / 10 + 2;
         for (from, _) in &ends {
             let count = within(&ends, *from, SECOND);
@@ -148,13 +148,13 @@ fn a_rate_that_is_too_slow_for_the_window_wins() {
 fn what_was_missed_is_spread_again() {
     let mut pace = Pace::new(Duration::from_secs(20), None, 1);
     assert!(pace.due(Duration::ZERO, 2000) <= 1);
-    // Nobody looked for ten seconds, in which a thousand were due.
+    // No call for ten seconds, in which a thousand ends came due.
     let due = pace.due(Duration::from_secs(10), 1999);
     assert!((1..=25).contains(&due), "{due}");
     let left = 1999 - due;
     let due = pace.due(Duration::from_secs(11), left);
     assert!(due <= 50, "{due}");
-    // And who is there at the end goes.
+    // And at the end all remaining ones are due.
     assert_eq!(pace.due(Duration::from_secs(20), left - due), left - due);
 }
 
