@@ -87,8 +87,7 @@ impl Backends {
 
     /// Changes to the backends of another configuration. A backend that keeps its name keeps its queue and
     /// the state of its servers; unchanged backends are not touched. New backends get a moment for their
-    /// first checks, and removed ones
-    /// no longer looked after.
+    /// first checks, and removed ones are no longer supervised.
     pub(super) async fn apply(
         &mut self,
         backends: &[Backend],

@@ -16,7 +16,7 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 pub(super) struct Rate(pub(super) u64);
 
 impl Rate {
-    /// Returns the rate of `more` things in `time_ms`; if no time has passed, zero.
+    /// Returns the rate of `more` things in `time_ms`, counted as at least one millisecond.
     pub(super) fn of(more: u64, time_ms: u64) -> Self {
         let tenths = u128::from(more) * 10_000 / u128::from(time_ms.max(1));
         Self(u64::try_from(tenths).unwrap_or(u64::MAX))
