@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use socket2::SockRef;
+
 use super::table::Cold;
 use super::*;
 use crate::journal::{Cause, Entries, Entry, Path, Subject};
@@ -192,6 +194,15 @@ fn read_to_end(mut from: impl Read) -> Vec<u8> {
     bytes
 }
 
+/// Waits until `condition` holds.
+fn until(condition: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < SOON, "it never holds");
+        thread::yield_now();
+    }
+}
+
 fn reset(stream: TcpStream) {
     crate::sys::stream::reset_on_close(std::os::fd::AsFd::as_fd(&stream)).unwrap();
     drop(stream);
@@ -303,7 +314,14 @@ fn bulk_both_ways_arrives_unchanged() {
 fn a_stalled_reader_holds_the_writer_back_and_loses_nothing() {
     const LEN: usize = 32 << 20;
     on_both(|bench| {
-        let (mut client, mut server) = bench.tunnel(Plan::default());
+        let ((mut client, near), (mut server, far)) = (pair(), pair());
+        for socket in [&client, &near, &far, &server] {
+            // Else the kernel may grow its buffers until all of it fits.
+            let socket = SockRef::from(socket);
+            socket.set_recv_buffer_size(128 * 1024).unwrap();
+            socket.set_send_buffer_size(128 * 1024).unwrap();
+        }
+        bench.adopt(near, far, Plan::default());
         let sent = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -398,7 +416,8 @@ fn bytes_before_a_reset_are_delivered() {
     on_both(|bench| {
         let (client, mut server) = bench.tunnel(Plan::default());
         (&client).write_all(&[7; 100_000]).unwrap();
-        thread::sleep(Duration::from_millis(50));
+        // The relay has read all of it, so that the reset takes nothing away.
+        until(|| bench.all().iter().any(|glance| glance.bytes_in == 100_000));
         reset(client);
         assert_eq!(bench.ended().bytes.0, 100_000);
         let mut got = 0;
