@@ -20,6 +20,8 @@ mod goodbye;
 
 /// Name of a listener whose tunnels panic when they move.
 const PANICS: &str = "panics";
+/// Name of a listener whose tunnels panic when bytes have come into a pipe.
+const PANICS_WITH_A_FULL_PIPE: &str = "panics with a full pipe";
 /// Name of a listener whose tunnels panic when they end.
 const PANICS_AT_THE_END: &str = "panics at the end";
 const SOON: Duration = Duration::from_secs(20);
@@ -27,6 +29,11 @@ const SOON: Duration = Duration::from_secs(20);
 pub(super) fn panic_if_asked(cold: &Cold) {
     let subject = cold.subject.as_ref();
     assert!(subject.is_none_or(|subject| &*subject.listener != PANICS));
+}
+
+pub(super) fn panic_with_a_full_pipe_if_asked(cold: &Cold) {
+    let subject = cold.subject.as_ref();
+    assert!(subject.is_none_or(|subject| &*subject.listener != PANICS_WITH_A_FULL_PIPE));
 }
 
 pub(super) fn panic_at_the_end_if_asked(cold: &Cold) {
@@ -665,6 +672,40 @@ fn a_panic_at_the_end_loses_no_tunnel() {
         bench.handle.end_all(Cause::Drained);
         bench.expect(Cause::Drained, (1, 0));
         assert_eq!(Arc::strong_count(&returned), 1);
+    });
+}
+
+#[test]
+fn a_pipe_of_a_tunnel_that_panics_is_not_lent_again() {
+    const LEN: usize = 8 << 20;
+    on_both(|bench| {
+        // Where no tunnel is left, no pipe is.
+        let (mut client, mut server) = bench.tunnel(Plan::default());
+        let (bad, bad_server) = bench.tunnel(Plan {
+            listener: PANICS_WITH_A_FULL_PIPE,
+            ..Plan::default()
+        });
+        thread::scope(|scope| {
+            // The writer ends when the tunnel does.
+            scope.spawn(|| drop((&bad).write_all(&[b'X'; LEN])));
+            std::io::copy(&mut &bad_server, &mut std::io::sink()).ok();
+        });
+        assert_eq!(bench.ended().cause, Cause::InternalError);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                write_noise(&mut client, 3, LEN);
+                client.shutdown(Shutdown::Write).unwrap();
+            });
+            read_noise(&mut server, 3, LEN);
+            assert_eq!(read_to_end(&server), b"");
+        });
+        drop(server);
+        let ended = bench.ended();
+        assert!(ended.paths.0.spliced, "never spliced");
+        assert_eq!(
+            (ended.cause, ended.bytes.0),
+            (Cause::ClientClosed, LEN as u64)
+        );
     });
 }
 
