@@ -471,12 +471,20 @@ impl Leg {
         }
     }
 
-    /// Seals bytes that came before the tunnel opened.
-    pub(super) fn seal_early(&mut self, data: &[u8]) -> Result<Vec<u8>, Fault> {
+    /// Seals what came before the tunnel opened; where that fails, returns the cause that ends the
+    /// tunnel.
+    pub(super) fn seal_early(&mut self, data: &[u8]) -> Result<Vec<u8>, Cause> {
         let mut sealed = vec![0; sealed_len_max(data.len())];
-        let len = self.session.seal(data, &mut sealed)?;
-        sealed.truncate(len);
-        Ok(sealed)
+        match self.session.seal(data, &mut sealed) {
+            Ok(len) => {
+                sealed.truncate(len);
+                Ok(sealed)
+            }
+            Err(fault) => {
+                self.over = Some(Over::Wrong(fault));
+                Err(cause_of(fault, self.end))
+            }
+        }
     }
 
     /// Seals close_notify into the front of `buffer`, or has the kernel send it.

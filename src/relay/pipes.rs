@@ -45,7 +45,14 @@ impl Pipes {
     pub(super) fn take_back(&mut self, id: PipeId, left_bytes: u32) {
         if left_bytes == 0 {
             self.idle.push(id);
-        } else if let Some(pipe) = self.all.get_mut(place(id)) {
+        } else {
+            self.destroy(id);
+        }
+    }
+
+    /// Destroys a lent pipe with what is in it.
+    pub(super) fn destroy(&mut self, id: PipeId) {
+        if let Some(pipe) = self.all.get_mut(place(id)) {
             *pipe = None;
             self.vacant.push(id);
         }

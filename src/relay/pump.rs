@@ -80,6 +80,13 @@ pub(super) fn return_pipe(slot: &mut Slot, gear: &mut Gear, flow: Flow) {
     }
 }
 
+/// Destroys the pipe of a flow, if it has one: what is in it may not have been noted.
+pub(super) fn destroy_pipe(slot: &mut Slot, gear: &mut Gear, flow: Flow) {
+    if let Some(id) = pipe_of(slot, flow).take() {
+        gear.pipes.destroy(id);
+    }
+}
+
 fn pipe_of(slot: &mut Slot, flow: Flow) -> &mut Option<super::pipes::PipeId> {
     let [to_server, to_client] = &mut slot.pipes;
     match flow {
@@ -161,6 +168,10 @@ fn splice_in(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -> O
         return Outcome::NoPipe;
     };
     let filled = pipe.fill_from(source, usize::try_from(unseen_max).unwrap_or(usize::MAX));
+    #[cfg(test)]
+    if filled.is_ok() {
+        super::tests::panic_with_a_full_pipe_if_asked(cold);
+    }
     let outcome = if slot.tunnel.is_opened_by_kernel(flow) {
         judge(slot, cold, flow, filled)
     } else {

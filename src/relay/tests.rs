@@ -9,15 +9,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustls::version::TLS12;
+use socket2::SockRef;
+
 use super::table::Cold;
+use super::tunnel::End;
 use super::*;
 use crate::journal::{Cause, Entries, Entry, Path, Subject};
 use crate::proto::addr::PeerAddr;
+use crate::tls::offload::Offload;
+use crate::tls::testing::{Peer, offer, server as tls_server};
 
 mod goodbye;
 
 /// Name of a listener whose tunnels panic when they move.
 const PANICS: &str = "panics";
+/// Name of a listener whose tunnels panic before they are in the table.
+const PANICS_AT_THE_START: &str = "panics at the start";
+/// Name of a listener whose tunnels panic when bytes have come into a pipe.
+const PANICS_WITH_A_FULL_PIPE: &str = "panics with a full pipe";
 /// Name of a listener whose tunnels panic when they end.
 const PANICS_AT_THE_END: &str = "panics at the end";
 const SOON: Duration = Duration::from_secs(20);
@@ -25,6 +35,15 @@ const SOON: Duration = Duration::from_secs(20);
 pub(super) fn panic_if_asked(cold: &Cold) {
     let subject = cold.subject.as_ref();
     assert!(subject.is_none_or(|subject| &*subject.listener != PANICS));
+}
+
+pub(super) fn panic_with_a_full_pipe_if_asked(cold: &Cold) {
+    let subject = cold.subject.as_ref();
+    assert!(subject.is_none_or(|subject| &*subject.listener != PANICS_WITH_A_FULL_PIPE));
+}
+
+pub(super) fn panic_at_the_start_if_asked(subject: &Subject) {
+    assert!(&*subject.listener != PANICS_AT_THE_START);
 }
 
 pub(super) fn panic_at_the_end_if_asked(cold: &Cold) {
@@ -65,6 +84,7 @@ struct Plan {
     idle: Duration,
     half_close: Duration,
     listener: &'static str,
+    legs: [Option<Box<Leg>>; 2],
     says_goodbye: bool,
     lease: Box<dyn Send>,
 }
@@ -77,6 +97,7 @@ impl Default for Plan {
             idle: SOON,
             half_close: SOON,
             listener: "l",
+            legs: [None, None],
             says_goodbye: false,
             lease: Box::new(()),
         }
@@ -100,7 +121,7 @@ impl Bench {
         self.handle.adopt(Start {
             client: client.into(),
             server: server.into(),
-            legs: [None, None],
+            legs: plan.legs,
             to_server: plan.to_server.to_vec(),
             to_client: plan.to_client.to_vec(),
             says_goodbye: plan.says_goodbye,
@@ -190,6 +211,15 @@ fn read_to_end(mut from: impl Read) -> Vec<u8> {
     let mut bytes = vec![];
     from.read_to_end(&mut bytes).unwrap();
     bytes
+}
+
+/// Waits until `condition` holds.
+fn until(condition: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < SOON, "it never holds");
+        thread::yield_now();
+    }
 }
 
 fn reset(stream: TcpStream) {
@@ -303,7 +333,14 @@ fn bulk_both_ways_arrives_unchanged() {
 fn a_stalled_reader_holds_the_writer_back_and_loses_nothing() {
     const LEN: usize = 32 << 20;
     on_both(|bench| {
-        let (mut client, mut server) = bench.tunnel(Plan::default());
+        let ((mut client, near), (mut server, far)) = (pair(), pair());
+        for socket in [&client, &near, &far, &server] {
+            // Else the kernel may grow its buffers until all of it fits.
+            let socket = SockRef::from(socket);
+            socket.set_recv_buffer_size(128 * 1024).unwrap();
+            socket.set_send_buffer_size(128 * 1024).unwrap();
+        }
+        bench.adopt(near, far, Plan::default());
         let sent = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -398,7 +435,8 @@ fn bytes_before_a_reset_are_delivered() {
     on_both(|bench| {
         let (client, mut server) = bench.tunnel(Plan::default());
         (&client).write_all(&[7; 100_000]).unwrap();
-        thread::sleep(Duration::from_millis(50));
+        // The relay has read all of it, so that the reset takes nothing away.
+        until(|| bench.all().iter().any(|glance| glance.bytes_in == 100_000));
         reset(client);
         assert_eq!(bench.ended().bytes.0, 100_000);
         let mut got = 0;
@@ -646,6 +684,92 @@ fn a_panic_at_the_end_loses_no_tunnel() {
         bench.handle.end_all(Cause::Drained);
         bench.expect(Cause::Drained, (1, 0));
         assert_eq!(Arc::strong_count(&returned), 1);
+    });
+}
+
+#[test]
+fn a_pipe_of_a_tunnel_that_panics_is_not_lent_again() {
+    const LEN: usize = 8 << 20;
+    on_both(|bench| {
+        // Where no tunnel is left, no pipe is.
+        let (mut client, mut server) = bench.tunnel(Plan::default());
+        let (bad, bad_server) = bench.tunnel(Plan {
+            listener: PANICS_WITH_A_FULL_PIPE,
+            ..Plan::default()
+        });
+        thread::scope(|scope| {
+            // The writer ends when the tunnel does.
+            scope.spawn(|| drop((&bad).write_all(&[b'X'; LEN])));
+            std::io::copy(&mut &bad_server, &mut std::io::sink()).ok();
+        });
+        assert_eq!(bench.ended().cause, Cause::InternalError);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                write_noise(&mut client, 3, LEN);
+                client.shutdown(Shutdown::Write).unwrap();
+            });
+            read_noise(&mut server, 3, LEN);
+            assert_eq!(read_to_end(&server), b"");
+        });
+        drop(server);
+        let ended = bench.ended();
+        assert!(ended.paths.0.spliced, "never spliced");
+        assert_eq!(
+            (ended.cause, ended.bytes.0),
+            (Cause::ClientClosed, LEN as u64)
+        );
+    });
+}
+
+#[test]
+fn a_panic_at_the_start_loses_no_tunnel() {
+    on_both(|bench| {
+        let (mut client, server) = bench.tunnel(Plan::default());
+        let returned = Arc::new(());
+        let (bad, bad_server) = bench.tunnel(Plan {
+            to_server: b"early",
+            listener: PANICS_AT_THE_START,
+            lease: Box::new(Arc::clone(&returned)),
+            ..Plan::default()
+        });
+        bench.expect(Cause::InternalError, (5, 0));
+        assert_eq!(read_to_end(&bad), b"");
+        assert_eq!(read_to_end(&bad_server), b"");
+        client.write_all(b"x").unwrap();
+        assert_eq!(read_exactly(&server, 1), b"x");
+        until(|| Arc::strong_count(&returned) == 1);
+        drop((client, server));
+        assert_eq!(bench.ended().bytes, (1, 0));
+    });
+}
+
+#[test]
+fn early_bytes_that_cannot_be_sealed_end_the_tunnel_at_once() {
+    on_both(|bench| {
+        for of_client in [true, false] {
+            let mut peer = Peer::new(&TLS12, "localhost");
+            let mut session = peer.open(&tls_server(offer())).session;
+            session.use_up_sending_keys();
+            let end = if of_client { End::Client } else { End::Server };
+            let leg = Leg::new(end, session, Vec::new(), false, Offload::Never);
+            let leg = Some(Box::new(leg));
+            let legs = if of_client { [leg, None] } else { [None, leg] };
+            let ((client, near), (server, far)) = (pair(), pair());
+            let returned = Arc::new(());
+            let plan = Plan {
+                to_server: if of_client { b"" } else { b"asked" },
+                to_client: if of_client { b"said" } else { b"" },
+                legs,
+                lease: Box::new(Arc::clone(&returned)),
+                ..Plan::default()
+            };
+            bench.adopt(near, far, plan);
+            bench.expect(Cause::TlsRecordLimit, (0, 0));
+            assert_eq!(read_to_end(&client), b"");
+            assert_eq!(read_to_end(&server), b"");
+            // The entry comes before the lease goes.
+            until(|| Arc::strong_count(&returned) == 1);
+        }
     });
 }
 

@@ -18,6 +18,6 @@ mod schedule;
 pub mod servers;
 pub mod terms;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod verifier;
 pub mod x509;

@@ -1,5 +1,7 @@
 //! Adoption: moves new tunnels from the inbox into the table and arms both ends with the poller.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::Engine;
 use super::ticks::{deadline, ticks_of};
 use crate::journal::Cause;
@@ -37,23 +39,18 @@ impl Engine<'_> {
         }
     }
 
+    /// Takes a tunnel into the table. One whose early bytes cannot be sealed ends at once.
     pub(super) fn adopt(&mut self, mut start: Start) {
-        let payload = [start.to_server.len() as u64, start.to_client.len() as u64];
-        let mut frames = Frames::default();
-        frames.feed(&start.to_client);
-        let [of_client, of_server] = &mut start.legs;
-        let sealed = [
-            (of_server, &mut start.to_server),
-            (of_client, &mut start.to_client),
-        ];
-        for (leg, early) in sealed {
-            if let Some(leg) = leg
-                && !early.is_empty()
-            {
-                // A seal that fails leaves nothing to send; the next one fails too and ends the tunnel.
-                *early = leg.seal_early(early).unwrap_or_default();
-            }
-        }
+        let prepared = catch_unwind(AssertUnwindSafe(|| prepare(&mut start)));
+        let Ok(Prepared {
+            payload,
+            frames,
+            refused,
+        }) = prepared
+        else {
+            self.released += 1;
+            return end_unseen(&self.shared.journal, start, Cause::InternalError);
+        };
         let (Ok(held_to_server), Ok(held_to_client)) = (
             u32::try_from(start.to_server.len()),
             u32::try_from(start.to_client.len()),
@@ -106,6 +103,9 @@ impl Engine<'_> {
             let deadline = deadline(self.now, cold.idle);
             self.wheel.set(index, deadline);
         }
+        if let Some(cause) = refused {
+            return self.end(index, cause);
+        }
         self.arm(index, End::Client);
         self.arm(index, End::Server);
         if held_to_server > 0 || held_to_client > 0 || protected {
@@ -136,5 +136,55 @@ impl Engine<'_> {
             Ok(()) => slot.armed[end as usize] = true,
             Err(_) => self.end(index, Cause::OutOfResources),
         }
+    }
+}
+
+/// What is known of a tunnel before it is in the table.
+struct Prepared {
+    /// Early bytes for the server and for the client, as they were before they were sealed.
+    payload: [u64; 2],
+    /// How far the frames to the client have come.
+    frames: Frames,
+    /// Why the tunnel has to end at once, if it has.
+    refused: Option<Cause>,
+}
+
+/// Seals the early bytes of `start` where their end speaks TLS. Bytes that cannot be sealed, and those
+/// that come behind them, are dropped and not counted.
+fn prepare(start: &mut Start) -> Prepared {
+    #[cfg(test)]
+    crate::relay::tests::panic_at_the_start_if_asked(&start.subject);
+    let mut payload = [start.to_server.len() as u64, start.to_client.len() as u64];
+    let mut frames = Frames::default();
+    frames.feed(&start.to_client);
+    let [of_client, of_server] = &mut start.legs;
+    let [to_server, to_client] = &mut payload;
+    let sealed = [
+        (of_server, &mut start.to_server, to_server),
+        (of_client, &mut start.to_client, to_client),
+    ];
+    let mut refused = None;
+    for (leg, early, payload) in sealed {
+        if refused.is_some() {
+            early.clear();
+        } else if let Some(leg) = leg
+            && !early.is_empty()
+        {
+            match leg.seal_early(early) {
+                Ok(records) => *early = records,
+                Err(cause) => {
+                    early.clear();
+                    refused = Some(cause);
+                }
+            }
+        }
+        if refused.is_some() {
+            *payload = 0;
+        }
+    }
+    Prepared {
+        payload,
+        frames,
+        refused,
     }
 }

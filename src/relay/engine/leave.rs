@@ -2,8 +2,9 @@
 
 use super::Engine;
 use crate::journal::Cause;
+use crate::relay::pump;
 use crate::relay::table::{Slot, Stage};
-use crate::relay::tunnel::{Close, End};
+use crate::relay::tunnel::{Close, End, Flow};
 
 impl Engine<'_> {
     pub(super) fn end_some(&mut self, count: usize, cause: Cause) {
@@ -34,6 +35,11 @@ impl Engine<'_> {
 
     /// Ends a tunnel whose code panicked, with an orderly close unless the close itself panicked.
     pub(super) fn end_broken(&mut self, index: u32) {
+        if let Some(slot) = self.table.slot_mut(index) {
+            for flow in Flow::BOTH {
+                pump::destroy_pipe(slot, &mut self.gear, flow);
+            }
+        }
         match self.table.slot(index).map(|slot| slot.stage) {
             Some(Stage::Open | Stage::HalfClosed) => self.end(index, Cause::InternalError),
             Some(Stage::Ended | Stage::Leaving) => self.bury(index),
