@@ -55,6 +55,10 @@ fn rules_of_bind() {
             "[\"127.0.0.1:80\", \"127.0.0.1:80\"]",
             "listener[0].bind[1]: \"127.0.0.1:80\" is taken by listener[0].bind[0] already; {}",
         ),
+        (
+            "[\"unix:run/a\", \"unix:./run//a\"]",
+            "listener[0].bind[1]: \"unix:./run//a\" is taken by listener[0].bind[0] already; {}",
+        ),
     ];
     for (text, expected) in rows {
         let expected = expected.replace("{}", "IP:PORT, [IPv6]:PORT or unix:/path");
