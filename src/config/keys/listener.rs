@@ -515,7 +515,7 @@ fn trust_fits_proxy_protocol(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
 
 /// Lowers the default of `request_line` to a smaller `head`, and refuses a written one that is longer.
 fn request_line_fits_head(limits: &mut Limits, scope: &Scope<'_, '_>) {
-    if limits.request_line <= limits.head {
+    if limits.request_line <= limits.head || scope.is_wrong("request_line") {
         return;
     }
     if scope.has("request_line") {

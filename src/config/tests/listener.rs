@@ -215,6 +215,10 @@ fn rules_of_limits() {
                 "listener[0].limits.request_line: is more than head; at most 32KiB",
             ),
             (
+                "head = \"1KiB\", request_line = 0",
+                "listener[0].limits.request_line: 0 is out of range; a whole number from 64 to 65536",
+            ),
+            (
                 "headers = 0",
                 "listener[0].limits.headers: 0 is out of range; a whole number from 1 to 1024",
             ),
