@@ -173,6 +173,11 @@ impl Draft {
     }
 }
 
+/// Tells whether a backend may have this name.
+pub(super) fn is_backend_name(text: &str) -> bool {
+    backend::name(text).is_ok()
+}
+
 /// Describes the whole file.
 pub(super) fn describe() -> SectionDoc {
     ROOT.describe()
