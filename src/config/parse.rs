@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::Config;
 use super::errors::{Error, Errors};
-use super::keys::Draft;
+use super::keys::{self, Draft};
 use super::read::{Reading, Table};
 
 /// Parses a configuration; the warnings still have their positions and are not in the [`Config`] yet.
@@ -17,7 +17,7 @@ use super::read::{Reading, Table};
 pub(super) fn config(text: &str, file: &Path) -> Result<(Config, Vec<Error>), Errors> {
     let mut reading = Reading::new(text, file);
     let tree = reading.tree()?;
-    reading.know_backends(&tree);
+    reading.know_backends(&tree, keys::is_backend_name);
     let draft = Draft::read(Table::root(&reading, tree));
     let warnings = reading.warnings();
     reading.verdict()?;

@@ -85,12 +85,17 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Collects the names of the backends.
-    pub(super) fn know_backends(&mut self, tree: &Spanned<DeTable<'_>>) {
+    /// Looks up the names of the backends; one that `is_legal` refuses names no backend.
+    pub(super) fn know_backends(
+        &mut self,
+        tree: &Spanned<DeTable<'_>>,
+        is_legal: impl Fn(&str) -> bool,
+    ) {
         let backends = tree.get_ref().get("backend").map(Spanned::get_ref);
         let backends = backends.and_then(DeValue::as_array).into_iter().flatten();
         let names =
             backends.filter_map(|it| it.get_ref().as_table()?.get("name")?.get_ref().as_str());
+        let names = names.filter(|name| is_legal(name));
         self.backends = names.map(str::to_owned).collect();
     }
 

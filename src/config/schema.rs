@@ -53,6 +53,10 @@ fn property(key: &KeyDoc) -> Value {
         if let Some(default) = default_of(key) {
             map.insert("default".to_owned(), default);
         }
+        // An empty list of tables is as good as none.
+        if matches!(key.shape, Shape::Tables(_)) && key.default == Fallback::Required {
+            map.insert("minItems".to_owned(), 1.into());
+        }
     }
     schema
 }
@@ -130,7 +134,6 @@ fn of_shape(shape: &Shape) -> Value {
         Shape::Tables(section) => json!({
             "type": "array",
             "items": table(section),
-            "minItems": 1,
         }),
         Shape::Map { names, of, .. } => {
             let each = names.iter().map(|name| (name.clone(), of_shape(of)));

@@ -303,12 +303,10 @@ impl<V: Copy + PartialEq + Sync, T: Type> Type for WordOr<V, T> {
 
     fn read(&self, value: Value<'_, '_>) -> Option<V> {
         if !value.is_text() {
-            if self.is_text() {
-                let wanted = self.wanted();
-                if !value.is_integer() {
-                    value.wrong_type(&wanted);
-                    return None;
-                }
+            let is_number = value.is_integer() && matches!(self.or.shape(), Shape::Size(_));
+            if self.is_text() && !is_number {
+                value.wrong_type(&self.wanted());
+                return None;
             }
             return self.or.read(value).map(self.wrap);
         }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::shared::bind_spelling;
 use crate::config::address;
 use crate::config::page::quoted_path;
 use crate::config::read::{Among, Scope, Value};
@@ -38,7 +39,7 @@ pub(super) const ADMIN_SOCKET: Unique<Text<PathBuf>> = Unique {
         show: |path| path.to_string_lossy().into_owned(),
     },
     among: Among::Binds,
-    spelling: |path| Bind::Unix(path.clone()).to_string(),
+    spelling: |path| bind_spelling(&Bind::Unix(path.clone())),
     taken: "is taken by",
 };
 
@@ -51,7 +52,7 @@ pub(super) const ADMIN_HTTP: Unique<Text<SocketAddr>> = Unique {
         show: ToString::to_string,
     },
     among: Among::Binds,
-    spelling: |addr| Bind::Inet(*addr).to_string(),
+    spelling: |addr| bind_spelling(&Bind::Inet(*addr)),
     taken: "is taken by",
 };
 

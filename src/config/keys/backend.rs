@@ -1,6 +1,5 @@
 //! `[[backend]]` with its timeouts; TLS, health checks and servers have files of their own.
 
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::backend_tls::{BACKEND_TLS, servers_speak_tls};
@@ -45,7 +44,8 @@ const METHODS: Choice<Balance> = Choice(&[
     ),
 ]);
 
-fn name(_: &Path, text: &str) -> Result<Arc<str>, String> {
+/// Checks the name of a backend.
+pub(super) fn name(text: &str) -> Result<Arc<str>, String> {
     let name = name_text(text)?;
     if name.contains(|character: char| character.is_whitespace() || character == '/') {
         return Err("holds white space or '/'".to_owned());
@@ -81,7 +81,7 @@ pub(super) static BACKEND: Section<BackendDraft> = Section {
                     of: Text {
                         wanted: "a name without white space and '/', at most 128 bytes",
                         pattern: "^[^\\s/]{1,128}$",
-                        parse: name,
+                        parse: |_, text| name(text),
                         show: |name: &Arc<str>| name.to_string(),
                     },
                     among: Among::BackendNames,

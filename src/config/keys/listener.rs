@@ -10,7 +10,7 @@ use super::drafts::ListenerDraft;
 use super::listener_tls::{TLS, client_subject_can_be_known, hsts_is_http, tls_is_opened};
 use super::pages::{ERRORS, errors_are_http};
 use super::route::{ROUTE, routes_are_reached, routes_fit_mode};
-use super::shared::{name_text, range};
+use super::shared::{bind_spelling, name_text, range};
 use crate::config::address::{self, BIND};
 use crate::config::read::{Among, Scope, Value};
 use crate::config::section::{At, Key, Section, Sub, Tables};
@@ -172,7 +172,7 @@ pub(super) static LISTENER: Section<ListenerDraft> = Section {
                             show: ToString::to_string,
                         },
                         among: Among::Binds,
-                        spelling: Bind::to_string,
+                        spelling: bind_spelling,
                         taken: "is taken by",
                     },
                     wanted: "",
@@ -515,7 +515,7 @@ fn trust_fits_proxy_protocol(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
 
 /// Lowers the default of `request_line` to a smaller `head`, and refuses a written one that is longer.
 fn request_line_fits_head(limits: &mut Limits, scope: &Scope<'_, '_>) {
-    if limits.request_line <= limits.head {
+    if limits.request_line <= limits.head || scope.is_wrong("request_line") {
         return;
     }
     if scope.has("request_line") {

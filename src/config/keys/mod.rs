@@ -48,7 +48,7 @@ static ROOT: Section<Draft> = Section {
     long: "",
     blank: Draft::default,
     defaults: OnceLock::new(),
-    rules: &[backends_are_used, close_frames_can_be_sent],
+    rules: &[backends_are_used],
     keys: &[
         Key {
             name: "server",
@@ -173,40 +173,59 @@ impl Draft {
     }
 }
 
+/// Tells whether a backend may have this name.
+pub(super) fn is_backend_name(text: &str) -> bool {
+    backend::name(text).is_ok()
+}
+
 /// Describes the whole file.
 pub(super) fn describe() -> SectionDoc {
     ROOT.describe()
 }
 
-/// Warns of backends that no route leads to.
+/// Warns of backends that no route leads to, and of Close frames for backends that only get connections
+/// whose content is not looked at.
 fn backends_are_used(draft: &mut Draft, scope: &Scope<'_, '_>) {
-    for row in &draft.backends {
-        if !row.value.backend.name.is_empty() && modes_that_lead_to(row, draft).is_empty() {
-            scope.row(&row.key).place.warn(format!(
-                "no route leads to the backend {}",
-                shown(&row.value.backend.name)
-            ));
+    let users = users(&draft.listeners);
+    for Row { key, value } in &draft.backends {
+        let name = &*value.backend.name;
+        let row = scope.row(key);
+        match users.get(name) {
+            None if name.is_empty() => {}
+            None => row
+                .place
+                .warn(format!("no route leads to the backend {}", shown(name))),
+            Some(Users::Bytes) if value.backend.drain_close == DrainClose::Websocket => {
+                row.place_of("drain_close").warn(
+                    "only listeners in mode \"tcp\" or \"sni\" lead here, where no Close is sent",
+                );
+            }
+            Some(Users::Bytes | Users::Http) => {}
         }
     }
 }
 
-/// Warns of Close frames for backends that are only used by `tcp` and `sni` listeners.
-fn close_frames_can_be_sent(draft: &mut Draft, scope: &Scope<'_, '_>) {
-    for row in &draft.backends {
-        let modes = modes_that_lead_to(row, draft);
-        let closes = row.value.backend.drain_close == DrainClose::Websocket;
-        if closes && !modes.is_empty() && modes.iter().all(|mode| *mode != Mode::Http) {
-            scope.row(&row.key).place_of("drain_close").warn(
-                "only listeners in mode \"tcp\" or \"sni\" lead here, where no Close is sent",
-            );
-        }
-    }
+/// What kinds of listeners lead to a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Users {
+    /// Only those that pass bytes on.
+    Bytes,
+    /// At least one that routes requests.
+    Http,
 }
 
-fn modes_that_lead_to(row: &Row<BackendDraft>, draft: &Draft) -> Vec<Mode> {
-    let name = &*row.value.backend.name;
-    let leads = |route: &Row<RouteDraft>| route.value.backend.as_deref() == Some(name);
-    let listeners = draft.listeners.iter();
-    let leading = listeners.filter(|listener| listener.value.routes.iter().any(leads));
-    leading.map(|row| row.value.listener.mode).collect()
+/// Returns what leads to each backend, by its name. It goes through the routes once: a file may have
+/// many backends as well as many listeners.
+fn users(listeners: &[Row<ListenerDraft>]) -> HashMap<&str, Users> {
+    let mut users = HashMap::new();
+    for Row { value, .. } in listeners {
+        let routes = value.routes.iter();
+        for name in routes.filter_map(|route| route.value.backend.as_deref()) {
+            match value.listener.mode {
+                Mode::Http => users.insert(name, Users::Http),
+                Mode::Tcp | Mode::Sni => Some(*users.entry(name).or_insert(Users::Bytes)),
+            };
+        }
+    }
+    users
 }

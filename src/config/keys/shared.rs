@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use crate::config::Mode;
 use crate::config::read::Scope;
 use crate::config::types::{Choice, Many, Text};
+use crate::config::{Bind, Mode};
 use crate::proto::addr::Cidr;
 use crate::proto::proxy::HeaderVersion;
 
@@ -26,6 +26,14 @@ pub(super) fn name_text(text: &str) -> Result<String, String> {
         return Err("holds a control character".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// Writes an address so that equal ones are written alike: `unix:./a` as `unix:a`.
+pub(super) fn bind_spelling(bind: &Bind) -> String {
+    match bind {
+        Bind::Inet(_) => bind.to_string(),
+        Bind::Unix(path) => Bind::Unix(path.components().collect()).to_string(),
+    }
 }
 
 /// Refuses a key of a listener where longsplice speaks no HTTP and gives no answers.

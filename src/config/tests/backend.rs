@@ -129,6 +129,25 @@ fn a_backend_has_a_name() {
 }
 
 #[test]
+fn a_route_leads_to_no_backend_whose_name_is_refused() {
+    let leading = |name: &str| {
+        let text = backend("server = [{ address = \"a:1\" }]");
+        let text = text.replacen("backend = \"app\"", &format!("backend = {name}"), 1);
+        text + &format!("[[backend]]\nname = {name}\nserver = [{{ address = \"a:1\" }}]")
+    };
+    let text = leading("\"a\\u001b[2J\"");
+    let said = wrong(&text);
+    assert!(
+        said.contains("backend: \"a\\u{1b}[2J\" is no backend; the name of a backend: app\n"),
+        "{said}"
+    );
+    assert!(
+        said.contains("backend[1].name: \"a\\u{1b}[2J\" holds a control character"),
+        "{said}"
+    );
+}
+
+#[test]
 fn rules_of_health() {
     let health = |lines: &str| {
         backend(&format!(

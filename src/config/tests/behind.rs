@@ -141,6 +141,10 @@ fn rules_of_behind_and_tcp_keepalive() {
                 "tcp_keepalive = true",
                 &format!("listener[0].tcp_keepalive: is a boolean; {wanted}"),
             ),
+            (
+                "tcp_keepalive = 60",
+                &format!("listener[0].tcp_keepalive: is an integer; {wanted}"),
+            ),
         ],
     );
     let nobody = |lines: &str| listener(&format!("bind = \"127.0.0.1:80\"\n{lines}"));

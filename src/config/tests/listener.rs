@@ -55,6 +55,10 @@ fn rules_of_bind() {
             "[\"127.0.0.1:80\", \"127.0.0.1:80\"]",
             "listener[0].bind[1]: \"127.0.0.1:80\" is taken by listener[0].bind[0] already; {}",
         ),
+        (
+            "[\"unix:run/a\", \"unix:./run//a\"]",
+            "listener[0].bind[1]: \"unix:./run//a\" is taken by listener[0].bind[0] already; {}",
+        ),
     ];
     for (text, expected) in rows {
         let expected = expected.replace("{}", "IP:PORT, [IPv6]:PORT or unix:/path");
@@ -209,6 +213,10 @@ fn rules_of_limits() {
             (
                 "request_line = \"33KiB\"",
                 "listener[0].limits.request_line: is more than head; at most 32KiB",
+            ),
+            (
+                "head = \"1KiB\", request_line = 0",
+                "listener[0].limits.request_line: 0 is out of range; a whole number from 64 to 65536",
             ),
             (
                 "headers = 0",

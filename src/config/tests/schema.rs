@@ -5,7 +5,7 @@ use std::path::Path;
 use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::{Value, json};
 
-use super::{SMALL, full::FULL};
+use super::{SMALL, full::FULL, read};
 use crate::config::schema;
 
 /// The compiled schema.
@@ -83,6 +83,22 @@ fn legal_files_pass() {
             .judge(&json_of(text))
             .unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
     }
+}
+
+#[test]
+fn lists_of_tables_may_be_empty_where_reading_allows_it() {
+    let judge = Judge::new();
+    let file = |routes: &str| {
+        format!("backend = []\nlistener = [{{ bind = \"127.0.0.1:80\", route = [{routes}] }}]\n")
+    };
+    let legal = file("{ respond = { status = 404 } }");
+    read(&legal).expect("legal");
+    judge.judge(&json_of(&legal)).expect("legal");
+    let without_route = file("");
+    read(&without_route).expect_err("a route is missing");
+    judge
+        .judge(&json_of(&without_route))
+        .expect_err("a route is missing");
 }
 
 #[test]
