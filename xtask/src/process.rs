@@ -16,11 +16,11 @@ use crate::progress::Progress;
 /// How often a running program is looked at.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What came of a program.
+/// The result of a program.
 pub(crate) struct Outcome {
     /// Whether it exited with 0.
     pub(crate) ok: bool,
-    /// Where it stood when it was ended because nothing moved any more.
+    /// Its last progress when it was ended for lack of progress.
     pub(crate) stalled: Option<String>,
     /// What it printed on both streams.
     pub(crate) output: String,

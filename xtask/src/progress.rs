@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-/// How libtest says, once, that a test takes long.
+/// The message with which libtest reports, once, that a test takes long.
 const RUNNING: &str = " has been running for over ";
 /// What libtest writes between the name of a test and its result. A test that runs alone has its name
 /// printed when it begins.

@@ -14,7 +14,7 @@ use crate::parts::Inventory;
 use crate::process::{self, Outcome, Watched};
 use crate::setup;
 
-/// What a test prints, at the start of a line, when a part from outside is not there.
+/// The beginning of the line with which a test reports that an external part is missing.
 const SKIPPED: &str = "skipped: ";
 /// A gate that compiles or runs tests is ended when no crate was begun and no test ended for so long.
 /// The slowest of either takes a minute on a machine with nothing else to do.
@@ -42,7 +42,7 @@ enum Turn {
     Alone,
 }
 
-/// What a gate does.
+/// The action of a gate.
 enum Work {
     /// `cargo ARGS`, with these environment variables.
     Cargo(
@@ -155,7 +155,7 @@ const fn gate(name: &'static str, quick: bool, turn: Turn, work: Work) -> Gate {
     }
 }
 
-/// How a gate ended.
+/// The result of a gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
     Ok,
@@ -228,7 +228,7 @@ pub(crate) fn run(top: &Path, quick: bool, with_setup: bool) -> io::Result<bool>
     Ok(!tally.verdicts.iter().any(is_failed))
 }
 
-/// What gates run with.
+/// The environment of gates.
 struct Run<'a> {
     top: &'a Path,
     inventory: Inventory,

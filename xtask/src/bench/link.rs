@@ -1,7 +1,7 @@
 //! A client's connection to a proxy, plain or TLS, and the dialling of it.
 //!
-//! The TLS side is made cheap: it believes every certificate without looking, has one key exchange
-//! (X25519) and one cipher (AES-128-GCM), and so makes every proxy use the same.
+//! The TLS side is made cheap: it accepts every certificate unverified, has one key exchange (X25519) and one
+//! cipher (AES-128-GCM), and so makes every proxy use the same.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -167,7 +167,7 @@ impl Link {
         }
     }
 
-    /// Says that nothing more comes, as far as the protocol has a word for it.
+    /// Announces the end, if the protocol has a message for it.
     pub(super) fn end(&mut self) {
         if let Self::Tls(secure) = self {
             secure.tls.send_close_notify();
@@ -231,7 +231,7 @@ impl Read for Source<'_> {
     }
 }
 
-/// Believes every certificate: the client's cost is not what is measured.
+/// Accepts every certificate: the client's cost is not measured.
 #[derive(Debug)]
 struct Unlooked;
 

@@ -168,7 +168,7 @@ fn chosen_works(only: &[String]) -> Result<Vec<Work>> {
     Ok(works)
 }
 
-/// Measures every subject once per round; the order turns, so that nobody always follows the same
+/// Measures every subject once per round; the order rotates, so that no subject always follows the same
 /// neighbour.
 fn measure_rounds(
     work: Work,

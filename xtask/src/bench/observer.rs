@@ -1,4 +1,4 @@
-//! Somebody who asks a proxy once a second what it does, as a monitoring system does.
+//! An observer that reads a proxy's statistics once a second, as a monitoring system does.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-/// How often is asked.
+/// Interval between requests.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How long an answer may take.
+/// Time limit of an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Asks at once, and then once per [`INTERVAL`], on a thread of its own.
+/// Sends a request at once, and then once per [`INTERVAL`], on a thread of its own.
 #[derive(Debug)]
 pub(super) struct Observer {
     stop: Sender<()>,
@@ -23,7 +23,7 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    /// Begins to ask, on the core of the calling thread.
+    /// Starts the requests, on the core of the calling thread.
     pub(super) fn start(http: SocketAddr, scratch: &Path) -> Self {
         let (stop, is_over) = mpsc::channel();
         let socket: PathBuf = scratch.join("admin.sock");
@@ -39,10 +39,10 @@ impl Observer {
         Self { stop, asking }
     }
 
-    /// Ends.
+    /// Stops the observer.
     ///
     /// # Errors
-    /// An answer that did not come.
+    /// A missing answer.
     pub(super) fn finish(self) -> Result<()> {
         drop(self.stop);
         let asked = self.asking.join();

@@ -1,4 +1,4 @@
-//! What the kernel says about a process: CPU time, resident bytes, and where it may run.
+//! The kernel's figures of a process: CPU time, resident bytes, and affinity.
 
 use std::fs;
 

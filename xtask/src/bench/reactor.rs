@@ -19,10 +19,10 @@ use super::backend::Backend;
 /// Events taken from the kernel at a time.
 const EVENTS_PER_WAIT: usize = 512;
 
-/// After this long without an event a measurement is given up: something was lost on the way.
+/// Time without an event after which a measurement is given up: a message was lost on the way.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// Whose descriptor an event is about.
+/// The owner of an event's descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
     /// The backend's listening socket.
@@ -91,10 +91,10 @@ impl Reactor {
 
 /// The client side of a measurement.
 pub(super) trait Clients {
-    /// Takes one readiness event of client `index`.
+    /// Handles one readiness event of client `index`.
     fn on_ready(&mut self, reactor: &Reactor, index: usize) -> Result<()>;
 
-    /// Does what is due by the clock.
+    /// Does the work that is due by the clock.
     fn on_turn(&mut self) -> Result<()> {
         Ok(())
     }
@@ -104,7 +104,7 @@ pub(super) trait Clients {
         false
     }
 
-    /// Says whether the measurement is over.
+    /// Returns whether the measurement is over.
     fn is_finished(&self, backend: &Backend) -> bool;
 }
 

@@ -12,13 +12,13 @@ use super::work::{Amounts, Metric, Work};
 /// One figure of one measurement.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {
-    /// What was done.
+    /// The work.
     pub(super) work: Work,
-    /// In which round.
+    /// The round.
     pub(super) round: usize,
-    /// With which proxy.
+    /// The proxy.
     pub(super) subject: Subject,
-    /// What the figure says.
+    /// The metric.
     pub(super) metric: Metric,
     /// The figure.
     pub(super) value: f64,
@@ -66,13 +66,13 @@ const fn targets(work: Work) -> &'static [Target] {
         Work::Requests { .. } => &[(CpuUs, Haproxy, 1.00)],
         Work::Quiet { .. } | Work::Flood { .. } => &[(P99Us, Haproxy, 1.00), (P99Us, Nginx, 1.00)],
         Work::Observed { upgrade: false } => &[(CpuUs, Longsplice, 1.02)],
-        // What an opening costs more is told and not judged: it has its lines.
+        // The additional cost of an opening is shown and not judged: it includes its log lines.
         Work::Observed { upgrade: true } => &[(CpuUs, Longsplice, f64::INFINITY)],
         Work::Idle { .. } | Work::Stalled => &[],
     }
 }
 
-/// Whose figures are judged.
+/// The subjects whose figures are judged.
 const fn judged(work: Work) -> Subject {
     match work {
         Work::Observed { .. } => Subject::LongspliceObserved,

@@ -117,7 +117,7 @@ impl Direction {
                 match splice(from, None, &self.pipe_in, None, SPLICE_BYTES, flags) {
                     Ok(0) | Err(Errno::ECONNRESET) => {
                         self.ended = true;
-                        // The peer may be gone already; then there is nobody to tell.
+                        // The peer may be gone already; then there is nothing to do.
                         let _ = to.shutdown(std::net::Shutdown::Write);
                         return Ok(());
                     }

@@ -24,7 +24,7 @@ const STOP_MAX: Duration = Duration::from_secs(2);
 pub(super) enum Subject {
     /// This project.
     Longsplice,
-    /// The same with logs and metrics, and somebody who asks for them.
+    /// longsplice with logs and metrics, and an observer that reads them.
     LongspliceObserved,
     /// HAProxy, copying.
     Haproxy,
@@ -102,7 +102,7 @@ impl Subject {
         }
     }
 
-    /// The first line of what the program says about its version.
+    /// Returns the first line of the program's version output.
     pub(super) fn version(self, programs: &Programs) -> Result<String> {
         let (program, argument) = match self {
             Self::Longsplice | Self::LongspliceObserved => (&programs.longsplice, "--version"),
@@ -126,7 +126,7 @@ pub(super) struct Proxy {
     child: Child,
     /// Where it listens.
     pub(super) address: SocketAddr,
-    /// Where it tells of itself, in those configurations that do.
+    /// Address of its statistics, in configurations that have them.
     pub(super) admin: SocketAddr,
 }
 

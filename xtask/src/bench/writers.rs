@@ -27,7 +27,7 @@ pub(super) struct Writers {
 
 #[derive(Debug)]
 enum Goal {
-    /// Send so many bytes more, over all connections; the backend's count to wait for.
+    /// Send this many bytes more, over all connections; the backend's count to wait for.
     Transfer {
         unsent_bytes: usize,
         received_at_end: usize,

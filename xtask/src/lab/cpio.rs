@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 /// Mode bits of a folder that everybody may enter.
 const FOLDER: u32 = 0o040_755;
-/// Mode bits of a plain file, without its permissions.
+/// Mode bits of a folder with access for all users.
 const FILE: u32 = 0o100_000;
 /// Name of the entry that ends the archive.
 const TRAILER: &str = "TRAILER!!!";

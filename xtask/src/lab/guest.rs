@@ -60,14 +60,14 @@ const PROCESSOR: &[&str] = &[
     "shift=0,sleep=off",
 ];
 
-/// What came of a guest.
+/// The result of running a guest.
 #[derive(Debug)]
 pub(super) struct Ended {
-    /// What its job said.
+    /// The output of its job.
     pub(super) said: String,
-    /// What its kernel said.
+    /// The output of its kernel.
     pub(super) console: String,
-    /// Where it stood when it was ended because nothing moved any more.
+    /// Its last progress when it was ended for lack of progress.
     pub(super) stalled: Option<String>,
     /// How long it ran.
     pub(super) took: Duration,
@@ -78,7 +78,7 @@ struct Files {
     console: PathBuf,
     said: PathBuf,
     image: PathBuf,
-    /// What the program that runs the guest says itself.
+    /// The output of the program that runs the guest.
     own: PathBuf,
     /// Where user-mode Linux puts what it wants to put somewhere.
     scratch: PathBuf,

@@ -158,7 +158,7 @@ fn test(top: &Path, options: &Options) -> Result<bool> {
     Ok(lab.run_all(&able)? && all_well)
 }
 
-/// What guests run, and where they leave what they said.
+/// The programs of guests, and the folders of their output.
 struct Lab {
     binaries: BTreeMap<&'static str, PathBuf>,
     suites: Vec<(&'static str, String)>,
@@ -273,7 +273,7 @@ fn known(name: &str) -> Result<&'static Guest> {
 
 /// What a guest needs from outside.
 struct Parts {
-    /// Kernels of its version, the fastest first; each stands in for the one before it.
+    /// Kernels of its version, the fastest first; each replaces the one before it if that fails.
     kernels: Vec<Kernel>,
     busybox: PathBuf,
 }

@@ -1,8 +1,8 @@
 //! Which kernel modules a guest loads, and in which order.
 //!
-//! Kernel TLS asks for its ciphers by the name of an algorithm; what implements one is a module
-//! that nobody loads by itself in a guest without modprobe. Debian's packages hold no table of
-//! dependencies (depmod makes it at installation), but each module names its own.
+//! Kernel TLS requests its ciphers by the name of an algorithm; the module that implements one is not loaded
+//! automatically in a guest without modprobe. Debian's packages hold no table of dependencies (depmod makes
+//! it at installation), but each module lists its own.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ const WANTED: &[&str] = &[
 /// What stands for an accelerated AES in user-mode Linux, which has nothing of the processor's own: it
 /// is not the plain AES, so that `tls.offload = "adaptive"` leaves records to the kernel.
 const WANTED_IN_USER_MODE: &[&str] = &["aes_ti"];
-/// What modules say of themselves, each item ended by a NUL.
+/// The metadata of a module, each item ended by a NUL.
 const DEPENDS: &[u8] = b"\0depends=";
 
 /// Returns names and contents of the modules to load, in order.

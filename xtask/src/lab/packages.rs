@@ -16,7 +16,7 @@ use super::guest::{Machine, USER_MODE_LINUX};
 use super::sources::{self, Debian, Source};
 use crate::process::printed;
 
-/// How long the archive's lists are believed.
+/// Time after which the archive's lists are fetched again.
 const LISTS_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The package that depends on the newest kernel of its suite.
 const NEWEST_KERNEL: &str = "linux-image-cloud-amd64";
@@ -215,7 +215,7 @@ fn cached_kernel(home: &Path) -> Result<Kernel> {
     })
 }
 
-/// What apt says of the version it would install.
+/// Information of apt about the version it would install.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Candidate {
     version: String,

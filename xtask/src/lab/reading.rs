@@ -1,4 +1,4 @@
-//! What a guest said, and whether it is what was demanded.
+//! A guest's output, and whether it meets the requirements.
 //!
 //! Pure: the text of both serial lines in, values out.
 
@@ -9,8 +9,8 @@ const MARK: &str = "longsplice-lab: ";
 /// Where doctor says what `tls.offload = "adaptive"` asks for before it leaves records to the kernel: without
 /// it, tests of the switch would pass and show nothing.
 const ADAPTIVE: &str = "/ktls/ciphers/tls13-aes128gcm/accelerated";
-/// What a kernel says when something is wrong with it. That a processor was not seen for some
-/// time says something of the machine below.
+/// Messages of a kernel in trouble. That a processor was not seen for some time is a matter of the machine
+/// below.
 const ALARMS: &[&str] = &[
     "Kernel panic",
     "Oops",
@@ -32,7 +32,7 @@ pub(super) struct Suite {
     pub(super) is_ok: bool,
 }
 
-/// What the job said.
+/// The output of the job.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     /// The kernel that ran.
@@ -47,7 +47,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Reads it, as far as it got.
+    /// Parses the output, as far as it got.
     pub(super) fn of(said: &str) -> Self {
         let mut reading = Self::default();
         let mut section = "";
@@ -104,7 +104,7 @@ impl Reading {
         }
     }
 
-    /// Returns what is wrong; nothing = all is well.
+    /// Returns the failures; none = all requirements are met.
     pub(super) fn findings(&self, wanted_suites: usize, console: &str) -> Vec<String> {
         let mut findings: Vec<String> = alarms(console).map(str::to_owned).collect();
         findings.extend(
@@ -145,7 +145,7 @@ impl Reading {
         findings
     }
 
-    /// Whether doctor said that what is at `pointer` is so.
+    /// Returns whether doctor reports the value at `pointer` as true.
     fn doctor_says(&self, pointer: &str) -> bool {
         let value = self
             .doctor

@@ -1,4 +1,4 @@
-//! Who may import whom: the layers of `src/lib.rs`, held against the paths in the code.
+//! Allowed imports between modules: the layers of `src/lib.rs`, compared with the paths in the code.
 //!
 //! The table in the documentation of `src/lib.rs` is the one list: a module, its job, and the modules
 //! that it imports. Each of these must stand above it in the table and must be in use. `use crate::x`,

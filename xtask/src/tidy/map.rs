@@ -1,4 +1,4 @@
-//! The map of the code in the manual, and what contributors are told: what they name has to exist.
+//! The map of the code in the manual, and the pages for contributors: the names in them must exist.
 //!
 //! Every path in backticks such as `` `route::choose` `` in these pages must end in something that
 //! `src/` declares. The table of modules in the map must be that of `src/lib.rs`, word for word.

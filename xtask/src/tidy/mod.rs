@@ -102,7 +102,7 @@ fn read_below(top: &Path, folder: &str, sources: &mut Vec<Source>) -> io::Result
     Ok(())
 }
 
-/// Whether the file is text that somebody here wrote; what lies in a corpus is input of tests.
+/// Returns whether the file is text written for this project; a corpus is input of tests.
 fn is_ours(path: &str) -> bool {
     let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);
     TEXT.contains(&ending) && (ending == "rs" || !path.contains("/corpus/"))

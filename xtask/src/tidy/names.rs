@@ -1,4 +1,4 @@
-//! A public type has a name of its own: one word that stands for five things explains none of them.
+//! Names of public types are unique, because one word for five things explains none of them.
 
 use std::collections::BTreeMap;
 

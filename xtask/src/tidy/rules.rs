@@ -16,9 +16,9 @@ const TOP: &[&str] = &[
     "tests",
     "xtask",
 ];
-/// Lines of a file: beyond, nobody holds it in mind.
+/// Limit on the lines of a file.
 const FILE_LINES_MAX: usize = 900;
-/// Lines of a function that are worth a word.
+/// Lines of a function that give a warning.
 const FUNCTION_LINES_NOTED: usize = 70;
 /// Lines of a function.
 const FUNCTION_LINES_MAX: usize = 100;

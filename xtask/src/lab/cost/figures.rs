@@ -11,7 +11,7 @@ const SPREAD_PERCENT_MAX: f64 = 2.0;
 #[derive(Debug)]
 struct Comparison {
     name: &'static str,
-    /// What tells works of the same name apart.
+    /// The key that distinguishes works of the same name.
     kind: &'static str,
     /// The first is what the others are measured by.
     variants: &'static [&'static str],
@@ -22,7 +22,7 @@ struct Comparison {
 #[derive(Debug)]
 struct Target {
     ratio_max: f64,
-    /// Works whose ratio is told and not judged.
+    /// Works whose ratio is shown and not judged.
     except: &'static [&'static str],
 }
 
@@ -70,7 +70,7 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    /// Reads what the guest said.
+    /// Parses the guest's output.
     pub(super) fn of(said: &str) -> Self {
         Self {
             rows: said.lines().filter_map(row).collect(),
@@ -135,7 +135,7 @@ impl Figures {
         text
     }
 
-    /// Returns what became of the targets.
+    /// Returns the result of each target.
     fn judgements(&self, comparison: &Comparison) -> Vec<Judgement> {
         let Some(Target { ratio_max, except }) = &comparison.target else {
             return Vec::new();
@@ -180,7 +180,7 @@ impl Figures {
         text
     }
 
-    /// Returns what keeps the figures from being believed, and targets that were missed.
+    /// Returns the reasons to distrust the figures, and missed targets.
     pub(super) fn findings(&self) -> Vec<String> {
         let mut findings = Vec::new();
         if !self.is_complete() {
