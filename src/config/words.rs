@@ -6,7 +6,7 @@ const SHOWN_LEN_MAX: usize = 80;
 /// Longer words are no typing errors of ours; it bounds the work, too.
 const WORD_LEN_MAX: usize = 32;
 
-/// What a word of another program is here.
+/// The equivalent of another program's word.
 #[derive(Debug, Clone, Copy)]
 enum Ours {
     /// This key or word, where it is known.

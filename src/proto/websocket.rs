@@ -12,7 +12,7 @@ pub mod frames;
 /// The only version there is, as Sec-WebSocket-Version writes it (RFC 6455 section 4.1).
 pub const VERSION: &str = "13";
 
-/// What a server appends to the key (RFC 6455 section 1.3).
+/// The text that a server appends to the key (RFC 6455 section 1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Computes the Sec-WebSocket-Accept that answers `key`, the Sec-WebSocket-Key as received.

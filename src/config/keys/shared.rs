@@ -1,4 +1,4 @@
-//! What several tables have in common: types of values, and checks.
+//! Types of values and checks that several tables share.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -46,7 +46,7 @@ pub(super) fn refuse_without_http(key: &str, mode: Mode, scope: &Scope<'_, '_>) 
     }
 }
 
-/// What an element of `client` or `trusted_proxies` may be.
+/// The forms of an element of `client` or `trusted_proxies`.
 pub(super) const RANGE: &str = "an address, or a range such as 10.0.0.0/8";
 
 /// Parses a range of addresses.

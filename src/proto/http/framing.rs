@@ -68,7 +68,7 @@ pub enum FramingError {
     TrailersTooLarge,
 }
 
-/// What one call of [`Body::advance`] found.
+/// The result of one call of [`Body::advance`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advance {
     /// Bytes of the input that belong to the body, to be forwarded unchanged. Fewer than the input only if
