@@ -50,7 +50,7 @@ impl ClientTls {
         }))
     }
 
-    /// Returns how a server of the backend is spoken to over TLS; none = in the clear.
+    /// Returns the TLS settings of a server of the backend; none = plain.
     pub(super) fn of_server(
         this: Option<&Self>,
         server: &BackendServer,

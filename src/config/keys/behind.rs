@@ -45,7 +45,7 @@ fn tcp_keepalive(behind: Behind) -> TcpKeepalive {
     }
 }
 
-/// Warns of what the balancer does not fit, and of written keys that contradict it.
+/// Warns of settings that do not fit the balancer.
 pub(super) fn question_balancer(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
     let listener = &draft.listener;
     let Some(behind) = listener.behind else {
