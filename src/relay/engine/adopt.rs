@@ -69,15 +69,7 @@ impl Engine<'_> {
         } else {
             Tunnel::open(held_to_server, held_to_client)
         };
-        let means = if protected {
-            Means::UserRecords
-        } else {
-            Means::Copy
-        };
-        let stats = &self.gear.stats;
-        for (flow, bytes) in Flow::BOTH.into_iter().zip(payload) {
-            stats.note(flow, means, bytes);
-        }
+        self.note_early_bytes(payload, protected);
         let admission = Admission {
             client: start.client,
             server: start.server,
@@ -112,6 +104,17 @@ impl Engine<'_> {
             self.serve(index);
         }
         self.current = None;
+    }
+
+    fn note_early_bytes(&self, payload: [u64; 2], protected: bool) {
+        let means = if protected {
+            Means::UserRecords
+        } else {
+            Means::Copy
+        };
+        for (flow, bytes) in Flow::BOTH.into_iter().zip(payload) {
+            self.gear.stats.note(flow, means, bytes);
+        }
     }
 
     /// Follows the frames to the client, starting where the early ones end.

@@ -35,6 +35,7 @@ impl Engine<'_> {
 
     /// Ends a tunnel whose code panicked, with an orderly close unless the close itself panicked.
     pub(super) fn end_broken(&mut self, index: u32) {
+        // What a splice brought may not have been noted: such a pipe must not be lent again.
         if let Some(slot) = self.table.slot_mut(index) {
             for flow in Flow::BOTH {
                 pump::destroy_pipe(slot, &mut self.gear, flow);
