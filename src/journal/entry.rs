@@ -217,9 +217,19 @@ pub enum Entry {
 
 impl RequestFacts {
     fn text_bytes(&self) -> usize {
-        let sent = [&self.referer, &self.user_agent];
-        let sent = sent.into_iter().flatten().map(String::len).sum::<usize>();
-        self.method.len() + self.target.len() + self.host.len() + sent
+        // Names every field, so that a new text cannot be left out of the sum.
+        let Self {
+            method,
+            target,
+            host,
+            version: _,
+            status: _,
+            referer,
+            user_agent,
+        } = self;
+        let headers = [referer, user_agent].into_iter().flatten();
+        let headers = headers.map(String::len).sum::<usize>();
+        method.len() + target.len() + host.len() + headers
     }
 }
 
@@ -250,4 +260,24 @@ pub fn clipped(text: &str, len_bytes_max: usize) -> String {
 #[must_use]
 pub fn peer_of(addr: Option<SocketAddr>) -> PeerAddr {
     addr.map_or(PeerAddr::Unix, PeerAddr::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_of_a_request_counts() {
+        let of_len = |len: usize| "x".repeat(len);
+        let request = RequestFacts {
+            method: of_len(1),
+            target: of_len(2),
+            host: of_len(4),
+            version: "1.1",
+            status: 200,
+            referer: Some(of_len(8)),
+            user_agent: Some(of_len(16)),
+        };
+        assert_eq!(request.text_bytes(), 31);
+    }
 }
