@@ -1,6 +1,7 @@
 //! Rules of `[[backend]]`.
 
-use super::{check, wrong};
+use super::{check, read, wrong};
+use crate::config::Balance;
 
 /// A file with one backend.
 fn backend(lines: &str) -> String {
@@ -8,6 +9,18 @@ fn backend(lines: &str) -> String {
         "[[listener]]\nbind = \"127.0.0.1:80\"\nroute = [{{ backend = \"app\" }}]\n\
          [[backend]]\nname = \"app\"\n{lines}\n"
     )
+}
+
+#[test]
+fn every_method_has_its_word() {
+    for method in Balance::ALL {
+        let word = method.as_str();
+        let text = backend(&format!(
+            "balance = \"{word}\"\nserver = [{{ address = \"a:1\" }}]"
+        ));
+        let config = read(&text).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(config.backends[0].balance, method, "{word}");
+    }
 }
 
 #[test]
@@ -410,7 +423,7 @@ fn rules_of_tls_to_servers() {
 fn tls_to_servers_is_printed_as_it_is_in_effect() {
     let keys = "tls = { verify = false, server_name = \"x\", min_version = \"1.3\" }\nhealth = {}\n\
                 server = [{ address = \"127.0.0.1:1\" }, { address = \"127.0.0.1:2\", tls = false }]";
-    let config = super::read(&backend(keys)).unwrap();
+    let config = read(&backend(keys)).unwrap();
     assert!(
         config
             .warnings
@@ -423,7 +436,7 @@ fn tls_to_servers_is_printed_as_it_is_in_effect() {
     let section = "[backend.tls]\nverify = false\nserver_name = \"x\"\nmin_version = \"1.3\"\n\
                    offload = \"adaptive\"\n";
     assert!(printed.contains(section), "{printed}");
-    let again = super::read(&printed).unwrap();
+    let again = read(&printed).unwrap();
     assert_eq!(again.to_string(), printed);
     let speaks = |index: usize| again.backends[0].servers[index].tls.is_some();
     assert_eq!((speaks(0), speaks(1)), (true, false));
