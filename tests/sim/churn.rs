@@ -171,15 +171,11 @@ struct Backend {
 impl Backend {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let methods = [
-            Method::Source,
-            Method::RoundRobin,
-            Method::LeastConnections,
-            Method::RandomTwo,
-            Method::Maglev,
-        ];
-        // The table of maglev takes most of the time, so it comes less often.
-        let count = if random.one_in(12) { 5 } else { 4 };
+        // The table of maglev takes most of the time, so it stands last and comes less often.
+        let mut methods = Method::ALL;
+        methods.sort_by_key(|method| *method == Method::Maglev);
+        let rare = usize::from(!random.one_in(12));
+        let count = u32::try_from(methods.len() - rare).expect("a few");
         let method = methods[random.below(count) as usize];
         let interval = Duration::from_millis(u64::from(500 + random.below(9_500)));
         let checks = Checks {
