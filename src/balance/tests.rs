@@ -79,7 +79,7 @@ fn assert_drawn(counts: &[usize], weights: &[u16], deviations: f64) {
 
 #[test]
 fn a_full_server_is_waited_for_by_its_clients_and_skipped_by_the_rest() {
-    for method in Method::ALL {
+    for &method in Method::ALL {
         let chooser = of_weights(method, &[1, 1, 1]);
         for request in 0..100 {
             let asking = asking(request);
@@ -109,7 +109,7 @@ fn a_full_server_is_waited_for_by_its_clients_and_skipped_by_the_rest() {
 
 #[test]
 fn a_request_tries_every_server_once_in_an_order_of_its_own() {
-    for method in Method::ALL {
+    for &method in Method::ALL {
         let chooser = of_weights(method, &[3, 1, 0, 7, 1]);
         let mut orders = std::collections::BTreeSet::new();
         for request in 0..100 {
@@ -153,7 +153,7 @@ fn clients_without_an_address_spread_by_weight() {
 
 #[test]
 fn an_empty_line_up_has_nobody() {
-    for method in Method::ALL {
+    for &method in Method::ALL {
         for weights in [&[][..], &[0], &[0, 0, 0]] {
             let chooser = of_weights(method, weights);
             for asking in [asking(7), without_address(7)] {
@@ -192,7 +192,7 @@ proptest! {
         let weighted = || servers.iter().filter(|(weight, _)| *weight > 0);
         let room = weighted().any(|(_, load)| matches!(load, Load::Active(_)));
         let full = weighted().any(|(_, load)| matches!(load, Load::Full(_)));
-        for method in Method::ALL {
+        for &method in Method::ALL {
             match of_weights(method, &weights).choose(&asking, load) {
                 Pick::Server(index) => {
                     prop_assert!(matches!(load(index), Load::Active(_)), "{:?}", method);

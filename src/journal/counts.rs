@@ -29,6 +29,7 @@ const SUITES: usize = 12;
 const CAUSES: usize = Cause::ALL.len();
 const BUCKETS: usize = BOUNDS_US.len() + 1;
 const OFFLOADS: usize = Offloaded::ALL.len();
+/// Counts of one place each stand in front of those of a place for each cause.
 const ENDED: usize = 2;
 const REQUESTS: usize = ENDED + CAUSES;
 const REFUSED: usize = REQUESTS + CAUSES;
@@ -246,8 +247,8 @@ pub enum Count {
 impl Count {
     fn place(self) -> usize {
         match self {
-            Self::Accepted => 0,
-            Self::Opened => 1,
+            Self::Accepted => single(0),
+            Self::Opened => single(1),
             Self::Ended(cause) => ENDED + cause as usize,
             Self::Requests(cause) => REQUESTS + cause as usize,
             Self::Refused(cause) => REFUSED + cause as usize,
@@ -256,6 +257,13 @@ impl Count {
             Self::Offload(way, state) => OFFLOAD + way as usize * OFFLOADS + state as usize,
         }
     }
+}
+
+/// Returns the place of a count that has one place. A new one that [`ENDED`] does not make room for would
+/// share its place with an end.
+const fn single(place: usize) -> usize {
+    assert!(place < ENDED, "ENDED makes room for every single count");
+    place
 }
 
 /// The counters of one thread for one combination of names.

@@ -172,7 +172,7 @@ impl Backend {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         // The table of maglev takes most of the time, so it stands last and comes less often.
-        let mut methods = Method::ALL;
+        let mut methods = Method::ALL.to_vec();
         methods.sort_by_key(|method| *method == Method::Maglev);
         let rare = usize::from(!random.one_in(12));
         let count = u32::try_from(methods.len() - rare).expect("a few");

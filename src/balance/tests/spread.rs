@@ -247,7 +247,7 @@ fn a_line_up_as_long_as_may_be_gives_everybody_something() {
         assert_eq!(counts.pop(), Some(0), "beyond the bound");
         assert!(counts.iter().all(|count| *count > 0), "{method:?}");
     }
-    for method in Method::ALL {
+    for &method in Method::ALL {
         let only_beyond = |index| match index {
             CANDIDATES_MAX => Load::Active(0),
             _ => Load::Tried,

@@ -16,33 +16,7 @@ use crate::config::{BackendTimeouts, Balance, DrainClose, WhenDown};
 const MAX_QUEUE_MAX: u64 = 1_000_000;
 const RETRIES_MAX: u64 = 10;
 
-const METHODS: Choice<Balance> = Choice(&[
-    (
-        "source",
-        Balance::Source,
-        "By the client's address: a client stays at its server, by rendezvous hashing.",
-    ),
-    (
-        "round_robin",
-        Balance::RoundRobin,
-        "In turn, as often as the weights say.",
-    ),
-    (
-        "least_connections",
-        Balance::LeastConnections,
-        "The server with the fewest connections for its weight.",
-    ),
-    (
-        "random_two",
-        Balance::RandomTwo,
-        "Two at random, and of them the one with fewer connections for its weight.",
-    ),
-    (
-        "maglev",
-        Balance::Maglev,
-        "By the client's address, with Maglev's table: lookups cost the same for any number of servers.",
-    ),
-]);
+const METHODS: Choice<Balance> = Choice(Balance::WORDS);
 
 /// Checks the name of a backend.
 pub(super) fn name(text: &str) -> Result<Arc<str>, String> {

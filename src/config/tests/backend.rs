@@ -13,7 +13,7 @@ fn backend(lines: &str) -> String {
 
 #[test]
 fn every_method_has_its_word() {
-    for method in Balance::ALL {
+    for &method in Balance::ALL {
         let word = method.as_str();
         let text = backend(&format!(
             "balance = \"{word}\"\nserver = [{{ address = \"a:1\" }}]"
