@@ -16,6 +16,7 @@ pub mod offload;
 pub mod record;
 mod schedule;
 pub mod servers;
+mod shown;
 pub mod terms;
 #[cfg(test)]
 pub(crate) mod testing;

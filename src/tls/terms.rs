@@ -3,7 +3,7 @@
 use rustls::{CipherSuite, CommonState};
 
 use super::record::RecordVersion;
-use super::{name, x509};
+use super::{name, shown};
 
 /// The parameters a handshake settled.
 #[derive(Debug, Clone)]
@@ -45,6 +45,7 @@ impl Terms {
     ) -> Self {
         let certificates = connection.peer_certificates();
         let client = certificates.and_then(<[_]>::first);
+        let shown = client.map(|certificate| shown::read(certificate).unwrap_or_default());
         let suite = connection.negotiated_cipher_suite();
         Self {
             server_name,
@@ -52,10 +53,8 @@ impl Terms {
             version,
             cipher: suite.and_then(|suite| cipher_name(suite.suite())),
             resumed: connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
-            client_until_s: client
-                .and_then(|certificate| x509::read(certificate))
-                .and_then(|facts| facts.not_after),
-            client: client.map(|certificate| CertificateSubject::of(certificate)),
+            client_until_s: shown.and_then(|shown| shown.not_after),
+            client: shown.map(|shown| CertificateSubject::of(shown.subject)),
         }
     }
 
@@ -86,13 +85,12 @@ impl Terms {
 }
 
 impl CertificateSubject {
-    /// Reads the subject of a certificate in DER.
+    /// Reads the distinguished name of a subject, in DER.
     #[must_use]
-    pub fn of(certificate: &[u8]) -> Self {
-        let facts = x509::read(certificate).unwrap_or_default();
+    pub fn of(name: &[u8]) -> Self {
         Self {
-            text: name::text(&facts.subject).unwrap_or_default(),
-            common_name: name::common_name(&facts.subject),
+            text: name::text(name).unwrap_or_default(),
+            common_name: name::common_name(name),
         }
     }
 }
