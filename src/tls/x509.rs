@@ -47,7 +47,7 @@ const DNS_NAME: Tag = Tag::ContextSpecific {
 /// Reads a certificate in DER; none when it is not one. Bytes after it are passed over.
 #[must_use]
 pub fn read(der: &[u8]) -> Option<Facts> {
-    // Serial numbers of any length and sign are taken: authorities give them out.
+    // Any serial number is taken, though RFC 5280 section 4.1.2.2 allows positive ones of 20 bytes at most.
     let (certificate, _) = CertificateInner::<Raw>::from_der_partial(der).ok()?;
     let body = certificate.tbs_certificate();
     let subject = body.subject().to_der().ok()?;
