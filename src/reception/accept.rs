@@ -177,7 +177,7 @@ async fn accept_burst(
             Err(error) if is_exhausted(&error) => {
                 if context.may_warn_exhausted() {
                     let listener = &bound.snapshot().listener.name;
-                    tracing::warn!(%error, %listener, "accepting rests until there is room again");
+                    tracing::warn!(%error, %listener, "accepting pauses until resources are free again");
                 }
                 sleep(EXHAUSTED_PAUSE).await;
                 return Queue::MayHold;

@@ -99,7 +99,7 @@ pub fn spawn(setup: Setup) -> io::Result<JoinHandle<()>> {
 /// Pins the thread to the core of `setup`, if there is one: that of its relay thread.
 fn pin(setup: &Setup) {
     if let Some(Err(error)) = setup.core.map(pin_to) {
-        tracing::debug!(%error, "a reception thread runs where the system likes");
+        tracing::debug!(%error, "a reception thread could not be pinned to its core");
     }
 }
 
@@ -110,7 +110,7 @@ fn pin(setup: &Setup) {
 /// message of a tunnel interrupted it, that would cost a fifth more than it saves.
 fn lower_priority() {
     if let Err(error) = set_nice(NICE) {
-        tracing::debug!(%error, "a reception thread runs as the system likes");
+        tracing::debug!(%error, "a reception thread could not lower its priority");
     }
 }
 

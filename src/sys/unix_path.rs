@@ -79,7 +79,7 @@ fn hold(path: &Path) -> io::Result<(File, Identity)> {
 }
 
 fn somebody_elses() -> io::Error {
-    io::Error::other("somebody has put something else there meanwhile")
+    io::Error::other("another file has taken its place meanwhile")
 }
 
 impl UnixPath {

@@ -246,7 +246,7 @@ fn told_of_certificate(wrong: &CertificateError) -> String {
             "the server's certificate comes from no issuer in ca".to_owned()
         }
         CertificateError::BadSignature => {
-            "the server's certificate is signed by somebody with the name of an issuer in ca"
+            "the server's certificate has the name of an issuer in ca, but not its signature"
                 .to_owned()
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {

@@ -96,7 +96,7 @@ fn token(value: Value<'_, '_>) -> Option<AdminToken> {
         Ok((secret, read_by_others)) => {
             if read_by_others {
                 place.warn(format!(
-                    "everybody on this machine may read {}; chmod o-r takes that away",
+                    "every user of this machine can read {}; chmod o-r FILE prevents that",
                     file.display()
                 ));
             }

@@ -451,7 +451,7 @@ pub(super) fn routes_are_reached(draft: &mut ListenerDraft, scope: &Scope<'_, '_
         let mut before = draft.routes.iter().take(index);
         if before.any(|before| covers(&before.value.route, &row.value.route)) {
             let place = scope.row(&row.key).place;
-            place.warn("never reached: a route before it matches whatever it matches");
+            place.warn("never reached: an earlier route matches every request that it matches");
         }
     }
 }

@@ -184,7 +184,7 @@ fn tokens_are_read_and_never_shown() {
     }
     full::round_trip(&legal);
     let open = read(b"0123456789abcdef", 0o644).expect("legal");
-    assert!(open.warnings[0].contains("everybody on this machine may read"));
+    assert!(open.warnings[0].contains("every user of this machine can read"));
     let rows: [(&[u8], &str); 5] = [
         (b"", "names a file with a token of 0 bytes"),
         (

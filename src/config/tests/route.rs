@@ -207,7 +207,7 @@ fn routes_that_nothing_reaches() {
         let warnings = read(&text).expect("legal").warnings;
         let expected = if unreachable {
             vec![
-                "listener[0].route[1]: never reached: a route before it matches whatever it matches",
+                "listener[0].route[1]: never reached: an earlier route matches every request that it matches",
             ]
         } else {
             vec![]

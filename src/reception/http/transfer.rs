@@ -331,7 +331,7 @@ impl<'a> Transfer<'a> {
             let rule = if self.request.websocket_key.is_some() {
                 "the 101 does not accept this WebSocket key"
             } else {
-                "a 101 that nobody asked for"
+                "a 101 without an upgrade request"
             };
             return Err(Refusal::new(Cause::BadResponse, rule));
         }

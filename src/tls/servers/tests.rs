@@ -152,7 +152,7 @@ fn a_server_that_cannot_be_believed_is_told_so_and_so_are_we() {
             good(),
             Authority::new("one").roots(),
             "localhost",
-            Some("the server's certificate is signed by somebody with the name of an issuer in ca"),
+            Some("the server's certificate has the name of an issuer in ca, but not its signature"),
         ),
         (
             good(),
