@@ -69,12 +69,7 @@ fn finding(circle: &[&Edge]) -> Option<Finding> {
         text += &format!("{}:{} -> ", edge.from, edge.line);
     }
     text += &first.from;
-    Some(Finding {
-        path: first.from.clone(),
-        line: first.line,
-        text,
-        fatal: true,
-    })
+    Some(Finding::fatal(&first.from, first.line, text))
 }
 
 #[cfg(test)]

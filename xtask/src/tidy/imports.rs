@@ -56,7 +56,7 @@ pub(super) fn check(sources: &[Source], layers: &[Layer]) -> Vec<Finding> {
         };
         let Some(allowed) = allowed(own, layers) else {
             let text = format!("module `{own}` has no row in the table of src/lib.rs");
-            findings.push(finding(&source.path, 1, text));
+            findings.push(Finding::fatal(&source.path, 1, text));
             continue;
         };
         for (line, module) in imported(&source.path, &code_of(&source.text)) {
@@ -67,7 +67,7 @@ pub(super) fn check(sources: &[Source], layers: &[Layer]) -> Vec<Finding> {
                 used.insert((own.to_owned(), module));
             } else {
                 let text = format!("`{own}` may not import `{module}`");
-                findings.push(finding(&source.path, line, text));
+                findings.push(Finding::fatal(&source.path, line, text));
             }
         }
     }
@@ -75,7 +75,7 @@ pub(super) fn check(sources: &[Source], layers: &[Layer]) -> Vec<Finding> {
         for import in &layer.imports {
             if !used.contains(&(layer.name.clone(), import.clone())) {
                 let text = format!("`{}` does not import `{import}`", layer.name);
-                findings.push(finding("src/lib.rs", layer.line, text));
+                findings.push(Finding::fatal("src/lib.rs", layer.line, text));
             }
         }
     }
@@ -89,7 +89,7 @@ fn upward(layers: &[Layer]) -> Vec<Finding> {
         for import in &layer.imports {
             if !layers[..at].iter().any(|below| below.name == *import) {
                 let text = format!("`{import}` does not stand above `{}`", layer.name);
-                findings.push(finding("src/lib.rs", layer.line, text));
+                findings.push(Finding::fatal("src/lib.rs", layer.line, text));
             }
         }
     }
@@ -102,15 +102,6 @@ fn allowed<'a>(own: &str, layers: &'a [Layer]) -> Option<Vec<&'a str>> {
     }
     let layer = layers.iter().find(|layer| layer.name == own)?;
     Some(layer.imports.iter().map(String::as_str).collect())
-}
-
-fn finding(path: &str, line: usize, text: String) -> Finding {
-    Finding {
-        path: path.to_owned(),
-        line,
-        text,
-        fatal: true,
-    }
 }
 
 /// Returns the module of `src/` that the file belongs to; none = it is not of `src/`.

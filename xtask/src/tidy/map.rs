@@ -25,7 +25,7 @@ pub(super) fn check(sources: &[Source], layers: &[Layer]) -> Vec<Finding> {
     for page in sources.iter().filter(is_page) {
         for (line, path) in paths(&page.text) {
             if !files.iter().any(|file| file.has(path)) {
-                findings.push(finding(
+                findings.push(Finding::fatal(
                     &page.path,
                     line,
                     format!("`{path}` does not exist"),
@@ -55,16 +55,7 @@ fn table(sources: &[Source], layers: &[Layer]) -> Option<Finding> {
         "row {} of the table differs from src/lib.rs: {wanted}",
         at + 1
     );
-    Some(finding(MAP, 1, text))
-}
-
-fn finding(path: &str, line: usize, text: String) -> Finding {
-    Finding {
-        path: path.to_owned(),
-        line,
-        text,
-        fatal: true,
-    }
+    Some(Finding::fatal(MAP, 1, text))
 }
 
 /// What a file of `src/` declares.

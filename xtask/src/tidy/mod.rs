@@ -35,6 +35,18 @@ pub(crate) struct Finding {
     fatal: bool,
 }
 
+impl Finding {
+    /// Makes a finding that fails the gate.
+    fn fatal(path: &str, line: usize, text: impl Into<String>) -> Self {
+        Self {
+            path: path.to_owned(),
+            line,
+            text: text.into(),
+            fatal: true,
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = if self.fatal { "" } else { "note: " };

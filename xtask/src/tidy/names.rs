@@ -21,12 +21,8 @@ pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
             let line = line_of(&code, at);
             let place = format!("{}:{line}", source.path);
             if let Some(other) = seen.insert(name.clone(), place) {
-                findings.push(Finding {
-                    path: source.path.clone(),
-                    line,
-                    text: format!("the public type `{name}` has a namesake at {other}"),
-                    fatal: true,
-                });
+                let text = format!("the public type `{name}` has a namesake at {other}");
+                findings.push(Finding::fatal(&source.path, line, text));
             }
         }
     }

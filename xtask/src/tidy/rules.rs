@@ -62,7 +62,7 @@ pub(super) fn layout(names: &[String]) -> Vec<Finding> {
     names
         .iter()
         .filter(|name| !name.starts_with('.') && !TOP.contains(&name.as_str()))
-        .map(|name| fatal(name, 1, "does not belong at the top of the tree"))
+        .map(|name| Finding::fatal(name, 1, "does not belong at the top of the tree"))
         .collect()
 }
 
@@ -81,38 +81,29 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
     findings
 }
 
-fn fatal(path: &str, line: usize, text: impl Into<String>) -> Finding {
-    Finding {
-        path: path.to_owned(),
-        line,
-        text: text.into(),
-        fatal: true,
-    }
-}
-
 fn header(source: &Source) -> Option<Finding> {
     let has_header = source.text.starts_with("//! ");
     let text = "does not begin with a `//!` header that says its job";
-    (!has_header).then(|| fatal(&source.path, 1, text))
+    (!has_header).then(|| Finding::fatal(&source.path, 1, text))
 }
 
 fn white_space(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (at, line) in source.text.lines().enumerate() {
         if line.ends_with([' ', '\t']) {
-            findings.push(fatal(
+            findings.push(Finding::fatal(
                 &source.path,
                 at + 1,
                 "white space at the end of the line",
             ));
         }
         if source.path.ends_with(".rs") && line.contains('\t') {
-            findings.push(fatal(&source.path, at + 1, "tab"));
+            findings.push(Finding::fatal(&source.path, at + 1, "tab"));
         }
     }
     if !source.text.is_empty() && !source.text.ends_with('\n') {
         let last = source.text.lines().count();
-        findings.push(fatal(
+        findings.push(Finding::fatal(
             &source.path,
             last,
             "no line end at the end of the file",
@@ -126,7 +117,7 @@ fn undone_words(source: &Source) -> Vec<Finding> {
     for word in UNDONE_WORDS {
         for at in words(&source.text, word) {
             let line = line_of(&source.text, at);
-            findings.push(fatal(
+            findings.push(Finding::fatal(
                 &source.path,
                 line,
                 format!("`{word}`: do it or drop it"),
@@ -141,7 +132,9 @@ fn undone_code(source: &Source, code: &str) -> Vec<Finding> {
         let mark = *mark;
         let found = code.match_indices(mark);
         found
-            .map(move |(at, _)| fatal(&source.path, line_of(code, at), format!("`{mark}`")))
+            .map(move |(at, _)| {
+                Finding::fatal(&source.path, line_of(code, at), format!("`{mark}`"))
+            })
             .collect::<Vec<_>>()
     };
     UNDONE_CODE.iter().flat_map(find).collect()
@@ -152,7 +145,7 @@ fn size(source: &Source, code: &str) -> Vec<Finding> {
     let lines = source.text.lines().count();
     if lines > FILE_LINES_MAX {
         let text = format!("{lines} lines, at most {FILE_LINES_MAX}: one job per file");
-        findings.push(fatal(&source.path, 1, text));
+        findings.push(Finding::fatal(&source.path, 1, text));
     }
     if is_test(&source.path) {
         return findings;
@@ -161,7 +154,7 @@ fn size(source: &Source, code: &str) -> Vec<Finding> {
     for function in functions(&without_tests(code)) {
         if function.lines > FUNCTION_LINES_NOTED {
             let text = format!("`{}` has {} lines", function.name, function.lines);
-            let mut finding = fatal(&source.path, function.line, text);
+            let mut finding = Finding::fatal(&source.path, function.line, text);
             finding.fatal = function.lines > FUNCTION_LINES_MAX;
             findings.push(finding);
         }
@@ -180,7 +173,7 @@ fn unsafe_place(source: &Source, code: &str) -> Vec<Finding> {
     }
     words(code, "unsafe")
         .map(|at| {
-            fatal(
+            Finding::fatal(
                 &source.path,
                 line_of(code, at),
                 "`unsafe` outside of src/sys",
@@ -198,12 +191,12 @@ fn purity(source: &Source, code: &str) -> Vec<Finding> {
     for (path, reason) in IMPURE {
         for at in words(code, path) {
             let text = format!("`{path}` ({reason}) in a file that is pure");
-            findings.push(fatal(&source.path, line_of(code, at), text));
+            findings.push(Finding::fatal(&source.path, line_of(code, at), text));
         }
     }
     for at in words(code, "crate::sys") {
         let text = "`sys` in a file that is pure".to_owned();
-        findings.push(fatal(&source.path, line_of(code, at), text));
+        findings.push(Finding::fatal(&source.path, line_of(code, at), text));
     }
     for at in words(code, "use") {
         let end = code[at..].find(';').map_or(code.len(), |len| at + len);
@@ -213,7 +206,7 @@ fn purity(source: &Source, code: &str) -> Vec<Finding> {
             .any(|module| words(import, module).next().is_some());
         if import.starts_with("use std::{") && grouped {
             let text = "grouped import of std with input or output in a file that is pure";
-            findings.push(fatal(&source.path, line_of(code, at), text));
+            findings.push(Finding::fatal(&source.path, line_of(code, at), text));
         }
     }
     findings
