@@ -1,6 +1,6 @@
 //! What a loaded certificate says of itself (RFC 5280 section 4.1): names, validity, kind of key. The
 //! crate `x509-cert` reads it. Nothing is verified here: clients do that. What a connection needs of its
-//! client's certificate is read by [`super::shown`].
+//! client's certificate is read by `shown`.
 
 use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::der::asn1::AnyRef;
