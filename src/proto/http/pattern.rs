@@ -179,16 +179,17 @@ impl fmt::Display for PathPrefix {
 pub struct ClimbsAboveRoot;
 
 /// Normalises a path for comparison with routes (RFC 3986 section 6.2.2): decodes escapes of unreserved
-/// characters, writes the digits of other escapes in upper case, removes dot segments.
+/// characters, writes the digits of other escapes in upper case, merges slashes, removes dot segments.
 ///
 /// Only whole segments `.` and `..` count, after decoding: `%2e%2e` climbs, `..%2f` does not, because an
-/// escaped slash is not a separator. Empty segments (`//`) stay, and an escape without two hex digits stays
-/// unchanged. The input is the path without the query.
+/// escaped slash is not a separator. Empty segments count for nothing, as for most applications: `//a` is
+/// `/a`, and `/a//..` leads to `/`. An escape without two hex digits stays unchanged. The input is the path
+/// without the query.
 ///
 /// # Errors
 /// [`ClimbsAboveRoot`] if a `..` has no segment before it.
 pub fn normalise_path(path: &str) -> Result<String, ClimbsAboveRoot> {
-    if !path.contains('%') && !path.contains("/.") {
+    if !path.contains('%') && !path.contains("/.") && !path.contains("//") {
         return Ok(path.to_owned());
     }
     let decoded = decode_unreserved(path);
@@ -197,13 +198,13 @@ pub fn normalise_path(path: &str) -> Result<String, ClimbsAboveRoot> {
     while let Some(segment) = rest.next() {
         let last = rest.peek().is_none();
         match segment {
-            "." => {}
+            "" | "." => {}
             ".." => {
                 segments.pop().ok_or(ClimbsAboveRoot)?;
             }
             other => segments.push(other),
         }
-        if last && matches!(segment, "." | "..") {
+        if last && matches!(segment, "" | "." | "..") {
             segments.push("");
         }
     }
@@ -326,8 +327,11 @@ mod tests {
             ("/%73ocket.io/./", "/socket.io", true),
             ("/a%2fb", "/a%2Fb/c", true),
             ("/a%2Fb", "/a/b", false),
-            ("/a", "//a", false),
+            ("/a", "//a", true),
             ("/a", "/a//b", true),
+            ("/a/b", "/a//b", true),
+            ("//a///b//", "/a/b", true),
+            ("/a", "/%2Fa", false),
             ("/", "/", true),
             ("/", "/a", true),
             ("/", "*", false),
@@ -365,7 +369,13 @@ mod tests {
             ("/.", Some("/")),
             ("/./", Some("/")),
             ("/a/../b/../c", Some("/c")),
-            ("//a//../b", Some("//a/b")),
+            ("//", Some("/")),
+            ("//a", Some("/a")),
+            ("///a//b///", Some("/a/b/")),
+            ("//a//../b", Some("/b")),
+            ("/a/.//./b", Some("/a/b")),
+            ("/a%2f/%2fb", Some("/a%2F/%2Fb")),
+            ("/a\\..\\b;/..;/", Some("/a\\..\\b;/..;/")),
             ("/...", Some("/...")),
             ("/.a/..b", Some("/.a/..b")),
             ("/%7Ea%2D%5f%2e", Some("/~a-_.")),
@@ -380,6 +390,8 @@ mod tests {
             ("/a/../..", None),
             ("/../a", None),
             ("/a/%2e%2E/.%2e/b", None),
+            ("//..", None),
+            ("/a//../..", None),
             ("/a/../../a/b/c", None),
         ];
         for (path, expected) in rows {
