@@ -59,7 +59,8 @@ fn inner(page: &mut String, key: &KeyDoc) {
         | Shape::Choice(_)
         | Shape::Either(_)
         | Shape::List { .. }
-        | Shape::Inline(_) => {}
+        | Shape::Inline(_)
+        | Shape::Named { .. } => {}
     }
 }
 
@@ -133,7 +134,8 @@ fn words_of(page: &mut String, shape: &Shape) {
         | Shape::Table(_)
         | Shape::Inline(_)
         | Shape::Tables(_)
-        | Shape::Map { .. } => {}
+        | Shape::Map { .. }
+        | Shape::Named { .. } => {}
     }
 }
 
@@ -168,7 +170,8 @@ fn tables_of(page: &mut String, shape: &Shape) {
         | Shape::Choice(_)
         | Shape::Table(_)
         | Shape::Tables(_)
-        | Shape::Map { .. } => {}
+        | Shape::Map { .. }
+        | Shape::Named { .. } => {}
     }
 }
 
@@ -207,6 +210,12 @@ fn type_text(shape: &Shape) -> String {
         Shape::Table(_) => "a table".to_owned(),
         Shape::Tables(_) => "tables".to_owned(),
         Shape::Map { .. } => "a table".to_owned(),
+        Shape::Named {
+            names, len_max, of, ..
+        } => format!(
+            "a table in one line of at most {len_max} keys, each {names}; its values: {}",
+            type_text(of)
+        ),
     }
 }
 

@@ -4,6 +4,8 @@
 //! It covers the value of each key, not combinations of keys or the contents of files: only `longsplice
 //! check` checks those.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Map, Value, json};
 
 use super::keys;
@@ -89,24 +91,7 @@ fn of_shape(shape: &Shape) -> Value {
                 duration_text(*range.end())
             ),
         }),
-        Shape::Size(range) => json!({
-            "anyOf": [
-                {
-                    "type": "string",
-                    "pattern": SIZE_PATTERN,
-                    "$comment": format!(
-                        "from {} to {}",
-                        size_text(*range.start()),
-                        size_text(*range.end())
-                    ),
-                },
-                {
-                    "type": "integer",
-                    "minimum": range.start(),
-                    "maximum": range.end(),
-                },
-            ],
-        }),
+        Shape::Size(range) => size(range),
         Shape::Text { what, pattern } => match *pattern {
             "" => json!({ "type": "string", "$comment": what }),
             pattern => json!({ "type": "string", "pattern": pattern, "$comment": what }),
@@ -119,17 +104,7 @@ fn of_shape(shape: &Shape) -> Value {
         Shape::Either(shapes) => {
             json!({ "anyOf": shapes.iter().map(of_shape).collect::<Vec<_>>() })
         }
-        Shape::List { of, len } => {
-            let mut schema = json!({
-                "type": "array",
-                "items": of_shape(of),
-                "minItems": len.start(),
-            });
-            if let (Value::Object(map), true) = (&mut schema, *len.end() < usize::MAX) {
-                map.insert("maxItems".to_owned(), (*len.end()).into());
-            }
-            schema
-        }
+        Shape::List { of, len } => list(of, len),
         Shape::Table(section) | Shape::Inline(section) => table(section),
         Shape::Tables(section) => json!({
             "type": "array",
@@ -143,5 +118,50 @@ fn of_shape(shape: &Shape) -> Value {
                 "additionalProperties": false,
             })
         }
+        Shape::Named {
+            names,
+            pattern,
+            len_max,
+            of,
+        } => json!({
+            "type": "object",
+            "propertyNames": { "pattern": pattern, "$comment": names },
+            "additionalProperties": of_shape(of),
+            "minProperties": 1,
+            "maxProperties": len_max,
+        }),
     }
+}
+
+fn size(range: &RangeInclusive<u64>) -> Value {
+    json!({
+        "anyOf": [
+            {
+                "type": "string",
+                "pattern": SIZE_PATTERN,
+                "$comment": format!(
+                    "from {} to {}",
+                    size_text(*range.start()),
+                    size_text(*range.end())
+                ),
+            },
+            {
+                "type": "integer",
+                "minimum": range.start(),
+                "maximum": range.end(),
+            },
+        ],
+    })
+}
+
+fn list(of: &Shape, len: &RangeInclusive<usize>) -> Value {
+    let mut schema = json!({
+        "type": "array",
+        "items": of_shape(of),
+        "minItems": len.start(),
+    });
+    if let (Value::Object(map), true) = (&mut schema, *len.end() < usize::MAX) {
+        map.insert("maxItems".to_owned(), (*len.end()).into());
+    }
+    schema
 }

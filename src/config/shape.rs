@@ -91,6 +91,17 @@ pub(super) enum Shape {
         /// The type of their values.
         of: Box<Self>,
     },
+    /// A table on one line, whose key names are those of the user.
+    Named {
+        /// What a name may be, in words.
+        names: &'static str,
+        /// The same as an ECMA 262 regular expression.
+        pattern: &'static str,
+        /// How many keys it may have.
+        len_max: usize,
+        /// The type of their values.
+        of: Box<Self>,
+    },
 }
 
 impl Shape {

@@ -52,7 +52,7 @@ const FOREIGN_KEYS: &[(&str, Ours)] = &[
     (
         "acl",
         Said(
-            "the keys of a [[listener.route]] are the conditions: host, path, websocket, scheme, client",
+            "the keys of a [[listener.route]] are the conditions: host, path, exact_path, method, header, query, websocket, scheme, client",
         ),
     ),
     (

@@ -125,6 +125,7 @@ async fn open(
         path: None,
         websocket: None,
         scheme: None,
+        request: None,
     };
     let half = match inbox.is_empty() {
         true => Half::LeavesIfSilent,

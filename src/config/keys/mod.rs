@@ -7,6 +7,7 @@ mod admin;
 mod backend;
 mod backend_tls;
 mod behind;
+mod conditions;
 mod drafts;
 mod health;
 mod listener;

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::OnceLock;
 
+use super::conditions::{HEADER, METHOD, QUERY};
 use super::drafts::{ListenerDraft, RouteDraft};
 use super::shared::{RANGE, range};
 use crate::config::address::is_name;
@@ -15,7 +16,8 @@ use crate::config::types::{Bool, Choice, Custom, Many, Maybe, Text, Whole};
 use crate::config::{Mode, Redirect, Respond, Route};
 use crate::proto::addr::Cidr;
 use crate::proto::http::Scheme;
-use crate::proto::http::pattern::{HostPattern, PathPrefix};
+use crate::proto::http::condition::Condition;
+use crate::proto::http::pattern::{ExactPath, HostPattern, PathPrefix};
 
 /// Longest body of `respond`, in bytes.
 const RESPOND_BODY_LEN_MAX: usize = 64 * 1024;
@@ -54,6 +56,13 @@ const CLIENTS: Many<Text<Cidr>> = Many {
 
 const PATH_PREFIX: Text<PathPrefix> = Text {
     wanted: "a path such as \"/socket.io/\"",
+    pattern: "^/",
+    parse: |_, text| text.parse().map_err(|wrong| format!("is no path: {wrong}")),
+    show: ToString::to_string,
+};
+
+const EXACT_PATH: Text<ExactPath> = Text {
+    wanted: "a path such as \"/healthz\"",
     pattern: "^/",
     parse: |_, text| text.parse().map_err(|wrong| format!("is no path: {wrong}")),
     show: ToString::to_string,
@@ -112,13 +121,73 @@ pub(super) static ROUTE: Section<RouteDraft> = Section {
             since: "0.1",
             default: Fallback::Words("any path"),
             short: "A prefix of the path, compared segment by segment.",
-            long: "`/a` and `/a/` match `/a` and `/a/b`, but not `/ab`. Dots and escapes are resolved before \
-                   the comparison; the request that a server gets keeps its form. Only in `mode = \"http\"`.",
+            long: "`/a` and `/a/` match `/a` and `/a/b`, but not `/ab`. Before the comparison, dots and escapes \
+                   are resolved and repeated slashes count as one; the request that a server gets keeps its \
+                   form. Only in `mode = \"http\"`.",
             example: "\"/socket.io/\"",
             wrong: "\"x\"",
             kind: &At {
                 of: Maybe(PATH_PREFIX),
                 at: |it: &mut RouteDraft| &mut it.route.path,
+            },
+        },
+        Key {
+            name: "exact_path",
+            since: "0.2",
+            default: Fallback::Words("any path"),
+            short: "The whole path.",
+            long: "`/a` matches `/a`, but neither `/a/` nor `/a/b`. The path is resolved as for `path`; the query \
+                   does not belong to it. Only in `mode = \"http\"`.",
+            example: "\"/healthz\"",
+            wrong: "\"x\"",
+            kind: &At {
+                of: Maybe(EXACT_PATH),
+                at: |it: &mut RouteDraft| &mut it.route.exact_path,
+            },
+        },
+        Key {
+            name: "method",
+            since: "0.2",
+            default: Fallback::Words("any method"),
+            short: "Methods, one of which the request must have.",
+            long: "Methods are case-sensitive, and `GET` does not include `HEAD`. Only in `mode = \"http\"`.",
+            example: "[\"GET\", \"HEAD\"]",
+            wrong: "\"get\"",
+            kind: &At {
+                of: METHOD,
+                at: |it: &mut RouteDraft| &mut it.route.method,
+            },
+        },
+        Key {
+            name: "header",
+            since: "0.2",
+            default: Fallback::Words("any headers"),
+            short: "Headers of the request, all of which must match: names with a pattern, or a list of patterns.",
+            long: "One pattern that matches is enough for a name. `*` stands for any number of characters, so \
+                   that `\"*\"` asks only whether the header is there. Names ignore case, values do not. If a header comes \
+                   in several lines, one that matches is enough; a line is compared as a whole, commas \
+                   included. `X-Forwarded-*`, `X-Real-IP` and `Forwarded` count from trusted senders only. Only \
+                   in `mode = \"http\"`.",
+            example: "{ X-Api-Version = \"2*\", Authorization = \"*\" }",
+            wrong: "{ Host = \"a\" }",
+            kind: &At {
+                of: HEADER,
+                at: |it: &mut RouteDraft| &mut it.route.header,
+            },
+        },
+        Key {
+            name: "query",
+            since: "0.2",
+            default: Fallback::Words("any query"),
+            short: "Parameters of the query, all of which must match: names with a pattern, or a list of patterns.",
+            long: "Patterns are those of `header`. Percent-escapes and `+` are decoded before the comparison; \
+                   case counts. If a parameter comes several times, one that matches is enough. One without \
+                   `=` has an empty value, which `\"\"` and `\"*\"` match. Only in `mode = \"http\"`.",
+            example: "{ version = [\"2\", \"3*\"] }",
+            wrong: "\"version=2\"",
+            kind: &At {
+                of: QUERY,
+                at: |it: &mut RouteDraft| &mut it.route.query,
             },
         },
         Key {
@@ -417,6 +486,18 @@ fn has_one_action(_: &mut RouteDraft, scope: &Scope<'_, '_>) {
     }
 }
 
+/// Conditions on what only an HTTP request has.
+const HTTP_CONDITIONS: &[&str] = &[
+    "host",
+    "path",
+    "exact_path",
+    "method",
+    "header",
+    "query",
+    "websocket",
+    "scheme",
+];
+
 /// Refuses conditions and actions that the mode of the listener does not support.
 pub(super) fn routes_fit_mode(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
     let allowed = match draft.listener.mode {
@@ -434,7 +515,7 @@ pub(super) fn routes_fit_mode(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) 
             );
             continue;
         };
-        route.refuse(&["host", "path", "websocket", "scheme"], allowed);
+        route.refuse(HTTP_CONDITIONS, allowed);
         let answers = "the proxy speaks no HTTP on this listener; backend";
         route.refuse(&["redirect", "respond"], answers);
         if draft.listener.mode == Mode::Tcp && !opens_tls {
@@ -445,8 +526,18 @@ pub(super) fn routes_fit_mode(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) 
     }
 }
 
-/// Warns of routes that an earlier route makes unreachable.
+/// Warns of routes that an earlier route, or a condition of their own, makes unreachable.
 pub(super) fn routes_are_reached(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
+    for row in &draft.routes {
+        let route = &row.value.route;
+        let paths = route.path.as_ref().zip(route.exact_path.as_ref());
+        if let Some((prefix, exact)) = paths.filter(|(prefix, exact)| !prefix.holds(exact)) {
+            let place = scope.row(&row.key).place_of("exact_path");
+            place.warn(format!(
+                "never reached: {exact} is not below the `path` {prefix}"
+            ));
+        }
+    }
     for (index, row) in draft.routes.iter().enumerate() {
         let mut before = draft.routes.iter().take(index);
         if before.any(|before| covers(&before.value.route, &row.value.route)) {
@@ -461,9 +552,29 @@ fn covers(before: &Route, route: &Route) -> bool {
     within(&before.host, &route.host)
         && within(&before.server_name, &route.server_name)
         && within::<Cidr>(&before.client, &route.client)
-        && (before.path.is_none() || before.path == route.path)
+        && path_covers(before, route)
+        && within(&before.method, &route.method)
+        && conditions_cover(&before.header, &route.header)
+        && conditions_cover(&before.query, &route.query)
         && (before.websocket.is_none() || before.websocket == route.websocket)
         && (before.scheme.is_none() || before.scheme == route.scheme)
+}
+
+/// Returns whether `before` matches every path that `route` matches.
+fn path_covers(before: &Route, route: &Route) -> bool {
+    let exact_covers = before.exact_path.is_none() || before.exact_path == route.exact_path;
+    let prefix_covers = before.path.as_ref().is_none_or(|wide| {
+        let prefix = route.path.as_ref();
+        let exact = route.exact_path.as_ref();
+        prefix.is_some_and(|path| wide.covers(path)) || exact.is_some_and(|path| wide.holds(path))
+    });
+    exact_covers && prefix_covers
+}
+
+/// Returns whether requests for which each of `narrow` holds satisfy each of `wide`.
+fn conditions_cover<N: PartialEq>(wide: &[Condition<N>], narrow: &[Condition<N>]) -> bool {
+    wide.iter()
+        .all(|wide| narrow.iter().any(|narrow| wide.covers(narrow)))
 }
 
 fn within<T: PartialEq>(wide: &[T], narrow: &[T]) -> bool {

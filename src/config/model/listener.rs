@@ -9,7 +9,8 @@ use super::common::{BackendId, CertificateFiles, TlsVersion};
 use crate::config::behind::Behind;
 use crate::proto::addr::{Cidr, TrustedProxies};
 use crate::proto::http::Scheme;
-use crate::proto::http::pattern::{HostPattern, PathPrefix};
+use crate::proto::http::condition::{Condition, FieldName, MethodName, ParameterName};
+use crate::proto::http::pattern::{ExactPath, HostPattern, PathPrefix};
 use crate::tls::offload::Offload;
 
 /// `[[listener]]`.
@@ -205,6 +206,14 @@ pub struct Route {
     pub server_name: Vec<HostPattern>,
     /// Prefix of the path on segments.
     pub path: Option<PathPrefix>,
+    /// The whole path.
+    pub exact_path: Option<ExactPath>,
+    /// Methods, any of them; empty = no condition.
+    pub method: Vec<MethodName>,
+    /// Conditions on header fields, all of them.
+    pub header: Vec<Condition<FieldName>>,
+    /// Conditions on parameters of the query, all of them.
+    pub query: Vec<Condition<ParameterName>>,
     /// Whether the request is (or is not) a WebSocket upgrade.
     pub websocket: Option<bool>,
     /// Scheme as the client's first hop saw it.

@@ -100,7 +100,8 @@ fn shapes(shape: &Shape, look: &mut impl FnMut(&SectionDoc)) {
         | Shape::Size(_)
         | Shape::Text { .. }
         | Shape::Choice(_)
-        | Shape::Map { .. } => {}
+        | Shape::Map { .. }
+        | Shape::Named { .. } => {}
     }
 }
 

@@ -22,6 +22,87 @@ fn rules_of_routes() {
                 "nothing",
             ),
             (
+                "backend = \"app\"\nexact_path = \"/x\"\nmethod = [\"GET\", \"M-SEARCH\"]\n\
+                 header = { X-V = [\"1\", \"2*\"], Accept = \"*\" }\nquery = { \"a b\" = \"\" }",
+                "nothing",
+            ),
+            (
+                "backend = \"app\"\nmethod = \"GET\"\nheader.X-V = \"1\"\nquery.v = \"1\"",
+                "nothing",
+            ),
+            (
+                "backend = \"app\"\nexact_path = \"x\"",
+                "listener[0].route[0].exact_path: \"x\" is no path: a path begins with '/'; \
+                 a path such as \"/healthz\"",
+            ),
+            (
+                "backend = \"app\"\nexact_path = [\"/x\"]",
+                "listener[0].route[0].exact_path: is an array; a path such as \"/healthz\"",
+            ),
+            (
+                "backend = \"app\"\nmethod = \"get\"",
+                "listener[0].route[0].method: \"get\" matches no usual request: methods are case-sensitive; \
+                 write \"GET\"; a method such as \"GET\"",
+            ),
+            (
+                "backend = \"app\"\nmethod = [\"GET\", \"connect\"]",
+                "listener[0].route[0].method[1]: \"connect\" never arrives: longsplice refuses CONNECT; \
+                 a method such as \"GET\"",
+            ),
+            (
+                "backend = \"app\"\nmethod = \"GET POST\"",
+                "listener[0].route[0].method: \"GET POST\" is no method: a method consists of letters, digits \
+                 and !#$%&'*+-.^_`|~; a method such as \"GET\"",
+            ),
+            (
+                "backend = \"app\"\nmethod = []",
+                "listener[0].route[0].method: is empty; at least one: a method such as \"GET\"",
+            ),
+            (
+                "backend = \"app\"\nheader = \"X-V\"",
+                "listener[0].route[0].header: is a string; a table such as { X-Api-Version = \"2*\" }",
+            ),
+            (
+                "backend = \"app\"\nheader = {}",
+                "listener[0].route[0].header: is empty; a table such as { X-Api-Version = \"2*\" }",
+            ),
+            (
+                "backend = \"app\"\nheader = { Host = \"a\" }",
+                "listener[0].route[0].header.Host: \"Host\" has a key of its own: host, whose patterns ignore \
+                 case and port; the name of a header",
+            ),
+            (
+                "backend = \"app\"\nheader = { X-V = 1 }",
+                "listener[0].route[0].header.X-V: is an integer; a value, with * for any number of characters",
+            ),
+            (
+                "backend = \"app\"\nheader = { X-V = [] }",
+                "listener[0].route[0].header.X-V: is empty; at least one: \
+                 a value, with * for any number of characters",
+            ),
+            (
+                "backend = \"app\"\nheader = { X-V = \"a\\n\" }",
+                "listener[0].route[0].header.X-V: \"a\\n\" holds a control character, which never arrives; \
+                 a value, with * for any number of characters",
+            ),
+            (
+                "backend = \"app\"\nheader = { X-V = \"1\", x-v = \"2\" }",
+                "listener[0].route[0].header.x-v: x-v stands here twice; a list has several patterns",
+            ),
+            (
+                "backend = \"app\"\nheader = { \"X V\" = \"1\" }",
+                "listener[0].route[0].header.\"X V\": \"X V\" is no name of a header: it consists of letters, \
+                 digits and !#$%&'*+-.^_`|~; the name of a header",
+            ),
+            (
+                "backend = \"app\"\nquery = \"v=1\"",
+                "listener[0].route[0].query: is a string; a table such as { version = \"2*\" }",
+            ),
+            (
+                "backend = \"app\"\nquery = { \"\" = \"1\" }",
+                "listener[0].route[0].query.\"\": \"\" is empty; the name of a parameter",
+            ),
+            (
                 "",
                 "listener[0].route[0]: leads nowhere; exactly one of backend, redirect and respond",
             ),
@@ -87,6 +168,10 @@ fn rules_of_routes_without_http() {
         for lines in [
             "host = \"x\"",
             "path = \"/\"",
+            "exact_path = \"/\"",
+            "method = \"GET\"",
+            "header = { X-V = \"1\" }",
+            "query = { v = \"1\" }",
             "websocket = true",
             "scheme = \"http\"",
         ] {
@@ -185,6 +270,76 @@ fn rules_of_redirect_and_respond() {
 }
 
 #[test]
+fn conditions_are_limited() {
+    let list = |count: usize| {
+        let words: Vec<String> = (0..count).map(|index| format!("\"A{index}\"")).collect();
+        format!("[{}]", words.join(", "))
+    };
+    let table = |count: usize| {
+        let rows: Vec<String> = (0..count)
+            .map(|index| format!("A{index} = \"*\""))
+            .collect();
+        format!("{{ {} }}", rows.join(", "))
+    };
+    let long = "a".repeat(257);
+    let rows = [
+        (format!("method = {}", list(64)), "nothing".to_owned()),
+        (
+            format!("method = {}", list(65)),
+            "method[64]: is one too many; at most 64 methods".to_owned(),
+        ),
+        (format!("header = {}", table(16)), "nothing".to_owned()),
+        (
+            format!("header = {}", table(17)),
+            "header: has 17 keys; at most 16".to_owned(),
+        ),
+        (
+            format!("query = {}", table(17)),
+            "query: has 17 keys; at most 16".to_owned(),
+        ),
+        (
+            format!("query = {{ v = {} }}", list(64)),
+            "nothing".to_owned(),
+        ),
+        (
+            format!("query = {{ v = {} }}", list(65)),
+            "query.v[64]: is one too many; at most 64 patterns".to_owned(),
+        ),
+        (
+            format!("query = {{ v = \"{long}\" }}"),
+            format!(
+                "query.v: \"{}\"... is longer than 256 bytes; a value, with * for any number of characters",
+                "a".repeat(80)
+            ),
+        ),
+    ];
+    for (lines, expected) in rows {
+        let expected = match expected.as_str() {
+            "nothing" => expected,
+            rest => format!("listener[0].route[0].{rest}"),
+        };
+        let lines = format!("backend = \"app\"\n{lines}");
+        check(|lines| route("http", lines), &[(&lines, &expected)]);
+    }
+}
+
+#[test]
+fn an_exact_path_lies_below_the_prefix() {
+    let warnings = |lines: &str| {
+        let text = route("http", &format!("backend = \"app\"\n{lines}"));
+        read(&text).expect("legal").warnings
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(warnings("path = \"/a\"\nexact_path = \"/a/b\""), none);
+    assert_eq!(
+        warnings("path = \"/a\"\nexact_path = \"/b\""),
+        [
+            "/etc/longsplice.toml:7:14: listener[0].route[0].exact_path: never reached: /b is not below the `path` /a/"
+        ]
+    );
+}
+
+#[test]
 fn routes_that_nothing_reaches() {
     let rows = [
         ("", "host = \"a\"", true),
@@ -200,6 +355,39 @@ fn routes_that_nothing_reaches() {
         ),
         ("client = \"127.0.0.1\"", "client = \"127.0.0.2\"", false),
         ("scheme = \"http\"", "", false),
+        ("path = \"/x\"", "path = \"/x/y\"", true),
+        ("path = \"/x/y\"", "path = \"/x\"", false),
+        ("path = \"/x\"", "exact_path = \"/x/y\"", true),
+        ("path = \"/x\"", "exact_path = \"/xy\"", false),
+        ("exact_path = \"/x\"", "exact_path = \"//x\"", true),
+        ("exact_path = \"/x\"", "exact_path = \"/x/\"", false),
+        ("exact_path = \"/x\"", "path = \"/x\"", false),
+        ("method = [\"GET\", \"PUT\"]", "method = \"PUT\"", true),
+        ("method = \"GET\"", "method = [\"GET\", \"PUT\"]", false),
+        ("method = \"GET\"", "", false),
+        (
+            "header = { A = \"1\" }",
+            "header = { a = \"1\", B = \"2\" }",
+            true,
+        ),
+        ("header = { A = \"*\" }", "header = { A = \"1\" }", true),
+        (
+            "header = { A = \"1\" }",
+            "header = { A = [\"1\", \"2\"] }",
+            false,
+        ),
+        (
+            "header = { A = \"1\", B = \"2\" }",
+            "header = { A = \"1\" }",
+            false,
+        ),
+        ("header = { A = \"1\" }", "query = { A = \"1\" }", false),
+        (
+            "query = { a = [\"1\", \"2\"] }",
+            "query = { a = \"2\" }",
+            true,
+        ),
+        ("query = { a = \"1\" }", "query = { A = \"1\" }", false),
     ];
     for (first, second, unreachable) in rows {
         let second = format!("[[listener.route]]\n{second}\nrespond.status = 200");

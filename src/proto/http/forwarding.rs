@@ -321,7 +321,7 @@ fn write_te(out: &mut Vec<u8>, line: &Line<'_>) {
 ///
 /// `_` counts as `-`: gateways to CGI and WSGI do not distinguish the two, so that `X_Real_IP` could replace
 /// our line.
-fn is_forwarding_field(name: &str) -> bool {
+pub(super) fn is_forwarding_field(name: &str) -> bool {
     let name = dashed(name);
     let in_family = name
         .get(..X_FORWARDED.len())
@@ -335,7 +335,7 @@ fn is_ours(name: &str) -> bool {
     is_word(dashed(name).as_bytes(), &OURS)
 }
 
-fn is_client_subject(name: &str) -> bool {
+pub(super) fn is_client_subject(name: &str) -> bool {
     dashed(name).eq_ignore_ascii_case(X_CLIENT_SUBJECT)
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here repairs a message: ambiguous requests and responses are refused.
 
 pub mod answer;
+pub mod condition;
 mod fields;
 pub mod forwarding;
 pub mod framing;

@@ -1,4 +1,4 @@
-//! Patterns of routes: host patterns and path prefixes on whole segments.
+//! Patterns of routes: host patterns, path prefixes on whole segments, and exact paths.
 
 use std::fmt;
 use std::str::FromStr;
@@ -143,14 +143,7 @@ impl FromStr for PathPrefix {
     /// # Errors
     /// One [`PathPrefixError`] each for what is not allowed.
     fn from_str(text: &str) -> Result<Self, PathPrefixError> {
-        if !text.starts_with('/') {
-            return Err(PathPrefixError::Slash);
-        }
-        let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#');
-        if !text.bytes().all(plain) {
-            return Err(PathPrefixError::Character);
-        }
-        let mut path = normalise_path(text).map_err(|_| PathPrefixError::ClimbsAboveRoot)?;
+        let mut path = legal_path(text)?;
         if path.ends_with('/') {
             path.pop();
         }
@@ -165,12 +158,66 @@ impl PathPrefix {
         path.strip_prefix(self.0.as_str())
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
+
+    /// Returns whether every path below `other` is below this prefix.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.matches(&other.0)
+    }
+
+    /// Returns whether a path is below this prefix.
+    #[must_use]
+    pub fn holds(&self, path: &ExactPath) -> bool {
+        self.matches(&path.0)
+    }
 }
 
 impl fmt::Display for PathPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/", self.0)
     }
+}
+
+/// A whole path, normalised; a slash at its end makes a difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExactPath(String);
+
+impl FromStr for ExactPath {
+    type Err = PathPrefixError;
+
+    /// Parses a path.
+    ///
+    /// # Errors
+    /// One [`PathPrefixError`] each for what is not allowed.
+    fn from_str(text: &str) -> Result<Self, PathPrefixError> {
+        legal_path(text).map(Self)
+    }
+}
+
+impl ExactPath {
+    /// Returns whether a path made by [`normalise_path`] is this one.
+    #[must_use]
+    pub fn matches(&self, path: &str) -> bool {
+        self.0 == path
+    }
+}
+
+impl fmt::Display for ExactPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Checks a path of the configuration, and normalises it.
+fn legal_path(text: &str) -> Result<String, PathPrefixError> {
+    if !text.starts_with('/') {
+        return Err(PathPrefixError::Slash);
+    }
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#');
+    if !text.bytes().all(plain) {
+        return Err(PathPrefixError::Character);
+    }
+    normalise_path(text).map_err(|_| PathPrefixError::ClimbsAboveRoot)
 }
 
 /// The path has more `..` than segments before them.
@@ -355,6 +402,62 @@ mod tests {
         ];
         for (text, error) in rows {
             assert_eq!(text.parse::<PathPrefix>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn exact_paths_match_themselves() {
+        let rows = [
+            ("/healthz", "/healthz", true),
+            ("/healthz", "/healthz/", false),
+            ("/healthz/", "/healthz", false),
+            ("/healthz", "/healthz/a", false),
+            ("/healthz", "/Healthz", false),
+            ("/healthz", "//x/..//%68ealthz", true),
+            ("/x/../healthz", "/healthz", true),
+            ("/", "/", true),
+            ("/", "//", true),
+            ("/", "*", false),
+            ("/a%2fb", "/a%2Fb", true),
+        ];
+        for (exact, path, expected) in rows {
+            let exact: ExactPath = exact.parse().unwrap();
+            let path = normalise_path(path).unwrap();
+            assert_eq!(exact.matches(&path), expected, "{exact} {path}");
+            assert_eq!(exact.to_string().parse(), Ok(exact));
+        }
+        use PathPrefixError as E;
+        for (text, error) in [
+            ("", E::Slash),
+            ("/a?b", E::Character),
+            ("/..", E::ClimbsAboveRoot),
+        ] {
+            assert_eq!(text.parse::<ExactPath>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn prefixes_cover_what_is_below_them() {
+        let rows = [
+            ("/", "/a", true),
+            ("/a", "/a/b/", true),
+            ("/a/", "/a", true),
+            ("/a/b", "/a", false),
+            ("/a", "/ab", false),
+            ("/a", "/", false),
+        ];
+        for (wide, narrow, expected) in rows {
+            let wide: PathPrefix = wide.parse().unwrap();
+            assert_eq!(
+                wide.covers(&narrow.parse().unwrap()),
+                expected,
+                "{wide} {narrow}"
+            );
+            assert_eq!(
+                wide.holds(&narrow.parse().unwrap()),
+                expected,
+                "{wide} {narrow}"
+            );
         }
     }
 

@@ -15,7 +15,7 @@ use super::super::introduction::introduce;
 use super::super::proxy_header::Origin;
 use super::super::refusal::Refusal;
 use super::super::report::{self, RefusedRequest};
-use super::super::route::{self, Traits};
+use super::super::route::{self, Asked, Traits};
 use super::super::snapshot::Snapshot;
 use super::super::socket::{Half, Socket};
 use super::kept::{Destination, Kept};
@@ -202,6 +202,10 @@ impl<'a> Exchange<'a> {
             path: Some(&self.request.path),
             websocket: Some(self.request.websocket_key.is_some()),
             scheme: Some(self.facts.scheme),
+            request: Some(Asked {
+                request: self.request,
+                trusted: self.facts.speaker.trusted,
+            }),
         };
         for _ in 0..ROUTES_MAX {
             let snapshot = Arc::clone(&self.snapshot);
