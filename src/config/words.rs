@@ -82,6 +82,20 @@ const FOREIGN_KEYS: &[(&str, Ours)] = &[
             "paths are passed on as they came; `redirect` in a [[listener.route]] answers with another place",
         ),
     ),
+    ("url_param", Is("query")),
+    ("hdr", Is("header")),
+    (
+        "hdr",
+        Said("`header` in a [[listener.route]] is a condition on a header"),
+    ),
+    (
+        "limit_except",
+        Said("`method` in a [[listener.route]] is a condition on the method"),
+    ),
+    (
+        "proxy_redirect",
+        Said("answers pass as they came; `host_header` in [[backend]] sets the Host of requests"),
+    ),
     ("http_request", Is("request_header")),
     (
         "http_request",
@@ -95,7 +109,9 @@ const FOREIGN_KEYS: &[(&str, Ours)] = &[
     ),
     (
         "proxy_set_header",
-        Said("X-Forwarded-*, X-Real-IP and the headers of an upgrade are set by themselves"),
+        Said(
+            "X-Forwarded-*, X-Real-IP and the headers of an upgrade are set by themselves, Host by `host_header` in [[backend]]",
+        ),
     ),
     (
         "proxy_http_version",

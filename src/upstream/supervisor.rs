@@ -290,10 +290,14 @@ async fn check(member: &Member, backend: &Backend) -> Result<(), CheckFailure> {
     let Some(health) = &backend.health else {
         return Ok(());
     };
-    let host = match (&member.server.address, &member.address) {
+    let own = || match (&member.server.address, &member.address) {
         (ServerAddress::Name(name, port), _) => format!("{name}:{port}"),
         (_, Address::Inet(addr)) => addr.to_string(),
         (_, Address::Unix(_)) => "localhost".to_owned(),
+    };
+    let host = match &backend.host_header {
+        Some(host) => host.to_string(),
+        None => own(),
     };
     let target = Target {
         address: &member.address,

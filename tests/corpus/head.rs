@@ -125,6 +125,7 @@ fn check_forwarded(request: &Request<'_>, peer: Ipv4Addr, hop: Hop) {
         scheme: scheme_of(request, speaker.trusted, None, Some(443)),
         port: port_of(request, speaker.trusted, Some(443), 80),
         client_subject: speaker.trusted.then_some("CN=a\\,b"),
+        server_host: None,
     };
     let mut head = Vec::new();
     request_head(request, &facts, hop, &mut head);

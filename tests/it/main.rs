@@ -26,6 +26,8 @@ mod bodies;
 mod browser;
 // check, doctor, demo, usage errors.
 mod command;
+// Conditions on method, headers, query and path; the Host that servers get.
+mod conditions;
 // Real servers that die, stop, clog, refuse, and come back.
 mod faults;
 // X-Forwarded-*, X-Real-IP, and every other header line left alone.

@@ -12,6 +12,7 @@ use crate::config::section::{At, Key, Section, Sub, Tables};
 use crate::config::shape::Fallback;
 use crate::config::types::{Bool, Choice, Maybe, OR_ZERO, POSITIVE, Text, Time, Unique, Whole};
 use crate::config::{BackendTimeouts, Balance, DrainClose, WhenDown};
+use crate::proto::http::pattern::is_host_value;
 
 const MAX_QUEUE_MAX: u64 = 1_000_000;
 const RETRIES_MAX: u64 = 10;
@@ -25,6 +26,13 @@ pub(super) fn name(text: &str) -> Result<Arc<str>, String> {
         return Err("holds white space or '/'".to_owned());
     }
     Ok(name.into())
+}
+
+fn host_value(text: &str) -> Result<Arc<str>, String> {
+    if !is_host_value(text) {
+        return Err("is no value of a Host header".to_owned());
+    }
+    Ok(text.into())
 }
 
 /// `[[backend]]`.
@@ -76,6 +84,26 @@ pub(super) static BACKEND: Section<BackendDraft> = Section {
             kind: &At {
                 of: METHODS,
                 at: |it: &mut BackendDraft| &mut it.backend.balance,
+            },
+        },
+        Key {
+            name: "host_header",
+            since: "0.2",
+            default: Fallback::Words("the Host of the request"),
+            short: "The Host that servers get.",
+            long: "For servers that answer to one name only. Upgrades have it, too, and checks without `host`. \
+                   X-Forwarded-Host tells what the client asked for. Only requests of listeners in `mode = \
+                   \"http\"` are rewritten; the name for TLS is `tls.server_name`.",
+            example: "\"app.internal:8080\"",
+            wrong: "\"http://app\"",
+            kind: &At {
+                of: Maybe(Text {
+                    wanted: "a name or an address, with or without port",
+                    pattern: "^(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9._~-]+)(:[0-9]{1,5})?$",
+                    parse: |_, text| host_value(text),
+                    show: |host: &Arc<str>| host.to_string(),
+                }),
+                at: |it: &mut BackendDraft| &mut it.backend.host_header,
             },
         },
         Key {

@@ -124,6 +124,7 @@ impl BackendDraft {
                 retries: 0,
                 slow_start: Duration::ZERO,
                 drain_close: DrainClose::Plain,
+                host_header: None,
                 timeouts: BackendTimeouts::default(),
                 health: None,
                 servers: Vec::new(),

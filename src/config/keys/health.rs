@@ -108,7 +108,7 @@ pub(super) static HEALTH: Section<HealthDraft> = Section {
         Key {
             name: "host",
             since: "0.1",
-            default: Fallback::Words("the server's address"),
+            default: Fallback::Words("the backend's `host_header`, or the server's address"),
             short: "Host header of the request.",
             long: "Only with `kind = \"http\"` and `kind = \"websocket\"`.",
             example: "\"maps.example.com\"",

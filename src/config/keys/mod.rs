@@ -26,7 +26,7 @@ use super::read::{Scope, Table};
 use super::section::{At, Key, Row, Section, Sub, Tables};
 use super::shape::{Fallback, SectionDoc};
 use super::words::shown;
-use super::{BackendId, Config, DrainClose, Listener, Log, Mode, Process};
+use super::{Backend, BackendId, Config, DrainClose, Listener, Log, Mode, Process};
 use backend::BACKEND;
 use drafts::{BackendDraft, ListenerDraft, RouteDraft};
 use listener::LISTENER;
@@ -184,7 +184,7 @@ pub(super) fn describe() -> SectionDoc {
     ROOT.describe()
 }
 
-/// Warns of backends that no route leads to, and of Close frames for backends that only get connections
+/// Warns of backends that no route leads to, and of keys without effect at those that only get connections
 /// whose content is not looked at.
 fn backends_are_used(draft: &mut Draft, scope: &Scope<'_, '_>) {
     let users = users(&draft.listeners);
@@ -196,13 +196,24 @@ fn backends_are_used(draft: &mut Draft, scope: &Scope<'_, '_>) {
             None => row
                 .place
                 .warn(format!("no route leads to the backend {}", shown(name))),
-            Some(Users::Bytes) if value.backend.drain_close == DrainClose::Websocket => {
-                row.place_of("drain_close").warn(
-                    "only listeners in mode \"tcp\" or \"sni\" lead here, where no Close is sent",
-                );
-            }
-            Some(Users::Bytes | Users::Http) => {}
+            Some(Users::Bytes) => warn_of_bytes(&value.backend, &row),
+            Some(Users::Http) => {}
         }
+    }
+}
+
+/// Warns of what has no effect on connections whose content is not looked at.
+fn warn_of_bytes(backend: &Backend, row: &Scope<'_, '_>) {
+    let only = "only listeners in mode \"tcp\" or \"sni\" lead here, where";
+    if backend.drain_close == DrainClose::Websocket {
+        let place = row.place_of("drain_close");
+        place.warn(format!("{only} no Close is sent"));
+    }
+    if backend.host_header.is_some() {
+        let place = row.place_of("host_header");
+        place.warn(format!(
+            "{only} no Host is written; a check has `health.host`"
+        ));
     }
 }
 

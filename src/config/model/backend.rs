@@ -31,6 +31,8 @@ pub struct Backend {
     pub slow_start: Duration,
     /// How clients of tunnels learn that a drain ends them.
     pub drain_close: DrainClose,
+    /// The Host that servers get; none = the client's.
+    pub host_header: Option<Arc<str>>,
     /// `[backend.timeouts]`.
     pub timeouts: BackendTimeouts,
     /// `[backend.health]`; none = off.

@@ -40,6 +40,23 @@ fn rules_of_backends() {
                 "backend[0].balance: \"roundrobin\" is unknown; did you mean round_robin? One of \
              source, round_robin, least_connections, random_two or maglev",
             ),
+            ("host_header = \"app.internal\"", "nothing"),
+            ("host_header = \"[::1]:8080\"", "nothing"),
+            (
+                "host_header = \"http://app\"",
+                "backend[0].host_header: \"http://app\" is no value of a Host header; \
+                 a name or an address, with or without port",
+            ),
+            (
+                "host_header = \"app:\"",
+                "backend[0].host_header: \"app:\" is no value of a Host header; \
+                 a name or an address, with or without port",
+            ),
+            (
+                "host_header = \"a\\r\\nX: b\"",
+                "backend[0].host_header: \"a\\r\\nX: b\" is no value of a Host header; \
+                 a name or an address, with or without port",
+            ),
             (
                 "send_proxy = true",
                 "backend[0].send_proxy: is a boolean; off, v1 or v2",
@@ -80,7 +97,7 @@ fn rules_of_backends() {
             ),
             (
                 "retry = 2",
-                "backend[0].retry: unknown key; name, balance, keep_alive, max_queue, when_down, retries, slow_start, drain_close, send_proxy, source, timeouts, health, tls, server",
+                "backend[0].retry: unknown key; name, balance, host_header, keep_alive, max_queue, when_down, retries, slow_start, drain_close, send_proxy, source, timeouts, health, tls, server",
             ),
         ],
     );

@@ -112,6 +112,15 @@ fn a_close_frame_where_there_are_none() {
         ),
         "{warning}"
     );
+    let hosted = tcp.replace("drain_close = \"websocket\"", "host_header = \"a\"");
+    let warning = said(&hosted);
+    assert!(
+        warning.ends_with(
+            "backend[0].host_header: only listeners in mode \"tcp\" or \"sni\" lead here, where no Host \
+             is written; a check has `health.host`"
+        ),
+        "{warning}"
+    );
     let both =
         format!("{tcp}[[listener]]\nbind = \"127.0.0.1:81\"\nroute = [{{ backend = \"app\" }}]\n");
     assert_eq!(said(&both), "");

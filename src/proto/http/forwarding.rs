@@ -40,6 +40,8 @@ pub struct ForwardingFacts<'a> {
     /// The subject of the client's certificate, in printable ASCII, if it is to be forwarded. Lines of others
     /// about it are then removed, trusted or not, because the certificate was verified here.
     pub client_subject: Option<&'a str>,
+    /// The Host that the server gets; none = the client's.
+    pub server_host: Option<&'a str>,
 }
 
 /// The state of the connection to which a head is written, after its message.
@@ -194,6 +196,9 @@ pub fn request_head(
     out: &mut Vec<u8>,
 ) {
     write_line(out, request.request_line);
+    if let Some(host) = facts.server_host {
+        write_field(out, "Host", host.as_bytes());
+    }
     let passed = PassedOptions {
         upgrade: connection == Hop::Upgrade,
         trailers: request.version == HttpVersion::Http11
@@ -202,6 +207,9 @@ pub fn request_head(
     let nominated = nominated(&request.lines);
     let mut trailers_written = false;
     for line in &request.lines {
+        if facts.server_host.is_some() && line.is("host") {
+            continue;
+        }
         let forgeable = is_forwarding_field(line.name);
         if forgeable && (!facts.speaker.trusted || is_ours(line.name)) {
             continue;

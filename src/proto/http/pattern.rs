@@ -117,6 +117,12 @@ impl fmt::Display for HostPattern {
     }
 }
 
+/// Returns whether a text may be the value of a Host line: `HOST` or `HOST:PORT`.
+#[must_use]
+pub fn is_host_value(text: &str) -> bool {
+    Authority::parse(text).is_some() && !text.ends_with(':')
+}
+
 /// A path prefix on whole segments, normalised, without the slash at its end (`/` is empty).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathPrefix(String);

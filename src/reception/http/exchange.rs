@@ -353,7 +353,11 @@ impl<'a> Exchange<'a> {
     ) -> Result<Transferred, Refusal> {
         self.subject.server = Some(Arc::clone(&member.name));
         self.asked = Some(Instant::now());
-        request_head(self.request, &self.facts, self.server_hop(lineup), &mut out);
+        let facts = ForwardingFacts {
+            server_host: lineup.backend.host_header.as_deref(),
+            ..self.facts
+        };
+        request_head(self.request, &facts, self.server_hop(lineup), &mut out);
         out.extend_from_slice(self.transfer.upload().ready());
         let silence = lineup.backend.timeouts.response;
         let limits = self.client.limits;
@@ -560,6 +564,7 @@ fn forwarding_facts<'a>(
         scheme,
         port,
         client_subject,
+        server_host: None,
     }
 }
 

@@ -192,6 +192,7 @@ fn check_request(head: &str, speaker: Speaker, hop: Hop, expected: &str) {
             scheme: Scheme::Https,
             port: 443,
             client_subject: None,
+            server_host: None,
         };
         request_head(request, &facts, hop, &mut out);
     });
@@ -213,6 +214,46 @@ fn from(text: &str) -> Speaker {
     }
 }
 
+#[test]
+fn a_server_may_get_another_host() {
+    let rows = [
+        (
+            "GET / HTTP/1.1\nA: b\nhOst: a:8080\nC: d",
+            "GET / HTTP/1.1\nHost: app.internal\nA: b\nC: d",
+            "a:8080",
+        ),
+        (
+            "GET / HTTP/1.0\nA: b",
+            "GET / HTTP/1.0\nHost: app.internal\nA: b",
+            "",
+        ),
+    ];
+    for (head, expected, forwarded) in rows {
+        let mut out = Vec::new();
+        with_request(head, |request| {
+            let facts = ForwardingFacts {
+                speaker: from(STRANGER),
+                client: peer(STRANGER),
+                scheme: Scheme::Https,
+                port: 443,
+                client_subject: None,
+                server_host: Some("app.internal"),
+            };
+            request_head(request, &facts, Hop::Close, &mut out);
+        });
+        let text = String::from_utf8(out).unwrap().replace("\r\n", "\n");
+        assert!(
+            text.starts_with(&format!("{expected}\nX-Forwarded-For: ")),
+            "{text}"
+        );
+        let host = text
+            .lines()
+            .find_map(|line| line.strip_prefix("X-Forwarded-Host: "));
+        assert_eq!(host.unwrap_or(""), forwarded, "{text}");
+        assert_eq!(text.to_lowercase().matches("\nhost:").count(), 1, "{text}");
+    }
+}
+
 /// The lines added to an untrusted peer's request to host `a`.
 const ADDED: &str = "X-Forwarded-For: 203.0.113.9\nX-Real-IP: 203.0.113.9\n\
     X-Forwarded-Proto: https\nX-Forwarded-Host: a\nX-Forwarded-Port: 443";
@@ -230,6 +271,7 @@ fn the_subject_is_ours_to_tell() {
                 scheme: Scheme::Https,
                 port: 443,
                 client_subject,
+                server_host: None,
             };
             request_head(request, &facts, Hop::KeepAlive, &mut out);
         });
