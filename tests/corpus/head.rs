@@ -37,8 +37,9 @@ const WIDE: HeadLimits = HeadLimits {
 const STRICT_TRANSPORT: &str = "strict-transport-security";
 
 /// Fields that may come out in another form than they came in, or were not there at all.
-const REWRITTEN: [&str; 10] = [
+const REWRITTEN: [&str; 11] = [
     "connection",
+    "content-length",
     STRICT_TRANSPORT,
     "te",
     "transfer-encoding",

@@ -71,6 +71,54 @@ fn python_websockets_on_both_sides() {
     proxy.wait_access("close", |_| true);
 }
 
+/// The old one says of its 101, and of the 204 of its health check, that chunks follow.
+#[test]
+fn aiohttp_old_and_new_is_up_and_serves_websockets() {
+    for (part, version) in [(Part::OldAiohttp, "3.5.4"), (Part::Websockets, "3.14.5")] {
+        let (Some(server), Some(mut client)) = (part.command(), Part::Websockets.command()) else {
+            return;
+        };
+        let (_app, addr) = serve(server, "real/aiohttp_server.py");
+        let straight = |path: &str| {
+            let mut peer = Peer::connect(addr);
+            peer.send(get("x", path, "Connection: close\r\n"));
+            String::from_utf8(peer.read_to_end().0).unwrap()
+        };
+        assert!(straight("/version").ends_with(&format!("\r\n\r\n{version}")));
+        if version == "3.5.4" {
+            // Else this test shows nothing.
+            let head = straight("/healthz");
+            assert!(
+                head.contains("\r\nTransfer-Encoding: chunked\r\n"),
+                "{head}"
+            );
+        }
+        let proxy = Plan::http(addr)
+            .health("kind = \"http\"\npath = \"/healthz\"\ninterval = \"200ms\"")
+            .start();
+        eventually("the health check passes", || {
+            let mut peer = proxy.connect();
+            peer.send(get("x", "/version", ""));
+            http::read_answer(&mut peer).text() == version
+        });
+        let mut peer = proxy.connect();
+        for path in ["/healthz", "/version", "/healthz"] {
+            peer.send(get("x", path, ""));
+            let head = peer.read_head();
+            match http::status(&head) {
+                204 => assert!(!head.contains("Transfer-Encoding"), "{head}"),
+                _ => peer.expect(version),
+            }
+        }
+        finish(
+            client
+                .arg(file("real/websockets_client.py"))
+                .arg(ws_url(&proxy)),
+        );
+        proxy.wait_access("close", |_| true);
+    }
+}
+
 #[test]
 fn node_and_python_understand_each_other() {
     let (Some(node), Some(mut python)) = (Part::Node.command(), Part::Websockets.command()) else {

@@ -103,6 +103,8 @@ impl Reference {
             let until_close = !none && length.is_empty() && !chunked && status != 101;
             let len = match length.first() {
                 _ if none => 0,
+                // The fields of a 101 say nothing of the bytes of the tunnel.
+                _ if status == 101 => rest.len(),
                 Some(length) => length.parse().unwrap(),
                 None if chunked => end_of_chunks(rest),
                 None => rest.len(),
@@ -254,6 +256,9 @@ fn final_head(client: &mut Peer) -> Option<(String, usize)> {
         if status >= 200 || status == 101 {
             return Some((head, interim));
         }
+        for field in ["content-length", "transfer-encoding"] {
+            assert!(values(&head, field).is_empty(), "{head}");
+        }
         interim += 1;
     }
 }
@@ -270,6 +275,11 @@ fn expect_whole(client: &mut Peer, case: &Case) -> bool {
         reference.interim
     };
     assert_eq!(interim, passed, "{name}");
+    let framing = ["content-length", "transfer-encoding"].map(|field| values(&head, field).len());
+    match reference.status {
+        101 | 204 => assert_eq!(framing, [0, 0], "{name}: {head}"),
+        _ => assert!(framing.iter().sum::<usize>() <= 1, "{name}: {head}"),
+    }
     if reference.status == 101 {
         client.expect(&reference.body);
         return false;

@@ -77,6 +77,8 @@ pub(crate) const USEFUL: &[Part] = &[part(
 
 /// Versions of the tools that setup builds or fetches.
 pub(crate) const CARGO_DENY_VERSION: &str = "0.20.2";
+/// The list of packages of a version of aiohttp that broke a rule of HTTP.
+pub(crate) const OLD_AIOHTTP: &str = "old-aiohttp.txt";
 
 const fn part(
     name: &'static str,
@@ -122,6 +124,11 @@ impl Cache {
     /// The Python environment.
     pub(crate) fn venv(&self) -> PathBuf {
         self.0.join("python")
+    }
+
+    /// The folder of [`OLD_AIOHTTP`]. It goes with the environment, whose interpreter it needs.
+    pub(crate) fn old_aiohttp(&self) -> PathBuf {
+        self.venv().join("old-aiohttp")
     }
 
     /// Its interpreter.
@@ -198,6 +205,13 @@ impl Inventory {
             envs.push(env_of("LONGSPLICE_TEST_PYTHON", &python));
         }
         sort("websockets", websockets);
+        let folder = cache.old_aiohttp();
+        let old_aiohttp =
+            websockets && up_to_date(&manifests.join(OLD_AIOHTTP), &folder.join(OLD_AIOHTTP));
+        if old_aiohttp {
+            envs.push(env_of("LONGSPLICE_TEST_OLD_AIOHTTP", &folder));
+        }
+        sort("old-aiohttp", old_aiohttp);
         let cargo_deny = cargo_deny(&cache);
         sort("cargo-deny", cargo_deny.is_some());
         envs.push(("LONGSPLICE_TEST_REQUIRE".to_owned(), present.join(",")));

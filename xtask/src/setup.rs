@@ -10,7 +10,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use crate::lab;
-use crate::parts::{self, CARGO_DENY_VERSION, Cache, Part, SYSTEM, USEFUL, up_to_date};
+use crate::parts::{
+    self, CARGO_DENY_VERSION, Cache, OLD_AIOHTTP, Part, SYSTEM, USEFUL, up_to_date,
+};
 use crate::process::{printed, succeeds};
 use crate::services::NoServices;
 
@@ -20,24 +22,27 @@ pub(crate) fn run(top: &Path, loud: bool) -> bool {
     let cache = Cache::of_user();
     toolchain();
     // What is built here keeps the cores busy, what is fetched the network.
-    let (node, python, guests, deny) = thread::scope(|scope| {
+    let (node, python, old_aiohttp, guests, deny) = thread::scope(|scope| {
         let deny = scope.spawn(|| cargo_deny(&cache));
         debian_packages();
         let node = report("node (ws, socket.io)", node_modules(top, &cache));
         let python = report("websockets", python_packages(top, &cache));
+        let old_aiohttp = report("old-aiohttp", old_aiohttp(top, &cache));
         let guests = report("guest kernels", lab::fetch());
         let deny = deny.join().unwrap_or_else(|_| Err("panicked".to_owned()));
-        (node, python, guests, report("cargo-deny", deny))
+        let deny = report("cargo-deny", deny);
+        (node, python, old_aiohttp, guests, deny)
     });
     let system = SYSTEM.iter().filter(|part| !part.present());
     let missing: Vec<&str> = system.map(|part| part.name).collect();
     for name in &missing {
         println!("setup: {name}: missing; its tests will be skipped");
     }
-    if loud && missing.is_empty() && node && python && deny && guests {
+    let all = missing.is_empty() && node && python && old_aiohttp && deny && guests;
+    if loud && all {
         println!("setup: everything is there");
     }
-    missing.is_empty() && node && python && deny && guests
+    all
 }
 
 fn report(name: &str, done: Result<(), String>) -> bool {
@@ -142,6 +147,36 @@ fn python_packages(top: &Path, cache: &Cache) -> Result<(), String> {
         &wanted,
     ];
     loudly(&python.to_string_lossy(), &args, None)?;
+    fs::copy(&*wanted, copy).map_err(|error| error.to_string())?;
+    Ok(())
+}
+
+/// Installs a version of aiohttp that no present Python compiles, into a folder of its own, because two versions
+/// cannot share one.
+fn old_aiohttp(top: &Path, cache: &Cache) -> Result<(), String> {
+    let (wanted, folder) = (parts::manifests(top).join(OLD_AIOHTTP), cache.old_aiohttp());
+    let copy = folder.join(OLD_AIOHTTP);
+    if up_to_date(&wanted, &copy) {
+        return Ok(());
+    }
+    let (python, wanted) = (cache.python(), wanted.to_string_lossy());
+    let (python, target) = (python.to_string_lossy(), folder.to_string_lossy());
+    let args = [
+        "AIOHTTP_NO_EXTENSIONS=1",
+        &python,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--upgrade",
+        "--target",
+        &target,
+        "-r",
+        &wanted,
+    ];
+    loudly("env", &args, None)?;
     fs::copy(&*wanted, copy).map_err(|error| error.to_string())?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Header fields that control the message itself: lists, the connection, and the framing.
 
+use super::framing::Framing;
 use super::line::{HttpVersion, Line};
 use super::refusal::Malformed;
 
@@ -86,6 +87,17 @@ pub(super) enum Announced {
     Length(u64),
     /// Transfer-Encoding: chunked.
     Chunked,
+}
+
+impl From<Framing> for Announced {
+    /// Tells how a body of that framing is announced.
+    fn from(framing: Framing) -> Self {
+        match framing {
+            Framing::None | Framing::UntilClose => Self::Nothing,
+            Framing::Length(len) => Self::Length(len),
+            Framing::Chunked => Self::Chunked,
+        }
+    }
 }
 
 impl Announced {

@@ -2,10 +2,10 @@
 //! application: one code path for HTTP and WebSocket.
 //!
 //! Lines are forwarded byte for byte and in order. Removed are lines that concern one connection only (RFC
-//! 9110 section 7.6.1) and forwarding lines from a peer that is not trusted. Our own lines come last. Two
-//! lines may be rewritten, both hop-by-hop: a Transfer-Encoding with empty list elements becomes plain
-//! `chunked`, so that no server can read it differently, and an Upgrade that offers more than `websocket`
-//! offers only that.
+//! 9110 section 7.6.1) and forwarding lines from a peer that is not trusted. Our own lines come last. Content-
+//! Length and Transfer-Encoding are written anew from their meaning, so that no reader can understand them
+//! differently, and are left out where they have none. An Upgrade that offers more than `websocket` offers
+//! only that.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::proto::addr::{PeerAddr, TrustedProxies};
 
 use super::Scheme;
-use super::fields::{elements, elements_of, named};
+use super::fields::{Announced, elements, elements_of, named};
 use super::head::{HttpVersion, Line, Request, Response, names_websocket};
 
 /// The peer of a connection, after its PROXY header, and whether it is one of `trusted_proxies`.
@@ -204,6 +204,7 @@ pub fn request_head(
         trailers: request.version == HttpVersion::Http11
             && elements_of(&request.lines, "te").any(|t| t.eq_ignore_ascii_case(b"trailers")),
     };
+    let announced = Announced::from(request.framing);
     let nominated = nominated(&request.lines);
     let mut trailers_written = false;
     for line in &request.lines {
@@ -224,7 +225,7 @@ pub fn request_head(
             }
             continue;
         }
-        pass(line, passed.upgrade, &nominated, out);
+        pass(line, passed.upgrade, announced, &nominated, out);
     }
     write_ours(request, facts, out);
     write_connection(connection, request.version, passed, out);
@@ -244,8 +245,8 @@ pub struct Reader<'a> {
 
 /// Appends the head for `reader` to `out`.
 ///
-/// The status line and all lines that do not concern the server's connection are sent as received. A 101 and
-/// a 426 keep an Upgrade that names `websocket`. An interim answer gets no Connection line, because it does
+/// The status line and all lines that do not concern the server's connection or the framing are sent as
+/// received. A 101 and a 426 keep an Upgrade that names `websocket`. An interim answer gets no Connection line, because it does
 /// not end the exchange. Strict-Transport-Security is added to final answers whose server did not set it (RFC
 /// 6797 section 7.1: there may be only one, and the application's takes precedence).
 pub fn response_head(response: &Response<'_>, reader: Reader<'_>, out: &mut Vec<u8>) {
@@ -261,7 +262,7 @@ pub fn response_head(response: &Response<'_>, reader: Reader<'_>, out: &mut Vec<
             strict_transport = None;
         }
         if !line.is("te") {
-            pass(line, passed.upgrade, &nominated, out);
+            pass(line, passed.upgrade, response.announced, &nominated, out);
         }
     }
     if let Some(value) = strict_transport {
@@ -294,8 +295,14 @@ fn nominated<'a>(lines: &'a [Line<'a>]) -> Vec<&'a [u8]> {
         .collect()
 }
 
-/// Appends a line unless it is hop-by-hop.
-fn pass(line: &Line<'_>, upgrade: bool, nominated: &[&[u8]], out: &mut Vec<u8>) {
+/// Appends a line unless it is hop-by-hop. A line that frames the message says what was `announced`.
+fn pass(
+    line: &Line<'_>,
+    upgrade: bool,
+    announced: Announced,
+    nominated: &[&[u8]],
+    out: &mut Vec<u8>,
+) {
     if line.is("connection") || line.is("keep-alive") || line.is("proxy-connection") {
         return;
     }
@@ -308,8 +315,16 @@ fn pass(line: &Line<'_>, upgrade: bool, nominated: &[&[u8]], out: &mut Vec<u8>) 
         }
         return;
     }
-    if line.is("transfer-encoding") && !line.value.eq_ignore_ascii_case(b"chunked") {
-        write_line(out, b"Transfer-Encoding: chunked");
+    if line.is("content-length") {
+        if let Announced::Length(len) = announced {
+            write_shown(out, "Content-Length", len);
+        }
+        return;
+    }
+    if line.is("transfer-encoding") {
+        if announced == Announced::Chunked {
+            write_line(out, b"Transfer-Encoding: chunked");
+        }
         return;
     }
     let name = line.name.as_bytes();

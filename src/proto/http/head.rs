@@ -76,7 +76,10 @@ pub struct Response<'a> {
     pub lines: Vec<Line<'a>>,
     /// How the body ends, given the request's method.
     pub framing: Framing,
-    /// Whether the server will take another request on this connection.
+    /// The length that the fields announce, as far as it may be passed on; the answer itself may have no body.
+    pub(super) announced: Announced,
+    /// Whether the server will take another request on this connection. Not after an answer without a body
+    /// whose fields announce one against the rules, because its server may send one all the same.
     pub keep_alive: bool,
 }
 
@@ -342,7 +345,7 @@ pub fn parse_response<'a>(
             if status < 100 {
                 return Err(BadResponse::StatusCode);
             }
-            let framing = response_framing(status, request_method, version, &lines)?;
+            let length = ResponseLength::read(status, request_method, version, &lines)?;
             let persists = ConnectionOptions::read(&lines)?.persists(version);
             Ok(Progress::Complete {
                 value: Response {
@@ -350,8 +353,11 @@ pub fn parse_response<'a>(
                     status,
                     status_line,
                     lines,
-                    framing,
-                    keep_alive: persists && framing != Framing::UntilClose,
+                    framing: length.framing,
+                    announced: length.announced,
+                    keep_alive: persists
+                        && length.is_sound
+                        && length.framing != Framing::UntilClose,
                 },
                 used: len,
             })
@@ -359,31 +365,54 @@ pub fn parse_response<'a>(
     }
 }
 
-/// Returns how the body of a response ends (RFC 9112 section 6.3).
-///
-/// A 1xx or 204 with `Content-Length: 0` breaks a rule, but does no harm and is common; any other
-/// announcement of a body there is refused.
-fn response_framing(
-    status: u16,
-    request_method: &str,
-    version: HttpVersion,
-    lines: &[Line<'_>],
-) -> Result<Framing, BadResponse> {
-    let announced = Announced::read(lines, version)?;
-    if status < 200 || status == 204 {
-        return match announced {
-            Announced::Nothing | Announced::Length(0) => Ok(Framing::None),
-            Announced::Length(_) | Announced::Chunked => Err(BadResponse::BodyNotAllowed),
-        };
+/// How the body of a response ends (RFC 9112 section 6.3).
+struct ResponseLength {
+    framing: Framing,
+    /// What may be passed on of the fields.
+    announced: Announced,
+    /// Whether the fields agree with the end.
+    is_sound: bool,
+}
+
+impl ResponseLength {
+    /// Reads the fields, as far as the status and the request's method let them mean anything.
+    ///
+    /// A 1xx (the 101 included) and a 204 end at their empty line, whatever their fields say, and none of these
+    /// may be passed on (RFC 9110 section 8.6, RFC 9112 section 6.1). A 304 and an answer to HEAD end there too,
+    /// but their fields tell the length of another answer, and are passed on unless they are ambiguous.
+    fn read(
+        status: u16,
+        request_method: &str,
+        version: HttpVersion,
+        lines: &[Line<'_>],
+    ) -> Result<Self, Malformed> {
+        let announced = Announced::read(lines, version);
+        if status < 200 || status == 204 {
+            // `Content-Length: 0` breaks a rule, but is true.
+            return Ok(Self {
+                framing: Framing::None,
+                announced: Announced::Nothing,
+                is_sound: matches!(announced, Ok(Announced::Nothing | Announced::Length(0))),
+            });
+        }
+        if request_method == "HEAD" || status == 304 {
+            return Ok(Self {
+                framing: Framing::None,
+                announced: announced.unwrap_or(Announced::Nothing),
+                is_sound: announced.is_ok(),
+            });
+        }
+        let announced = announced?;
+        Ok(Self {
+            framing: match announced {
+                Announced::Nothing => Framing::UntilClose,
+                Announced::Length(len) => Framing::Length(len),
+                Announced::Chunked => Framing::Chunked,
+            },
+            announced,
+            is_sound: true,
+        })
     }
-    if request_method == "HEAD" || status == 304 {
-        return Ok(Framing::None);
-    }
-    Ok(match announced {
-        Announced::Nothing => Framing::UntilClose,
-        Announced::Length(len) => Framing::Length(len),
-        Announced::Chunked => Framing::Chunked,
-    })
 }
 
 /// Storage for httparse's header lines: on the stack up to the default limit, else on the heap.

@@ -195,9 +195,6 @@ pub enum BadResponse {
     /// RFC 9110 15: a code below 100.
     #[error("the status code is below 100")]
     StatusCode,
-    /// RFC 9110 8.6, RFC 9112 6.1: a 1xx or 204 that announces a body.
-    #[error("a 1xx or 204 answer announces a body")]
-    BodyNotAllowed,
     /// The head is longer than the limit.
     #[error("the head is longer than the limit")]
     HeadTooLong,

@@ -234,6 +234,8 @@ impl<'a> Transfer<'a> {
         silence: Duration,
     ) -> Result<Transferred, Refusal> {
         let mut inbox = Vec::new();
+        // An interim answer whose fields announce a body may be followed by one.
+        let mut server_stays = true;
         for _ in 0..=INTERIM_MAX {
             self.read_response(server, &mut inbox, limits, silence)
                 .await?;
@@ -253,10 +255,12 @@ impl<'a> Transfer<'a> {
                 return self.upgrade(&response, rest, silence).await;
             }
             if !response.is_interim() {
+                server_stays &= response.keep_alive;
                 return self
-                    .pass_answer(server, &response, rest, limits, silence)
+                    .pass_answer(server, &response, rest, server_stays, limits, silence)
                     .await;
             }
+            server_stays &= response.keep_alive;
             // HTTP/1.0 knows no answer before the answer (RFC 9110 15.2).
             if self.request.version == HttpVersion::Http11 {
                 if response.status == 100 {
@@ -349,6 +353,7 @@ impl<'a> Transfer<'a> {
         server: &Socket,
         response: &Response<'_>,
         rest: &[u8],
+        mut server_stays: bool,
         limits: &HeadLimits,
         silence: Duration,
     ) -> Result<Transferred, Refusal> {
@@ -360,7 +365,7 @@ impl<'a> Transfer<'a> {
         }
         let mut body = Body::new(response.framing, limits);
         let mut advance = body.advance(rest).map_err(bad_body)?;
-        let mut server_stays = response.keep_alive && advance.used == rest.len();
+        server_stays &= advance.used == rest.len();
         let hop = match self.settle_client(response.framing != Framing::UntilClose) {
             true => Hop::KeepAlive,
             false => Hop::Close,

@@ -103,6 +103,31 @@ fn answers_are_judged() {
             "ok",
         ),
         ("HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 204 None\r\n\r\n", "ok"),
+        // No body, whatever the fields say.
+        (
+            "HTTP/1.1 204 None\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "ok",
+        ),
+        (
+            "HTTP/1.1 204 None\r\nContent-Length: 5\r\nTransfer-Encoding: x\r\n\r\n",
+            "ok",
+        ),
+        (
+            "HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+            "ok",
+        ),
+        (
+            "HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\n\r\n",
+            "answered something malformed: the version is neither HTTP/1.0 nor HTTP/1.1",
+        ),
+        (
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 1, 1\r\n\r\n",
+            "ok",
+        ),
+        (
+            "HTTP/1.1 503 Busy\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "answered something malformed: Transfer-Encoding is not 'chunked' alone",
+        ),
         (
             "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
             "answered 503",

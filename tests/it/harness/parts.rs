@@ -25,6 +25,8 @@ pub(crate) enum Part {
     Node,
     /// Python with the packages of `tests/real/requirements.txt`.
     Websockets,
+    /// The same Python with the packages of `tests/real/old-aiohttp.txt` before the others.
+    OldAiohttp,
     /// Plain Python.
     Python,
     /// curl.
@@ -61,6 +63,7 @@ impl Part {
         match self {
             Self::Node => "node",
             Self::Websockets => "websockets",
+            Self::OldAiohttp => "old-aiohttp",
             Self::Python => "python",
             Self::Curl => "curl",
             Self::Haproxy => "haproxy",
@@ -81,9 +84,8 @@ impl Part {
     pub(crate) fn command(self) -> Option<Command> {
         let found = match self {
             Self::Node => node(),
-            Self::Websockets => std::env::var_os("LONGSPLICE_TEST_PYTHON")
-                .filter(|python| Path::new(python).exists())
-                .map(Command::new),
+            Self::Websockets => python(),
+            Self::OldAiohttp => old_aiohttp(),
             Self::Python => in_path("python3").map(Command::new),
             Self::Curl => in_path("curl").map(Command::new),
             Self::Haproxy => in_path("haproxy").map(Command::new),
@@ -115,6 +117,20 @@ pub(crate) fn or_skip(name: &str, found: Option<Command>) -> Option<Command> {
         println!("skipped: {name} is not installed");
     }
     found
+}
+
+/// Python with packages.
+fn python() -> Option<Command> {
+    std::env::var_os("LONGSPLICE_TEST_PYTHON")
+        .filter(|python| Path::new(python).exists())
+        .map(Command::new)
+}
+
+fn old_aiohttp() -> Option<Command> {
+    let folder = std::env::var_os("LONGSPLICE_TEST_OLD_AIOHTTP")?;
+    let mut command = python()?;
+    command.env("PYTHONPATH", folder);
+    Some(command)
 }
 
 /// Node, when the folder with its packages is known.
