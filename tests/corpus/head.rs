@@ -9,7 +9,7 @@ use longsplice::proto::http::forwarding::{
     ForwardingFacts, Hop, Reader, Speaker, client_of, port_of, request_head, response_head,
     scheme_of,
 };
-use longsplice::proto::http::framing::{Body, Framing, FramingError};
+use longsplice::proto::http::framing::{Body, Form, Framing, FramingError};
 use longsplice::proto::http::head::{
     HeadLimits, HttpVersion, Line, Request, Response, parse_request, parse_response,
 };
@@ -275,40 +275,65 @@ fn conserves(head: &[u8], first_line: &[u8], lines: &[Line<'_>]) {
     assert_eq!(joined, head);
 }
 
-/// What a body comes to: bytes used, bytes of content, whether it is done.
-type Outcome = Result<(usize, u64, bool), FramingError>;
+/// What a body comes to: bytes used, bytes of content, whether it is done, and what is passed on.
+type Outcome = Result<(usize, u64, bool, Vec<u8>), FramingError>;
 
-fn read_body<'a>(framing: Framing, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
-    let mut body = Body::new(framing, &TIGHT);
-    let (mut used, mut content) = (0, 0);
+fn read_body<'a>(mut body: Body, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+    let (mut used, mut content, mut passed) = (0, 0, Vec::new());
     for piece in pieces {
-        let advance = body.advance(piece)?;
+        let mut input = piece.to_vec();
+        let advance = body.advance(&mut input)?;
         assert!(
             advance.used == piece.len() || advance.done,
             "left bytes behind"
         );
-        assert!(advance.content <= advance.used as u64);
+        assert!(advance.content <= advance.passed as u64 && advance.passed <= advance.used);
+        assert_eq!(input[advance.used..], piece[advance.used..]);
+        passed.extend_from_slice(&input[..advance.passed]);
         used += advance.used;
         content += advance.content;
     }
-    Ok((used, content, body.is_done()))
+    Ok((used, content, body.is_done(), passed))
 }
 
 /// Any split comes to the same, and what stands behind the end does not matter.
 fn check_body(framing: Framing, bytes: &[u8]) {
-    let whole = read_body(framing, [bytes]);
-    assert_eq!(read_body(framing, bytes.chunks(1)), whole);
-    assert_eq!(read_body(framing, bytes.chunks(7)), whole);
-    if let Ok((used, content, true)) = whole {
-        assert_eq!(
-            read_body(framing, [&bytes[..used]]),
-            Ok((used, content, true))
-        );
-        let cut = used.saturating_sub(1);
-        if let Ok((_, _, done)) = read_body(framing, [&bytes[..cut]]) {
-            assert!(!done || used == 0, "was done before its end");
+    let request = Body::of_request(framing, &TIGHT);
+    let response = |form| Body::of_response(framing, form, &TIGHT);
+    let bodies = [&request, &response(Form::Chunks), &response(Form::Content)];
+    // Only chunks differ by who sends them, and in how they are passed on.
+    let count = if framing == Framing::Chunked { 3 } else { 1 };
+    for body in &bodies[..count] {
+        let read = |pieces: &mut dyn Iterator<Item = &[u8]>| read_body((*body).clone(), pieces);
+        let whole = read(&mut [bytes].into_iter());
+        assert_eq!(read(&mut bytes.chunks(1)), whole);
+        assert_eq!(read(&mut bytes.chunks(7)), whole);
+        let Ok((used, content, done, passed)) = whole else {
+            continue;
+        };
+        check_reread(framing, &passed, content, done);
+        if done {
+            let whole = Ok((used, content, true, passed));
+            assert_eq!(read(&mut [&bytes[..used]].into_iter()), whole);
+            let cut = &bytes[..used.saturating_sub(1)];
+            if let Ok((_, _, done, _)) = read(&mut [cut].into_iter()) {
+                assert!(!done || used == 0, "was done before its end");
+            }
         }
     }
+    let content = |body| read_body(body, [bytes]).map(|(_, content, _, passed)| (content, passed));
+    if let Ok((len, passed)) = content(response(Form::Content)) {
+        assert_eq!(len, passed.len() as u64, "passed on more than the content");
+    }
+}
+
+/// What is passed on reads as the body that it was, or is the content alone, and is passed on as it is.
+fn check_reread(framing: Framing, passed: &[u8], content: u64, done: bool) {
+    if passed.len() as u64 == content {
+        return;
+    }
+    let again = read_body(Body::of_request(framing, &TIGHT), [passed]);
+    assert_eq!(again, Ok((passed.len(), content, done, passed.to_vec())));
 }
 
 /// Calls `judge` with lengths below `len`: all of a short input, some of a long one, and the last.
@@ -338,8 +363,8 @@ pub(crate) fn judge_requests(mut bytes: &[u8]) -> Verdict {
             Ok(Progress::Partial) => return Verdict::Partial,
             Err(refusal) => return Verdict::Refused(refusal.status()),
         };
-        let mut body = Body::new(framing, &LIMITS);
-        match body.advance(&bytes[used..]) {
+        let mut body = Body::of_request(framing, &LIMITS);
+        match body.advance(&mut bytes[used..].to_vec()) {
             Ok(advance) if body.is_done() => bytes = &bytes[used + advance.used..],
             Ok(_) => return Verdict::Partial,
             Err(_) => return Verdict::Refused(400),
@@ -384,8 +409,8 @@ pub(crate) fn judge_answer(asked: &str, bytes: &[u8]) -> &'static str {
         if !response.is_readable_by(version) {
             return "502";
         }
-        let mut body = Body::new(response.framing, &LIMITS);
-        return match body.advance(rest) {
+        let mut body = Body::of_response(response.framing, Form::Chunks, &LIMITS);
+        return match body.advance(&mut rest.to_vec()) {
             Err(_) => "502",
             Ok(_) if !body.may_end() => "partial",
             Ok(advance) if advance.used < rest.len() => "surplus",

@@ -232,6 +232,23 @@ fn refused_bodies() -> Vec<(&'static str, Vec<u8>)> {
             "a control in an extension",
             chunked("3;x=\x01\r\nabc\r\n0\r\n\r\n"),
         ),
+        ("an empty extension", chunked("3;\r\nabc\r\n0\r\n\r\n")),
+        (
+            "an extension without a name",
+            chunked("3;=x\r\nabc\r\n0\r\n\r\n"),
+        ),
+        (
+            "an extension whose quotes stay open",
+            chunked("3;x=\"y\r\nabc\r\n0\r\n\r\n"),
+        ),
+        (
+            "an extension over two lines",
+            chunked("3;x=\"\r\nabc\r\n0\r\n\r\n\"\r\n"),
+        ),
+        (
+            "a size with a space behind",
+            chunked("3 \r\nabc\r\n0\r\n\r\n"),
+        ),
         (
             "a trailer that frames",
             chunked("3\r\nabc\r\n0\r\nContent-Length: 3\r\n\r\n"),

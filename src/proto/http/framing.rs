@@ -1,10 +1,12 @@
 //! The end of a body (RFC 9112 sections 6 and 7): counted, chunked, or at the end of the connection.
 //!
-//! Bytes are not changed: a body is forwarded as received, chunks included. This file only decides how many
-//! bytes belong to it, and whether its framing is ambiguous.
+//! This file decides how many bytes belong to a body, whether its framing is ambiguous, and which of its bytes
+//! are passed on: all but chunk extensions and blanks behind a chunk size, or the content alone for readers
+//! that know no chunks. It does not change the content.
 
 use thiserror::Error;
 
+use super::extension::{Extension, is_token_byte};
 use super::line::HeadLimits;
 
 /// How a message's body ends.
@@ -20,9 +22,19 @@ pub enum Framing {
     UntilClose,
 }
 
+/// The form in which a chunked body is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As chunks, with the trailers.
+    Chunks,
+    /// As content alone, whose end is the end of the connection: for HTTP/1.0. Trailers are dropped (RFC 9110
+    /// section 6.5.1).
+    Content,
+}
+
 /// Hexadecimal digits of a chunk size: what 64 bits hold.
 const SIZE_DIGITS_MAX: u8 = 16;
-/// Longest extension of one chunk, in bytes; signatures of uploads need about 100.
+/// Longest extension of one chunk, in bytes, with the blanks before it; signatures of uploads need about 100.
 const EXTENSION_LEN_MAX: u16 = 1024;
 /// Bytes of a trailer's name that are kept for comparison: the length of the longest refused name, and one
 /// more, so that longer names differ.
@@ -51,8 +63,8 @@ pub enum FramingError {
     /// RFC 9112 7.1: not one to 16 hexadecimal digits below 2^63, directly followed by `;` or CRLF.
     #[error("a chunk size is not one to 16 hexadecimal digits")]
     ChunkSize,
-    /// RFC 9112 7.1.1: a control character in an extension, or too long.
-    #[error("a chunk extension is too long or holds a control character")]
+    /// RFC 9112 7.1.1: not of the form `;name` or `;name=value`, or too long.
+    #[error("a chunk extension is not ';name' or ';name=value', or is longer than 1024 bytes")]
     ChunkExtension,
     /// RFC 9112 7.1: no CRLF after the data of a chunk, or a bare CR or LF.
     #[error("a chunk or a trailer does not end with CRLF")]
@@ -71,9 +83,11 @@ pub enum FramingError {
 /// The result of one call of [`Body::advance`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advance {
-    /// Bytes of the input that belong to the body, to be forwarded unchanged. Fewer than the input only if
-    /// the body is done.
+    /// Bytes of the input that belong to the body. Fewer than the input only if the body is done.
     pub used: usize,
+    /// Bytes to be passed on: those at the start of the input, where [`Body::advance`] has moved them. What
+    /// stands between them and `used` has no meaning any more.
+    pub passed: usize,
     /// Bytes of content among them, without chunk sizes and trailers: counted by `max_body`.
     pub content: u64,
     /// Whether the body is complete.
@@ -84,7 +98,17 @@ pub struct Advance {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
     state: State,
+    form: Form,
+    sender: Sender,
     trailers: Trailers,
+}
+
+/// The side that a body comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    Client,
+    /// Some old servers write a chunk size of fixed width, with blanks behind it.
+    Server,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,9 +122,15 @@ enum State {
         digits: u8,
         size: u64,
     },
+    /// Blanks behind a chunk size.
+    Blanks {
+        size: u64,
+        len: u16,
+    },
     Extension {
         size: u64,
         len: u16,
+        read: Extension,
     },
     SizeLf {
         size: u64,
@@ -129,9 +159,19 @@ struct Trailers {
 }
 
 impl Body {
-    /// Starts a body; trailers may be as long and as many as header lines.
+    /// Starts the body of a request; trailers may be as long and as many as header lines.
     #[must_use]
-    pub fn new(framing: Framing, limits: &HeadLimits) -> Self {
+    pub fn of_request(framing: Framing, limits: &HeadLimits) -> Self {
+        Self::new(framing, Form::Chunks, Sender::Client, limits)
+    }
+
+    /// Starts the body of a response, to be passed on in `form` if it is chunked.
+    #[must_use]
+    pub fn of_response(framing: Framing, form: Form, limits: &HeadLimits) -> Self {
+        Self::new(framing, form, Sender::Server, limits)
+    }
+
+    fn new(framing: Framing, form: Form, sender: Sender, limits: &HeadLimits) -> Self {
         let state = match framing {
             Framing::None | Framing::Length(0) => State::Done,
             Framing::Length(left) => State::Counted { left },
@@ -142,7 +182,12 @@ impl Body {
             bytes_left: limits.head,
             lines_left: limits.headers,
         };
-        Self { state, trailers }
+        Self {
+            state,
+            form,
+            sender,
+            trailers,
+        }
     }
 
     /// Returns whether the body is complete.
@@ -159,6 +204,7 @@ impl Body {
             State::Counted { left } => Some(left),
             State::UntilClose
             | State::Size { .. }
+            | State::Blanks { .. }
             | State::Extension { .. }
             | State::SizeLf { .. }
             | State::Data { .. }
@@ -179,31 +225,51 @@ impl Body {
         matches!(self.state, State::Done | State::UntilClose)
     }
 
-    /// Parses more input. Any split of a body into inputs gives the same sums and the same end.
+    /// Parses more input, and moves the bytes of it that are to be passed on to its start, in order. Any split
+    /// of a body into inputs gives the same sums, the same bytes and the same end. Bytes behind the end of the
+    /// body stay where they are.
     ///
     /// # Errors
-    /// A [`FramingError`], for this and every later call; nothing of this input is to be forwarded.
+    /// A [`FramingError`], for this and every later call; nothing of this input is to be passed on.
     ///
     /// # Source
     /// RFC 9112 sections 6.3 and 7.1.
-    pub fn advance(&mut self, input: &[u8]) -> Result<Advance, FramingError> {
-        let mut rest = input;
-        let mut content = 0;
-        while !rest.is_empty() && !self.is_done() {
+    pub fn advance(&mut self, input: &mut [u8]) -> Result<Advance, FramingError> {
+        let (mut used, mut passed, mut content) = (0, 0, 0);
+        while let Some(rest @ [_, ..]) = input.get(used..) {
+            if self.is_done() {
+                break;
+            }
             let (state, step) = self.step(rest);
             self.state = state;
             if let State::Broken(error) = state {
                 return Err(error);
             }
             content += step.content;
-            // `step` is at most the length of `rest`.
-            rest = rest.get(step.used..).unwrap_or_default();
+            if self.passes(step) {
+                if passed < used {
+                    // Only ranges within `input`: `step.used` is at most the length of `rest`.
+                    input.copy_within(used..used + step.used, passed);
+                }
+                passed += step.used;
+            }
+            used += step.used;
         }
         Ok(Advance {
-            used: input.len() - rest.len(),
+            used,
+            passed,
             content,
             done: self.is_done(),
         })
+    }
+
+    /// Tells whether the bytes of a step that led to the present state are passed on.
+    fn passes(&self, step: Step) -> bool {
+        match (self.state, self.form) {
+            (State::Blanks { .. } | State::Extension { .. }, _) => false,
+            (_, Form::Chunks) => true,
+            (_, Form::Content) => step.content > 0,
+        }
     }
 
     /// Takes one byte, or a run of opaque ones; `input` is not empty.
@@ -226,12 +292,13 @@ impl Body {
                 }
             }
             State::Size { .. }
+            | State::Blanks { .. }
             | State::Extension { .. }
             | State::SizeLf { .. }
             | State::DataCr
             | State::DataLf => {
                 let byte = input.first().copied().unwrap_or_default();
-                (chunk_byte(self.state, byte), Step::of(1))
+                (chunk_byte(self.state, byte, self.sender), Step::of(1))
             }
             State::LineStart
             | State::TrailerName { .. }
@@ -298,7 +365,7 @@ fn opaque(left: u64, input: &[u8]) -> (u64, Step) {
 }
 
 /// Takes one byte of a chunk's size line, or of the line end after its data.
-fn chunk_byte(state: State, byte: u8) -> State {
+fn chunk_byte(state: State, byte: u8, sender: Sender) -> State {
     match (state, byte) {
         (State::Size { digits, size }, _) if byte.is_ascii_hexdigit() => {
             let digit = char::from(byte).to_digit(16).unwrap_or_default();
@@ -310,17 +377,22 @@ fn chunk_byte(state: State, byte: u8) -> State {
                 size: size << 4 | u64::from(digit),
             }
         }
-        (State::Size { digits: 1.., size }, b'\r' | b';') if i64::try_from(size).is_ok() => {
-            match byte {
-                b'\r' => State::SizeLf { size },
-                _ => State::Extension { size, len: 0 },
-            }
+        (State::Size { digits: 1.., size }, _) if i64::try_from(size).is_ok() => {
+            behind_size(size, 0, byte, sender)
         }
-        (State::Extension { size, .. }, b'\r') => State::SizeLf { size },
-        (State::Extension { size, len }, b'\t' | b' '..=b'~' | 0x80..)
-            if len < EXTENSION_LEN_MAX =>
-        {
-            State::Extension { size, len: len + 1 }
+        (State::Blanks { size, len }, _) => behind_size(size, len, byte, sender),
+        (State::Extension { size, read, .. }, b'\r') if read.may_end(sender == Sender::Server) => {
+            State::SizeLf { size }
+        }
+        (State::Extension { size, len, read }, _) if len < EXTENSION_LEN_MAX => {
+            match read.next(byte) {
+                Some(read) => State::Extension {
+                    size,
+                    len: len + 1,
+                    read,
+                },
+                None => State::Broken(FramingError::ChunkExtension),
+            }
         }
         (State::SizeLf { size: 0 }, b'\n') => State::LineStart,
         (State::SizeLf { size }, b'\n') => State::Data { left: size },
@@ -329,6 +401,22 @@ fn chunk_byte(state: State, byte: u8) -> State {
         (State::Size { .. }, _) => State::Broken(FramingError::ChunkSize),
         (State::Extension { .. }, _) => State::Broken(FramingError::ChunkExtension),
         (_, _) => State::Broken(FramingError::LineEnd),
+    }
+}
+
+/// Takes one byte behind a whole chunk size and `len` blanks.
+fn behind_size(size: u64, len: u16, byte: u8, sender: Sender) -> State {
+    match (byte, sender) {
+        (b'\r', _) => State::SizeLf { size },
+        (b';', _) => State::Extension {
+            size,
+            len,
+            read: Extension::Semicolon,
+        },
+        (b' ' | b'\t', Sender::Server) if len < EXTENSION_LEN_MAX => {
+            State::Blanks { size, len: len + 1 }
+        }
+        (_, _) => State::Broken(FramingError::ChunkSize),
     }
 }
 
@@ -357,11 +445,6 @@ fn name_byte(len: usize, mut kept: [u8; NAME_KEPT_MAX], byte: u8) -> State {
 fn is_refused_trailer(name: &[u8]) -> bool {
     name.starts_with(REFUSED_TRAILER_PREFIX)
         || REFUSED_TRAILERS.iter().any(|one| one.as_bytes() == name)
-}
-
-/// Returns whether a byte may be part of a token (RFC 9110 5.6.2).
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

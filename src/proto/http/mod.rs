@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod condition;
+mod extension;
 mod fields;
 pub mod forwarding;
 pub mod framing;

@@ -358,7 +358,7 @@ impl<'a> Exchange<'a> {
             ..self.facts
         };
         request_head(self.request, &facts, self.server_hop(lineup), &mut out);
-        out.extend_from_slice(self.transfer.upload().ready());
+        out.extend_from_slice(&self.transfer.upload().ready());
         let silence = lineup.backend.timeouts.response;
         let limits = self.client.limits;
         self.transfer.run(server, &out, limits, silence).await

@@ -20,7 +20,7 @@ use super::upload::{BUFFER_LEN_BYTES, Upload};
 use crate::journal::Cause;
 use crate::proto::Progress;
 use crate::proto::http::forwarding::{Hop, Reader, response_head};
-use crate::proto::http::framing::{Body, Framing, FramingError};
+use crate::proto::http::framing::{Body, Form, Framing, FramingError};
 use crate::proto::http::head::{HeadLimits, HttpVersion, Request, Response, parse_response};
 
 /// Initial capacity of a head for the client.
@@ -363,19 +363,22 @@ impl<'a> Transfer<'a> {
                 "chunks for an HTTP/1.0 client",
             ));
         }
-        let mut body = Body::new(response.framing, limits);
-        let mut advance = body.advance(rest).map_err(bad_body)?;
-        server_stays &= advance.used == rest.len();
         let hop = match self.settle_client(response.framing != Framing::UntilClose) {
             true => Hop::KeepAlive,
             false => Hop::Close,
         };
         let mut out = Vec::with_capacity(rest.len() + HEAD_LEN_BYTES);
         response_head(response, self.reader(hop), &mut out);
-        out.extend_from_slice(rest.get(..advance.used).unwrap_or_default());
+        let head_len = out.len();
+        out.extend_from_slice(rest);
+        let mut body = Body::of_response(response.framing, Form::Chunks, limits);
+        let part = out.get_mut(head_len..).unwrap_or_default();
+        let mut advance = body.advance(part).map_err(bad_body)?;
+        server_stays &= advance.used == rest.len();
+        out.truncate(head_len + advance.passed);
         self.begin_answer(response.status);
         self.send_to_client(&out, silence).await?;
-        count(&self.bytes_out, advance.used);
+        count(&self.bytes_out, advance.passed);
         drop(out);
         let mut buffer = Vec::new();
         while !body.is_done() {
@@ -398,13 +401,13 @@ impl<'a> Transfer<'a> {
                 ));
             }
             // `received` is at most the length of the buffer.
-            let received = buffer.get(..received).unwrap_or_default();
+            let received = buffer.get_mut(..received).unwrap_or_default();
             advance = body.advance(received).map_err(bad_body)?;
             // Bytes behind the end answer no request.
             server_stays &= advance.used == received.len();
-            let part = received.get(..advance.used).unwrap_or_default();
+            let part = received.get(..advance.passed).unwrap_or_default();
             self.send_to_client(part, silence).await?;
-            count(&self.bytes_out, advance.used);
+            count(&self.bytes_out, advance.passed);
         }
         server_stays &= self.upload.is_sent();
         Ok(Transferred::Complete { server_stays })

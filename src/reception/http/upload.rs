@@ -12,7 +12,7 @@ use super::super::socket::Socket;
 use super::super::socket::driver::until;
 use crate::config::Limits;
 use crate::journal::Cause;
-use crate::proto::http::framing::{Body, Framing};
+use crate::proto::http::framing::{Advance, Body, Framing};
 use crate::proto::http::head::{HeadLimits, Request};
 
 /// Bytes that one direction holds at most.
@@ -31,8 +31,8 @@ pub(super) struct Upload<'a> {
     progress: RefCell<UploadProgress>,
     /// What came behind the request's head and was not parsed yet.
     early: Cell<&'a [u8]>,
-    /// The part of it that is body and was not sent yet.
-    ready: Cell<&'a [u8]>,
+    /// What of it is to be sent and was not sent yet.
+    ready: Cell<Vec<u8>>,
     /// Whether the client waits for a 100 (Continue).
     awaits_continue: Cell<bool>,
     bytes_in: Cell<u64>,
@@ -58,7 +58,7 @@ impl<'a> Upload<'a> {
         limits: &Limits,
         head_limits: &HeadLimits,
     ) -> Self {
-        let body = Body::new(request.framing, head_limits);
+        let body = Body::of_request(request.framing, head_limits);
         let awaits_continue = request.expects_continue && !body.is_done();
         Self {
             client,
@@ -70,7 +70,7 @@ impl<'a> Upload<'a> {
                 rest: Vec::new(),
             }),
             early: Cell::new(early),
-            ready: Cell::new(&[]),
+            ready: Cell::default(),
             awaits_continue: Cell::new(awaits_continue),
             bytes_in: Cell::new(0),
             sent: Cell::new(false),
@@ -123,7 +123,7 @@ impl<'a> Upload<'a> {
         if let Framing::Length(len) = self.framing {
             self.check_content(len)?;
         }
-        let part = self.take(self.early.take())?;
+        let part = self.take_early()?;
         self.check_content(self.progress.borrow().content)?;
         // On a second call nothing is new.
         if !part.is_empty() {
@@ -134,7 +134,7 @@ impl<'a> Upload<'a> {
 
     /// Returns the part of the body that [`Upload::begin`] found, once. It is sent first.
     #[must_use]
-    pub(super) fn ready(&self) -> &'a [u8] {
+    pub(super) fn ready(&self) -> Vec<u8> {
         self.ready.take()
     }
 
@@ -176,8 +176,11 @@ impl<'a> Upload<'a> {
                 Err(_) => return Err(Refusal::new(Cause::BodyTimeout, "the body stopped coming")),
             };
             // `received` is at most the length of the buffer.
-            let part = self.take(buffer.get(..received).unwrap_or_default())?;
+            let passed = self
+                .take(buffer.get_mut(..received).unwrap_or_default())?
+                .passed;
             self.check_content(self.progress.borrow().content)?;
+            let part = buffer.get(..passed).unwrap_or_default();
             server.send_all(part).await.map_err(Refusal::server_gone)?;
         }
         self.sent.set(true);
@@ -188,11 +191,10 @@ impl<'a> Upload<'a> {
     pub(super) async fn discard(&self) -> bool {
         let mut discarded = 0;
         let deadline = Instant::now() + UNWANTED_TIME;
-        let early = self.early.take();
-        let mut taken = self.take(early).map(<[u8]>::len);
-        let mut buffer = Vec::new();
-        while let Ok(len) = taken {
-            discarded += len as u64;
+        let mut buffer = self.early.take().to_vec();
+        let mut taken = self.take(&mut buffer);
+        while let Ok(advance) = taken {
+            discarded += advance.used as u64;
             if self.progress.borrow().body.is_done() {
                 return true;
             }
@@ -204,29 +206,37 @@ impl<'a> Upload<'a> {
             let Ok(Ok(1..)) = timeout_at(deadline, receiving).await else {
                 return false;
             };
-            taken = self.take(&buffer).map(<[u8]>::len);
+            taken = self.take(&mut buffer);
         }
         false
     }
 
-    /// Returns the part of `input` that belongs to the body, and keeps what follows.
-    fn take<'i>(&self, input: &'i [u8]) -> Result<&'i [u8], Refusal> {
+    /// Reads what came with the head, once, and returns what is to be sent of it.
+    fn take_early(&self) -> Result<Vec<u8>, Refusal> {
+        let mut early = self.early.take().to_vec();
+        let passed = self.take(&mut early)?.passed;
+        early.truncate(passed);
+        Ok(early)
+    }
+
+    /// Moves what is to be sent of `input` to its start, and keeps what follows the body.
+    fn take(&self, input: &mut [u8]) -> Result<Advance, Refusal> {
         let mut progress = self.progress.borrow_mut();
         let advance = progress
             .body
             .advance(input)
             .map_err(|error| Refusal::new(Cause::BadRequest, error.to_string()))?;
         progress.content += advance.content;
-        // `used` is at most the length of `input`.
-        let (part, rest) = input.split_at_checked(advance.used).unwrap_or_default();
-        if !part.is_empty() {
+        if advance.used > 0 {
             self.awaits_continue.set(false);
         }
+        // `used` is at most the length of `input`.
+        let rest = input.get(advance.used..).unwrap_or_default();
         if !rest.is_empty() {
             progress.rest = rest.to_vec();
         }
-        self.bytes_in.set(self.bytes_in.get() + part.len() as u64);
-        Ok(part)
+        self.bytes_in.set(self.bytes_in.get() + advance.used as u64);
+        Ok(advance)
     }
 
     /// Returns what came behind the request. Its end must have been reached.
