@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use super::client_tls::TlsToServer;
 use super::record::Record;
 use crate::balance::Load;
-use crate::config::BackendServer;
+use crate::config::{BackendServer, ServerAddress};
 
 /// Consecutive failed connections after which a server is suspect.
 pub const SUSPECT_FAILURES: u32 = 3;
@@ -58,6 +58,17 @@ pub struct Member {
 }
 
 impl Member {
+    /// Returns the host in requests that name none: the server's name with its port, its address, or
+    /// `localhost` for a unix socket.
+    #[must_use]
+    pub fn host(&self) -> String {
+        match (&self.server.address, &self.address) {
+            (ServerAddress::Name(name, port), _) => format!("{name}:{port}"),
+            (_, Address::Inet(addr)) => addr.to_string(),
+            (_, Address::Unix(_)) => "localhost".to_owned(),
+        }
+    }
+
     /// Makes a new member without history.
     #[must_use]
     pub fn new(

@@ -14,12 +14,12 @@ use tokio::time::{Instant, sleep_until};
 use super::check::{self, CheckFailure, Target};
 use super::client_tls::ClientTls;
 use super::lineup::Lineup;
-use super::member::{Address, Member, MemberId};
+use super::member::{Member, MemberId};
 use super::names::{NameAnswer, Resolution};
 use super::places::Upstream;
 use super::random::random;
 use super::roster::{Job, Roster};
-use crate::config::{Backend, BackendServer, ServerAddress};
+use crate::config::{Backend, BackendServer};
 
 /// Concurrent checks of one backend, limited so that many servers are not checked at the same moment.
 const CHECKS_MAX: usize = 32;
@@ -290,14 +290,9 @@ async fn check(member: &Member, backend: &Backend) -> Result<(), CheckFailure> {
     let Some(health) = &backend.health else {
         return Ok(());
     };
-    let own = || match (&member.server.address, &member.address) {
-        (ServerAddress::Name(name, port), _) => format!("{name}:{port}"),
-        (_, Address::Inet(addr)) => addr.to_string(),
-        (_, Address::Unix(_)) => "localhost".to_owned(),
-    };
     let host = match &backend.host_header {
         Some(host) => host.to_string(),
-        None => own(),
+        None => member.host(),
     };
     let target = Target {
         address: &member.address,

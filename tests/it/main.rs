@@ -50,6 +50,8 @@ mod names;
 mod metrics;
 // Error pages, Strict-Transport-Security.
 mod pages;
+// Clients that speak HTTP/1.0.
+mod old_clients;
 // Unix sockets in the file system.
 mod paths;
 // The PROXY protocol in front of the client's bytes.

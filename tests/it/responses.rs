@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::harness::PATIENCE;
 use crate::harness::http::{self, get, ok, read_answer, values};
 use crate::harness::origin::Origin;
-use crate::harness::peer::Peer;
+use crate::harness::peer::{End, Peer};
 use crate::harness::plan::Plan;
 use crate::harness::process::Proxy;
 use crate::harness::websocket;
@@ -80,8 +80,10 @@ struct Reference {
     interim: usize,
     status: u16,
     body: Vec<u8>,
-    /// Its end is the end of the connection.
+    /// Its end is the end of the server's connection.
     until_close: bool,
+    /// Its end is the end of the client's connection.
+    ends_client: bool,
 }
 
 impl Reference {
@@ -107,11 +109,14 @@ impl Reference {
                 _ if status == 101 => rest.len(),
                 Some(length) => length.parse().unwrap(),
                 None if chunked => {
+                    let (chunks, content) = chunks_passed(rest);
+                    let old = case.is("HTTP10");
                     return Self {
                         interim,
                         status,
-                        body: chunks_passed(rest),
+                        body: if old { content } else { chunks },
                         until_close,
+                        ends_client: old,
                     };
                 }
                 None => rest.len(),
@@ -121,6 +126,7 @@ impl Reference {
                 status,
                 body: rest[..len].to_vec(),
                 until_close,
+                ends_client: until_close,
             };
         }
     }
@@ -131,10 +137,11 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
     at.map(|at| at + 4)
 }
 
-/// What is passed on of a chunked body that breaks no rule: all but what stands behind a size.
-fn chunks_passed(bytes: &[u8]) -> Vec<u8> {
+/// What is passed on of a chunked body that breaks no rule: all but what stands behind a size, and the content
+/// alone.
+fn chunks_passed(bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let line_end = |at: usize| at + 2 + find(&bytes[at..], b"\r\n").unwrap();
-    let (mut at, mut passed) = (0, Vec::new());
+    let (mut at, mut passed, mut content) = (0, Vec::new(), Vec::new());
     loop {
         let line = &bytes[at..line_end(at)];
         let digits = line
@@ -150,13 +157,14 @@ fn chunks_passed(bytes: &[u8]) -> Vec<u8> {
         if size > 0 {
             at += size + 2;
             passed.extend_from_slice(&bytes[from..at]);
+            content.extend_from_slice(&bytes[from..at - 2]);
             continue;
         }
         while &bytes[at..line_end(at)] != b"\r\n" {
             at = line_end(at);
         }
         passed.extend_from_slice(&bytes[from..at + 2]);
-        return passed;
+        return (passed, content);
     }
 }
 
@@ -307,9 +315,10 @@ fn expect_whole(client: &mut Peer, case: &Case) -> bool {
         client.expect(&reference.body);
         return false;
     }
-    if reference.until_close {
-        let (body, _) = client.read_to_end();
-        assert_eq!(body, reference.body, "{name}");
+    if reference.ends_client {
+        assert_eq!(values(&head, "connection"), ["close"], "{name}");
+        let (body, end) = client.read_to_end();
+        assert_eq!((&body, end), (&reference.body, End::Closed), "{name}");
         return false;
     }
     client.expect(&reference.body);
@@ -342,7 +351,9 @@ fn expect_refused(client: &mut Peer, case: &Case) -> bool {
     let whole_head = end_of_head(&case.bytes).is_some();
     let late = case.verdict == "partial" && whole_head || case.breaks_late();
     assert!(late, "{name}: {head}");
-    let (body, _) = client.read_to_end();
+    let (body, end) = client.read_to_end();
+    // Nothing but the end tells a body without a length from a whole one.
+    assert!(!case.is("HTTP10") || end == End::Reset, "{name}: {head}");
     let bare = without_extensions(&case.bytes);
     let theirs = body.is_empty() || find(&bare, &body).is_some();
     assert!(theirs, "{name}: {body:?}");

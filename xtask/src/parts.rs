@@ -21,6 +21,7 @@ pub(crate) struct Part {
 
 /// Parts that a package manager brings.
 pub(crate) const SYSTEM: &[Part] = &[
+    part("ab", &["apache2-utils"], &["ab", "-V"]),
     part("chromium", &["chromium"], &["chromium", "--version"]),
     part("curl", &["curl"], &["curl", "--version"]),
     // Neither has a version to ask for without starting Erlang as a user of its own.

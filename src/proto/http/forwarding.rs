@@ -184,8 +184,10 @@ const NOT_REMOVABLE: [&str; 9] = [
 
 /// Appends the head for the server to `out`.
 ///
-/// The request line is sent as received: an absolute target stays absolute, and HTTP/1.0 stays HTTP/1.0, so
-/// that the server's answer is readable to an HTTP/1.0 client.
+/// Method and target are sent as received: an absolute target stays absolute. The version is our own, HTTP/1.1
+/// (RFC 9110 section 2.5), whatever the client's is. HTTP/1.1 wants a Host: a request without one gets the host
+/// of its target, else `default_host`. Expect means nothing in HTTP/1.0 (RFC 9110 section 10.1.1), and must not
+/// begin to.
 ///
 /// `connection` is the state of the server's connection after the request; [`Hop::Upgrade`] only for a
 /// request with a `websocket_key`.
@@ -193,10 +195,11 @@ pub fn request_head(
     request: &Request<'_>,
     facts: &ForwardingFacts<'_>,
     connection: Hop,
+    default_host: &str,
     out: &mut Vec<u8>,
 ) {
-    write_line(out, request.request_line);
-    if let Some(host) = facts.server_host {
+    write_request_line(request, out);
+    if let Some(host) = host_written(request, facts, default_host) {
         write_field(out, "Host", host.as_bytes());
     }
     let passed = PassedOptions {
@@ -218,6 +221,9 @@ pub fn request_head(
         if facts.client_subject.is_some() && is_client_subject(line.name) {
             continue;
         }
+        if line.is("expect") && request.version == HttpVersion::Http10 {
+            continue;
+        }
         if line.is("te") {
             if passed.trailers && !trailers_written {
                 trailers_written = true;
@@ -228,9 +234,37 @@ pub fn request_head(
         pass(line, passed.upgrade, announced, &nominated, out);
     }
     write_ours(request, facts, out);
-    write_connection(connection, request.version, passed, out);
+    write_connection(connection, HttpVersion::Http11, passed, out);
     out.extend_from_slice(b"\r\n");
 }
+
+/// Returns the host of a Host line of ours; none = the request's own line is passed on.
+fn host_written<'a>(
+    request: &Request<'a>,
+    facts: &ForwardingFacts<'a>,
+    default: &'a str,
+) -> Option<&'a str> {
+    if facts.server_host.is_some() {
+        return facts.server_host;
+    }
+    let is_named = named(&request.lines, "host").next().is_some();
+    let host = match request.authority {
+        "" => default,
+        authority => authority,
+    };
+    (!is_named).then_some(host)
+}
+
+fn write_request_line(request: &Request<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(request.method.as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(request.target.as_bytes());
+    out.push(b' ');
+    write_line(out, VERSION);
+}
+
+/// Our own version, in requests and in responses.
+const VERSION: &[u8] = b"HTTP/1.1";
 
 /// The client to which a response is forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -245,12 +279,26 @@ pub struct Reader<'a> {
 
 /// Appends the head for `reader` to `out`.
 ///
-/// The status line and all lines that do not concern the server's connection or the framing are sent as
-/// received. A 101 and a 426 keep an Upgrade that names `websocket`. An interim answer gets no Connection line, because it does
+/// The status line, but for its version, and all lines that do not concern the server's connection or the
+/// framing are sent as received. The version is our own, HTTP/1.1, whatever the server's and the reader's are
+/// (RFC 9110 section 6.2). A reader that speaks HTTP/1.0 is not told of chunks: it gets their content alone. A
+/// 101 and a 426 keep an Upgrade that names `websocket`. An interim answer gets no Connection line, because it does
 /// not end the exchange. Strict-Transport-Security is added to final answers whose server did not set it (RFC
 /// 6797 section 7.1: there may be only one, and the application's takes precedence).
 pub fn response_head(response: &Response<'_>, reader: Reader<'_>, out: &mut Vec<u8>) {
-    write_line(out, response.status_line);
+    out.extend_from_slice(VERSION);
+    // The version that it replaces has the same length.
+    write_line(
+        out,
+        response
+            .status_line
+            .get(VERSION.len()..)
+            .unwrap_or_default(),
+    );
+    let announced = match (response.announced, reader.version) {
+        (Announced::Chunked, HttpVersion::Http10) => Announced::Nothing,
+        (announced, HttpVersion::Http10 | HttpVersion::Http11) => announced,
+    };
     let passed = PassedOptions {
         upgrade: matches!(response.status, 101 | 426) && names_websocket(&response.lines),
         trailers: false,
@@ -262,18 +310,14 @@ pub fn response_head(response: &Response<'_>, reader: Reader<'_>, out: &mut Vec<
             strict_transport = None;
         }
         if !line.is("te") {
-            pass(line, passed.upgrade, response.announced, &nominated, out);
+            pass(line, passed.upgrade, announced, &nominated, out);
         }
     }
     if let Some(value) = strict_transport {
         write_field(out, STRICT_TRANSPORT_SECURITY, value.as_bytes());
     }
     if !response.is_interim() {
-        let spoken = match response.version {
-            HttpVersion::Http10 => HttpVersion::Http10,
-            HttpVersion::Http11 => reader.version,
-        };
-        write_connection(reader.connection, spoken, passed, out);
+        write_connection(reader.connection, reader.version, passed, out);
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -443,15 +487,15 @@ fn join(list: &mut Vec<u8>, element: &[u8]) {
     list.extend_from_slice(element);
 }
 
-/// Appends our Connection line, if one is needed (RFC 9112 section 9.3): HTTP/1.1 keeps the connection by
+/// Appends our Connection line, if the reader needs one (RFC 9112 section 9.3): HTTP/1.1 keeps the connection by
 /// default, HTTP/1.0 only on request.
 fn write_connection(
     connection: Hop,
-    spoken: HttpVersion,
+    reader: HttpVersion,
     passed: PassedOptions,
     out: &mut Vec<u8>,
 ) {
-    let end = match (connection, spoken) {
+    let end = match (connection, reader) {
         (Hop::Close, _) => "close",
         (Hop::KeepAlive, HttpVersion::Http10) => "keep-alive",
         (Hop::KeepAlive, HttpVersion::Http11) | (Hop::Upgrade, _) => "",

@@ -9,7 +9,7 @@ use httparse::{EMPTY_HEADER, Header, Status};
 use crate::proto::{Progress, websocket};
 
 use super::fields::{Announced, ConnectionOptions, elements_of, named};
-use super::framing::Framing;
+use super::framing::{Form, Framing};
 use super::pattern::normalise_path;
 use super::refusal::{BadResponse, HttpRefusal, Malformed};
 use super::target::{Authority, Target};
@@ -112,11 +112,24 @@ impl<'a> Response<'a> {
             && answers.next().is_none()
     }
 
-    /// Returns whether a client of that version can read the body: HTTP/1.0 has no chunks, and a server that
-    /// sends them anyway is at fault (RFC 9112 6.1).
+    /// Returns the form in which a chunked body is passed on to a client of that version. HTTP/1.0 knows no
+    /// chunks (RFC 9112 6.1).
     #[must_use]
-    pub fn is_readable_by(&self, client: HttpVersion) -> bool {
-        client == HttpVersion::Http11 || self.framing != Framing::Chunked
+    pub fn form_for(client: HttpVersion) -> Form {
+        match client {
+            HttpVersion::Http10 => Form::Content,
+            HttpVersion::Http11 => Form::Chunks,
+        }
+    }
+
+    /// Returns whether nothing but the end of the connection tells a client of that version where the body ends.
+    #[must_use]
+    pub fn ends_with_connection(&self, client: HttpVersion) -> bool {
+        match self.framing {
+            Framing::UntilClose => true,
+            Framing::Chunked => Self::form_for(client) == Form::Content,
+            Framing::None | Framing::Length(_) => false,
+        }
     }
 
     /// Returns whether this is an interim answer (100, 102, 103 ...); a 101 is not.

@@ -357,7 +357,13 @@ impl<'a> Exchange<'a> {
             server_host: lineup.backend.host_header.as_deref(),
             ..self.facts
         };
-        request_head(self.request, &facts, self.server_hop(lineup), &mut out);
+        let hop = self.server_hop(lineup);
+        // Only a request in HTTP/1.0 can name none.
+        let default_host = match self.request.authority {
+            "" => member.host(),
+            _ => String::new(),
+        };
+        request_head(self.request, &facts, hop, &default_host, &mut out);
         out.extend_from_slice(&self.transfer.upload().ready());
         let silence = lineup.backend.timeouts.response;
         let limits = self.client.limits;
@@ -393,12 +399,14 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Returns what the request tells the server about its connection. An HTTP/1.0 request is the only one
-    /// on its connection, because servers disagree on what keeps such a connection open.
+    /// Returns what the request tells the server about its connection. An HTTP/1.0 request that does not ask
+    /// for more is the only one on its connection, because it is the only one of its client.
     fn server_hop(&self, lineup: &Lineup) -> Hop {
+        let may_be_followed =
+            self.request.keep_alive || self.request.version == HttpVersion::Http11;
         if self.request.websocket_key.is_some() {
             Hop::Upgrade
-        } else if lineup.backend.keep_alive && self.request.version == HttpVersion::Http11 {
+        } else if lineup.backend.keep_alive && may_be_followed {
             Hop::KeepAlive
         } else {
             Hop::Close

@@ -20,7 +20,7 @@ use super::upload::{BUFFER_LEN_BYTES, Upload};
 use crate::journal::Cause;
 use crate::proto::Progress;
 use crate::proto::http::forwarding::{Hop, Reader, response_head};
-use crate::proto::http::framing::{Body, Form, Framing, FramingError};
+use crate::proto::http::framing::{Body, FramingError};
 use crate::proto::http::head::{HeadLimits, HttpVersion, Request, Response, parse_response};
 
 /// Initial capacity of a head for the client.
@@ -357,13 +357,8 @@ impl<'a> Transfer<'a> {
         limits: &HeadLimits,
         silence: Duration,
     ) -> Result<Transferred, Refusal> {
-        if !response.is_readable_by(self.request.version) {
-            return Err(Refusal::new(
-                Cause::BadResponse,
-                "chunks for an HTTP/1.0 client",
-            ));
-        }
-        let hop = match self.settle_client(response.framing != Framing::UntilClose) {
+        let client = self.request.version;
+        let hop = match self.settle_client(!response.ends_with_connection(client)) {
             true => Hop::KeepAlive,
             false => Hop::Close,
         };
@@ -371,7 +366,8 @@ impl<'a> Transfer<'a> {
         response_head(response, self.reader(hop), &mut out);
         let head_len = out.len();
         out.extend_from_slice(rest);
-        let mut body = Body::of_response(response.framing, Form::Chunks, limits);
+        let form = Response::form_for(client);
+        let mut body = Body::of_response(response.framing, form, limits);
         let part = out.get_mut(head_len..).unwrap_or_default();
         let mut advance = body.advance(part).map_err(bad_body)?;
         server_stays &= advance.used == rest.len();

@@ -31,6 +31,8 @@ pub(crate) enum Part {
     Python,
     /// curl.
     Curl,
+    /// ApacheBench, which speaks HTTP/1.0.
+    Ab,
     /// HAProxy.
     Haproxy,
     /// nginx.
@@ -66,6 +68,7 @@ impl Part {
             Self::OldAiohttp => "old-aiohttp",
             Self::Python => "python",
             Self::Curl => "curl",
+            Self::Ab => "ab",
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx",
             Self::Openssl => "openssl",
@@ -88,6 +91,7 @@ impl Part {
             Self::OldAiohttp => old_aiohttp(),
             Self::Python => in_path("python3").map(Command::new),
             Self::Curl => in_path("curl").map(Command::new),
+            Self::Ab => in_path("ab").map(Command::new),
             Self::Haproxy => in_path("haproxy").map(Command::new),
             Self::Nginx => in_path("nginx").map(Command::new),
             Self::Openssl => in_path("openssl").map(Command::new),

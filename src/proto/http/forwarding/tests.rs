@@ -194,7 +194,7 @@ fn check_request(head: &str, speaker: Speaker, hop: Hop, expected: &str) {
             client_subject: None,
             server_host: None,
         };
-        request_head(request, &facts, hop, &mut out);
+        request_head(request, &facts, hop, "server:1", &mut out);
     });
     let text = String::from_utf8(out).unwrap();
     assert_eq!(
@@ -224,7 +224,7 @@ fn a_server_may_get_another_host() {
         ),
         (
             "GET / HTTP/1.0\nA: b",
-            "GET / HTTP/1.0\nHost: app.internal\nA: b",
+            "GET / HTTP/1.1\nHost: app.internal\nA: b",
             "",
         ),
     ];
@@ -239,7 +239,7 @@ fn a_server_may_get_another_host() {
                 client_subject: None,
                 server_host: Some("app.internal"),
             };
-            request_head(request, &facts, Hop::Close, &mut out);
+            request_head(request, &facts, Hop::Close, "server:1", &mut out);
         });
         let text = String::from_utf8(out).unwrap().replace("\r\n", "\n");
         assert!(
@@ -273,7 +273,7 @@ fn the_subject_is_ours_to_tell() {
                 client_subject,
                 server_host: None,
             };
-            request_head(request, &facts, Hop::KeepAlive, &mut out);
+            request_head(request, &facts, Hop::KeepAlive, "server:1", &mut out);
         });
         let text = String::from_utf8(out).unwrap();
         let lines = text
@@ -310,12 +310,6 @@ fn lines_pass_byte_for_byte() {
             "",
         ),
         ("GET / HTTP/1.1\nHost: a", Hop::Close, "\nConnection: close"),
-        ("GET / HTTP/1.0\nHost: a", Hop::Close, "\nConnection: close"),
-        (
-            "GET / HTTP/1.0\nHost: a",
-            Hop::KeepAlive,
-            "\nConnection: keep-alive",
-        ),
         (
             "GET / HTTP/1.1\nHost: a\nTE: trailers",
             Hop::KeepAlive,
@@ -381,7 +375,7 @@ fn lines_of_one_connection_end_with_it() {
         );
     }
     let head = "GET / HTTP/1.0\nHost: a\nTE: trailers";
-    let expected = format!("GET / HTTP/1.0\nHost: a\n{ADDED}\nConnection: close");
+    let expected = format!("GET / HTTP/1.1\nHost: a\n{ADDED}\nConnection: close");
     check_request(head, from(STRANGER), Hop::Close, &expected);
 }
 
@@ -480,13 +474,13 @@ fn what_is_unknown_is_left_out() {
             trusted: false,
         },
         Hop::Close,
-        "GET / HTTP/1.0\nX-Forwarded-Proto: https\nX-Forwarded-Port: 443\nConnection: close",
+        "GET / HTTP/1.1\nHost: server:1\nX-Forwarded-Proto: https\nX-Forwarded-Port: 443\nConnection: close",
     );
     check_request(
         "GET http://b:81/ HTTP/1.0\nX-Forwarded-For: 1.1.1.1",
         from("unix"),
         Hop::Close,
-        "GET http://b:81/ HTTP/1.0\nX-Forwarded-For: 1.1.1.1\nX-Real-IP: 1.1.1.1\n\
+        "GET http://b:81/ HTTP/1.1\nHost: b:81\nX-Forwarded-For: 1.1.1.1\nX-Real-IP: 1.1.1.1\n\
          X-Forwarded-Proto: https\nX-Forwarded-Host: b:81\nX-Forwarded-Port: 443\nConnection: close",
     );
 }
@@ -535,13 +529,6 @@ fn responses_pass_byte_for_byte() {
             "HTTP/1.1 200 OK\nContent-Length: 5",
             "",
             Http10,
-            Hop::KeepAlive,
-            "\nConnection: keep-alive",
-        ),
-        (
-            "HTTP/1.0 200 OK\nContent-Length: 5",
-            "",
-            Http11,
             Hop::KeepAlive,
             "\nConnection: keep-alive",
         ),
@@ -637,7 +624,7 @@ fn strict_transport_security_is_said_once() {
     );
     let rows = [
         ("HTTP/1.1 200 OK\n", plain, ours),
-        ("HTTP/1.0 404 No\n", plain, ours),
+        ("HTTP/1.1 404 No\n", plain, ours),
         ("HTTP/1.1 304 Not Modified\n", plain, ours),
         ("HTTP/1.1 200 OK\n", &own, ""),
         ("HTTP/1.1 103 Early Hints\n", "", ""),
@@ -712,6 +699,73 @@ fn framing_is_written_anew() {
                 String::from_utf8(out).unwrap(),
                 expected.replace('\n', "\r\n")
             );
+        }
+    }
+}
+
+/// Both sides are told our own version, and what it needs.
+#[test]
+fn the_version_is_our_own() {
+    let requests = [
+        ("GET /%2e HTTP/1.0\nHost: a", "GET /%2e HTTP/1.1\nHost: a"),
+        // Nothing of the old version is kept: neither what it does not know, nor what means something else in it.
+        (
+            "POST / HTTP/1.0\nhost:a\nConnection: keep-alive\nKeep-Alive: 5\nExpect: 100-continue\nTE: trailers\nContent-Length: 1",
+            "POST / HTTP/1.1\nhost:a\nContent-Length: 1",
+        ),
+        (
+            "POST / HTTP/1.1\nHost: a\nExpect: 100-continue\nContent-Length: 1",
+            "POST / HTTP/1.1\nHost: a\nExpect: 100-continue\nContent-Length: 1",
+        ),
+    ];
+    for (received, sent) in requests {
+        for (hop, connection) in [(Hop::KeepAlive, ""), (Hop::Close, "\nConnection: close")] {
+            check_request(
+                received,
+                from(STRANGER),
+                hop,
+                &format!("{sent}\n{ADDED}{connection}"),
+            );
+        }
+    }
+    let responses = [
+        (
+            "HTTP/1.0 200 OK\nContent-Length: 5",
+            "HTTP/1.1 200 OK\nContent-Length: 5",
+            "HTTP/1.1 200 OK\nContent-Length: 5\nConnection: keep-alive",
+        ),
+        (
+            "HTTP/1.0 404 \u{fc}\nX: y",
+            "HTTP/1.1 404 \u{fc}\nX: y",
+            "HTTP/1.1 404 \u{fc}\nX: y\nConnection: keep-alive",
+        ),
+        (
+            "HTTP/1.0 999\nX: y",
+            "HTTP/1.1 999\nX: y",
+            "HTTP/1.1 999\nX: y\nConnection: keep-alive",
+        ),
+        (
+            "HTTP/1.1 200 OK\nA: b\nTransfer-Encoding: chunked\nTrailer: X",
+            "HTTP/1.1 200 OK\nA: b\nTransfer-Encoding: chunked\nTrailer: X",
+            "HTTP/1.1 200 OK\nA: b\nTrailer: X\nConnection: keep-alive",
+        ),
+    ];
+    for (received, to_new, to_old) in responses {
+        let head = format!("{received}\n\n").replace('\n', "\r\n");
+        let Ok(Progress::Complete { value, .. }) = parse_response(head.as_bytes(), "HEAD", &LIMITS)
+        else {
+            panic!("{head}")
+        };
+        for (version, sent) in [(HttpVersion::Http11, to_new), (HttpVersion::Http10, to_old)] {
+            let mut out = Vec::new();
+            let reader = Reader {
+                version,
+                connection: Hop::KeepAlive,
+                strict_transport: None,
+            };
+            response_head(&value, reader, &mut out);
+            let expected = format!("{sent}\n\n").replace('\n', "\r\n");
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }
 }
