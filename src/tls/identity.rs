@@ -1,10 +1,9 @@
-//! Our own identities: certificates and keys from PEM files, the choice among them by server name, and the
-//! rustls configuration of a listener.
+//! Our own identities: certificates and keys from PEM files, and the rustls configuration of a listener. The
+//! choice among several certificates is [`super::choice`]'s.
 //!
 //! No other module reads certificate files; a [`Wrong`] describes a fault, and the configuration
 //! adds its place.
 
-use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,15 +12,14 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
-use rustls::server::{
-    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
-};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::choice::Names;
 use super::x509::{self, Facts};
 
 /// Longest PEM file, in bytes.
@@ -298,56 +296,6 @@ pub fn server_config(offer: Offer, tickets: Tickets) -> Result<Arc<ServerConfig>
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
     }
     Ok(Arc::new(config))
-}
-
-/// Chooses a certificate by server name.
-#[derive(Debug)]
-struct Names {
-    exact: HashMap<String, Arc<CertifiedKey>>,
-    /// Keyed by the part after `*.`.
-    wildcards: HashMap<String, Arc<CertifiedKey>>,
-    default: Option<Arc<CertifiedKey>>,
-}
-
-impl Names {
-    /// Makes the table; of two certificates with the same name, the first is used.
-    fn new(identities: &[Identity]) -> Self {
-        let mut exact = HashMap::new();
-        let mut wildcards = HashMap::new();
-        for identity in identities {
-            for name in &identity.facts.names {
-                let (names, name) = match name.strip_prefix("*.") {
-                    Some(parent) => (&mut wildcards, parent),
-                    None => (&mut exact, name.as_str()),
-                };
-                names
-                    .entry(name.to_owned())
-                    .or_insert_with(|| Arc::clone(&identity.key));
-            }
-        }
-        let default = identities.first().map(|identity| Arc::clone(&identity.key));
-        Self {
-            exact,
-            wildcards,
-            default,
-        }
-    }
-
-    fn choose(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
-        let named = name.and_then(|name| {
-            let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-            let parent = name.split_once('.').map(|(_, parent)| parent);
-            let wildcard = || self.wildcards.get(parent?);
-            self.exact.get(&name).or_else(wildcard)
-        });
-        named.or(self.default.as_ref())
-    }
-}
-
-impl ResolvesServerCert for Names {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.choose(hello.server_name()).cloned()
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! plain data ([`record::Keys`]), so that the records can be handed to the kernel later.
 
 pub mod channel;
+mod choice;
 pub mod control;
 mod der;
 mod fault;

@@ -89,33 +89,6 @@ fn kinds_of_keys_and_what_is_wrong_with_them() {
 }
 
 #[test]
-fn exact_beats_wildcard_and_the_first_is_the_default() {
-    let all: Vec<Identity> = [
-        &["default.example"][..],
-        &["*.w.example"],
-        &["a.w.example", "both.example"],
-        &["both.example"],
-    ]
-    .map(|names| read_both(&made(names)))
-    .to_vec();
-    let names = Names::new(&all);
-    let rows = [
-        (None, 0),
-        (Some("unknown.example"), 0),
-        (Some("x.w.example"), 1),
-        (Some("X.W.Example."), 1),
-        (Some("a.w.example"), 2),
-        (Some("y.x.w.example"), 0),
-        (Some("w.example"), 0),
-        (Some("both.example"), 2),
-    ];
-    for (name, expected) in rows {
-        let chosen = names.choose(name).unwrap();
-        assert!(Arc::ptr_eq(chosen, &all[expected].key), "{name:?}");
-    }
-}
-
-#[test]
 fn what_deserves_a_word() {
     let identity = |bits, not_after| Identity {
         facts: Facts {
