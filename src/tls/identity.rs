@@ -15,11 +15,11 @@ use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::choice::Names;
+use super::choice::{KeyKind, Names};
 use super::x509::{self, Facts};
 
 /// Longest PEM file, in bytes.
@@ -178,6 +178,11 @@ impl Identity {
         Arc::clone(&self.key)
     }
 
+    /// Returns the kind of its key.
+    pub(super) fn key_kind(&self) -> KeyKind {
+        KeyKind::of(&*self.key.key)
+    }
+
     /// Returns the names the certificate is valid for, in lower case.
     #[must_use]
     pub fn names(&self) -> &[String] {
@@ -276,6 +281,9 @@ pub fn server_config(offer: Offer, tickets: Tickets) -> Result<Arc<ServerConfig>
     } else {
         &[&TLS13, &TLS12]
     };
+    let spoken = |suite: &&SupportedCipherSuite| versions.contains(&suite.version());
+    let suites = provider.cipher_suites.iter().filter(spoken).copied();
+    let names = Names::new(&offer.identities, suites.collect());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(|error| refused(&error))?;
@@ -288,7 +296,7 @@ pub fn server_config(offer: Offer, tickets: Tickets) -> Result<Arc<ServerConfig>
         }
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_cert_resolver(Arc::new(Names::new(&offer.identities)));
+    let mut config = builder.with_cert_resolver(Arc::new(names));
     config.ticketer = tickets;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.enable_secret_extraction = true;
