@@ -18,7 +18,7 @@ use super::identity::Identity;
 
 /// A kind of key: a client that can verify signatures of one key can verify those of every key of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct KeyKind(Option<SignatureScheme>);
+pub(super) struct KeyKind(pub(super) Option<SignatureScheme>);
 
 impl KeyKind {
     /// Returns the kind of a key.

@@ -19,16 +19,15 @@ use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::chain;
 use super::choice::{KeyKind, Names};
+use super::judge::Certificate;
 use super::x509::{self, Facts};
 
 /// Longest PEM file, in bytes.
 const FILE_LEN_MAX: u64 = 4 * 1024 * 1024;
 /// Shortest RSA key without a warning, in bits (NIST SP 800-131A).
-const RSA_BITS_MIN: usize = 2048;
-/// Days before the end of a certificate when warnings begin.
-const EXPIRY_NOTICE_DAYS: i64 = 14;
-const DAY_S: i64 = 24 * 60 * 60;
+pub(super) const RSA_BITS_MIN: usize = 2048;
 
 /// A description of what is wrong with a certificate or a list of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +42,10 @@ pub(super) fn wrong(text: impl Into<String>) -> Wrong {
 #[derive(Debug, Clone)]
 pub struct Identity {
     key: Arc<CertifiedKey>,
-    facts: Facts,
+    /// The certificates that peers get, the leaf first.
+    chain: Vec<Facts>,
+    /// Certificates of the file that are no part of the chain.
+    strangers: Vec<Facts>,
 }
 
 /// Reads a certificate, its chain and its key; `key` may be the same file, and the blocks of a file may be in
@@ -121,15 +123,17 @@ pub fn identity(cert_text: &[u8], key_text: &[u8]) -> Result<Identity, Wrong> {
             .ok_or_else(|| wrong("the private key belongs to none of the certificates"))?,
         None => 0,
     };
-    let order = chain_from(leaf, &facts);
-    let chain = order
-        .iter()
-        .filter_map(|index| certificates.get(*index).cloned())
-        .collect();
-    let facts = facts.into_iter().nth(leaf).unwrap_or_default();
+    let sorted = chain::sort(leaf, &certificates, &facts);
+    let facts_of = |indexes: &[usize]| {
+        let found = indexes.iter().filter_map(|index| facts.get(*index));
+        found.cloned().collect()
+    };
+    let sent = sorted.chain.iter();
+    let sent = sent.filter_map(|index| certificates.get(*index).cloned());
     Ok(Identity {
-        key: Arc::new(CertifiedKey::new(chain, signing_key)),
-        facts,
+        key: Arc::new(CertifiedKey::new(sent.collect(), signing_key)),
+        chain: facts_of(&sorted.chain),
+        strangers: facts_of(&sorted.strangers),
     })
 }
 
@@ -156,22 +160,6 @@ fn unusable_key(error: &rustls::Error, facts: &[Facts]) -> Wrong {
     }
 }
 
-/// Orders certificates from the leaf upwards, each followed by its issuer. Certificates outside that chain
-/// are left out.
-fn chain_from(leaf: usize, facts: &[Facts]) -> Vec<usize> {
-    let mut order = vec![leaf];
-    while let Some(last) = order.last().and_then(|last| facts.get(*last)) {
-        let issuer = facts.iter().enumerate().position(|(index, candidate)| {
-            candidate.subject == last.issuer && !order.contains(&index)
-        });
-        match issuer {
-            Some(issuer) => order.push(issuer),
-            None => break,
-        }
-    }
-    order
-}
-
 impl Identity {
     /// Returns the chain and its key.
     pub(super) fn key(&self) -> Arc<CertifiedKey> {
@@ -183,37 +171,32 @@ impl Identity {
         KeyKind::of(&*self.key.key)
     }
 
+    /// Returns the facts of the certificate itself.
+    #[must_use]
+    pub fn facts(&self) -> Option<&Facts> {
+        self.chain.first()
+    }
+
     /// Returns the names the certificate is valid for, in lower case.
     #[must_use]
     pub fn names(&self) -> &[String] {
-        &self.facts.names
+        self.facts().map_or(&[], |facts| &facts.names)
     }
 
     /// Returns the end of its validity, in seconds since 1970.
     #[must_use]
     pub fn not_after(&self) -> Option<i64> {
-        self.facts.not_after
+        self.facts()?.not_after
     }
 
-    /// Returns warnings at `now`, in seconds since 1970: a weak key, an expiry that is near or past.
+    /// Returns what [`super::judge`] judges; `file` is the name of its file.
     #[must_use]
-    pub fn warnings(&self, now: i64) -> Vec<String> {
-        let weak = self.facts.rsa_bits.filter(|bits| *bits < RSA_BITS_MIN);
-        let weak =
-            weak.map(|bits| format!("an RSA key of {bits} bits is weak; at least {RSA_BITS_MIN}"));
-        weak.into_iter().chain(self.end_warning(now)).collect()
-    }
-
-    /// Returns a warning if at `now`, in seconds since 1970, the expiry is near or past.
-    #[must_use]
-    pub fn end_warning(&self, now: i64) -> Option<String> {
-        let days = (self.facts.not_after? - now).div_euclid(DAY_S);
-        if days < 0 {
-            Some("the certificate has expired".to_owned())
-        } else if days < EXPIRY_NOTICE_DAYS {
-            Some(format!("the certificate expires in {days} days"))
-        } else {
-            None
+    pub fn to_judge<'a>(&'a self, file: &'a str) -> Certificate<'a> {
+        Certificate {
+            file,
+            chain: &self.chain,
+            strangers: &self.strangers,
+            kind: self.key_kind(),
         }
     }
 }
