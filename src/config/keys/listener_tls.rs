@@ -65,7 +65,8 @@ pub(super) static TLS: Section<Tls> = Section {
             short: "Certificates with their chains and keys; a client gets the one for its server name.",
             long: "An element is the path of one PEM file that holds certificate, chain and key, or \
                    `{ cert = PATH, key = PATH }`. The first is the default for clients without a server name, \
-                   or with one that fits no certificate.",
+                   or with one that fits no certificate. Of several for one name, a client gets one that \
+                   it can verify, and ECDSA or Ed25519 rather than RSA.",
             example: "[\"site.pem\", { cert = \"b.crt\", key = \"b.key\" }]",
             wrong: "\"/nowhere.pem\"",
             kind: &At {
