@@ -22,6 +22,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::sync::watch;
 
+use crate::admin::state::{CertificateInUse, CertificatesInUse};
 use crate::config::{CertificateFiles, Listener, Mode, TlsVersion};
 use crate::log::timestamp;
 use crate::reception::snapshot::TlsNow;
@@ -215,6 +216,17 @@ impl Shown {
         }
     }
 
+    /// Describes its certificates for operators.
+    fn in_use(&self) -> impl Iterator<Item = CertificateInUse> {
+        let in_use = |one: &Certificate| CertificateInUse {
+            listener: Arc::clone(&self.listener),
+            file: one.files.paths.first().cloned().unwrap_or_default(),
+            facts: one.files.good.facts().cloned().unwrap_or_default(),
+            refused: one.why_not_taken(),
+        };
+        self.certificates.iter().map(in_use)
+    }
+
     fn publish(&self) {
         let client_ca = self.client_ca.as_ref();
         let offer = offer(&self.certificates, client_ca, self.only_tls13, self.http);
@@ -326,6 +338,12 @@ impl Certificate {
             ..new
         };
         self.refused = Some(Refused { candidate, why });
+    }
+
+    /// Returns why what stands in its files now is not used; none = it is.
+    fn why_not_taken(&self) -> Option<String> {
+        let refused = self.refused.as_ref().map(|refused| refused.why.clone());
+        refused.or_else(|| self.files.complaint.as_ref().map(Wrong::to_string))
     }
 
     fn note_end(&mut self, now_s: i64) {
@@ -498,16 +516,27 @@ fn now_s() -> i64 {
 }
 
 /// The thread that checks certificates, if there are any; it ends when this is dropped.
-#[derive(Default)]
-pub(super) struct Watch(Option<Sender<Vec<Shown>>>);
+pub(super) struct Watch {
+    thread: Option<Sender<Vec<Shown>>>,
+    in_use: CertificatesInUse,
+}
 
 impl Watch {
+    /// Starts without a thread; operators are told of certificates through `in_use`.
+    pub(super) fn new(in_use: CertificatesInUse) -> Self {
+        Self {
+            thread: None,
+            in_use,
+        }
+    }
+
     /// Checks `shown` from now on, instead of the previous certificates.
     ///
     /// # Errors
     /// The system refuses a thread.
     pub(super) fn replace(&mut self, shown: Vec<Shown>) -> io::Result<()> {
-        let shown = match &self.0 {
+        describe(&shown, &self.in_use);
+        let shown = match &self.thread {
             Some(watch) => match watch.send(shown) {
                 Ok(()) => return Ok(()),
                 Err(gone) => gone.0,
@@ -518,21 +547,32 @@ impl Watch {
             return Ok(());
         }
         let (watch, replaced) = channel();
+        let in_use = Arc::clone(&self.in_use);
         thread::Builder::new()
             .name("certificates".to_owned())
-            .spawn(move || look_after(shown, &replaced))?;
-        self.0 = Some(watch);
+            .spawn(move || look_after(shown, &replaced, &in_use))?;
+        self.thread = Some(watch);
         Ok(())
     }
 }
 
-fn look_after(mut shown: Vec<Shown>, replaced: &Receiver<Vec<Shown>>) {
+/// Tells operators which certificates are in use.
+fn describe(shown: &[Shown], in_use: &CertificatesInUse) {
+    let now: Vec<_> = shown.iter().flat_map(Shown::in_use).collect();
+    if **in_use.load() != now {
+        in_use.store(Arc::new(now));
+    }
+}
+
+fn look_after(mut shown: Vec<Shown>, replaced: &Receiver<Vec<Shown>>, in_use: &CertificatesInUse) {
     let mut end_looked_at = Instant::now();
     loop {
         match replaced.recv_timeout(LOOK_PAUSE) {
             Ok(mut others) => {
                 others.iter_mut().for_each(|one| one.succeed(&shown));
                 shown = others;
+                // The previous ones may have been described after these were.
+                describe(&shown, in_use);
                 continue;
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -542,6 +582,7 @@ fn look_after(mut shown: Vec<Shown>, replaced: &Receiver<Vec<Shown>>) {
         for each in &mut shown {
             each.look(now_s);
         }
+        describe(&shown, in_use);
         if end_looked_at.elapsed() >= END_PAUSE {
             end_looked_at = Instant::now();
             for each in &mut shown {
