@@ -5,6 +5,7 @@
 //! configuration, words those of the log.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,6 +18,7 @@ use crate::config::{AdminAccess, Bind, Listener, Mode};
 use crate::journal::{Cause, Counts, Path};
 use crate::relay;
 use crate::relay::inspect::{Glance, TunnelId};
+use crate::tls::x509::Facts;
 use crate::upstream::{Seat, Upstream};
 
 /// The present configuration; replaced as a whole by a reload.
@@ -30,6 +32,22 @@ pub struct Scene {
     pub access: AdminAccess,
 }
 
+/// A certificate that a listener shows. Its file may hold another one by now that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateInUse {
+    /// The listener.
+    pub listener: Arc<str>,
+    /// The file of the certificate.
+    pub file: PathBuf,
+    /// What the certificate says of itself.
+    pub facts: Facts,
+    /// Why what stands in its files now is not used; none = it is.
+    pub refused: Option<String>,
+}
+
+/// The certificates in use; replaced as a whole when one of them, or the configuration, changes.
+pub type CertificatesInUse = Arc<ArcSwap<Vec<CertificateInUse>>>;
+
 /// The sources from which the state of the process is read.
 #[derive(Debug)]
 pub struct Sources {
@@ -39,6 +57,8 @@ pub struct Sources {
     pub relays: Vec<relay::Handle>,
     /// The present configuration; a reload stores another.
     pub scene: ArcSwap<Scene>,
+    /// The certificates that listeners show.
+    pub certificates: CertificatesInUse,
     /// Free places of `max_connections`.
     pub places: Arc<Semaphore>,
     /// `max_connections`.

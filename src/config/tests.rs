@@ -34,7 +34,13 @@ address = "127.0.0.1:3000"
 
 /// Makes a certificate and its key, in PEM.
 fn identity() -> (String, String) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
+    identity_for(&["localhost"])
+}
+
+/// Makes a certificate for these names, and its key.
+fn identity_for(names: &[&str]) -> (String, String) {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let made = rcgen::generate_simple_self_signed(names).expect("made");
     (made.cert.pem(), made.signing_key.serialize_pem())
 }
 

@@ -9,7 +9,7 @@
 //!
 //! A change counts if two reads in a row give the same, so that neither half a file nor a certificate whose
 //! key comes a moment later is used. A change with an error is reported once, and the previous certificate
-//! stays in use.
+//! stays in use. It also stays if the new one is worse ([`judge::worse`]); a reload asks nothing.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,10 +22,13 @@ use aws_lc_rs::digest::{Context, SHA256};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::sync::watch;
 
+use crate::admin::state::{CertificateInUse, CertificatesInUse};
 use crate::config::{CertificateFiles, Listener, Mode, TlsVersion};
 use crate::log::timestamp;
 use crate::reception::snapshot::TlsNow;
 use crate::tls::identity::{self, Identity, Offer, Tickets, Wrong, server_config, tickets};
+use crate::tls::judge::{self, About, Asked, Finding};
+use crate::tls::servers::is_root_of_system;
 
 /// Pause between two reads of the files; two reads detect a change, well within five seconds.
 const LOOK_PAUSE: Duration = Duration::from_millis(1500);
@@ -38,6 +41,8 @@ const END_QUIET_S: i64 = 24 * 60 * 60;
 pub(super) struct Shown {
     listener: Arc<str>,
     certificates: Vec<Certificate>,
+    /// The names that the routes take.
+    asked: Asked,
     client_ca: Option<Files<Arc<RootCertStore>>>,
     only_tls13: bool,
     http: bool,
@@ -75,6 +80,7 @@ impl Shown {
         Ok(Some(Self {
             listener: Arc::clone(&listener.name),
             certificates,
+            asked: listener.asked(),
             client_ca,
             only_tls13,
             http,
@@ -106,8 +112,8 @@ impl Shown {
     /// Checks whether a file has changed, and publishes the new contents.
     fn look(&mut self, now_s: i64) {
         let mut changed = false;
-        for certificate in &mut self.certificates {
-            changed |= certificate.look(&self.listener, now_s);
+        for index in 0..self.certificates.len() {
+            changed |= self.look_at(index, now_s);
         }
         if let Some(client_ca) = &mut self.client_ca {
             let trusted_anew = client_ca.look_and_tell(&self.listener);
@@ -136,6 +142,89 @@ impl Shown {
         if std::mem::take(&mut self.stale) {
             self.publish();
         }
+    }
+
+    /// Checks whether there is a new certificate, and takes it unless it is worse; returns whether it took one.
+    fn look_at(&mut self, index: usize, now_s: i64) -> bool {
+        let Some(new) = self
+            .certificates
+            .get_mut(index)
+            .and_then(|it| it.candidate(&self.listener))
+        else {
+            return false;
+        };
+        let worse = self.worse(index, &new, now_s);
+        let Some(certificate) = self.certificates.get_mut(index) else {
+            return false;
+        };
+        if worse.is_empty() {
+            certificate.take(new, now_s);
+            self.tell_replaced(index, now_s);
+            return true;
+        }
+        certificate.refuse(new, &worse, &self.listener);
+        false
+    }
+
+    fn worse(&self, index: usize, new: &Candidate, now_s: i64) -> Vec<Finding> {
+        let judged = self
+            .certificates
+            .iter()
+            .map(|it| it.files.good.to_judge(""));
+        let mut others: Vec<_> = judged.collect();
+        if index >= others.len() {
+            return Vec::new();
+        }
+        let old = others.swap_remove(index);
+        let lost = new.issuer_lost.clone();
+        let new = new.identity.to_judge("");
+        judge::worse(&new, &old, &others, &self.asked, now_s, lost)
+    }
+
+    /// Logs that there is a new certificate, and what deserves a warning about it.
+    fn tell_replaced(&self, index: usize, now_s: i64) {
+        let files: Vec<_> = self.certificates.iter().map(|it| it.files.name()).collect();
+        let all = self.certificates.iter().zip(&files);
+        let all: Vec<_> = all.map(|(it, file)| it.files.good.to_judge(file)).collect();
+        let parts = (
+            self.certificates.get(index),
+            files.get(index),
+            all.get(index),
+        );
+        let (Some(certificate), Some(file), Some(judged)) = parts else {
+            return;
+        };
+        let (listener, identity) = (&self.listener, &certificate.files.good);
+        let names = identity.names().join(", ");
+        let until = identity.not_after().and_then(|s| u64::try_from(s).ok());
+        let until = until.map(|s| timestamp(UNIX_EPOCH + Duration::from_secs(s)));
+        tracing::info!(%listener, file, names, until, "certificate replaced");
+        let alone = judged.alone(now_s).into_iter();
+        let alone = alone.chain(judged.issuer_missing(is_root_of_system));
+        for why in alone {
+            tracing::warn!(%listener, file, "{why}");
+        }
+        for (about, why) in judge::together(&all, &self.asked) {
+            match about {
+                About::Certificate(at) if at == index => {
+                    tracing::warn!(%listener, file, "{why}");
+                }
+                About::Routes => tracing::warn!(%listener, "{why}"),
+                // It has been warned of.
+                About::Certificate(_) => {}
+            }
+        }
+    }
+
+    /// Describes its certificates for operators.
+    fn in_use(&self) -> impl Iterator<Item = CertificateInUse> {
+        let in_use = |one: &Certificate| CertificateInUse {
+            listener: Arc::clone(&self.listener),
+            file: one.files.paths.first().cloned().unwrap_or_default(),
+            facts: one.files.good.facts().cloned().unwrap_or_default(),
+            refused: one.why_not_taken(),
+        };
+        self.certificates.iter().map(in_use)
     }
 
     fn publish(&self) {
@@ -168,51 +257,117 @@ fn offer(
 /// A certificate with its key.
 struct Certificate {
     files: Files<Identity>,
+    /// What stands in the files now, if it was refused.
+    refused: Option<Refused>,
     /// Time of the last warning about its expiry, in seconds since 1970.
     spoken_of_s: Option<i64>,
+}
+
+/// New contents of the files of a certificate.
+struct Candidate {
+    identity: Identity,
+    /// The fault that its issuer is missing, if that of the present certificate is not.
+    issuer_lost: Option<Finding>,
+    /// The reason of an earlier refusal.
+    known_why: Option<String>,
+}
+
+/// A certificate that was refused. It is judged again as time passes: it may become valid, or the present
+/// one expire.
+struct Refused {
+    candidate: Candidate,
+    why: String,
 }
 
 impl Certificate {
     /// Reads it. Its warnings have been logged with the configuration.
     fn read(files: &CertificateFiles) -> Result<Self, Wrong> {
         let files = Files::read(vec![files.cert.clone(), files.key.clone()], read_identity)?;
-        let now_s = now_s();
-        let spoken_of_s = files.good.end_warning(now_s).map(|_| now_s);
-        Ok(Self { files, spoken_of_s })
+        let mut certificate = Self {
+            files,
+            refused: None,
+            spoken_of_s: None,
+        };
+        certificate.note_end(now_s());
+        Ok(certificate)
     }
 
-    /// Returns whether there is a new one.
-    fn look(&mut self, listener: &str, now_s: i64) -> bool {
-        if !self.files.look_and_tell(listener) {
-            return false;
+    /// Returns what may take its place: what is new in the files, or what was refused and still stands there.
+    fn candidate(&mut self, listener: &str) -> Option<Candidate> {
+        let refused = self.refused.take();
+        let known_why = refused.as_ref().map(|refused| refused.why.clone());
+        match self.files.fresh() {
+            None => refused.map(|refused| refused.candidate),
+            Some(Err(why)) => {
+                self.files.complain(listener, &why);
+                None
+            }
+            Some(Ok(identity)) => {
+                let (new, old) = (identity.to_judge(""), self.files.good.to_judge(""));
+                let issuer_lost = judge::issuer_lost(&new, &old, is_root_of_system);
+                Some(Candidate {
+                    identity,
+                    issuer_lost,
+                    known_why,
+                })
+            }
         }
-        let (file, identity) = (self.files.name(), &self.files.good);
-        let names = identity.names().join(", ");
-        let until = identity.not_after().and_then(|s| u64::try_from(s).ok());
-        let until = until.map(|s| timestamp(UNIX_EPOCH + Duration::from_secs(s)));
-        tracing::info!(%listener, file, names, until, "certificate replaced");
-        for why in identity.warnings(now_s) {
-            tracing::warn!(%listener, file, "{why}");
+    }
+
+    fn take(&mut self, new: Candidate, now_s: i64) {
+        self.files.good = new.identity;
+        self.note_end(now_s);
+    }
+
+    /// Keeps a new one aside, and logs why, unless that was logged before.
+    fn refuse(&mut self, new: Candidate, worse: &[Finding], listener: &str) {
+        let why: Vec<String> = worse.iter().map(Finding::to_string).collect();
+        let why = why.join("; ");
+        if new.known_why.as_ref() != Some(&why) {
+            let file = self.files.name();
+            tracing::warn!(
+                %listener,
+                file,
+                %why,
+                "not replaced: the new certificate is worse than the one before, which stays; mend the file, \
+                 or reload to take it as it is"
+            );
         }
-        self.spoken_of_s = identity.end_warning(now_s).map(|_| now_s);
-        true
+        let candidate = Candidate {
+            known_why: Some(why.clone()),
+            ..new
+        };
+        self.refused = Some(Refused { candidate, why });
+    }
+
+    /// Returns why what stands in its files now is not used; none = it is.
+    fn why_not_taken(&self) -> Option<String> {
+        let refused = self.refused.as_ref().map(|refused| refused.why.clone());
+        refused.or_else(|| self.files.complaint.as_ref().map(Wrong::to_string))
+    }
+
+    fn note_end(&mut self, now_s: i64) {
+        let ends = !self.files.good.to_judge("").validity(now_s).is_empty();
+        self.spoken_of_s = ends.then_some(now_s);
     }
 
     /// Warns that it expires soon, unless that was logged today.
     fn look_at_end(&mut self, listener: &str, now_s: i64) {
-        if let Some(why) = self.end_to_tell(now_s) {
+        for why in self.end_to_tell(now_s) {
             tracing::warn!(%listener, file = self.files.name(), "{why}");
         }
     }
 
-    fn end_to_tell(&mut self, now_s: i64) -> Option<String> {
+    fn end_to_tell(&mut self, now_s: i64) -> Vec<Finding> {
         let quiet = |said_s| (said_s..said_s + END_QUIET_S).contains(&now_s);
         if self.spoken_of_s.is_some_and(quiet) {
-            return None;
+            return Vec::new();
         }
-        let why = self.files.good.end_warning(now_s)?;
-        self.spoken_of_s = Some(now_s);
-        Some(why)
+        let found = self.files.good.to_judge("").validity(now_s);
+        if !found.is_empty() {
+            self.spoken_of_s = Some(now_s);
+        }
+        found
     }
 }
 
@@ -265,28 +420,34 @@ impl<T> Files<T> {
 
     /// Takes new valid contents and logs faults; returns whether there are new contents.
     fn look_and_tell(&mut self, listener: &str) -> bool {
-        match self.look() {
+        match self.fresh() {
             None => false,
-            Some(Ok(())) => true,
+            Some(Ok(good)) => {
+                self.good = good;
+                true
+            }
             Some(Err(why)) => {
-                let file = self.name();
-                tracing::warn!(%listener, file, %why, "not replaced: what was read before stays");
+                self.complain(listener, &why);
                 false
             }
         }
     }
 
-    /// Reads once; a result has to be logged.
-    fn look(&mut self) -> Option<Result<(), Wrong>> {
+    fn complain(&self, listener: &str, why: &Wrong) {
+        let file = self.name();
+        tracing::warn!(%listener, file, %why, "not replaced: what was read before stays");
+    }
+
+    /// Reads once and returns what is new; a fault has to be logged.
+    fn fresh(&mut self) -> Option<Result<T, Wrong>> {
         let texts = texts_of(&self.paths);
         if !self.looks.settles(seen(&texts)) {
             return None;
         }
         match texts.and_then(|texts| (self.make)(&texts)) {
             Ok(good) => {
-                self.good = good;
                 self.complaint = None;
-                Some(Ok(()))
+                Some(Ok(good))
             }
             Err(wrong) if self.complaint.as_ref() == Some(&wrong) => None,
             Err(wrong) => {
@@ -355,16 +516,27 @@ fn now_s() -> i64 {
 }
 
 /// The thread that checks certificates, if there are any; it ends when this is dropped.
-#[derive(Default)]
-pub(super) struct Watch(Option<Sender<Vec<Shown>>>);
+pub(super) struct Watch {
+    thread: Option<Sender<Vec<Shown>>>,
+    in_use: CertificatesInUse,
+}
 
 impl Watch {
+    /// Starts without a thread; operators are told of certificates through `in_use`.
+    pub(super) fn new(in_use: CertificatesInUse) -> Self {
+        Self {
+            thread: None,
+            in_use,
+        }
+    }
+
     /// Checks `shown` from now on, instead of the previous certificates.
     ///
     /// # Errors
     /// The system refuses a thread.
     pub(super) fn replace(&mut self, shown: Vec<Shown>) -> io::Result<()> {
-        let shown = match &self.0 {
+        describe(&shown, &self.in_use);
+        let shown = match &self.thread {
             Some(watch) => match watch.send(shown) {
                 Ok(()) => return Ok(()),
                 Err(gone) => gone.0,
@@ -375,21 +547,32 @@ impl Watch {
             return Ok(());
         }
         let (watch, replaced) = channel();
+        let in_use = Arc::clone(&self.in_use);
         thread::Builder::new()
             .name("certificates".to_owned())
-            .spawn(move || look_after(shown, &replaced))?;
-        self.0 = Some(watch);
+            .spawn(move || look_after(shown, &replaced, &in_use))?;
+        self.thread = Some(watch);
         Ok(())
     }
 }
 
-fn look_after(mut shown: Vec<Shown>, replaced: &Receiver<Vec<Shown>>) {
+/// Tells operators which certificates are in use.
+fn describe(shown: &[Shown], in_use: &CertificatesInUse) {
+    let now: Vec<_> = shown.iter().flat_map(Shown::in_use).collect();
+    if **in_use.load() != now {
+        in_use.store(Arc::new(now));
+    }
+}
+
+fn look_after(mut shown: Vec<Shown>, replaced: &Receiver<Vec<Shown>>, in_use: &CertificatesInUse) {
     let mut end_looked_at = Instant::now();
     loop {
         match replaced.recv_timeout(LOOK_PAUSE) {
             Ok(mut others) => {
                 others.iter_mut().for_each(|one| one.succeed(&shown));
                 shown = others;
+                // The previous ones may have been described after these were.
+                describe(&shown, in_use);
                 continue;
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -399,6 +582,7 @@ fn look_after(mut shown: Vec<Shown>, replaced: &Receiver<Vec<Shown>>) {
         for each in &mut shown {
             each.look(now_s);
         }
+        describe(&shown, in_use);
         if end_looked_at.elapsed() >= END_PAUSE {
             end_looked_at = Instant::now();
             for each in &mut shown {

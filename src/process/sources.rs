@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
-use crate::admin::state::{Scene, Sources};
+use crate::admin::state::{CertificatesInUse, Scene, Sources};
 use crate::config::Config;
 use crate::journal::Counts;
 use crate::reception::context::Shared;
@@ -25,6 +25,7 @@ pub(super) fn sources(
         started: SystemTime::now(),
         relays: relays.iter().map(Relay::handle).collect(),
         scene: ArcSwap::from_pointee(scene(config, upstreams)),
+        certificates: CertificatesInUse::default(),
         places: Arc::clone(&shared.places),
         max_connections: Arc::clone(&shared.places_max),
         counts: Arc::clone(counts),

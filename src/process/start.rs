@@ -116,7 +116,7 @@ async fn start(config: Config) -> Result<Running, StartError> {
     };
     let receptions = plan.start_receptions(orders, &common)?;
     drop(common);
-    let mut watch = Watch::default();
+    let mut watch = Watch::new(Arc::clone(&sources.certificates));
     watch
         .replace(shown)
         .map_err(|error| StartError::System("certificate thread", error))?;

@@ -31,8 +31,8 @@ const LABEL_LEN_BYTES_MAX: usize = 63;
 /// The fields of a ClientHello that routing needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientHello {
-    /// Name of the server, a DNS name in lower case; none also for an IP address, which RFC 6066
-    /// does not allow there but some clients send.
+    /// Name of the server, a DNS name in lower case and without a dot at its end; none also for an IP
+    /// address, which RFC 6066 does not allow there but some clients send.
     pub server_name: Option<String>,
     /// Protocols offered, in the client's order, none of them empty.
     pub alpn: Vec<Vec<u8>>,
@@ -228,6 +228,8 @@ fn server_name(mut data: Bytes<'_>) -> Result<Option<String>, MalformedHello> {
 
 fn host_name(name: &[u8]) -> Result<Option<String>, MalformedHello> {
     let text = std::str::from_utf8(name).map_err(|_| MalformedHello::BadServerName)?;
+    // RFC 6066 section 3 wants no dot at the end; clients of a URL with one send it all the same.
+    let text = text.strip_suffix('.').unwrap_or(text);
     if text.parse::<IpAddr>().is_ok() {
         return Ok(None);
     }

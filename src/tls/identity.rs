@@ -1,10 +1,9 @@
-//! Our own identities: certificates and keys from PEM files, the choice among them by server name, and the
-//! rustls configuration of a listener.
+//! Our own identities: certificates and keys from PEM files, and the rustls configuration of a listener. The
+//! choice among several certificates is [`super::choice`]'s.
 //!
 //! No other module reads certificate files; a [`Wrong`] describes a fault, and the configuration
 //! adds its place.
 
-use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,24 +12,22 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
-use rustls::server::{
-    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
-};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::chain;
+use super::choice::{KeyKind, Names};
+use super::judge::Certificate;
 use super::x509::{self, Facts};
 
 /// Longest PEM file, in bytes.
 const FILE_LEN_MAX: u64 = 4 * 1024 * 1024;
 /// Shortest RSA key without a warning, in bits (NIST SP 800-131A).
-const RSA_BITS_MIN: usize = 2048;
-/// Days before the end of a certificate when warnings begin.
-const EXPIRY_NOTICE_DAYS: i64 = 14;
-const DAY_S: i64 = 24 * 60 * 60;
+pub(super) const RSA_BITS_MIN: usize = 2048;
 
 /// A description of what is wrong with a certificate or a list of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +42,10 @@ pub(super) fn wrong(text: impl Into<String>) -> Wrong {
 #[derive(Debug, Clone)]
 pub struct Identity {
     key: Arc<CertifiedKey>,
-    facts: Facts,
+    /// The certificates that peers get, the leaf first.
+    chain: Vec<Facts>,
+    /// Certificates of the file that are no part of the chain.
+    strangers: Vec<Facts>,
 }
 
 /// Reads a certificate, its chain and its key; `key` may be the same file, and the blocks of a file may be in
@@ -123,15 +123,17 @@ pub fn identity(cert_text: &[u8], key_text: &[u8]) -> Result<Identity, Wrong> {
             .ok_or_else(|| wrong("the private key belongs to none of the certificates"))?,
         None => 0,
     };
-    let order = chain_from(leaf, &facts);
-    let chain = order
-        .iter()
-        .filter_map(|index| certificates.get(*index).cloned())
-        .collect();
-    let facts = facts.into_iter().nth(leaf).unwrap_or_default();
+    let sorted = chain::sort(leaf, &certificates, &facts);
+    let facts_of = |indexes: &[usize]| {
+        let found = indexes.iter().filter_map(|index| facts.get(*index));
+        found.cloned().collect()
+    };
+    let sent = sorted.chain.iter();
+    let sent = sent.filter_map(|index| certificates.get(*index).cloned());
     Ok(Identity {
-        key: Arc::new(CertifiedKey::new(chain, signing_key)),
-        facts,
+        key: Arc::new(CertifiedKey::new(sent.collect(), signing_key)),
+        chain: facts_of(&sorted.chain),
+        strangers: facts_of(&sorted.strangers),
     })
 }
 
@@ -158,59 +160,43 @@ fn unusable_key(error: &rustls::Error, facts: &[Facts]) -> Wrong {
     }
 }
 
-/// Orders certificates from the leaf upwards, each followed by its issuer. Certificates outside that chain
-/// are left out.
-fn chain_from(leaf: usize, facts: &[Facts]) -> Vec<usize> {
-    let mut order = vec![leaf];
-    while let Some(last) = order.last().and_then(|last| facts.get(*last)) {
-        let issuer = facts.iter().enumerate().position(|(index, candidate)| {
-            candidate.subject == last.issuer && !order.contains(&index)
-        });
-        match issuer {
-            Some(issuer) => order.push(issuer),
-            None => break,
-        }
-    }
-    order
-}
-
 impl Identity {
     /// Returns the chain and its key.
     pub(super) fn key(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.key)
     }
 
+    /// Returns the kind of its key.
+    pub(super) fn key_kind(&self) -> KeyKind {
+        KeyKind::of(&*self.key.key)
+    }
+
+    /// Returns the facts of the certificate itself.
+    #[must_use]
+    pub fn facts(&self) -> Option<&Facts> {
+        self.chain.first()
+    }
+
     /// Returns the names the certificate is valid for, in lower case.
     #[must_use]
     pub fn names(&self) -> &[String] {
-        &self.facts.names
+        self.facts().map_or(&[], |facts| &facts.names)
     }
 
     /// Returns the end of its validity, in seconds since 1970.
     #[must_use]
     pub fn not_after(&self) -> Option<i64> {
-        self.facts.not_after
+        self.facts()?.not_after
     }
 
-    /// Returns warnings at `now`, in seconds since 1970: a weak key, an expiry that is near or past.
+    /// Returns what [`super::judge`] judges; `file` is the name of its file.
     #[must_use]
-    pub fn warnings(&self, now: i64) -> Vec<String> {
-        let weak = self.facts.rsa_bits.filter(|bits| *bits < RSA_BITS_MIN);
-        let weak =
-            weak.map(|bits| format!("an RSA key of {bits} bits is weak; at least {RSA_BITS_MIN}"));
-        weak.into_iter().chain(self.end_warning(now)).collect()
-    }
-
-    /// Returns a warning if at `now`, in seconds since 1970, the expiry is near or past.
-    #[must_use]
-    pub fn end_warning(&self, now: i64) -> Option<String> {
-        let days = (self.facts.not_after? - now).div_euclid(DAY_S);
-        if days < 0 {
-            Some("the certificate has expired".to_owned())
-        } else if days < EXPIRY_NOTICE_DAYS {
-            Some(format!("the certificate expires in {days} days"))
-        } else {
-            None
+    pub fn to_judge<'a>(&'a self, file: &'a str) -> Certificate<'a> {
+        Certificate {
+            file,
+            chain: &self.chain,
+            strangers: &self.strangers,
+            kind: self.key_kind(),
         }
     }
 }
@@ -278,6 +264,9 @@ pub fn server_config(offer: Offer, tickets: Tickets) -> Result<Arc<ServerConfig>
     } else {
         &[&TLS13, &TLS12]
     };
+    let spoken = |suite: &&SupportedCipherSuite| versions.contains(&suite.version());
+    let suites = provider.cipher_suites.iter().filter(spoken).copied();
+    let names = Names::new(&offer.identities, suites.collect());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(|error| refused(&error))?;
@@ -290,7 +279,7 @@ pub fn server_config(offer: Offer, tickets: Tickets) -> Result<Arc<ServerConfig>
         }
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_cert_resolver(Arc::new(Names::new(&offer.identities)));
+    let mut config = builder.with_cert_resolver(Arc::new(names));
     config.ticketer = tickets;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.enable_secret_extraction = true;
@@ -298,56 +287,6 @@ pub fn server_config(offer: Offer, tickets: Tickets) -> Result<Arc<ServerConfig>
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
     }
     Ok(Arc::new(config))
-}
-
-/// Chooses a certificate by server name.
-#[derive(Debug)]
-struct Names {
-    exact: HashMap<String, Arc<CertifiedKey>>,
-    /// Keyed by the part after `*.`.
-    wildcards: HashMap<String, Arc<CertifiedKey>>,
-    default: Option<Arc<CertifiedKey>>,
-}
-
-impl Names {
-    /// Makes the table; of two certificates with the same name, the first is used.
-    fn new(identities: &[Identity]) -> Self {
-        let mut exact = HashMap::new();
-        let mut wildcards = HashMap::new();
-        for identity in identities {
-            for name in &identity.facts.names {
-                let (names, name) = match name.strip_prefix("*.") {
-                    Some(parent) => (&mut wildcards, parent),
-                    None => (&mut exact, name.as_str()),
-                };
-                names
-                    .entry(name.to_owned())
-                    .or_insert_with(|| Arc::clone(&identity.key));
-            }
-        }
-        let default = identities.first().map(|identity| Arc::clone(&identity.key));
-        Self {
-            exact,
-            wildcards,
-            default,
-        }
-    }
-
-    fn choose(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
-        let named = name.and_then(|name| {
-            let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-            let parent = name.split_once('.').map(|(_, parent)| parent);
-            let wildcard = || self.wildcards.get(parent?);
-            self.exact.get(&name).or_else(wildcard)
-        });
-        named.or(self.default.as_ref())
-    }
-}
-
-impl ResolvesServerCert for Names {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.choose(hello.server_name()).cloned()
-    }
 }
 
 #[cfg(test)]

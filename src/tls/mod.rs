@@ -5,12 +5,15 @@
 //! After the handshake nothing of rustls's connection is kept except what a KeyUpdate needs; the rest is
 //! plain data ([`record::Keys`]), so that the records can be handed to the kernel later.
 
+mod chain;
 pub mod channel;
+mod choice;
 pub mod control;
 mod der;
 mod fault;
 pub mod handshake;
 pub mod identity;
+pub mod judge;
 pub mod name;
 pub mod offload;
 pub mod record;

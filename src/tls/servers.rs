@@ -119,6 +119,16 @@ pub fn ca(text: &[u8]) -> Result<Arc<RootCertStore>, Wrong> {
     Ok(Arc::new(roots))
 }
 
+/// Returns whether the system's store has a root with this name, in DER. A store that cannot be read has none.
+#[must_use]
+pub fn is_root_of_system(name: &[u8]) -> bool {
+    let Ok(roots) = read_ca(Path::new(SYSTEM_CA)) else {
+        return false;
+    };
+    let names = roots.subjects();
+    names.iter().any(|known| known.as_ref() == name)
+}
+
 /// Makes the rustls configuration of a demand; shared by all threads, with its cache of sessions to resume
 /// (256 servers at most).
 ///

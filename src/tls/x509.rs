@@ -8,6 +8,7 @@ use x509_cert::der::oid::ObjectIdentifier;
 use x509_cert::der::{Decode, Encode, Tag, TagNumber, Tagged};
 use x509_cert::ext::Extension;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
+use x509_cert::time::Time;
 
 use super::name;
 
@@ -16,6 +17,8 @@ use super::name;
 pub struct Facts {
     /// DNS names it is valid for, in lower case; the common name if it has no other.
     pub names: Vec<String>,
+    /// Begin of its validity, in seconds since 1970.
+    pub not_before: Option<i64>,
     /// End of its validity, in seconds since 1970.
     pub not_after: Option<i64>,
     /// Length of an RSA key in bits; none for other keys.
@@ -29,6 +32,18 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Returns whether it names itself as its issuer, as roots do.
+    #[must_use]
+    pub fn is_self_issued(&self) -> bool {
+        self.issuer == self.subject
+    }
+
+    /// Returns the subject as RFC 4514 writes it; empty when it cannot be read.
+    #[must_use]
+    pub fn subject_text(&self) -> String {
+        name::text(&self.subject).unwrap_or_default()
+    }
+
     /// Returns the issuer as RFC 4514 writes it; empty when it cannot be read.
     #[must_use]
     pub fn issuer_text(&self) -> String {
@@ -57,11 +72,13 @@ pub fn read(der: &[u8]) -> Option<Facts> {
     if names.is_empty() {
         names.extend(name::common_name(&subject).map(|name| name.to_lowercase()));
     }
-    let not_after = body.validity().not_after.to_unix_duration().as_secs();
+    let validity = body.validity();
+    let seconds = |time: &Time| i64::try_from(time.to_unix_duration().as_secs()).ok();
     let public_key = body.subject_public_key_info();
     Some(Facts {
         names,
-        not_after: i64::try_from(not_after).ok(),
+        not_before: seconds(&validity.not_before),
+        not_after: seconds(&validity.not_after),
         rsa_bits: rsa_bits(public_key),
         issuer: body.issuer().to_der().ok()?,
         subject,

@@ -316,6 +316,54 @@ fn certificates_are_listed_with_their_end() {
 }
 
 #[test]
+fn certificates_are_those_that_clients_get() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("site.pem");
+    let put = |identity: &Identity| fs::copy(identity.file(), &file).unwrap();
+    put(&Identity::new(&["maps.example"]));
+    let keys = format!("tls.certificates = [\"{}\"]", file.display());
+    let watched = Watched::start(|plan| plan.listener_keys(&keys), Origin::echo());
+    let found = || watched.json("certificates")[0].clone();
+    assert_eq!(found()["refused"], "");
+    // The file holds another one, which is not taken.
+    for (refused, why) in [
+        (
+            Identity::expired(&["maps.example"]),
+            "the certificate has expired",
+        ),
+        (
+            Identity::new(&["else.example"]),
+            "the certificate is not for maps.example any more",
+        ),
+    ] {
+        put(&refused);
+        eventually(why, || found()["refused"].as_str().unwrap().contains(why));
+        assert_eq!(found()["names"], json!(["maps.example"]));
+        assert!(found()["days_left"].as_i64().unwrap() > 0, "{}", found());
+        let line = format!("{}: not used as it is now: {why}", file.display());
+        let page = watched.says("certificates");
+        assert!(page.contains(&line), "{page}");
+    }
+    fs::write(&file, "nothing").unwrap();
+    eventually("it is broken", || {
+        found()["refused"]
+            .as_str()
+            .unwrap()
+            .contains("no certificate")
+    });
+    put(&Identity::new(&["maps.example", "www.maps.example"]));
+    eventually("the new one is used", || found()["refused"] == "");
+    assert_eq!(
+        found()["names"],
+        json!(["maps.example", "www.maps.example"])
+    );
+    // A reload takes what is there.
+    put(&Identity::new(&["else.example"]));
+    watched.says("reload");
+    assert_eq!(found()["names"], json!(["else.example"]));
+}
+
+#[test]
 fn the_socket_is_for_its_owner_and_its_group() {
     let watched = Watched::start(|plan| plan, Origin::echo());
     let mode = fs::metadata(&watched.socket).unwrap().permissions().mode();

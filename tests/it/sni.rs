@@ -44,12 +44,18 @@ fn named(names: &str, backend: &str) -> String {
 #[test]
 fn the_server_name_decides_and_every_byte_arrives() {
     let (one, other) = (Origin::bind(), Origin::bind());
-    let routes = named("\"one.example\"", "app") + &named("\"*.other.example\"", "other");
+    let routes = named("\"one.example\"", "app") + &named("\"*.other.example.\"", "other");
     let proxy = Plan::sni(one.addr())
         .routes(&routes)
         .more(&backend("other", other.addr()))
         .start();
-    for (name, origin) in [("one.example", &one), ("A.b.Other.example", &other)] {
+    for (name, origin) in [
+        ("one.example", &one),
+        ("A.b.Other.example", &other),
+        // A dot at the end does not make it another name.
+        ("one.example.", &one),
+        ("c.other.example.", &other),
+    ] {
         let hello = client_hello(name);
         // Whole with what follows, byte by byte, and cut once at each place.
         let mut client = proxy.connect();

@@ -18,10 +18,14 @@ use crate::harness::random::Random;
 use crate::harness::tls::{Identity, Secure, VERSIONS};
 use crate::harness::websocket;
 
+// Certificates for one name with keys of several kinds.
+mod choice;
 // Certificates and keys of every kind and form.
 mod identity;
 // What servers are told of a client's TLS.
 mod subject;
+// Certificates that deserve a warning, and those that do not replace a better one.
+mod warnings;
 // Certificates that are replaced while the proxy runs.
 mod watched;
 

@@ -123,7 +123,7 @@ pub struct Tunnels {
     pub more: bool,
 }
 
-/// A certificate of a listener.
+/// A certificate that a listener shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CertificateState {
     /// Name of the listener.
@@ -138,6 +138,9 @@ pub struct CertificateState {
     pub not_after: String,
     /// Whole days until then; negative = expired.
     pub days_left: i64,
+    /// Why what stands in its file now is not used; empty = it is.
+    #[serde(default)]
+    pub refused: String,
 }
 
 /// A request that only the control thread can serve: it receives these over a channel.

@@ -22,13 +22,12 @@ use super::{
 use crate::admin::mark::mark;
 use crate::admin::overview::overview;
 use crate::admin::sample::Sampler;
-use crate::admin::state::Sources;
+use crate::admin::state::{CertificateInUse, Sources};
 use crate::config::LogLevel;
 use crate::log::diagnostics;
 use crate::log::timestamp;
 use crate::sys::peer;
 use crate::sys::unix_path::{self, UnixPath};
-use crate::tls::identity;
 
 /// Mode of the socket.
 const MODE: u32 = 0o660;
@@ -235,14 +234,8 @@ impl Desk {
     }
 
     fn certificates(&self) -> Vec<CertificateState> {
-        let scene = self.sources().scene();
-        let mut found = Vec::new();
-        for listener in &scene.listeners {
-            for files in listener.tls.iter().flat_map(|tls| &tls.certificates) {
-                found.push(certificate(&listener.name, &files.cert));
-            }
-        }
-        found
+        let in_use = self.sources().certificates.load();
+        in_use.iter().map(certificate).collect()
     }
 }
 
@@ -280,16 +273,16 @@ fn set_level(text: &str) -> Result<serde_json::Value, String> {
     json(&format!("the level is {name}"))
 }
 
-fn certificate(listener: &str, file: &Path) -> CertificateState {
-    let facts = identity::facts_of(file).unwrap_or_default();
+fn certificate(in_use: &CertificateInUse) -> CertificateState {
+    let facts = &in_use.facts;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let end = facts.not_after.and_then(|at| u64::try_from(at).ok());
     CertificateState {
-        listener: listener.to_owned(),
-        file: file.display().to_string(),
+        listener: in_use.listener.to_string(),
+        file: in_use.file.display().to_string(),
         names: facts.names.clone(),
         issuer: facts.issuer_text(),
         not_after: end.map_or_else(String::new, |at| {
@@ -298,5 +291,6 @@ fn certificate(listener: &str, file: &Path) -> CertificateState {
         days_left: facts
             .not_after
             .map_or(0, |at| at.saturating_sub(now_s).div_euclid(DAY_S)),
+        refused: in_use.refused.clone().unwrap_or_default(),
     }
 }

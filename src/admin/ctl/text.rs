@@ -146,7 +146,11 @@ pub fn certificates(certificates: &[CertificateState]) -> String {
     };
     let rows: Vec<[String; 6]> = certificates.iter().map(row).collect();
     let heads = ["LISTENER", "NAMES", "UNTIL", "DAYS", "ISSUER", "FILE"];
-    table(heads, &rows)
+    let mut out = table(heads, &rows);
+    for it in certificates.iter().filter(|it| !it.refused.is_empty()) {
+        let _ = writeln!(out, "{}: not used as it is now: {}", it.file, it.refused);
+    }
+    out
 }
 
 /// Aligns columns; empty cells show as `-`.

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
-use rcgen::generate_simple_self_signed;
+use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 
 use super::generated::is_installed;
@@ -99,36 +99,85 @@ fn with_files(text: &str, folder: &Path) -> String {
     let is_apart = |it: char| it.is_whitespace() || "\"'[]{},;=".contains(it);
     let mut names: Vec<&str> = text
         .split(is_apart)
-        .filter(|word| contents_of(word).is_some())
+        .filter(|word| FileKind::of(word).is_some())
         .collect();
     names.sort_unstable();
     names.dedup();
     // A name that another one begins with is replaced after it.
     names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+    let is_certificate = |name: &&&str| FileKind::of(name) == Some(FileKind::Certificate);
+    let is_only = names.iter().filter(is_certificate).count() == 1;
+    let hosts = hosts_of(text);
     let mut replaced = text.to_owned();
     for (index, name) in names.iter().enumerate() {
         let file = folder.join(format!("file-{index}"));
-        fs::write(&file, contents_of(name).unwrap()).unwrap();
+        let contents = match FileKind::of(name).unwrap() {
+            FileKind::Certificate => {
+                let mut hosts = hosts.clone();
+                if !is_only || hosts.is_empty() {
+                    hosts.push(format!("app{index}.example.com"));
+                }
+                certificate_for(hosts)
+            }
+            FileKind::Page => "<p>Sorry</p>\n".to_owned(),
+            FileKind::Secret => "0123456789abcdef".repeat(4),
+        };
+        fs::write(&file, contents).unwrap();
         replaced = replaced.replace(name, file.to_str().unwrap());
     }
     replaced
 }
 
-fn contents_of(name: &str) -> Option<String> {
-    let (_, extension) = name.rsplit_once('.').unwrap_or((name, ""));
-    match extension {
-        "pem" | "crt" | "key" => {
-            // One for all, so that each key belongs to each certificate.
-            static PEM: LazyLock<String> = LazyLock::new(|| {
-                let made = generate_simple_self_signed(["app.example.com".to_owned()]).unwrap();
-                made.signing_key.serialize_pem() + &made.cert.pem()
-            });
-            Some(PEM.clone())
+/// A file that an example may name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FileKind {
+    /// A certificate, its key, or both.
+    Certificate,
+    Page,
+    Secret,
+}
+
+impl FileKind {
+    fn of(name: &str) -> Option<Self> {
+        let (_, extension) = name.rsplit_once('.').unwrap_or((name, ""));
+        match extension {
+            "pem" | "crt" | "key" => Some(Self::Certificate),
+            "html" => Some(Self::Page),
+            _ if name.ends_with("/token") => Some(Self::Secret),
+            _ => None,
         }
-        "html" => Some("<p>Sorry</p>\n".to_owned()),
-        _ if name.ends_with("/token") => Some("0123456789abcdef".repeat(4)),
-        _ => None,
     }
+}
+
+/// Makes a certificate for these hosts, and its key.
+fn certificate_for(hosts: Vec<String>) -> String {
+    // One for all, so that each key belongs to each certificate.
+    static KEY: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate().unwrap());
+    let params = CertificateParams::new(hosts).unwrap();
+    KEY.serialize_pem() + &params.self_signed(&*KEY).unwrap().pem()
+}
+
+/// Returns a host for each pattern of the routes in an example.
+fn hosts_of(text: &str) -> Vec<String> {
+    let values = ["host = ", "server_name = "].iter().flat_map(|key| {
+        let values = text.split(key).skip(1);
+        // A list, or a text alone.
+        values.filter_map(|rest| match rest.strip_prefix('[') {
+            Some(list) => list.split(']').next(),
+            None => rest.split_inclusive('"').nth(1),
+        })
+    });
+    // What is quoted stands between every other pair of quotes, or before the only one.
+    let patterns = values.flat_map(|value| {
+        let skipped = usize::from(value.matches('"').count() > 1);
+        value.split('"').skip(skipped).step_by(2)
+    });
+    let patterns = patterns.filter(|pattern| !pattern.trim().is_empty());
+    let hosts = patterns.map(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => format!("{prefix}x.example"),
+        None => pattern.to_owned(),
+    });
+    hosts.collect()
 }
 
 /// Returns what is wrong with an example; `folder` is its own.

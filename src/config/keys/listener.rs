@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::behind::{question_balancer, sets_defaults};
 use super::drafts::ListenerDraft;
-use super::listener_tls::{TLS, client_subject_can_be_known, hsts_is_http, tls_is_opened};
+use super::listener_tls::{
+    TLS, certificates_fit_routes, client_subject_can_be_known, hsts_is_http, tls_is_opened,
+};
 use super::pages::{ERRORS, errors_are_http};
 use super::route::{ROUTE, routes_are_reached, routes_fit_mode};
 use super::shared::{bind_spelling, name_text, range};
@@ -128,6 +130,7 @@ pub(super) static LISTENER: Section<ListenerDraft> = Section {
         errors_are_http,
         routes_fit_mode,
         routes_are_reached,
+        certificates_fit_routes,
     ],
     keys: &[
         Key {

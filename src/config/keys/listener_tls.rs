@@ -12,8 +12,10 @@ use crate::config::read::{Scope, Value};
 use crate::config::section::{At, Key, Section, Type};
 use crate::config::shape::{Fallback, Shape};
 use crate::config::types::{Bool, Choice, Custom, Many, Maybe, PEM, Readable, Seconds};
-use crate::config::{CertificateFiles, Hsts, Mode, Offload, Tls, TlsVersion};
-use crate::tls::identity;
+use crate::config::{CertificateFiles, Hsts, Mode, Offload, Tls, TlsVersion, asked};
+use crate::tls::identity::{self, Identity};
+use crate::tls::judge::{About, together};
+use crate::tls::servers::is_root_of_system;
 
 const CERTIFICATE: &str = "the path of a PEM file or { cert = PATH, key = PATH }";
 /// Range of the time for which browsers remember the policy: ten years at most.
@@ -63,7 +65,8 @@ pub(super) static TLS: Section<Tls> = Section {
             short: "Certificates with their chains and keys; a client gets the one for its server name.",
             long: "An element is the path of one PEM file that holds certificate, chain and key, or \
                    `{ cert = PATH, key = PATH }`. The first is the default for clients without a server name, \
-                   or with one that fits no certificate.",
+                   or with one that fits no certificate. Of several for one name, a client gets one that \
+                   it can verify, and ECDSA or Ed25519 rather than RSA.",
             example: "[\"site.pem\", { cert = \"b.crt\", key = \"b.key\" }]",
             wrong: "\"/nowhere.pem\"",
             kind: &At {
@@ -216,8 +219,15 @@ impl Type for Certificate {
             let cert = value.file(CERTIFICATE)?;
             (cert.clone(), cert)
         };
-        match warnings_of(&cert, &key) {
-            Ok(warnings) => warnings.into_iter().for_each(|warning| place.warn(warning)),
+        match read_identity(&cert, &key) {
+            Ok(identity) => {
+                let file = cert.display().to_string();
+                let judged = identity.to_judge(&file);
+                let missing = judged.issuer_missing(is_root_of_system);
+                for finding in judged.alone(now_s()).into_iter().chain(missing) {
+                    place.warn(format!("{file}: {finding}"));
+                }
+            }
             Err(wrong) => place.reject(format!("{wrong}; {CERTIFICATE}")),
         }
         Some(CertificateFiles { cert, key })
@@ -246,10 +256,49 @@ impl Type for Certificate {
 /// # Errors
 /// A description of what is wrong with the files.
 pub(super) fn warnings_of(cert: &Path, key: &Path) -> Result<Vec<String>, String> {
-    let identity = identity::read(cert, key).map_err(|wrong| wrong.to_string())?;
+    let identity = read_identity(cert, key)?;
+    let file = cert.display().to_string();
+    let found = identity.to_judge(&file).alone(now_s());
+    let found = found.iter().map(|finding| format!("{file}: {finding}"));
+    Ok(found.collect())
+}
+
+fn read_identity(cert: &Path, key: &Path) -> Result<Identity, String> {
+    identity::read(cert, key).map_err(|wrong| wrong.to_string())
+}
+
+fn now_s() -> i64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = since_1970.map_or(0, |time| time.as_secs());
-    Ok(identity.warnings(now.try_into().unwrap_or(i64::MAX)))
+    now.try_into().unwrap_or(i64::MAX)
+}
+
+/// Warns of certificates that no client gets, of names without a route, and of routes without a certificate.
+pub(super) fn certificates_fit_routes(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
+    let Some(tls) = &draft.listener.tls else {
+        return;
+    };
+    let read = tls.certificates.iter().map(|files| {
+        let identity = read_identity(&files.cert, &files.key)?;
+        Ok((files.cert.display().to_string(), identity))
+    });
+    // An error has been reported by now.
+    let Ok(certificates) = read.collect::<Result<Vec<_>, String>>() else {
+        return;
+    };
+    let judged = certificates.iter();
+    let judged: Vec<_> = judged.map(|(file, it)| it.to_judge(file)).collect();
+    let routes = draft.routes.iter().map(|row| &row.value.route);
+    let place = scope.place_of("tls.certificates");
+    for (about, finding) in together(&judged, &asked(draft.listener.mode, routes)) {
+        match about {
+            About::Certificate(index) => {
+                let file = certificates.get(index).map_or("", |(file, _)| file);
+                place.warn(format!("{file}: {finding}"));
+            }
+            About::Routes => place.warn(finding.to_string()),
+        }
+    }
 }
 
 fn client_ca(value: Value<'_, '_>) -> Option<PathBuf> {

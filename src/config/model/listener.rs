@@ -11,6 +11,7 @@ use crate::proto::addr::{Cidr, TrustedProxies};
 use crate::proto::http::Scheme;
 use crate::proto::http::condition::{Condition, FieldName, MethodName, ParameterName};
 use crate::proto::http::pattern::{ExactPath, HostPattern, PathPrefix};
+use crate::tls::judge::Asked;
 use crate::tls::offload::Offload;
 
 /// `[[listener]]`.
@@ -51,6 +52,12 @@ impl Listener {
     pub fn strict_transport(&self) -> Option<&str> {
         let hsts = self.tls.as_ref()?.hsts.as_ref()?;
         Some(&hsts.value)
+    }
+
+    /// Returns the names that its routes take.
+    #[must_use]
+    pub fn asked(&self) -> Asked {
+        asked(self.mode, self.routes.iter())
     }
 }
 
@@ -222,6 +229,20 @@ pub struct Route {
     pub client: Vec<Cidr>,
     /// The action.
     pub action: RouteAction,
+}
+
+/// Returns the names that the routes of a listener take, whatever else their conditions are.
+pub(in crate::config) fn asked<'a>(mode: Mode, routes: impl Iterator<Item = &'a Route>) -> Asked {
+    let mut asked = Asked::default();
+    for route in routes {
+        let patterns = match mode {
+            Mode::Http => &route.host,
+            Mode::Tcp | Mode::Sni => &route.server_name,
+        };
+        asked.any |= patterns.is_empty();
+        asked.hosts.extend(patterns.iter().cloned());
+    }
+    asked
 }
 
 /// The action of a route.

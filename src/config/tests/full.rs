@@ -16,8 +16,10 @@ pub(super) const FULL: &str = include_str!("full.toml");
 /// Parses `text` as a file with its certificates in the same directory.
 fn read_with_certificates(text: &str) -> Config {
     let folder = tempfile::tempdir().expect("a folder");
-    let (cert, key) = super::identity();
+    let hosts = ["maps.example.com", "*.maps.example.com", "ws.example.com"];
+    let (cert, key) = super::identity_for(&hosts);
     let both = format!("{key}{cert}");
+    let (cert, key) = super::identity_for(&["b.example.com"]);
     for (name, text) in [
         ("site.pem", &both),
         ("b.crt", &cert),

@@ -104,11 +104,18 @@ fn names_are_dns_names() {
     check(&name(b"a"), Ok(Some("a")));
     check(&name(b"_x-1.Example"), Ok(Some("_x-1.example")));
     check(&name(&longest), Ok(std::str::from_utf8(&longest).ok()));
+    // A dot at the end does not make it another name, nor too long a one.
+    check(&name(b"a."), Ok(Some("a")));
+    check(&name(b"www.Example."), Ok(Some("www.example")));
+    let with_dot = [&longest[..], b"."].concat();
+    check(&name(&with_dot), Ok(std::str::from_utf8(&longest).ok()));
+    check(&name(b"192.0.2.1."), Ok(None));
     check(&name(b"192.0.2.1"), Ok(None));
     check(&name(b"2001:db8::1"), Ok(None));
     for bad in [
         &b""[..],
-        b"a.",
+        b".",
+        b"a..",
         b".a",
         b"a..b",
         b"a b",

@@ -1,4 +1,4 @@
-//! PEM files in every order, keys that do not match, and the choice by name.
+//! PEM files in every order, and keys that do not match.
 
 use super::*;
 use rcgen::{CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ED25519};
@@ -60,6 +60,8 @@ fn a_certificate_that_does_not_belong_is_left_out() {
     let read = identity(text.as_bytes(), text.as_bytes()).unwrap();
     // Both are issued by "rcgen self signed cert", so the other one looks like the issuer.
     assert_eq!(read.names(), ["a.example"]);
+    assert_eq!(read.key.cert.len(), 1);
+    assert_eq!(read.strangers.len(), 1);
 }
 
 #[test]
@@ -86,59 +88,4 @@ fn kinds_of_keys_and_what_is_wrong_with_them() {
         let error = identity(cert.as_bytes(), key.as_bytes()).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     }
-}
-
-#[test]
-fn exact_beats_wildcard_and_the_first_is_the_default() {
-    let all: Vec<Identity> = [
-        &["default.example"][..],
-        &["*.w.example"],
-        &["a.w.example", "both.example"],
-        &["both.example"],
-    ]
-    .map(|names| read_both(&made(names)))
-    .to_vec();
-    let names = Names::new(&all);
-    let rows = [
-        (None, 0),
-        (Some("unknown.example"), 0),
-        (Some("x.w.example"), 1),
-        (Some("X.W.Example."), 1),
-        (Some("a.w.example"), 2),
-        (Some("y.x.w.example"), 0),
-        (Some("w.example"), 0),
-        (Some("both.example"), 2),
-    ];
-    for (name, expected) in rows {
-        let chosen = names.choose(name).unwrap();
-        assert!(Arc::ptr_eq(chosen, &all[expected].key), "{name:?}");
-    }
-}
-
-#[test]
-fn what_deserves_a_word() {
-    let identity = |bits, not_after| Identity {
-        facts: Facts {
-            rsa_bits: bits,
-            not_after: Some(not_after),
-            ..Facts::default()
-        },
-        ..read_both(&made(&["a"]))
-    };
-    let now = 1_000 * DAY_S;
-    assert!(
-        identity(Some(2048), now + 20 * DAY_S)
-            .warnings(now)
-            .is_empty()
-    );
-    let weak = identity(Some(1024), now + 3 * DAY_S).warnings(now);
-    assert_eq!(
-        weak,
-        [
-            "an RSA key of 1024 bits is weak; at least 2048",
-            "the certificate expires in 3 days"
-        ]
-    );
-    let late = identity(None, now - 1).warnings(now);
-    assert_eq!(late, ["the certificate has expired"]);
 }

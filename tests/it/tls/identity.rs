@@ -13,14 +13,14 @@ use crate::harness::process::{Proxy, run};
 use crate::harness::tls::Identity;
 
 /// A folder in which OpenSSL makes certificates.
-struct Workshop {
+pub(super) struct Workshop {
     openssl: Command,
     dir: TempDir,
 }
 
 impl Workshop {
     /// None = OpenSSL is not there.
-    fn open() -> Option<Self> {
+    pub(super) fn open() -> Option<Self> {
         let workshop = Self {
             openssl: Part::Openssl.command()?,
             dir: TempDir::new().unwrap(),
@@ -32,22 +32,22 @@ impl Workshop {
         Some(workshop)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
     }
 
-    fn read(&self, name: &str) -> String {
+    pub(super) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
-    fn openssl(&self, words: &str) -> String {
+    pub(super) fn openssl(&self, words: &str) -> String {
         let mut command = Command::new(self.openssl.get_program());
         command.current_dir(self.dir.path());
         finish(command.args(words.split_whitespace()))
     }
 
     /// Signs NAME.pem for the key in NAME.key with `issuer`, or with itself.
-    fn sign(&self, name: &str, kind: &str, issuer: Option<&str>, more: &str) {
+    pub(super) fn sign(&self, name: &str, kind: &str, issuer: Option<&str>, more: &str) {
         self.openssl(&format!(
             "req -new -key {name}.key -subj /CN={name} -out {name}.csr"
         ));
@@ -61,7 +61,7 @@ impl Workshop {
     }
 
     /// Makes key and certificate of an own authority and of an intermediate one.
-    fn authorities(&self) {
+    pub(super) fn authorities(&self) {
         for (name, issuer) in [("root", None), ("middle", Some("root"))] {
             self.openssl(&format!(
                 "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {name}.key"
@@ -71,15 +71,20 @@ impl Workshop {
     }
 
     /// Connects and leaves; what the client says of the connection.
-    fn look(&self, proxy: &Proxy, options: &str) -> String {
+    pub(super) fn look(&self, proxy: &Proxy, options: &str) -> String {
+        self.look_as(proxy, "-servername localhost", options)
+    }
+
+    /// Like [`Workshop::look`], with or without a name.
+    pub(super) fn look_as(&self, proxy: &Proxy, name: &str, options: &str) -> String {
         self.openssl(&format!(
-            "s_client -connect {} -servername localhost {options}",
+            "s_client -connect {} {name} {options}",
             proxy.addr()
         ))
     }
 
     /// Like [`Workshop::look`], for a client that is refused: what it complains of.
-    fn complaint(&self, proxy: &Proxy, options: &str) -> String {
+    pub(super) fn complaint(&self, proxy: &Proxy, options: &str) -> String {
         let mut command = Command::new(self.openssl.get_program());
         command
             .args(["s_client", "-connect", &proxy.addr().to_string()])
@@ -91,7 +96,7 @@ impl Workshop {
     }
 
     /// Runs a proxy with this in `[listener.tls]`.
-    fn proxy(&self, certificates: &str) -> Proxy {
+    pub(super) fn proxy(&self, certificates: &str) -> Proxy {
         Plan::tcp(Origin::echo())
             .listener_keys(&format!("tls.certificates = [{certificates}]"))
             .start()
@@ -173,7 +178,7 @@ fn a_chain_in_one_file_in_any_order() {
 }
 
 /// Runs `check` on a configuration with these certificates.
-fn checked(workshop: &Workshop, certificates: &str) -> (Option<i32>, String) {
+pub(super) fn checked(workshop: &Workshop, certificates: &str) -> (Option<i32>, String) {
     let toml = Plan::tcp(Origin::echo())
         .listener_keys(&format!("tls.certificates = [{certificates}]"))
         .toml();
@@ -235,7 +240,7 @@ fn what_ends_soon_or_has_ended_is_warned_of() {
             Some(why) => {
                 let place = "listener[0].tls.certificates[0]: ";
                 assert!(said.contains("warning: "), "{said}");
-                assert!(said.contains(&format!("{place}{why}")), "{said}");
+                assert!(said.contains(&format!("{place}{cert}: {why}")), "{said}");
                 eventually(why, || proxy.log().contains(why));
             }
             None => assert!(!said.contains("certificate"), "{said}"),
