@@ -270,6 +270,11 @@ const FOREIGN_KEYS: &[(&str, Ours)] = &[
     ("client_fin", Is("half_close")),
     ("server_fin", Is("half_close")),
     ("http_keep_alive", Is("keep_alive")),
+    ("abortonclose", Is("abort_on_close")),
+    (
+        "proxy_ignore_client_abort",
+        Said("`abort_on_close = false` in [[backend]] does that"),
+    ),
     // Limits.
     (
         "client_max_body_size",

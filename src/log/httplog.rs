@@ -13,6 +13,8 @@ use super::time::LocalTime;
 use super::words::{address, field, push_escaped};
 use crate::journal::{Cause, RequestFacts, Timing};
 
+/// The termination state of a request that its client gave up.
+const GAVE_UP: &str = "C.";
 /// The termination state of an open tunnel.
 const GOES_ON: &str = "--";
 
@@ -73,7 +75,11 @@ fn write_line(access: &Access<'_>, out: &mut String, date: &str) -> std::fmt::Re
         )?,
     }
     write!(out, "{growing}{} ", access.bytes_out)?;
-    let state = access.cause.map_or(GOES_ON, Cause::state);
+    let state = match (access.cause, access.event) {
+        (Some(Cause::ClientClosed), Event::Request | Event::Refused) => GAVE_UP,
+        // It is the usual end of a tunnel.
+        (cause, _) => cause.map_or(GOES_ON, Cause::state),
+    };
     let state = state.replace('.', reached(access, asked));
     let connections = timing.connections;
     let counts = format_args!(

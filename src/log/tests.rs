@@ -526,7 +526,11 @@ fn httplog_writes_the_state_of_every_cause() {
         };
         let line = httplog::line(&Access::of(&entry, SystemTime::UNIX_EPOCH), &zone());
         let written = line.split(' ').nth(9).unwrap();
-        let state = cause.state().replace('.', "D") + "--";
+        let state = match cause {
+            // The client gave up the request.
+            Cause::ClientClosed => "CD--".to_owned(),
+            cause => cause.state().replace('.', "D") + "--",
+        };
         assert_eq!(written, state, "{cause:?}");
     }
 }

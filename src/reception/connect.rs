@@ -39,7 +39,8 @@ pub(super) struct Search<'a> {
     pub(super) lineup: Arc<Lineup>,
     client: &'a Socket,
     mode: Mode,
-    half: Half,
+    /// What it means if the client ends its direction.
+    pub(super) half: Half,
     client_ip: Option<IpAddr>,
     tried: Vec<MemberId>,
     /// The times so far.
@@ -95,8 +96,8 @@ impl<'a> Search<'a> {
         let placed = tokio::select! {
             biased;
             placed = placing => placed,
-            () = self.client.leaving(self.half) => {
-                return Err(Refusal::new(Cause::ClientClosed, "the client left the queue"));
+            left = self.client.leaving(self.half) => {
+                return Err(Refusal::client_left(left, "the client left the queue"));
             }
         };
         self.note(|timing| {

@@ -60,6 +60,16 @@ impl Refusal {
         Self::new(cause_of(&error, End::Client), error.to_string())
     }
 
+    /// Makes the refusal for a client that has `left`: in good order, of which `detail` says when, or with an
+    /// error.
+    #[must_use]
+    pub(super) fn client_left(left: io::Result<()>, detail: &'static str) -> Self {
+        match left {
+            Ok(()) => Self::new(Cause::ClientClosed, detail),
+            Err(error) => Self::client_gone(error),
+        }
+    }
+
     /// Makes the refusal for an `error` of the server's connection.
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

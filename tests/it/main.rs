@@ -40,6 +40,8 @@ mod health;
 mod keep_alive;
 // TLS whose records the kernel protects, where it can.
 mod ktls;
+// Clients that leave before their answer is complete.
+mod leaving;
 // Access lines: what they say and when.
 mod log;
 // Several machines: a cut link, nodes that agree.

@@ -111,7 +111,9 @@ fn servers_that_do_not_answer() {
     check(&proxy, "a server that cannot be reached");
 
     let origin = Origin::bind();
-    let proxy = Plan::http(origin.addr()).start();
+    let proxy = Plan::http(origin.addr())
+        .backend_keys("abort_on_close = false")
+        .start();
     let mut plain = proxy.connect();
     plain.send(http::get("x", "/", ""));
     origin.accept().read_head();
@@ -124,7 +126,23 @@ fn servers_that_do_not_answer() {
     ended.finish();
     let mut other = origin.accept();
     other.read_head();
+    let mut ahead = proxy.connect();
+    ahead.send(get_twice());
+    origin.accept().read_head();
     check(&proxy, "servers that do not answer");
+
+    let proxy = Plan::http(origin.addr()).start();
+    let mut ahead = proxy.connect();
+    ahead.send(get_twice());
+    let mut answered = origin.accept();
+    answered.read_head();
+    // Behind the head of the first one is read what has come.
+    ahead.send(get_twice());
+    check(&proxy, "a client that asks ahead");
+}
+
+fn get_twice() -> String {
+    http::get("x", "/", "").repeat(2)
 }
 
 #[test]

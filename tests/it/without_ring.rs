@@ -19,7 +19,7 @@ use crate::harness::websocket;
 use crate::process::limits::serve_crowd;
 
 /// Starts the proxy where io_uring_setup fails with EPERM; none = no Python to do it.
-fn start(plan: &Plan) -> Option<Proxy> {
+pub(crate) fn start(plan: &Plan) -> Option<Proxy> {
     let python = Part::Python.command()?;
     let wrapper = [
         python.get_program(),

@@ -120,6 +120,22 @@ pub(super) static BACKEND: Section<BackendDraft> = Section {
             },
         },
         Key {
+            name: "abort_on_close",
+            since: "0.2",
+            default: Fallback::Is("true"),
+            short: "Whether a client that ends its connection gives up its HTTP request.",
+            long: "Its request leaves the queue or its place at the server at once, and the connection to the \
+                   server is closed. With `false`, a client that only ends its sending direction (`nc -N`) \
+                   still gets its answer. A reset always gives up the request. Tunnels and `mode = \"tcp\"` are \
+                   not concerned.",
+            example: "false",
+            wrong: "\"yes\"",
+            kind: &At {
+                of: Bool,
+                at: |it: &mut BackendDraft| &mut it.backend.abort_on_close,
+            },
+        },
+        Key {
             name: "max_queue",
             since: "0.1",
             default: Fallback::Is("1024"),

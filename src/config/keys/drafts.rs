@@ -119,6 +119,7 @@ impl BackendDraft {
                 name: Arc::default(),
                 balance: Balance::Source,
                 keep_alive: true,
+                abort_on_close: true,
                 max_queue: 0,
                 when_down: WhenDown::Refuse,
                 retries: 0,

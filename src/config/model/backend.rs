@@ -21,6 +21,8 @@ pub struct Backend {
     pub balance: Balance,
     /// Whether HTTP connections to the servers are reused.
     pub keep_alive: bool,
+    /// Whether a client that ends its direction gives up its request.
+    pub abort_on_close: bool,
     /// Requests that may wait for a server.
     pub max_queue: usize,
     /// What happens to requests while no server is up.

@@ -209,6 +209,7 @@ fn what_print_prints() {
         name = "app"
         balance = "source"
         keep_alive = true
+        abort_on_close = true
         max_queue = 1024
         when_down = "refuse"
         retries = 2

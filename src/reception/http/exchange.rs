@@ -298,6 +298,10 @@ impl<'a> Exchange<'a> {
             self.facts.client,
             self.timing,
         );
+        if !search.lineup.backend.abort_on_close {
+            search.half = Half::Stays;
+        }
+        let half = search.half;
         loop {
             let Some(place) = search.place().await? else {
                 return Ok(None);
@@ -311,7 +315,10 @@ impl<'a> Exchange<'a> {
             };
             if let Some(server) = kept.take(destination) {
                 search.note_reached(&member, Duration::ZERO);
-                match self.ask(&search.lineup, &member, &server, Vec::new()).await {
+                match self
+                    .ask(&search.lineup, &member, &server, Vec::new(), half)
+                    .await
+                {
                     Ok(outcome) => {
                         let lineup = &search.lineup;
                         let ended = self.settle(outcome, lineup, place, server, kept, destination);
@@ -333,10 +340,19 @@ impl<'a> Exchange<'a> {
                 &mut preface,
             );
             let connecting = search.connect(&place, client.context.driver, &mut preface);
-            let Some(server) = connecting.await? else {
+            let connected = tokio::select! {
+                biased;
+                connected = connecting => connected?,
+                left = client.arrival.socket.leaving(half) => {
+                    let detail = "the client closed its connection before a server was reached";
+                    return Err(Refusal::client_left(left, detail).at_server(&member));
+                }
+            };
+            let Some(server) = connected else {
                 continue;
             };
-            let outcome = self.ask(&search.lineup, &member, &server, preface).await?;
+            let asking = self.ask(&search.lineup, &member, &server, preface, half);
+            let outcome = asking.await?;
             let lineup = &search.lineup;
             let ended = self.settle(outcome, lineup, place, server, kept, destination);
             return Ok(Some(ended));
@@ -350,6 +366,7 @@ impl<'a> Exchange<'a> {
         member: &Member,
         server: &Socket,
         mut out: Vec<u8>,
+        half: Half,
     ) -> Result<Transferred, Refusal> {
         self.subject.server = Some(Arc::clone(&member.name));
         self.asked = Some(Instant::now());
@@ -367,7 +384,7 @@ impl<'a> Exchange<'a> {
         out.extend_from_slice(&self.transfer.upload().ready());
         let silence = lineup.backend.timeouts.response;
         let limits = self.client.limits;
-        self.transfer.run(server, &out, limits, silence).await
+        self.transfer.run(server, &out, limits, silence, half).await
     }
 
     /// Keeps the server's connection for the next request, closes it, or makes it one end of a tunnel.
@@ -472,7 +489,10 @@ impl<'a> Exchange<'a> {
 
     fn cut_off(&self, refusal: &Refusal) -> NextStep {
         self.write_request(refusal.cause);
-        let reads = !matches!(refusal.cause, Cause::ClientStalled | Cause::ClientReset);
+        let reads = !matches!(
+            refusal.cause,
+            Cause::ClientStalled | Cause::ClientReset | Cause::ClientClosed
+        );
         NextStep::End(ConnectionEnd::Reset { reads })
     }
 

@@ -8,14 +8,14 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::super::arrival::Arrival;
 use super::super::context::ThreadContext;
 use super::super::head_reader::{HeadError, read_head};
 use super::super::refusal::Refusal;
-use super::super::socket::Socket;
 use super::super::socket::driver::until;
+use super::super::socket::{Half, Socket};
 use super::upload::{BUFFER_LEN_BYTES, Upload};
 use crate::journal::Cause;
 use crate::proto::Progress;
@@ -25,8 +25,6 @@ use crate::proto::http::head::{HeadLimits, HttpVersion, Request, Response, parse
 
 /// Initial capacity of a head for the client.
 const HEAD_LEN_BYTES: usize = 1024;
-/// Pause between two checks whether the client still waits for its answer.
-const CLIENT_WATCH_PAUSE: Duration = Duration::from_secs(1);
 /// Maximum number of interim answers (100, 103) to one request.
 const INTERIM_MAX: usize = 16;
 
@@ -178,7 +176,8 @@ impl<'a> Transfer<'a> {
 
     /// Sends `head` (the request's head, what stands before it, and the part of the body that is there) and
     /// the rest of the body to the server, and the server's answer to the client. `silence` is how long
-    /// either side may send nothing.
+    /// either side may send nothing, and `half` what it means if the client ends its direction behind the
+    /// request.
     ///
     /// # Errors
     /// The first failure, on either side; [`Transfer::is_answered`] tells whether an answer of our own is
@@ -189,6 +188,7 @@ impl<'a> Transfer<'a> {
         head: &[u8],
         limits: &HeadLimits,
         silence: Duration,
+        half: Half,
     ) -> Result<Transferred, Refusal> {
         self.active.set(Instant::now());
         let upload = async {
@@ -206,24 +206,29 @@ impl<'a> Transfer<'a> {
                 Err(refusal) => return Err(refusal),
             },
             outcome = &mut download => return outcome,
+            // The body is not sent yet, so only a reset counts.
+            refusal = self.await_leaving(half) => return Err(refusal),
         }
         self.active.set(Instant::now());
         tokio::select! {
             biased;
             outcome = &mut download => outcome,
-            refusal = self.await_reset() => Err(refusal),
+            refusal = self.await_leaving(half) => Err(refusal),
         }
     }
 
-    /// Waits until the client's connection is reset. Only a reset shows that the client no longer waits for
-    /// the answer: it may end its direction and still read.
-    async fn await_reset(&self) -> Refusal {
-        loop {
-            sleep(CLIENT_WATCH_PAUSE).await;
-            if let Err(error) = self.client.take_error() {
-                return Refusal::client_gone(error);
-            }
-        }
+    /// Waits until the client no longer waits for its answer.
+    async fn await_leaving(&self, half: Half) -> Refusal {
+        let left = match self.upload.is_sent() {
+            true => self.client.leaving(half).await,
+            // Its end means nothing behind the rest of a body.
+            false => self.client.breaking().await,
+        };
+        let detail = match self.is_answered() {
+            true => "the client closed its connection before its answer was complete",
+            false => "the client closed its connection before its answer began",
+        };
+        Refusal::client_left(left, detail)
     }
 
     /// Passes on interim answers, then the head and the body of the final answer.

@@ -99,6 +99,8 @@ pub enum Interest {
     Readable,
     /// Room, an open connection, or an error.
     Writable,
+    /// The end of the other end's direction, or an error; data that was not received is none.
+    Ended,
 }
 
 /// The completion of a poll. Its result is ignored, because the caller repeats its system call.
@@ -117,11 +119,13 @@ fn poll_add(fd: RawFd, interest: Interest) -> squeue::Entry {
     let events = match interest {
         Interest::Readable => libc::POLLIN | libc::POLLRDHUP,
         Interest::Writable => libc::POLLOUT,
+        Interest::Ended => libc::POLLRDHUP,
     };
     opcode::PollAdd::new(types::Fd(fd), u32::from(events.unsigned_abs())).build()
 }
 
-/// A socket that tasks wait for: at most one reader and one writer at a time.
+/// A socket that tasks wait for: at most one reader, which waits for data or an end, and one writer at a
+/// time.
 ///
 /// A dropped wait stays in flight, because dropping an operation does not cancel it, and the next wait takes
 /// it over. An operation in flight also keeps the file open. So if this value is dropped with one, it shuts
@@ -138,6 +142,8 @@ enum Kind {
     Ring {
         reading: RefCell<Option<PollInFlight>>,
         writing: RefCell<Option<PollInFlight>>,
+        /// For the end alone. In a box, because few sockets have one.
+        ending: RefCell<Option<Box<PollInFlight>>>,
     },
     Epoll {
         registered: RefCell<Option<AsyncFd<OwnedFd>>>,
@@ -152,6 +158,7 @@ impl WatchedSocket {
             Driver::Ring => Kind::Ring {
                 reading: RefCell::new(None),
                 writing: RefCell::new(None),
+                ending: RefCell::new(None),
             },
             Driver::Epoll => Kind::Epoll {
                 registered: RefCell::new(None),
@@ -206,8 +213,8 @@ impl WatchedSocket {
 
     async fn end_waits(&self) {
         match &self.kind {
-            Kind::Ring { reading, writing } => {
-                for wait in [reading.take(), writing.take()].into_iter().flatten() {
+            Kind::Ring { .. } => {
+                for wait in self.take_waits() {
                     // By descriptor, because tokio-uring does not tell the number of the operation.
                     let all = types::CancelBuilder::fd(types::Fd(self.fd.as_raw_fd())).all();
                     let entry = opcode::AsyncCancel2::new(all).build();
@@ -219,18 +226,46 @@ impl WatchedSocket {
         }
     }
 
-    fn poll(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Takes out the waits in flight of a ring.
+    fn take_waits(&self) -> Vec<PollInFlight> {
         match &self.kind {
-            Kind::Ring { reading, writing } => {
+            Kind::Ring {
+                reading,
+                writing,
+                ending,
+            } => {
+                let ending = ending.take().map(|wait| *wait);
+                let waits = [reading.take(), writing.take(), ending];
+                waits.into_iter().flatten().collect()
+            }
+            Kind::Epoll { .. } => Vec::new(),
+        }
+    }
+
+    fn poll(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let begin = || {
+            let poll = poll_add(self.fd.as_raw_fd(), interest);
+            UnsubmittedOneshot::new((), Woken, poll).submit()
+        };
+        match &self.kind {
+            Kind::Ring {
+                reading,
+                writing,
+                ending,
+            } => {
                 let slot = match interest {
                     Interest::Readable => reading,
                     Interest::Writable => writing,
+                    Interest::Ended => {
+                        let mut slot = ending.borrow_mut();
+                        let in_flight = slot.get_or_insert_with(|| Box::new(begin()));
+                        ready!(Pin::new(&mut **in_flight).poll(cx));
+                        *slot = None;
+                        return Poll::Ready(Ok(()));
+                    }
                 };
                 let mut slot = slot.borrow_mut();
-                let in_flight = slot.get_or_insert_with(|| {
-                    let poll = poll_add(self.fd.as_raw_fd(), interest);
-                    UnsubmittedOneshot::new((), Woken, poll).submit()
-                });
+                let in_flight = slot.get_or_insert_with(begin);
                 ready!(Pin::new(in_flight).poll(cx));
                 *slot = None;
                 Poll::Ready(Ok(()))
@@ -242,7 +277,7 @@ impl WatchedSocket {
                     None => slot.insert(async_fd::register(self.fd.as_fd())?),
                 };
                 let mut guard = ready!(match interest {
-                    Interest::Readable => async_fd.poll_read_ready(cx),
+                    Interest::Readable | Interest::Ended => async_fd.poll_read_ready(cx),
                     Interest::Writable => async_fd.poll_write_ready(cx),
                 })?;
                 guard.clear_ready();
@@ -260,13 +295,7 @@ impl AsFd for WatchedSocket {
 
 impl Drop for WatchedSocket {
     fn drop(&mut self) {
-        let waits: Vec<PollInFlight> = match &self.kind {
-            Kind::Ring { reading, writing } => [reading.take(), writing.take()]
-                .into_iter()
-                .flatten()
-                .collect(),
-            Kind::Epoll { .. } => return,
-        };
+        let waits = self.take_waits();
         if waits.is_empty() {
             return;
         }

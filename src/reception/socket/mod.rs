@@ -22,7 +22,7 @@ use crate::tls::handshake::Established;
 use crate::tls::offload::Offload;
 use crate::tls::terms::Terms;
 use driver::{Driver, Interest, WatchedSocket};
-use tls::TlsStream;
+use tls::{Ahead, TlsStream};
 
 /// Limits of what a client may still send after the end of our direction: in time, in silence, in bytes.
 /// Closing at once would reset the connection, and the client could lose what we sent last.
@@ -32,8 +32,8 @@ const LINGER_LEN_BYTES_MAX: usize = 64 * 1024 * 1024;
 const LINGER_READ_LEN_BYTES: usize = 16 * 1024;
 /// How long the data before a reset may take to be sent.
 const RESET_TIME: Duration = Duration::from_secs(10);
-/// Pause between two checks whether a client with unread data has left.
-const LEAVING_PAUSE: Duration = Duration::from_millis(250);
+/// Pause between two checks whether a connection is broken.
+const BREAKING_PAUSE: Duration = Duration::from_secs(1);
 /// Bytes of records asked for at once.
 const RECORDS_LEN_BYTES: usize = 16 * 1024;
 /// Bytes of data sealed at once.
@@ -295,27 +295,78 @@ impl Socket {
         self.watched.wait(interest).await
     }
 
-    /// Waits until the other end has left, without reading.
+    /// Waits until the other end has left, without taking data: what follows a request may be the next one.
     ///
-    /// If unread data keeps the socket readable, the state is checked at intervals instead.
-    pub(super) async fn leaving(&self, half: Half) {
-        // An end makes the socket readable too; an error is an end.
-        let waited = self.wait(Interest::Readable).await;
-        while waited.is_ok() && !self.has_left(half) {
-            sleep(LEAVING_PAUSE).await;
+    /// # Errors
+    /// It has left with an error: a reset, or a record that breaks a rule.
+    pub(super) async fn leaving(&self, half: Half) -> io::Result<()> {
+        // This wait is the one for the next request, begun early. An end is readable too.
+        let mut interest = Interest::Readable;
+        loop {
+            self.wait(interest).await?;
+            let hung_up = hang_up(self.watched.as_fd());
+            if hung_up == HangUp::Broken {
+                return self.take_error();
+            }
+            let ahead = self.look_ahead(half)?;
+            interest = match (hung_up, ahead) {
+                (HangUp::None, Ahead::Nothing) => Interest::Readable,
+                // The socket stays readable.
+                (HangUp::None, Ahead::Data) => Interest::Ended,
+                (HangUp::None | HangUp::Broken, _) => return Ok(()),
+                (HangUp::Ended, _) => match half {
+                    Half::Leaves => return Ok(()),
+                    Half::LeavesIfSilent if ahead != Ahead::Data => return Ok(()),
+                    Half::LeavesIfSilent | Half::Stays => return self.breaking().await,
+                },
+            };
         }
     }
 
-    fn has_left(&self, half: Half) -> bool {
-        match hang_up(self.watched.as_fd()) {
-            HangUp::None => false,
-            HangUp::Broken => true,
-            HangUp::Ended => match half {
-                Half::Leaves => true,
-                Half::LeavesIfSilent => !self.has_bytes(),
-                Half::Stays => false,
-            },
+    /// Waits until the connection is broken. The state is checked at intervals, because neither a ring nor epoll
+    /// waits for an error alone once the other end has ended its direction.
+    ///
+    /// # Errors
+    /// The error that broke it.
+    pub(super) async fn breaking(&self) -> io::Result<()> {
+        while hang_up(self.watched.as_fd()) != HangUp::Broken {
+            sleep(BREAKING_PAUSE).await;
         }
+        self.take_error()
+    }
+
+    /// Tells what has come; takes records that hold nothing for the application.
+    fn look_ahead(&self, half: Half) -> io::Result<Ahead> {
+        let stream = match half {
+            Half::Leaves | Half::LeavesIfSilent => self.tls_stream(),
+            // The end of its session makes no difference.
+            Half::Stays => None,
+        };
+        let Some(stream) = stream else {
+            let has_bytes = self.has_bytes();
+            return Ok(if has_bytes {
+                Ahead::Data
+            } else {
+                Ahead::Nothing
+            });
+        };
+        let stream = &mut *stream.borrow_mut();
+        let ahead = loop {
+            match stream.look_ahead() {
+                Ok(Ahead::Nothing) => {}
+                Ok(ahead @ (Ahead::Data | Ahead::End)) => break ahead,
+                Err(error) => {
+                    // Whether the alert is sent or not, the error is the same.
+                    let _ = self.send_outbox_now(stream);
+                    return Err(error);
+                }
+            }
+            if !matches!(self.recv_records_now(stream)?, Some(1..)) {
+                break Ahead::Nothing;
+            }
+        };
+        stream.rest();
+        Ok(ahead)
     }
 
     /// Tells whether bytes wait to be received.

@@ -20,6 +20,17 @@ pub(in crate::reception) fn cause_of(error: &io::Error, end: End) -> Cause {
     }
 }
 
+/// What stands in the records that were received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::reception) enum Ahead {
+    /// Nothing that concerns the application; more must be received first.
+    Nothing,
+    /// Data that no caller took.
+    Data,
+    /// The peer sends no more.
+    End,
+}
+
 /// The TLS state of a socket.
 pub(in crate::reception) struct TlsStream {
     session: Session,
@@ -54,10 +65,27 @@ impl TlsStream {
     /// # Errors
     /// A record breaks a rule; the alert is in the outbox.
     pub(in crate::reception) fn take(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        if self.look_ahead()? == Ahead::Nothing {
+            return Ok(None);
+        }
+        let len = self.opened.len().min(buf.len());
+        let (to, from) = (buf.get_mut(..len), self.opened.get(..len));
+        if let (Some(to), Some(from)) = (to, from) {
+            to.copy_from_slice(from);
+        }
+        self.opened.drain(..len);
+        Ok(Some(len))
+    }
+
+    /// Opens complete records up to the first that holds data or the end, and takes no data.
+    ///
+    /// # Errors
+    /// A record breaks a rule; the alert is in the outbox.
+    pub(in crate::reception) fn look_ahead(&mut self) -> io::Result<Ahead> {
         while self.opened.is_empty() && !self.ended {
             match self.open_one() {
                 Ok(true) => {}
-                Ok(false) => return Ok(None),
+                Ok(false) => return Ok(Ahead::Nothing),
                 Err(fault) => {
                     self.ended = true;
                     if let Some(alert) = fault.alert() {
@@ -67,13 +95,8 @@ impl TlsStream {
                 }
             }
         }
-        let len = self.opened.len().min(buf.len());
-        let (to, from) = (buf.get_mut(..len), self.opened.get(..len));
-        if let (Some(to), Some(from)) = (to, from) {
-            to.copy_from_slice(from);
-        }
-        self.opened.drain(..len);
-        Ok(Some(len))
+        let is_end = self.opened.is_empty();
+        Ok(if is_end { Ahead::End } else { Ahead::Data })
     }
 
     /// Opens complete records; tells whether they held neither data nor an end and broke no rule.
