@@ -8,6 +8,7 @@ use httparse::{EMPTY_HEADER, Header, Status};
 
 use crate::proto::{Progress, websocket};
 
+use super::challenge;
 use super::fields::{Announced, ConnectionOptions, elements_of, named};
 use super::framing::{Form, Framing};
 use super::pattern::normalise_path;
@@ -53,6 +54,13 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn first(&self, name: &str) -> Option<&'a [u8]> {
         first(&self.lines, name)
+    }
+
+    /// Returns whether its credentials authenticate the connection (NTLM, Negotiate), so that requests that
+    /// follow on the connection have to follow on the server's too.
+    #[must_use]
+    pub fn authenticates_connection(&self) -> bool {
+        challenge::vouches_for_connection(&self.lines)
     }
 
     /// Returns path and query as received; `/` where the target has no path.
@@ -130,6 +138,12 @@ impl<'a> Response<'a> {
             Framing::Chunked => Self::form_for(client) == Form::Content,
             Framing::None | Framing::Length(_) => false,
         }
+    }
+
+    /// Returns whether it demands or completes an authentication of the connection (NTLM, Negotiate).
+    #[must_use]
+    pub fn authenticates_connection(&self) -> bool {
+        challenge::challenges_connection(&self.lines)
     }
 
     /// Returns whether this is an interim answer (100, 102, 103 ...); a 101 is not.

@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod condition;
 mod extension;
+mod challenge;
 mod fields;
 pub mod forwarding;
 pub mod framing;
