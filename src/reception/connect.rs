@@ -84,6 +84,17 @@ impl<'a> Search<'a> {
     /// No server may get the request, none is left to try, the queue is full, the wait was too long, or
     /// the client left.
     pub(super) async fn place(&mut self) -> Result<Option<Reservation>, Refusal> {
+        self.place_at(None).await
+    }
+
+    /// Like [`Search::place`]; `only` is the only server that may get the request, if there is one.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) async fn place_at(
+        &mut self,
+        only: Option<&Member>,
+    ) -> Result<Option<Reservation>, Refusal> {
         let began = Instant::now();
         let tell = |line: InLine| {
             self.note(|timing| {
@@ -92,7 +103,8 @@ impl<'a> Search<'a> {
             });
         };
         let upstream = self.upstream;
-        let placing = upstream.place_telling(self.client_ip, &self.tried, tell);
+        let placing =
+            upstream.place_telling(self.client_ip, &self.tried, only.map(Member::id), tell);
         let placed = tokio::select! {
             biased;
             placed = placing => placed,

@@ -66,6 +66,19 @@ impl Lineup {
         }
     }
 
+    /// Chooses this member, if it may get new connections.
+    #[must_use]
+    pub(super) fn choose_only(&self, id: MemberId) -> Choice<'_> {
+        let mut members = self.up.members.iter().chain(&self.suspect.members);
+        match members.find(|member| member.id() == id) {
+            Some(member) => match member.load(&[]) {
+                Load::Active(_) => Choice::Member(member),
+                Load::Full(_) | Load::Tried => Choice::Wait(Some(id)),
+            },
+            None => Choice::Nobody,
+        }
+    }
+
     /// Returns whether any member may get a new connection, or could if it had room.
     #[must_use]
     pub fn has_candidates(&self) -> bool {

@@ -71,10 +71,11 @@ impl Upstream {
         client: Option<IpAddr>,
         tried: &[MemberId],
     ) -> Result<Reservation, Denied> {
-        self.place_telling(client, tried, |_| {}).await
+        self.place_telling(client, tried, None, |_| {}).await
     }
 
-    /// Like [`Upstream::place`]; a request that has to wait is first told its position in the queue.
+    /// Like [`Upstream::place`]; a request that has to wait is first told its position in the queue. `only` is
+    /// the only member that may serve it, if there is one.
     ///
     /// # Errors
     /// The reason why there is no place.
@@ -82,16 +83,17 @@ impl Upstream {
         self: &Arc<Self>,
         client: Option<IpAddr>,
         tried: &[MemberId],
+        only: Option<MemberId>,
         tell: impl FnOnce(InLine),
     ) -> Result<Reservation, Denied> {
         let asking = self.asking(client);
         let lineup = self.lineup();
-        if let Some(place) = self.try_place(&lineup, &asking, tried) {
+        if let Some(place) = self.try_place(&lineup, &asking, tried, only) {
             return Ok(place);
         }
         let deadline = Instant::now() + lineup.backend.timeouts.queue;
         drop(lineup);
-        let mut ticket = self.queue.join(&self.lineup, asking, tried)?;
+        let mut ticket = self.queue.join(&self.lineup, asking, tried, only)?;
         tell(ticket.line);
         match timeout_at(deadline, ticket.turn()).await {
             Ok(Some(place)) => Ok(self.reservation(place)),
@@ -115,8 +117,13 @@ impl Upstream {
         lineup: &Lineup,
         asking: &Asking,
         tried: &[MemberId],
+        only: Option<MemberId>,
     ) -> Option<Reservation> {
-        while let Choice::Member(member) = lineup.choose(asking, tried) {
+        let choose = || match only {
+            Some(only) => lineup.choose_only(only),
+            None => lineup.choose(asking, tried),
+        };
+        while let Choice::Member(member) = choose() {
             if self.queue.len() > 0 {
                 return None;
             }

@@ -39,7 +39,18 @@ struct Waiter {
     number: u64,
     asking: Asking,
     tried: Vec<MemberId>,
+    /// The only member that may serve it.
+    only: Option<MemberId>,
     reply: oneshot::Sender<Place>,
+}
+
+impl Waiter {
+    fn choose<'l>(&self, lineup: &'l Lineup) -> Choice<'l> {
+        match self.only {
+            Some(only) => lineup.choose_only(only),
+            None => lineup.choose(&self.asking, &self.tried),
+        }
+    }
 }
 
 /// Result of a request for a place.
@@ -123,7 +134,7 @@ impl Queue {
     }
 
     /// Joins the queue, unless `len_max` requests wait already; a request that finds a place at once takes
-    /// it. No request is passed over.
+    /// it. No request is passed over. `only` is the only member that may serve it, if there is one.
     ///
     /// # Errors
     /// The reason why the request cannot wait.
@@ -132,6 +143,7 @@ impl Queue {
         shared: &'a ArcSwap<Lineup>,
         asking: Asking,
         tried: &[MemberId],
+        only: Option<MemberId>,
     ) -> Result<Ticket<'a>, Denied> {
         let (reply, receiver) = oneshot::channel();
         let mut lines = self.lines();
@@ -143,6 +155,7 @@ impl Queue {
             number: lines.next,
             asking,
             tried: tried.to_vec(),
+            only,
             reply,
         };
         lines.next += 1;
@@ -153,7 +166,7 @@ impl Queue {
             line: InLine::default(),
             reply: receiver,
         };
-        while let Choice::Member(member) = lineup.choose(&waiter.asking, &waiter.tried) {
+        while let Choice::Member(member) = waiter.choose(&lineup) {
             let Some(earlier) = lines.first_for(member.id()) else {
                 break;
             };
@@ -181,12 +194,12 @@ impl Queue {
     /// Gives `waiter` a place if there is one for it. Called under the lock.
     fn settle(&self, mut waiter: Waiter, lineup: &Lineup) -> Settled {
         loop {
-            let member = match lineup.choose(&waiter.asking, &waiter.tried) {
+            let member = match waiter.choose(lineup) {
                 Choice::Member(member) => member,
                 Choice::Wait(want) => return Settled::Waits(want, waiter),
                 Choice::Nobody => {
                     let waits = lineup.backend.when_down == WhenDown::Queue;
-                    if !waits || lineup.has_candidates() {
+                    if !waits || lineup.has_candidates() || waiter.only.is_some() {
                         return Settled::Hopeless(waiter);
                     }
                     // A server that comes back deserves another try.
