@@ -23,6 +23,8 @@ pub(super) struct Refusal {
     pub(super) server: Option<Arc<str>>,
     /// Whether it is counted without a log entry, because scanners cause it and operators need not know.
     pub(super) quiet: bool,
+    /// Whether the client gets no answer, so that it may repeat its request.
+    pub(super) silent: bool,
     /// Additional header lines of the answer.
     extra_lines: &'static [(&'static str, &'static str)],
 }
@@ -36,6 +38,7 @@ impl Refusal {
             detail: detail.into(),
             server: None,
             quiet: false,
+            silent: false,
             extra_lines: &[],
         }
     }
@@ -50,6 +53,15 @@ impl Refusal {
     #[must_use]
     pub(super) fn quiet(mut self) -> Self {
         self.quiet = true;
+        self
+    }
+
+    /// Makes it one that closes the client's connection without an answer, for the reason in `detail`: clients
+    /// repeat a request whose connection, used before, closed without an answer (RFC 9112 section 9.3.1).
+    #[must_use]
+    pub(super) fn in_silence(mut self, detail: &'static str) -> Self {
+        self.silent = true;
+        self.detail = detail.to_owned();
         self
     }
 
@@ -87,6 +99,9 @@ impl Refusal {
     /// Returns the status of our own answer; none = the client gets no answer.
     #[must_use]
     pub(super) fn status(&self) -> Option<u16> {
+        if self.silent {
+            return None;
+        }
         match self.cause {
             Cause::BadRequest | Cause::BadUpgrade => Some(400),
             Cause::NoRoute => Some(404),

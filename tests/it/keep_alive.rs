@@ -9,6 +9,8 @@ use crate::harness::peer::Peer;
 mod order;
 // Connections to servers that are kept, and for whom.
 mod servers;
+// Connections that the server authenticates.
+mod bound;
 // Requests on a kept connection that dies.
 mod retry;
 // Where an answer ends, and what a server sends beyond it.

@@ -149,8 +149,7 @@ async fn serve_request(
 ) -> NextStep {
     let read = read_in_time(arrival, &mut inbox, deadline).await;
     if arrival.renew() {
-        // They lead to servers of the previous configuration.
-        kept.clear();
+        kept.renew(&arrival.snapshot);
     }
     let limits = &head_limits(&arrival.listener().limits);
     let client = ClientSide {

@@ -18,7 +18,7 @@ use super::super::report::{self, RefusedRequest};
 use super::super::route::{self, Asked, Traits};
 use super::super::snapshot::Snapshot;
 use super::super::socket::{Half, Socket};
-use super::kept::{Destination, Kept};
+use super::kept::{Bound, Destination, Kept};
 use super::transfer::{Transfer, Transferred};
 use super::upload::Upload;
 use crate::config::{BackendId, DrainClose, Redirect, Respond, RouteAction};
@@ -34,6 +34,9 @@ use crate::upstream::{Lineup, Member, Reservation};
 
 /// Initial capacity of a head for a server.
 const HEAD_LEN_BYTES: usize = 2048;
+/// Why a request that a kept connection left unanswered is not repeated here.
+const UNANSWERED: &str = "the kept connection ended before a byte of the answer, and only the client may \
+                          repeat the request";
 /// Maximum bytes of a target or a header value in the log.
 const LOGGED_LEN_BYTES: usize = 1024;
 
@@ -219,8 +222,7 @@ impl<'a> Exchange<'a> {
                 return Ok(ended);
             }
             self.snapshot = self.client.arrival.bound.next(&snapshot).await?;
-            // They lead to servers of the previous configuration.
-            kept.clear();
+            kept.renew(&self.snapshot);
         }
         Err(Refusal::rerouted_too_often())
     }
@@ -302,6 +304,9 @@ impl<'a> Exchange<'a> {
             search.half = Half::Stays;
         }
         let half = search.half;
+        if let Some(member) = kept.bound_to(&backend.upstream, self.facts.client) {
+            return self.forward_bound(&mut search, &member, kept).await;
+        }
         loop {
             let Some(place) = search.place().await? else {
                 return Ok(None);
@@ -320,12 +325,14 @@ impl<'a> Exchange<'a> {
                     .await
                 {
                     Ok(outcome) => {
-                        let lineup = &search.lineup;
-                        let ended = self.settle(outcome, lineup, place, server, kept, destination);
-                        return Ok(Some(ended));
+                        let to = Some(destination);
+                        return Ok(Some(self.settle(outcome, &search, place, server, kept, to)));
                     }
                     // This happens once: the next connection is a new one.
-                    Err(refusal) if self.transfer.may_be_repeated(&refusal) => {
+                    Err(refusal) if self.transfer.is_unanswered(&refusal) => {
+                        if !self.transfer.may_be_repeated() {
+                            return Err(refusal.in_silence(UNANSWERED));
+                        }
                         tracing::debug!(server = %member.name, "a kept connection was dead");
                     }
                     Err(refusal) => return Err(refusal),
@@ -353,9 +360,48 @@ impl<'a> Exchange<'a> {
             };
             let asking = self.ask(&search.lineup, &member, &server, preface, half);
             let outcome = asking.await?;
-            let lineup = &search.lineup;
-            let ended = self.settle(outcome, lineup, place, server, kept, destination);
-            return Ok(Some(ended));
+            let to = Some(destination);
+            return Ok(Some(self.settle(outcome, &search, place, server, kept, to)));
+        }
+    }
+
+    /// Has `member` answer over the connection on which it authenticates the client. If that is not possible
+    /// the client's connection ends, so that the client authenticates anew.
+    async fn forward_bound(
+        &mut self,
+        search: &mut Search<'_>,
+        member: &Arc<Member>,
+        kept: &mut Kept,
+    ) -> Result<Option<Served>, Refusal> {
+        let upstream = search.upstream;
+        let place = match search.place_at(Some(member)).await {
+            Ok(Some(place)) => place,
+            Ok(None) => return Ok(None),
+            Err(refusal) if refusal.cause == Cause::NoServer => {
+                return Err(refusal.at_server(member).in_silence(
+                    "the server that authenticates this client gets no more requests",
+                ));
+            }
+            Err(refusal) => return Err(refusal.at_server(member)),
+        };
+        self.transfer.bind();
+        let Some(server) = kept.take_bound(upstream, self.facts.client) else {
+            let refusal = Refusal::new(Cause::ServerClosed, "").at_server(member);
+            return Err(
+                refusal.in_silence("the server closed the connection that it authenticates")
+            );
+        };
+        search.note_reached(member, Duration::ZERO);
+        let asking = self.ask(&search.lineup, member, &server, Vec::new(), search.half);
+        match asking.await {
+            Ok(outcome) => Ok(Some(
+                self.settle(outcome, search, place, server, kept, None),
+            )),
+            // On another connection it would be the request of another user, or of none.
+            Err(refusal) if self.transfer.is_unanswered(&refusal) => {
+                Err(refusal.in_silence(UNANSWERED))
+            }
+            Err(refusal) => Err(refusal),
         }
     }
 
@@ -370,6 +416,7 @@ impl<'a> Exchange<'a> {
     ) -> Result<Transferred, Refusal> {
         self.subject.server = Some(Arc::clone(&member.name));
         self.asked = Some(Instant::now());
+        self.transfer.expect_reuse(self.may_keep(lineup));
         let facts = ForwardingFacts {
             server_host: lineup.backend.host_header.as_deref(),
             ..self.facts
@@ -388,29 +435,42 @@ impl<'a> Exchange<'a> {
     }
 
     /// Keeps the server's connection for the next request, closes it, or makes it one end of a tunnel.
+    /// `destination` says what it may be used for; none = it is bound already.
     fn settle(
         &self,
         outcome: Transferred,
-        lineup: &Lineup,
+        search: &Search<'_>,
         place: Reservation,
         server: Socket,
         kept: &mut Kept,
-        destination: Destination,
+        destination: Option<Destination>,
     ) -> Served {
+        let backend = &search.lineup.backend;
         match outcome {
             Transferred::Complete { server_stays } => {
-                if server_stays && self.server_hop(lineup) == Hop::KeepAlive {
-                    kept.keep(destination, server);
-                } else {
+                let is_bound = self.transfer.is_bound();
+                if !(server_stays && self.may_keep(&search.lineup)) {
                     server.notify();
+                    if is_bound {
+                        self.transfer.settle_client(false);
+                    }
+                } else if is_bound {
+                    kept.bind(Bound {
+                        upstream: Arc::clone(search.upstream),
+                        member: Arc::clone(place.member()),
+                        client: self.facts.client,
+                        socket: server,
+                    });
+                } else if let Some(destination) = destination {
+                    kept.keep(destination, server);
                 }
                 Served::Answered(Cause::Served)
             }
             Transferred::Upgraded { to_client } => Served::Tunnel(Box::new(ServerSide {
                 socket: server,
                 to_client,
-                says_goodbye: lineup.backend.drain_close == DrainClose::Websocket,
-                timeouts: tunnel_timeouts(&lineup.backend.timeouts),
+                says_goodbye: backend.drain_close == DrainClose::Websocket,
+                timeouts: tunnel_timeouts(&backend.timeouts),
                 place,
             })),
         }
@@ -419,15 +479,21 @@ impl<'a> Exchange<'a> {
     /// Returns what the request tells the server about its connection. An HTTP/1.0 request that does not ask
     /// for more is the only one on its connection, because it is the only one of its client.
     fn server_hop(&self, lineup: &Lineup) -> Hop {
-        let may_be_followed =
-            self.request.keep_alive || self.request.version == HttpVersion::Http11;
         if self.request.websocket_key.is_some() {
             Hop::Upgrade
-        } else if lineup.backend.keep_alive && may_be_followed {
+        } else if self.may_keep(lineup) {
             Hop::KeepAlive
         } else {
             Hop::Close
         }
+    }
+
+    /// Tells whether the connection to the server may carry another request. A refused upgrade changes nothing
+    /// about that.
+    fn may_keep(&self, lineup: &Lineup) -> bool {
+        let may_be_followed =
+            self.request.keep_alive || self.request.version == HttpVersion::Http11;
+        lineup.backend.keep_alive && may_be_followed
     }
 
     async fn answered(self, cause: Cause) -> NextStep {
@@ -519,7 +585,8 @@ impl<'a> Exchange<'a> {
         let mut out = Vec::new();
         if let Some(status) = status {
             // Not after a body that stopped: its rest will not come either.
-            let close = !self.outlives_own_answer(refusal.cause != Cause::BodyTimeout);
+            let may_stay = refusal.cause != Cause::BodyTimeout && !self.transfer.is_bound();
+            let close = !self.outlives_own_answer(may_stay);
             let listener = self.client.arrival.listener();
             refusal.write_answer(status, listener, close, self.to_head(), &mut out);
         }

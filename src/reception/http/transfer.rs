@@ -57,6 +57,11 @@ pub(super) struct Transfer<'a> {
     answered: Cell<Option<Instant>>,
     /// Whether the client's connection stays open after this request.
     client_stays: Cell<bool>,
+    /// Whether the client's connection and the server's belong together, because the server authenticates the
+    /// connection: neither outlives the other.
+    bound: Cell<bool>,
+    /// Whether the server's connection may carry another request.
+    reusable: Cell<bool>,
     /// Whether the server has sent anything.
     server_spoke: Cell<bool>,
     /// When a byte of a body last moved, in either direction.
@@ -83,6 +88,8 @@ impl<'a> Transfer<'a> {
             status: Cell::new(0),
             answered: Cell::new(None),
             client_stays: Cell::new(request.keep_alive),
+            bound: Cell::new(false),
+            reusable: Cell::new(false),
             server_spoke: Cell::new(false),
             active: Cell::new(Instant::now()),
         }
@@ -142,19 +149,41 @@ impl<'a> Transfer<'a> {
         self.upload.into_rest()
     }
 
-    /// Tells whether the request may be sent again after the server closed a kept connection: its method is
-    /// idempotent (RFC 9110 9.2.2), no part of a body was sent, and the server has sent nothing.
+    /// Notes whether the connection to the server may carry another request after this one.
+    pub(super) fn expect_reuse(&self, reusable: bool) {
+        self.reusable.set(reusable);
+    }
+
+    /// Binds the client's connection to the server's that it is about to use again.
+    pub(super) fn bind(&self) {
+        self.bound.set(true);
+    }
+
+    /// Tells whether the client's connection is bound to the server's, as far as is known.
     #[must_use]
-    pub(super) fn may_be_repeated(&self, refusal: &Refusal) -> bool {
+    pub(super) fn is_bound(&self) -> bool {
+        self.bound.get()
+    }
+
+    /// Tells whether `refusal` is the end of the server's connection before the server sent anything.
+    #[must_use]
+    pub(super) fn is_unanswered(&self, refusal: &Refusal) -> bool {
         let closed = matches!(
             refusal.cause,
             Cause::ServerReset | Cause::ResponseIncomplete
         );
+        closed && !self.server_spoke.get()
+    }
+
+    /// Tells whether a request that a kept connection left unanswered may be sent again: its method is
+    /// idempotent (RFC 9110 9.2.2), and no part of a body was sent.
+    #[must_use]
+    pub(super) fn may_be_repeated(&self) -> bool {
         let idempotent = matches!(
             self.request.method,
             "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
         );
-        closed && idempotent && self.upload.is_empty() && !self.server_spoke.get()
+        idempotent && self.upload.is_empty()
     }
 
     /// Sends an answer of our own.
@@ -362,8 +391,14 @@ impl<'a> Transfer<'a> {
         limits: &HeadLimits,
         silence: Duration,
     ) -> Result<Transferred, Refusal> {
+        if self.reusable.get()
+            && (response.authenticates_connection() || self.request.authenticates_connection())
+        {
+            self.bind();
+        }
         let client = self.request.version;
-        let hop = match self.settle_client(!response.ends_with_connection(client)) {
+        let outlived = self.is_bound() && !server_stays;
+        let hop = match self.settle_client(!response.ends_with_connection(client) && !outlived) {
             true => Hop::KeepAlive,
             false => Hop::Close,
         };
