@@ -14,8 +14,6 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{CipherSuite, SignatureScheme, SupportedCipherSuite};
 
-use super::identity::Identity;
-
 /// A kind of key: a client that can verify signatures of one key can verify those of every key of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeyKind(pub(super) Option<SignatureScheme>);
@@ -134,12 +132,22 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Prepares the choice for handshakes with `suites`; the first identity is the default.
-    pub(super) fn new(identities: &[Identity], suites: Vec<SupportedCipherSuite>) -> Self {
-        let certificates = identities.iter().map(|it| (it.names(), it.key_kind()));
+    /// Prepares the choice among certificates with these names for handshakes with `suites`; the first one is
+    /// the default.
+    pub(super) fn new(
+        certificates: &[(&[String], Arc<CertifiedKey>)],
+        suites: Vec<SupportedCipherSuite>,
+    ) -> Self {
+        let listed = certificates.iter();
+        let listed: Vec<_> = listed
+            .map(|(names, key)| (*names, KeyKind::of(&*key.key)))
+            .collect();
         Self {
-            table: Table::new(&certificates.collect::<Vec<_>>()),
-            keys: identities.iter().map(Identity::key).collect(),
+            table: Table::new(&listed),
+            keys: certificates
+                .iter()
+                .map(|(_, key)| Arc::clone(key))
+                .collect(),
             suites,
         }
     }

@@ -22,12 +22,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::chain;
 use super::choice::{KeyKind, Names};
 use super::judge::Certificate;
-use super::x509::{self, Facts};
+use super::x509::{self, Facts, RSA_BITS_MIN};
 
 /// Longest PEM file, in bytes.
 const FILE_LEN_MAX: u64 = 4 * 1024 * 1024;
-/// Shortest RSA key without a warning, in bits (NIST SP 800-131A).
-pub(super) const RSA_BITS_MIN: usize = 2048;
 
 /// A description of what is wrong with a certificate or a list of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -266,7 +264,8 @@ pub fn server_config(offer: Offer, tickets: Tickets) -> Result<Arc<ServerConfig>
     };
     let spoken = |suite: &&SupportedCipherSuite| versions.contains(&suite.version());
     let suites = provider.cipher_suites.iter().filter(spoken).copied();
-    let names = Names::new(&offer.identities, suites.collect());
+    let listed = offer.identities.iter().map(|it| (it.names(), it.key()));
+    let names = Names::new(&listed.collect::<Vec<_>>(), suites.collect());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(|error| refused(&error))?;

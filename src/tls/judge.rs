@@ -11,8 +11,7 @@ use std::time::Duration;
 use x509_cert::der::DateTime;
 
 use super::choice::{KeyKind, Table};
-use super::identity::RSA_BITS_MIN;
-use super::x509::Facts;
+use super::x509::{Facts, RSA_BITS_MIN};
 use crate::proto::http::pattern::HostPattern;
 
 /// Days before the end of a certificate when warnings begin.

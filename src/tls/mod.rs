@@ -1,6 +1,7 @@
-//! TLS that ends in this process: our own identities ([`identity`]), trust in servers ([`servers`]),
-//! handshakes at either end ([`handshake`]), and the records after them ([`record`], [`control`]). No
-//! sockets, and no clock except rustls's own for tickets and certificates.
+//! TLS that ends in this process: our own identities ([`identity`]) and what deserves a warning about them
+//! ([`judge`]), trust in servers ([`servers`]), handshakes at either end ([`handshake`]), and the records
+//! after them ([`record`], [`control`]). No sockets, and no clock except rustls's own for tickets and
+//! certificates.
 //!
 //! After the handshake nothing of rustls's connection is kept except what a KeyUpdate needs; the rest is
 //! plain data ([`record::Keys`]), so that the records can be handed to the kernel later.

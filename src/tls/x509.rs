@@ -51,6 +51,8 @@ impl Facts {
     }
 }
 
+/// Shortest RSA key without a warning, in bits (NIST SP 800-131A).
+pub(super) const RSA_BITS_MIN: usize = 2048;
 const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 /// The tag of a DNS name among alternative names (RFC 5280 section 4.2.1.6).

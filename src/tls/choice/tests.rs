@@ -7,7 +7,7 @@ use rcgen::{
 use rustls::crypto::aws_lc_rs::default_provider;
 
 use super::*;
-use crate::tls::identity::identity;
+use crate::tls::identity::{Identity, identity};
 
 fn made_with(names: &[&str], kind: &'static SignatureAlgorithm) -> Identity {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -22,7 +22,11 @@ fn made(names: &[&str]) -> Identity {
 }
 
 fn names_of(identities: &[Identity]) -> Names {
-    Names::new(identities, default_provider().cipher_suites)
+    let listed = identities.iter().map(|it| (it.names(), it.key()));
+    Names::new(
+        &listed.collect::<Vec<_>>(),
+        default_provider().cipher_suites,
+    )
 }
 
 const EVERY: Offered<'static> = Offered {

@@ -61,7 +61,9 @@ fn one_certificate_with_its_chain() {
     };
     let selfmade = || facts("site", "site");
     let issuer_missing = "the certificate of the issuer \"CN=middle\" is missing";
-    let rows: [(&str, Vec<Facts>, Vec<Facts>, &[&str]); 17] = [
+    // What it is, the chain, the strangers, and what is found.
+    type Row<'a> = (&'a str, Vec<Facts>, Vec<Facts>, &'a [&'a str]);
+    let rows: [Row<'_>; 17] = [
         ("whole", vec![site(), middle()], vec![], &[]),
         ("with its root", vec![site(), middle(), root()], vec![], &[]),
         ("signed by itself", vec![selfmade()], vec![], &[]),
@@ -207,7 +209,9 @@ impl List<'_> {
 #[test]
 fn names_and_routes_meet() {
     use About::{Certificate as Cert, Routes};
-    let rows: [(&[&str], &[&str], &[(About, &str)]); 15] = [
+    // Names of the certificate, patterns of routes, and what is found.
+    type Row<'a> = (&'a [&'a str], &'a [&'a str], &'a [(About, &'a str)]);
+    let rows: [Row<'_>; 15] = [
         (&["a.example"], &["a.example"], &[]),
         // A route for every host.
         (&["a.example", "*.b.example"], &[""], &[]),
@@ -339,7 +343,9 @@ fn what_is_worse_than_before() {
     let soon = valid(site(), -9, DAY_S);
     let two = renamed(&["a.example", "b.example"]);
     let any: &[&str] = &[""];
-    let rows: [(&[Facts], Vec<Facts>, &[&str], Option<&str>); 16] = [
+    // The present one, the new one, patterns of routes, and in what the new one is worse.
+    type Row<'a> = (&'a [Facts], Vec<Facts>, &'a [&'a str], Option<&'a str>);
+    let rows: [Row<'_>; 16] = [
         (&good, vec![site(), middle()], any, None),
         (&good, vec![soon, middle()], any, None),
         (&good, vec![facts("a.example", "a.example")], any, None),
