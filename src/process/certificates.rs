@@ -9,7 +9,10 @@
 //!
 //! A change counts if two reads in a row give the same, so that neither half a file nor a certificate whose
 //! key comes a moment later is used. A change with an error is reported once, and the previous certificate
-//! stays in use. It also stays if the new one is worse ([`judge::worse`]); a reload asks nothing.
+//! stays in use. It also stays if the new one is worse ([`judge::worse`]); a reload asks nothing. What clients'
+//! certificates are judged by is [`clients`].
+
+mod clients;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,8 +22,10 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{Context, SHA256};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::ServerConfig;
 use tokio::sync::watch;
+
+use clients::Clients;
 
 use crate::admin::state::{CertificateInUse, CertificatesInUse};
 use crate::config::{CertificateFiles, Listener, Mode, TlsVersion};
@@ -43,7 +48,7 @@ pub(super) struct Shown {
     certificates: Vec<Certificate>,
     /// The names that the routes take.
     asked: Asked,
-    client_ca: Option<Files<Arc<RootCertStore>>>,
+    clients: Option<Clients>,
     only_tls13: bool,
     http: bool,
     tickets: Tickets,
@@ -66,22 +71,19 @@ impl Shown {
         };
         let certificates = tls.certificates.iter().map(Certificate::read);
         let certificates = certificates.collect::<Result<Vec<_>, _>>()?;
-        let client_ca = tls.client_ca.as_deref();
-        let client_ca = client_ca
-            .map(|path| Files::read(vec![path.to_owned()], read_client_ca))
-            .transpose()?;
+        let clients = Clients::of(tls)?;
         let (only_tls13, http) = (
             tls.min_version == TlsVersion::V1_3,
             listener.mode == Mode::Http,
         );
         let tickets = tickets()?;
-        let offer = offer(&certificates, client_ca.as_ref(), only_tls13, http);
+        let offer = offer(&certificates, clients.as_ref(), only_tls13, http);
         let config = server_config(offer, Arc::clone(&tickets))?;
         Ok(Some(Self {
             listener: Arc::clone(&listener.name),
             certificates,
             asked: listener.asked(),
-            client_ca,
+            clients,
             only_tls13,
             http,
             tickets,
@@ -99,7 +101,7 @@ impl Shown {
     /// Takes over the tickets of the same listener before a reload, so that its clients need no full
     /// handshake; not if the trusted certificates have changed.
     fn succeed(&mut self, before: &[Self]) {
-        let trusts = |one: &Self| one.client_ca.as_ref().map(|ca| ca.looks.settled.clone());
+        let trusts = |one: &Self| one.clients.as_ref().map(Clients::settled);
         let same = |one: &&Self| {
             one.listener == self.listener && !one.tickets_due && trusts(one) == trusts(self)
         };
@@ -115,14 +117,10 @@ impl Shown {
         for index in 0..self.certificates.len() {
             changed |= self.look_at(index, now_s);
         }
-        if let Some(client_ca) = &mut self.client_ca {
-            let trusted_anew = client_ca.look_and_tell(&self.listener);
-            if trusted_anew {
-                let count = client_ca.good.len();
-                tracing::info!(listener = %self.listener, file = client_ca.name(), count, "client_ca replaced");
-            }
+        if let Some(clients) = &mut self.clients {
+            let trusted_anew = clients.look(&self.listener, now_s);
             changed |= trusted_anew;
-            // A ticket stands for a certificate that was verified by certificates no longer trusted.
+            // A ticket stands for a certificate that was verified by what counts no longer.
             self.tickets_due |= trusted_anew;
         }
         self.stale |= changed;
@@ -228,8 +226,8 @@ impl Shown {
     }
 
     fn publish(&self) {
-        let client_ca = self.client_ca.as_ref();
-        let offer = offer(&self.certificates, client_ca, self.only_tls13, self.http);
+        let clients = self.clients.as_ref();
+        let offer = offer(&self.certificates, clients, self.only_tls13, self.http);
         match server_config(offer, Arc::clone(&self.tickets)) {
             Ok(config) => drop(self.published.send_replace(config)),
             Err(wrong) => {
@@ -241,14 +239,14 @@ impl Shown {
 
 fn offer(
     certificates: &[Certificate],
-    client_ca: Option<&Files<Arc<RootCertStore>>>,
+    clients: Option<&Clients>,
     only_tls13: bool,
     http: bool,
 ) -> Offer {
     let identities = certificates.iter().map(|one| one.files.good.clone());
     Offer {
         identities: identities.collect(),
-        client_ca: client_ca.map(|client_ca| Arc::clone(&client_ca.good)),
+        clients: clients.map(Clients::demand),
         only_tls13,
         http,
     }
@@ -378,10 +376,6 @@ fn read_identity(texts: &[Vec<u8>]) -> Result<Identity, Wrong> {
     }
 }
 
-fn read_client_ca(texts: &[Vec<u8>]) -> Result<Arc<RootCertStore>, Wrong> {
-    identity::client_ca(texts.first().map_or(&[], Vec::as_slice))
-}
-
 /// Files whose contents belong together.
 struct Files<T> {
     paths: Vec<PathBuf>,
@@ -420,7 +414,18 @@ impl<T> Files<T> {
 
     /// Takes new valid contents and logs faults; returns whether there are new contents.
     fn look_and_tell(&mut self, listener: &str) -> bool {
-        match self.fresh() {
+        self.look_and_judge(listener, |_, _| Ok(()))
+    }
+
+    /// As [`Self::look_and_tell`], but new contents also have to pass `judge`, which is given the previous ones
+    /// as the second argument.
+    fn look_and_judge(
+        &mut self,
+        listener: &str,
+        judge: impl FnOnce(&T, &T) -> Result<(), Wrong>,
+    ) -> bool {
+        let fresh = self.fresh();
+        match fresh.map(|new| new.and_then(|new| judge(&new, &self.good).map(|()| new))) {
             None => false,
             Some(Ok(good)) => {
                 self.good = good;

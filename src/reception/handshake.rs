@@ -15,6 +15,7 @@ use crate::tls::control::{Alert, sealed_len_max};
 use crate::tls::handshake::{Established, Handshake, HandshakeFailure};
 use crate::tls::offload::Offload;
 use crate::tls::servers::told;
+use crate::tls::words::{self, Peer};
 use crate::upstream::client_tls::TlsToServer;
 
 /// Bytes asked for at once. Bytes that follow the handshake are kept.
@@ -68,7 +69,7 @@ async fn carry(
         }
         let read = socket.recv_onto(handshake.inbox(), READ_LEN_BYTES).await;
         match read {
-            Ok(0) => return Err(failed(HandshakeFailure::Closed)),
+            Ok(0) => return Err(failed(handshake.closed())),
             Ok(_) => *silent = false,
             Err(error) => return Err(Refusal::new(Cause::ClientReset, error.to_string())),
         }
@@ -105,7 +106,7 @@ pub(super) async fn with_server(
         }
         let read = socket.recv_onto(handshake.inbox(), READ_LEN_BYTES).await;
         if read.map_err(|error| lost(&error))? == 0 {
-            return Err(refused(&HandshakeFailure::Closed));
+            return Err(refused(&handshake.closed()));
         }
     }
 }
@@ -131,13 +132,17 @@ async fn admit(socket: &Socket, mut established: Established) -> Result<Establis
 }
 
 fn failed(failure: HandshakeFailure) -> Refusal {
-    let refusal = Refusal::new(Cause::TlsHandshakeFailed, failure.to_string());
+    let refusal = Refusal::new(
+        Cause::TlsHandshakeFailed,
+        words::told(&failure, Peer::Client),
+    );
     match failure {
         // Scanners and misdirected browsers. With a log entry for each, they could flood the log.
-        HandshakeFailure::NotTls => refusal.quiet(),
+        HandshakeFailure::NotTls(_) => refusal.quiet(),
         HandshakeFailure::Refused(_)
+        | HandshakeFailure::Untrusted { .. }
         | HandshakeFailure::TooMany
-        | HandshakeFailure::Closed
+        | HandshakeFailure::Closed { .. }
         | HandshakeFailure::UnknownKeys => refusal,
     }
 }

@@ -15,30 +15,83 @@ use rustls_pki_types::ServerName;
 use super::control::{Alert, Session};
 use super::record::{ContentType, Keys, RecordError, RecordVersion, whole_record};
 use super::terms::Terms;
+use super::verifier::{RefusedCertificate, take_refused};
 use crate::proto::Progress;
 use crate::proto::client_hello;
 
 /// Handshake records one client may send; a hello in tiny fragments is legal, a thousand are not.
 const RECORDS_MAX: u32 = 256;
 
-/// Why a handshake failed. The outbox holds the alert for the peer.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+/// Why a handshake failed. The outbox holds the alert for the peer. It has no text of its own, so that none
+/// of rustls's reaches a log: [`super::words::told`] describes it.
+#[derive(Debug, Clone, PartialEq)]
 pub enum HandshakeFailure {
     /// The peer does not speak TLS.
-    #[error("the client does not speak TLS")]
-    NotTls,
+    NotTls(Spoken),
     /// The error that rustls found, or the peer's alert.
-    #[error("{0}")]
-    Refused(#[from] Error),
+    Refused(Error),
+    /// The client's certificate is not accepted.
+    Untrusted {
+        /// Why.
+        error: Error,
+        /// Which one it is.
+        certificate: Box<RefusedCertificate>,
+    },
     /// The peer sent too many handshake records.
-    #[error("the handshake has too many records")]
     TooMany,
     /// The peer ended in the middle.
-    #[error("the client closed in the middle of the handshake")]
-    Closed,
+    Closed {
+        /// Whether it had sent something before.
+        heard: bool,
+    },
     /// rustls gave keys of an unknown kind.
-    #[error("keys of an unknown kind")]
     UnknownKeys,
+}
+
+impl From<Error> for HandshakeFailure {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// What a peer seems to speak instead of TLS, by its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoken {
+    /// HTTP without TLS.
+    Http,
+    /// Another protocol in plain text: SMTP, FTP, SSH, Redis and the like.
+    Text,
+    /// A hello of SSL 2, with which old clients begin.
+    OldTls,
+    /// Something else.
+    Unknown,
+}
+
+impl Spoken {
+    /// Judges by the first bytes of a peer.
+    fn of(bytes: &[u8]) -> Self {
+        const TEXT_LEN_MIN: usize = 4;
+        let methods = [
+            &b"GET "[..],
+            b"HEAD ",
+            b"POST ",
+            b"PUT ",
+            b"OPTIONS ",
+            b"PRI * ",
+        ];
+        let http = bytes.starts_with(b"HTTP/") || methods.iter().any(|it| bytes.starts_with(it));
+        let start = bytes.get(..bytes.len().min(16)).unwrap_or_default();
+        let is_text = |byte: &u8| byte.is_ascii_graphic() || b" \r\n\t".contains(byte);
+        if http {
+            Self::Http
+        } else if matches!(bytes, [0x80..=0xff, _, 1, 0 | 2 | 3, ..]) {
+            Self::OldTls
+        } else if start.len() >= TEXT_LEN_MIN && start.iter().all(is_text) {
+            Self::Text
+        } else {
+            Self::Unknown
+        }
+    }
 }
 
 /// A connection of rustls, as its server or its client.
@@ -171,6 +224,14 @@ impl Handshake {
         }
     }
 
+    /// Describes that the peer has closed now.
+    #[must_use]
+    pub fn closed(&self) -> HandshakeFailure {
+        HandshakeFailure::Closed {
+            heard: self.records > 0 || !self.inbox.is_empty(),
+        }
+    }
+
     fn look_for_server_name(&mut self, record: &[u8]) {
         let Some(hello) = &mut self.hello else {
             return;
@@ -190,11 +251,16 @@ impl Handshake {
             Ok(len) => Ok(len),
             Err(RecordError::TooLong) if self.records > 0 => {
                 self.answer_plainly(Alert::RecordOverflow);
-                Err(HandshakeFailure::NotTls)
+                Err(HandshakeFailure::NotTls(Spoken::Unknown))
             }
             Err(_) => {
                 self.answer_plainly(Alert::UnexpectedMessage);
-                Err(HandshakeFailure::NotTls)
+                let spoken = if self.records == 0 {
+                    Spoken::of(&self.inbox)
+                } else {
+                    Spoken::Unknown
+                };
+                Err(HandshakeFailure::NotTls(spoken))
             }
         }
     }
@@ -220,7 +286,15 @@ impl Handshake {
             && let (_, Ok(Said::Something)) = self.connection.advance(&mut [], &mut self.outbox)
         {
         }
-        HandshakeFailure::Refused(error)
+        match (take_refused(), error) {
+            (Some(certificate), error) if is_of_certificate(&error) => {
+                HandshakeFailure::Untrusted {
+                    error,
+                    certificate: Box::new(certificate),
+                }
+            }
+            (_, error) => HandshakeFailure::Refused(error),
+        }
     }
 
     /// Queues an alert in the clear, for a peer that may not even speak TLS.
@@ -265,6 +339,13 @@ impl Handshake {
             terms,
         })
     }
+}
+
+fn is_of_certificate(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::InvalidCertificate(_) | Error::InvalidCertRevocationList(_)
+    )
 }
 
 enum Said {

@@ -12,16 +12,19 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
-use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite};
+use rustls::{ServerConfig, SupportedCipherSuite};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::anchors::Anchors;
 use super::chain;
 use super::choice::{KeyKind, Names};
 use super::judge::Certificate;
+use super::verifier::{ClientDemand, TrustedClients};
+use super::words;
 use super::x509::{self, Facts, RSA_BITS_MIN};
 
 /// Longest PEM file, in bytes.
@@ -203,7 +206,7 @@ impl Identity {
 ///
 /// # Errors
 /// A description of what is wrong with the file.
-pub fn read_client_ca(path: &Path) -> Result<Arc<RootCertStore>, Wrong> {
+pub fn read_client_ca(path: &Path) -> Result<Anchors, Wrong> {
     client_ca(&text_of(path)?)
 }
 
@@ -211,17 +214,13 @@ pub fn read_client_ca(path: &Path) -> Result<Arc<RootCertStore>, Wrong> {
 ///
 /// # Errors
 /// A description of what is wrong with it.
-pub fn client_ca(text: &[u8]) -> Result<Arc<RootCertStore>, Wrong> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(text)? {
-        roots
-            .add(certificate)
-            .map_err(|error| wrong(format!("a certificate cannot be used: {error}")))?;
-    }
-    if roots.is_empty() {
+pub fn client_ca(text: &[u8]) -> Result<Anchors, Wrong> {
+    let found = certificates(text)?;
+    if found.is_empty() {
         return Err(wrong("holds no certificate (BEGIN CERTIFICATE)"));
     }
-    Ok(Arc::new(roots))
+    Anchors::new(found)
+        .map_err(|error| wrong(format!("a certificate {}", words::of_anchor(&error))))
 }
 
 /// What a listener offers to clients.
@@ -229,8 +228,8 @@ pub fn client_ca(text: &[u8]) -> Result<Arc<RootCertStore>, Wrong> {
 pub struct Offer {
     /// Identities, at least one; the first is the default.
     pub identities: Vec<Identity>,
-    /// CA certificates that must have signed clients' certificates; none = clients need no certificate.
-    pub client_ca: Option<Arc<RootCertStore>>,
+    /// What is demanded of clients; none = they are not asked for a certificate.
+    pub clients: Option<ClientDemand>,
     /// Whether TLS 1.2 is refused.
     pub only_tls13: bool,
     /// Whether ALPN selects `http/1.1`, or is not used at all.
@@ -255,7 +254,6 @@ pub fn tickets() -> Result<Tickets, Wrong> {
 /// # Errors
 /// rustls refuses it.
 pub fn server_config(offer: Offer, tickets: Tickets) -> Result<Arc<ServerConfig>, Wrong> {
-    let refused = |error: &dyn std::fmt::Display| wrong(error.to_string());
     let provider: Arc<CryptoProvider> = Arc::new(default_provider());
     let versions: &[_] = if offer.only_tls13 {
         &[&TLS13]
@@ -268,13 +266,11 @@ pub fn server_config(offer: Offer, tickets: Tickets) -> Result<Arc<ServerConfig>
     let names = Names::new(&listed.collect::<Vec<_>>(), suites.collect());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
-        .map_err(|error| refused(&error))?;
-    let builder = match offer.client_ca {
-        Some(roots) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
-                .build()
-                .map_err(|error| refused(&error))?;
-            builder.with_client_cert_verifier(verifier)
+        .map_err(|_| wrong("internal error: the TLS library refuses its own versions"))?;
+    let builder = match offer.clients {
+        Some(demand) => {
+            let verifier = TrustedClients::new(demand, provider)?;
+            builder.with_client_cert_verifier(Arc::new(verifier))
         }
         None => builder.with_no_client_auth(),
     };

@@ -1,11 +1,12 @@
 //! TLS that ends in this process: our own identities ([`identity`]) and what deserves a warning about them
-//! ([`judge`]), trust in servers ([`servers`]), handshakes at either end ([`handshake`]), and the records
-//! after them ([`record`], [`control`]). No sockets, and no clock except rustls's own for tickets and
-//! certificates.
+//! ([`judge`]), trust in servers ([`servers`]) and in clients ([`verifier`], [`revocation`]), handshakes at
+//! either end ([`handshake`]), what their failures mean ([`words`]), and the records after them ([`record`],
+//! [`control`]). No sockets, and no clock except rustls's own for tickets and certificates.
 //!
 //! After the handshake nothing of rustls's connection is kept except what a KeyUpdate needs; the rest is
 //! plain data ([`record::Keys`]), so that the records can be handed to the kernel later.
 
+pub mod anchors;
 mod chain;
 pub mod channel;
 mod choice;
@@ -18,6 +19,7 @@ pub mod judge;
 pub mod name;
 pub mod offload;
 pub mod record;
+pub mod revocation;
 mod schedule;
 pub mod servers;
 mod shown;
@@ -25,4 +27,5 @@ pub mod terms;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod verifier;
+pub mod words;
 pub mod x509;

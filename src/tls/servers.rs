@@ -1,24 +1,26 @@
-//! TLS towards servers: trusted certificates, our own certificate, the rustls configuration of a backend, and
-//! descriptions of failed handshakes.
+//! TLS towards servers: trusted certificates, our own certificate, and the rustls configuration of a backend.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
+use rustls::ClientConfig;
 use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
 
 /// A name in a certificate: a host name or an IP address.
 pub use rustls_pki_types::ServerName;
 
+use super::anchors::Anchors;
 use super::control::Fault;
 use super::handshake::HandshakeFailure;
 use super::identity::{self, Identity, Wrong, certificates, text_of, wrong};
-use super::verifier::AnyCertificate;
+use super::verifier::{AnyCertificate, TrustedServers};
+use super::words::{self, Peer};
 
 /// The system's trusted certificates on Debian and most distributions based on it.
 pub const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -27,7 +29,7 @@ pub const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
 #[derive(Debug, Clone)]
 pub struct Demand {
     /// The CA certificates that must have signed servers' certificates; none = they are not verified.
-    pub roots: Option<Arc<RootCertStore>>,
+    pub roots: Option<Arc<Anchors>>,
     /// Our certificate, for servers that request one.
     pub identity: Option<Identity>,
     /// Whether TLS 1.2 is refused.
@@ -98,7 +100,7 @@ impl DemandFiles<'_> {
 ///
 /// # Errors
 /// A description of what is wrong with the file.
-pub fn read_ca(path: &Path) -> Result<Arc<RootCertStore>, Wrong> {
+pub fn read_ca(path: &Path) -> Result<Arc<Anchors>, Wrong> {
     ca(&text_of(path)?)
 }
 
@@ -106,14 +108,13 @@ pub fn read_ca(path: &Path) -> Result<Arc<RootCertStore>, Wrong> {
 ///
 /// # Errors
 /// A description of what is wrong with it.
-pub fn ca(text: &[u8]) -> Result<Arc<RootCertStore>, Wrong> {
-    let mut roots = RootCertStore::empty();
+pub fn ca(text: &[u8]) -> Result<Arc<Anchors>, Wrong> {
     let found = certificates(text)?;
     if found.is_empty() {
         return Err(wrong("holds no certificate (BEGIN CERTIFICATE)"));
     }
-    let (added, _) = roots.add_parsable_certificates(found);
-    if added == 0 {
+    let roots = Anchors::of_usable(found);
+    if roots.is_empty() {
         return Err(wrong("holds no certificate that can be used"));
     }
     Ok(Arc::new(roots))
@@ -125,7 +126,7 @@ pub fn is_root_of_system(name: &[u8]) -> bool {
     let Ok(roots) = read_ca(Path::new(SYSTEM_CA)) else {
         return false;
     };
-    let names = roots.subjects();
+    let names = roots.chains().subjects();
     names.iter().any(|known| known.as_ref() == name)
 }
 
@@ -142,15 +143,16 @@ pub fn client_config(demand: &Demand) -> Result<Arc<ClientConfig>, Wrong> {
     } else {
         &[&TLS13, &TLS12]
     };
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
-        .map_err(|error| wrong(error.to_string()))?;
-    let builder = match &demand.roots {
-        Some(roots) => builder.with_root_certificates(Arc::clone(roots)),
-        None => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate::new(algorithms))),
+        .map_err(|_| wrong("internal error: the TLS library refuses its own versions"))?;
+    let verifier: Arc<dyn ServerCertVerifier> = match &demand.roots {
+        Some(roots) => Arc::new(TrustedServers::new(Anchors::clone(roots), provider)?),
+        None => Arc::new(AnyCertificate::new(algorithms)),
     };
+    let builder = builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
     let mut config = match &demand.identity {
         Some(identity) => {
             let shown = SingleCertAndKey::from(identity.key());
@@ -179,10 +181,8 @@ pub fn fingerprint(demand: &Demand) -> [u8; SHA256_OUTPUT_LEN] {
         u8::from(demand.only_tls13),
         u8::from(demand.roots.is_some()),
     ]);
-    for anchor in demand.roots.iter().flat_map(|roots| &roots.roots) {
-        add(&anchor.subject);
-        add(&anchor.subject_public_key_info);
-        add(anchor.name_constraints.as_deref().unwrap_or_default());
+    for anchor in demand.roots.iter().flat_map(|roots| roots.certificates()) {
+        add(anchor);
     }
     if let Some(identity) = &demand.identity {
         // The key is determined by the first certificate.
@@ -206,7 +206,7 @@ pub fn afresh(config: &ClientConfig) -> Arc<ClientConfig> {
 pub fn told_of_fault(fault: Fault) -> String {
     match fault {
         // With TLS 1.3 a server verifies our certificate after our handshake is done.
-        Fault::PeerAlert(number) => refused_with(AlertDescription::from(number)),
+        Fault::PeerAlert(number) => words::told_of_alert(number, Peer::Server),
         Fault::Record(_)
         | Fault::Message(_)
         | Fault::Renegotiation
@@ -217,88 +217,10 @@ pub fn told_of_fault(fault: Fault) -> String {
     }
 }
 
-fn refused_with(alert: AlertDescription) -> String {
-    format!("the server refused with the alert {alert:?}")
-}
-
 /// Describes a failed handshake with a server, and whose fault it was.
 #[must_use]
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "rustls's list is long, and open"
-)]
 pub fn told(failure: &HandshakeFailure) -> String {
-    let HandshakeFailure::Refused(error) = failure else {
-        return match failure {
-            HandshakeFailure::NotTls => "the server does not speak TLS".to_owned(),
-            HandshakeFailure::Closed => {
-                "the server closed in the middle of the handshake".to_owned()
-            }
-            HandshakeFailure::Refused(_)
-            | HandshakeFailure::TooMany
-            | HandshakeFailure::UnknownKeys => failure.to_string(),
-        };
-    };
-    match error {
-        Error::InvalidCertificate(wrong) => told_of_certificate(wrong),
-        Error::AlertReceived(alert) => refused_with(*alert),
-        _ => error.to_string(),
-    }
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "rustls's list is long, and open"
-)]
-fn told_of_certificate(wrong: &CertificateError) -> String {
-    match wrong {
-        CertificateError::UnknownIssuer => {
-            "the server's certificate comes from no issuer in ca".to_owned()
-        }
-        CertificateError::BadSignature => {
-            "the server's certificate has the name of an issuer in ca, but not its signature"
-                .to_owned()
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the server's certificate has expired".to_owned()
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the server's certificate is not valid yet".to_owned()
-        }
-        CertificateError::NotValidForName => {
-            "the server's certificate is for another name".to_owned()
-        }
-        CertificateError::NotValidForNameContext {
-            expected,
-            presented,
-        } => format!(
-            "the server's certificate is not for {}, but for {}",
-            expected.to_str(),
-            listed(presented)
-        ),
-        other => format!("the server's certificate cannot be believed: {other}"),
-    }
-}
-
-/// Lists the names in a certificate, as many as fit into a line of the log.
-fn listed(presented: &[String]) -> String {
-    const SHOWN_MAX: usize = 5;
-    if presented.is_empty() {
-        return "nobody (no subject alternative name)".to_owned();
-    }
-    // rustls writes them as `DnsName("example.com")` and the like.
-    let name = |shown: &'_ String| {
-        let inner = shown
-            .split_once('(')
-            .map_or(shown.as_str(), |(_, inner)| inner);
-        inner.trim_matches(['(', ')', '"']).to_owned()
-    };
-    let mut names: Vec<String> = presented.iter().map(name).collect();
-    if names.len() > SHOWN_MAX {
-        names.truncate(SHOWN_MAX);
-        names.push("others".to_owned());
-    }
-    names.join(", ")
+    words::told(failure, Peer::Server)
 }
 
 #[cfg(test)]

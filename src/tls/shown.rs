@@ -42,7 +42,7 @@ pub(super) fn read(der: &[u8]) -> Option<Shown<'_>> {
 }
 
 /// Turns `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ` into seconds since 1970.
-fn seconds_of(tag: u8, text: &[u8]) -> Option<i64> {
+pub(super) fn seconds_of(tag: u8, text: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
     let (year, rest) = text.split_at_checked(if tag == UTC_TIME { 2 } else { 4 })?;
     let mut year: i64 = year.parse().ok()?;

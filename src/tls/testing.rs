@@ -20,7 +20,7 @@ pub(crate) fn offer() -> Offer {
     let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     Offer {
         identities: vec![identity(cert.as_bytes(), key.as_bytes()).unwrap()],
-        client_ca: None,
+        clients: None,
         only_tls13: false,
         http: false,
     }

@@ -93,7 +93,7 @@ fn server() -> (Arc<ServerConfig>, RootCertStore) {
         let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
         let offer = Offer {
             identities: vec![identity(cert.as_bytes(), key.as_bytes()).expect("an identity")],
-            client_ca: None,
+            clients: None,
             only_tls13: false,
             http: false,
         };

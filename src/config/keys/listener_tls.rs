@@ -12,11 +12,13 @@ use crate::config::read::{Scope, Value};
 use crate::config::section::{At, Key, Section, Type};
 use crate::config::shape::{Fallback, Shape};
 use crate::config::types::{Bool, Choice, Custom, Many, Maybe, PEM, Readable, Seconds};
-use crate::config::{CertificateFiles, Hsts, Mode, Offload, Tls, TlsVersion, asked};
+use crate::config::{CertificateFiles, ClientAuth, Hsts, Mode, Offload, Tls, TlsVersion, asked};
 use crate::tls::identity::{self, Identity};
 use crate::tls::judge::{About, together};
+use crate::tls::revocation;
 use crate::tls::servers::is_root_of_system;
 
+const CRL: &str = "the path of a file of revocation lists, in PEM or DER";
 const CERTIFICATE: &str = "the path of a PEM file or { cert = PATH, key = PATH }";
 /// Range of the time for which browsers remember the policy: ten years at most.
 const AGE: Seconds = Seconds {
@@ -31,6 +33,20 @@ const PRELOAD_AGE_MIN: Duration = Duration::from_hours(365 * 24);
 pub(super) const VERSIONS: Choice<TlsVersion> = Choice(&[
     ("1.2", TlsVersion::V1_2, "TLS 1.2 and TLS 1.3."),
     ("1.3", TlsVersion::V1_3, "TLS 1.3 alone."),
+]);
+
+/// The type of `client_auth`.
+const CLIENT_AUTHS: Choice<ClientAuth> = Choice(&[
+    (
+        "require",
+        ClientAuth::Require,
+        "A client without a certificate is refused.",
+    ),
+    (
+        "request",
+        ClientAuth::Request,
+        "A client without a certificate passes.",
+    ),
 ]);
 
 /// The type of `offload`.
@@ -56,7 +72,7 @@ pub(super) static TLS: Section<Tls> = Section {
            seconds, without a reload.",
     blank: Tls::default,
     defaults: OnceLock::new(),
-    rules: &[],
+    rules: &[clients_are_asked, revocations_fit],
     keys: &[
         Key {
             name: "certificates",
@@ -85,7 +101,9 @@ pub(super) static TLS: Section<Tls> = Section {
             since: "0.1",
             default: Fallback::Words("no client certificate is asked for"),
             short: "Certificates of authorities; every client must show a certificate signed by one of them.",
-            long: "",
+            long: "A client's own certificate may be in the file as well, for example a self-signed one: that \
+                   very certificate is accepted then, while it is valid. With `client_auth = \"request\"` a \
+                   client may also come without a certificate.",
             example: "\"ca.pem\"",
             wrong: "\"/nowhere.pem\"",
             kind: &At {
@@ -99,13 +117,48 @@ pub(super) static TLS: Section<Tls> = Section {
             },
         },
         Key {
+            name: "client_auth",
+            since: "0.1",
+            default: Fallback::Is("\"require\""),
+            short: "Whether a client may come without a certificate.",
+            long: "A certificate that does not verify is refused in both cases. It needs `client_ca`.",
+            example: "\"request\"",
+            wrong: "\"optional\"",
+            kind: &At {
+                of: CLIENT_AUTHS,
+                at: |it: &mut Tls| &mut it.client_auth,
+            },
+        },
+        Key {
+            name: "crl",
+            since: "0.1",
+            default: Fallback::Words("revocation is not checked"),
+            short: "Lists of revoked certificates (CRL), one for each authority of clients.",
+            long: "PEM with one or several lists, or one list in DER. Every certificate of a client's chain is \
+                   looked up in the list of its issuer. A client is refused if the certificate is revoked, \
+                   and also if its issuer has no list here or the list has ended (nextUpdate). A new file is \
+                   noticed within seconds; one that is malformed, or whose list is older than the one in \
+                   use, is not taken, and the log says so. It needs `client_ca`.",
+            example: "\"revoked.pem\"",
+            wrong: "\"/nowhere.pem\"",
+            kind: &At {
+                of: Maybe(Custom {
+                    read: crl,
+                    show: |path| Some(quoted_path(path)),
+                    wanted: CRL,
+                    shape: || PEM.shape(),
+                }),
+                at: |it: &mut Tls| &mut it.crl,
+            },
+        },
+        Key {
             name: "client_subject",
             since: "0.1",
             default: Fallback::Is("false"),
             short: "Whether the application is told the subject of the client's certificate.",
             long: "It goes into the header X-Client-Subject. The same header is taken out of the requests of \
-                   every listener then, so that no client can claim a subject. It needs `client_ca` and \
-                   `mode = \"http\"`.",
+                   every listener then, so that no client can claim a subject. A client without a certificate \
+                   has no such header. It needs `client_ca` and `mode = \"http\"`.",
             example: "true",
             wrong: "\"yes\"",
             kind: &At {
@@ -308,6 +361,46 @@ fn client_ca(value: Value<'_, '_>) -> Option<PathBuf> {
         place.reject(format!("{wrong}; {}", PEM.wanted));
     }
     Some(path)
+}
+
+fn crl(value: Value<'_, '_>) -> Option<PathBuf> {
+    let place = value.place.clone();
+    let path = value.file(CRL)?;
+    if let Err(wrong) = revocation::read(&path) {
+        place.reject(format!("{wrong}; {CRL}"));
+    }
+    Some(path)
+}
+
+/// Refuses keys about clients' certificates if no client is asked for one.
+fn clients_are_asked(tls: &mut Tls, scope: &Scope<'_, '_>) {
+    if scope.has("client_ca") {
+        return;
+    }
+    for (key, asks) in [
+        ("client_auth", tls.client_auth != ClientAuth::Require),
+        ("crl", scope.has("crl")),
+    ] {
+        if asks {
+            let place = scope.place_of(key);
+            place.reject("needs client_ca: without it no client shows a certificate");
+        }
+    }
+}
+
+/// Warns of revocation lists that have ended, and of authorities without one.
+fn revocations_fit(tls: &mut Tls, scope: &Scope<'_, '_>) {
+    let (Some(crl), Some(client_ca)) = (&tls.crl, &tls.client_ca) else {
+        return;
+    };
+    // Errors in the files have been reported.
+    let lists = revocation::read(crl);
+    let Some((lists, anchors)) = lists.ok().zip(identity::read_client_ca(client_ca).ok()) else {
+        return;
+    };
+    for warning in lists.warnings(&anchors, now_s()) {
+        scope.place_of("crl").warn(warning);
+    }
 }
 
 /// Strict-Transport-Security: a time, or a table with more.

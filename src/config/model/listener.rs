@@ -120,8 +120,12 @@ pub enum ProxyProtocol {
 pub struct Tls {
     /// At least one; the first is the default.
     pub certificates: Vec<CertificateFiles>,
-    /// CA certificates; present = a client certificate signed by one of them is required.
+    /// CA certificates; present = clients are asked for a certificate signed by one of them.
     pub client_ca: Option<PathBuf>,
+    /// Whether a client may come without one.
+    pub client_auth: ClientAuth,
+    /// Lists of revoked certificates; none = revocation is not checked.
+    pub crl: Option<PathBuf>,
     /// Lowest version offered.
     pub min_version: TlsVersion,
     /// Whether the subject of the client's certificate is forwarded to the application.
@@ -130,6 +134,16 @@ pub struct Tls {
     pub offload: Offload,
     /// Strict-Transport-Security, if it is sent.
     pub hsts: Option<Hsts>,
+}
+
+/// `tls.client_auth`, where there is a `client_ca`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// A client without a certificate is refused.
+    #[default]
+    Require,
+    /// A client without a certificate passes.
+    Request,
 }
 
 /// `tls.hsts`: Strict-Transport-Security (RFC 6797).

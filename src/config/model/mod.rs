@@ -46,7 +46,8 @@ impl Config {
             let tls = listener.tls.iter();
             let of_tls = tls.flat_map(|tls| {
                 let pairs = tls.certificates.iter().flat_map(CertificateFiles::paths);
-                pairs.chain(tls.client_ca.as_deref())
+                let of_clients = tls.client_ca.iter().chain(&tls.crl);
+                pairs.chain(of_clients.map(PathBuf::as_path))
             });
             listener.errors.files().chain(of_tls)
         });

@@ -25,6 +25,7 @@ fn read_with_certificates(text: &str) -> Config {
         ("b.crt", &cert),
         ("b.key", &key),
         ("ca.pem", &cert),
+        ("revoked.pem", &super::revocation_list()),
     ] {
         std::fs::write(folder.path().join(name), text).expect("a file");
     }

@@ -25,7 +25,7 @@ backend = [{ name = "app", server = [{ address = "127.0.0.1:3000" }] }]
 "#;
 
 /// Lines that a key needs next to it: key path, table, lines.
-const BESIDE: [(&str, &str, &str); 18] = [
+const BESIDE: [(&str, &str, &str); 20] = [
     (
         "listener.tls.certificates.cert",
         "listener.tls.certificates",
@@ -47,6 +47,12 @@ const BESIDE: [(&str, &str, &str); 18] = [
         "listener",
         "trusted_proxies = \"10.0.0.0/8\"",
     ),
+    (
+        "listener.tls.client_auth",
+        "listener.tls",
+        "client_ca = \"ca.pem\"",
+    ),
+    ("listener.tls.crl", "listener.tls", "client_ca = \"ca.pem\""),
     (
         "listener.tls.client_subject",
         "listener.tls",
@@ -208,6 +214,7 @@ impl Folder {
             ("b.crt", cert.clone()),
             ("b.key", key),
             ("ca.pem", cert),
+            ("revoked.pem", super::revocation_list()),
             ("busy.html", "busy".to_owned()),
             ("token", "0123456789abcdef".to_owned()),
         ];

@@ -81,9 +81,16 @@ fn tickets_resume_in_both_versions() {
 #[test]
 fn what_is_no_tls_gets_an_alert_in_the_clear() {
     let config = server(offer());
-    for text in [&b"GET / HTTP/1.1\r\n"[..], b"\x16\x03\x01\xff\xff", b"\0\0"] {
+    for (text, spoken) in [
+        (&b"GET / HTTP/1.1\r\n"[..], Spoken::Http),
+        (b"PRI * HTTP/2.0\r\n", Spoken::Http),
+        (b"EHLO me\r\n", Spoken::Text),
+        (b"\x80\x2e\x01\x03\x01\0\x15", Spoken::OldTls),
+        (b"\x16\x03\x01\xff\xff", Spoken::Unknown),
+        (b"\0\0", Spoken::Unknown),
+    ] {
         let mut handshake = Handshake::new(Arc::clone(&config), text.to_vec()).unwrap();
-        assert_eq!(handshake.advance(), Err(HandshakeFailure::NotTls));
+        assert_eq!(handshake.advance(), Err(HandshakeFailure::NotTls(spoken)));
         assert_eq!(handshake.take_outbox(), [21, 3, 3, 0, 2, 2, 10]);
     }
 }

@@ -10,6 +10,7 @@ use crate::tls::handshake::Established;
 use crate::tls::identity::{Offer, identity, server_config, tickets};
 use crate::tls::record::{ContentType, Keys, OVERHEAD_LEN_MAX, RecordError, RecordVersion, Sealer};
 use crate::tls::testing::{ServerPeer, read, seal, server};
+use crate::tls::verifier::ClientDemand;
 
 /// A certificate authority and the certificates it signs.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -23,7 +24,7 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
-    fn roots(&self) -> Arc<RootCertStore> {
+    fn roots(&self) -> Arc<Anchors> {
         ca(self.0.pem().as_bytes()).unwrap()
     }
 
@@ -43,13 +44,13 @@ impl Authority {
 fn offer_of(identity: Identity, only_tls13: bool) -> Offer {
     Offer {
         identities: vec![identity],
-        client_ca: None,
+        clients: None,
         only_tls13,
         http: true,
     }
 }
 
-fn demand(roots: Option<Arc<RootCertStore>>) -> Demand {
+fn demand(roots: Option<Arc<Anchors>>) -> Demand {
     Demand {
         roots,
         identity: None,
@@ -146,31 +147,33 @@ fn a_server_that_cannot_be_believed_is_told_so_and_so_are_we() {
             good(),
             other.roots(),
             "localhost",
-            Some("the server's certificate comes from no issuer in ca"),
+            Some("the server's certificate comes from no issuer in ca; "),
         ),
         (
             good(),
             Authority::new("one").roots(),
             "localhost",
-            Some("the server's certificate has the name of an issuer in ca, but not its signature"),
+            Some(
+                "the server's certificate has the name of an issuer in ca, but not its signature; ",
+            ),
         ),
         (
             good(),
             authority.roots(),
             "example.com",
-            Some("the server's certificate is not for example.com, but for localhost"),
+            Some("the server's certificate is not for example.com, but for localhost; "),
         ),
         (
             good(),
             authority.roots(),
             "127.0.0.1",
-            Some("the server's certificate is not for 127.0.0.1, but for localhost"),
+            Some("the server's certificate is not for 127.0.0.1, but for localhost; "),
         ),
         (
             expired,
             authority.roots(),
             "localhost",
-            Some("the server's certificate has expired"),
+            Some("the server's certificate has expired: it was valid until 2020-01-01T00:00:00Z; "),
         ),
         (
             authority.server("127.0.0.1", true),
@@ -183,9 +186,12 @@ fn a_server_that_cannot_be_believed_is_told_so_and_so_are_we() {
         let ours = client_config(&demand(Some(roots))).unwrap();
         let mut peer = ServerPeer::new(&config);
         let came = peer.open(&ours, name, 1000);
-        assert_eq!(
-            came.err().map(|failure| told(&failure)).as_deref(),
-            expected
+        let said = came.err().map(|failure| told(&failure));
+        let begins = said.as_deref().zip(expected);
+        assert!(
+            begins.map_or(said.as_deref() == expected, |(said, begin)| said
+                .starts_with(begin)),
+            "{said:?}"
         );
         if expected.is_some() {
             let alerted = peer.connection.process_new_packets();
@@ -196,16 +202,27 @@ fn a_server_that_cannot_be_believed_is_told_so_and_so_are_we() {
 
 #[test]
 fn what_is_no_tls_and_what_refuses_is_told() {
-    let rows: [(&[u8], &str); 3] = [
+    let rows: [(&[u8], &str); 5] = [
         (
             b"HTTP/1.1 400 Bad Request\r\n\r\n",
-            "the server does not speak TLS",
+            "the server does not speak TLS on this port, but plain HTTP; ",
         ),
         (
             &[21, 3, 3, 0, 2, 2, 40],
-            "the server refused with the alert HandshakeFailure",
+            "the server refused with the alert handshake_failure (40): ",
         ),
-        (b"SSH-2.0-x\r\n", "the server does not speak TLS"),
+        (
+            &[21, 3, 1, 0, 2, 2, 70],
+            "the server refused with the alert protocol_version (70): it speaks TLS 1.1 at most",
+        ),
+        (
+            b"SSH-2.0-x\r\n",
+            "the server does not speak TLS on this port, but a protocol in plain text; ",
+        ),
+        (
+            b"\0\0\0\0\0\0",
+            "the server does not speak TLS on this port; ",
+        ),
     ];
     for (answer, expected) in rows {
         let name = ServerName::try_from("localhost").unwrap();
@@ -215,19 +232,22 @@ fn what_is_no_tls_and_what_refuses_is_told() {
         assert_eq!(handshake.take_outbox().first(), Some(&22));
         handshake.inbox().extend_from_slice(answer);
         let failure = handshake.advance().unwrap_err();
-        assert_eq!(told(&failure), expected);
+        let said = told(&failure);
+        assert!(said.starts_with(expected), "{said}");
+        // What is heard before the end tells whether the port speaks TLS at all.
+        assert_eq!(handshake.closed(), HandshakeFailure::Closed { heard: true });
     }
-    assert_eq!(
-        told(&HandshakeFailure::Closed),
-        "the server closed in the middle of the handshake"
-    );
 }
 
 #[test]
 fn a_server_that_asks_gets_our_certificate() {
     let authority = Authority::new("one");
     let mut offer = offer_of(authority.signed("localhost", 2100), false);
-    offer.client_ca = Some(authority.roots());
+    offer.clients = Some(ClientDemand {
+        anchors: Anchors::clone(&authority.roots()),
+        required: true,
+        revocations: None,
+    });
     let config = server_config(offer, tickets().unwrap()).unwrap();
     let mut demand = demand(Some(authority.roots()));
     for identity in [None, Some(authority.signed("us", 2100))] {

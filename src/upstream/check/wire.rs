@@ -79,7 +79,7 @@ impl Wire {
             }
             let read = receive_onto(&mut *self.stream, handshake.inbox()).await;
             if read.map_err(lost)? == 0 {
-                return Err(refused(handshake::HandshakeFailure::Closed));
+                return Err(refused(handshake.closed()));
             }
         }
     }
