@@ -29,12 +29,34 @@ pub struct Subject {
     pub started: SystemTime,
     /// Whether the client speaks TLS that ends here.
     pub over_tls: bool,
+    /// What the client showed; none = it was not asked for a certificate.
+    pub certificate: Option<ClientCertificate>,
     /// Whether the listener speaks HTTP; else every connection is a tunnel.
     pub is_http: bool,
     /// Duration of its stages, as far as measured.
     pub timing: Option<Box<Timing>>,
     /// The upgrade request of a tunnel, if the line of its end shows it ([`super::Wishes::stories`]).
     pub request: Option<Box<RequestFacts>>,
+}
+
+/// The certificate of a client that was asked for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificate {
+    /// It was verified, in this handshake or the one that was resumed.
+    Verified,
+    /// The client has shown none.
+    Missing,
+}
+
+impl ClientCertificate {
+    /// Returns the word of the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Missing => "none",
+        }
+    }
 }
 
 /// How the bytes of one direction were moved.

@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::access::{Access, Event};
-use crate::journal::{Cause, Offloaded, Path, RequestFacts, Timing};
+use crate::journal::{Cause, ClientCertificate, Offloaded, Path, RequestFacts, Timing};
 use crate::proto::addr::PeerAddr;
 
 /// One field of an access line.
@@ -138,6 +138,13 @@ pub(super) const FIELDS: &[Field] = &[
         events: ALWAYS,
         text: "Port of the client, if known.",
         read: |it| Value::number(it.subject.client.port().filter(|port| *port != 0)),
+    },
+    Field {
+        name: "client_certificate",
+        kind: Kind::Text,
+        events: ALWAYS,
+        text: "`verified` if the client showed a certificate, `none` if not; only where `client_ca` asks for one.",
+        read: |it| Value::text(it.subject.certificate.map(ClientCertificate::as_str)),
     },
     Field {
         name: "peer",

@@ -10,7 +10,9 @@ use super::access::Access;
 use super::line::{Kind, Line, Severity};
 use super::time::LocalTime;
 use super::*;
-use crate::journal::{Cause, Connections, Entry, Offloaded, Path, RequestFacts, Subject, Timing};
+use crate::journal::{
+    Cause, ClientCertificate, Connections, Entry, Offloaded, Path, RequestFacts, Subject, Timing,
+};
 use crate::proto::addr::PeerAddr;
 
 /// An hour east of UTC.
@@ -27,6 +29,7 @@ fn subject() -> Box<Subject> {
         server: Some(Arc::from("127.0.0.1:3000")),
         started: SystemTime::UNIX_EPOCH,
         over_tls: false,
+        certificate: None,
         is_http: true,
         timing: None,
         request: None,
@@ -38,6 +41,7 @@ fn measured() -> Box<Subject> {
     let ms = |ms| Some(Duration::from_millis(ms));
     Box::new(Subject {
         over_tls: true,
+        certificate: Some(ClientCertificate::Verified),
         timing: Some(Box::new(Timing {
             head: ms(10),
             queue: ms(0),
@@ -260,11 +264,11 @@ fn json_reads_like_this() {
     check(
         |access| Some(json::line(access)),
         &expect![[r#"
-            {"time":"1970-01-01T00:00:01.500Z","event":"open","listener":"edge","client":"203.0.113.9","client_port":5678,"peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","bytes_in":0,"bytes_out":0,"started":"1970-01-01T00:00:00.000Z","duration_ms":1500,"head_ms":10,"queue_ms":0,"connect_ms":30,"response_ms":69,"retries":1,"status":101,"method":"GET","host":"x","target":"/a\"b#\\","version":"1.1","user_agent":"curl\nä\""}
-            {"time":"1970-01-01T00:00:01.500Z","event":"progress","listener":"edge","client":"203.0.113.9","client_port":5678,"peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","bytes_in":1,"bytes_out":2,"started":"1970-01-01T00:00:00.000Z","duration_ms":60000}
-            {"time":"1970-01-01T00:00:01.500Z","event":"close","listener":"edge","client":"203.0.113.9","client_port":5678,"peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","cause":"client-closed","side":"client","bytes_in":1,"bytes_out":2,"path_in":"copy","path_out":"copy+splice","started":"1970-01-01T00:00:00.000Z","duration_ms":1234}
+            {"time":"1970-01-01T00:00:01.500Z","event":"open","listener":"edge","client":"203.0.113.9","client_port":5678,"client_certificate":"verified","peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","bytes_in":0,"bytes_out":0,"started":"1970-01-01T00:00:00.000Z","duration_ms":1500,"head_ms":10,"queue_ms":0,"connect_ms":30,"response_ms":69,"retries":1,"status":101,"method":"GET","host":"x","target":"/a\"b#\\","version":"1.1","user_agent":"curl\nä\""}
+            {"time":"1970-01-01T00:00:01.500Z","event":"progress","listener":"edge","client":"203.0.113.9","client_port":5678,"client_certificate":"verified","peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","bytes_in":1,"bytes_out":2,"started":"1970-01-01T00:00:00.000Z","duration_ms":60000}
+            {"time":"1970-01-01T00:00:01.500Z","event":"close","listener":"edge","client":"203.0.113.9","client_port":5678,"client_certificate":"verified","peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","cause":"client-closed","side":"client","bytes_in":1,"bytes_out":2,"path_in":"copy","path_out":"copy+splice","started":"1970-01-01T00:00:00.000Z","duration_ms":1234}
             {"time":"1970-01-01T00:00:01.500Z","event":"close","listener":"edge","client":"203.0.113.9","client_port":5678,"peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","cause":"tunnel-idle","side":"proxy","bytes_in":0,"bytes_out":0,"path_in":"copy","path_out":"copy","started":"1970-01-01T00:00:00.000Z","duration_ms":5007}
-            {"time":"1970-01-01T00:00:01.500Z","event":"request","listener":"edge","client":"203.0.113.9","client_port":5678,"peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","cause":"served","side":"proxy","bytes_in":0,"bytes_out":2750,"started":"1970-01-01T00:00:00.000Z","duration_ms":109,"head_ms":10,"queue_ms":0,"connect_ms":30,"response_ms":69,"retries":1,"status":200,"method":"GET","host":"x","target":"/a\"b#\\","version":"1.1","user_agent":"curl\nä\""}
+            {"time":"1970-01-01T00:00:01.500Z","event":"request","listener":"edge","client":"203.0.113.9","client_port":5678,"client_certificate":"verified","peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","cause":"served","side":"proxy","bytes_in":0,"bytes_out":2750,"started":"1970-01-01T00:00:00.000Z","duration_ms":109,"head_ms":10,"queue_ms":0,"connect_ms":30,"response_ms":69,"retries":1,"status":200,"method":"GET","host":"x","target":"/a\"b#\\","version":"1.1","user_agent":"curl\nä\""}
             {"time":"1970-01-01T00:00:01.500Z","event":"refused","listener":"edge","client":"203.0.113.9","client_port":5678,"peer":"10.0.0.1:40000","backend":"app","server":"127.0.0.1:3000","cause":"connect-refused","side":"server","detail":"why","bytes_in":0,"bytes_out":0,"started":"1970-01-01T00:00:00.000Z","duration_ms":3,"status":502,"method":"GET","host":"x","target":"/a\"b#\\","version":"1.1","user_agent":"curl\nä\""}
             {"time":"1970-01-01T00:00:01.500Z","event":"refused","listener":"0.0.0.0:80 a","client":"2001:db8::7","peer":"10.0.0.1:40000","backend":null,"server":null,"cause":"bad-request","side":"client","detail":"why","bytes_in":0,"bytes_out":0,"started":"1970-01-01T00:00:00.000Z","duration_ms":1,"status":400}
             {"time":"1970-01-01T00:00:01.500Z","event":"refused","listener":"0.0.0.0:80 a","client":"2001:db8::7","peer":"10.0.0.1:40000","backend":null,"server":null,"cause":"request-incomplete","side":"client","bytes_in":0,"bytes_out":0,"started":"1970-01-01T00:00:00.000Z","duration_ms":1}

@@ -14,7 +14,7 @@ use super::context::ThreadContext;
 use super::snapshot::Snapshot;
 use super::socket::Socket;
 use crate::config::{Listener, Mode};
-use crate::journal::{Connections, Subject};
+use crate::journal::{ClientCertificate, Connections, Subject};
 use crate::proto::addr::PeerAddr;
 
 /// An accepted connection.
@@ -71,9 +71,22 @@ impl Arrival {
             server: None,
             started: self.started,
             over_tls: self.listener().tls.is_some(),
+            certificate: self.certificate(),
             is_http: self.listener().mode == Mode::Http,
             timing: None,
             request: None,
+        })
+    }
+
+    /// Returns what the client showed, if it was asked for a certificate; before the handshake is done that
+    /// is nothing.
+    fn certificate(&self) -> Option<ClientCertificate> {
+        let tls = self.listener().tls.as_ref();
+        tls.and_then(|tls| tls.client_ca.as_ref())?;
+        let terms = self.socket.terms();
+        Some(match terms.and_then(|terms| terms.client.as_ref()) {
+            Some(_) => ClientCertificate::Verified,
+            None => ClientCertificate::Missing,
         })
     }
 }

@@ -368,6 +368,7 @@ mod tests {
                 server: None,
                 started: SystemTime::now(),
                 over_tls: false,
+                certificate: None,
                 is_http: false,
                 timing: None,
                 request: None,

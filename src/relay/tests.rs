@@ -114,6 +114,7 @@ impl Bench {
             server: None,
             started: SystemTime::now(),
             over_tls: false,
+            certificate: None,
             is_http: false,
             timing: None,
             request: None,

@@ -23,6 +23,7 @@ fn subject(backend: Option<&str>) -> Subject {
         server: backend.map(|_| Arc::from("10.0.0.1:80")),
         started: UNIX_EPOCH,
         over_tls: true,
+        certificate: None,
         is_http: true,
         timing: None,
         request: None,
