@@ -24,6 +24,7 @@ const RANDOM_LEN_BYTES: usize = 32;
 const SESSION_ID_LEN_BYTES_MAX: usize = 32;
 const EXTENSION_SERVER_NAME: u16 = 0;
 const EXTENSION_ALPN: u16 = 16;
+const EXTENSION_SUPPORTED_VERSIONS: u16 = 43;
 const NAME_TYPE_HOST: u8 = 0;
 const NAME_LEN_BYTES_MAX: usize = 253;
 const LABEL_LEN_BYTES_MAX: usize = 63;
@@ -36,7 +37,13 @@ pub struct ClientHello {
     pub server_name: Option<String>,
     /// Protocols offered, in the client's order, none of them empty.
     pub alpn: Vec<Vec<u8>>,
+    /// The highest version offered that is known here; [`TLS12`] is one.
+    pub version: u16,
 }
+
+/// TLS 1.2 as a version field names it.
+pub const TLS12: u16 = 0x0303;
+const TLS13: u16 = 0x0304;
 
 /// Why bytes are not a ClientHello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -163,8 +170,8 @@ fn message(buf: &[u8], total: usize) -> Result<ClientHello, MalformedHello> {
 }
 
 fn hello(mut body: Bytes<'_>) -> Result<ClientHello, MalformedHello> {
-    let version = body.take(2)?;
-    if version.first() != Some(&VERSION_MAJOR) {
+    let version = body.number()?;
+    if version.to_be_bytes().first() != Some(&VERSION_MAJOR) {
         return Err(MalformedHello::NotClientHello);
     }
     body.take(RANDOM_LEN_BYTES)?;
@@ -180,17 +187,23 @@ fn hello(mut body: Bytes<'_>) -> Result<ClientHello, MalformedHello> {
     }
     // TLS 1.2 may leave the extensions out altogether.
     if body.is_empty() {
-        return Ok(ClientHello::default());
+        return Ok(ClientHello {
+            version,
+            ..ClientHello::default()
+        });
     }
     let extensions = body.vector()?;
     if !body.is_empty() {
         return Err(MalformedHello::BadLength);
     }
-    read_extensions(extensions)
+    read_extensions(version, extensions)
 }
 
-fn read_extensions(mut extensions: Bytes<'_>) -> Result<ClientHello, MalformedHello> {
-    let mut hello = ClientHello::default();
+fn read_extensions(version: u16, mut extensions: Bytes<'_>) -> Result<ClientHello, MalformedHello> {
+    let mut hello = ClientHello {
+        version,
+        ..ClientHello::default()
+    };
     let mut kinds = Vec::new();
     while !extensions.is_empty() {
         let kind = extensions.number()?;
@@ -199,6 +212,9 @@ fn read_extensions(mut extensions: Bytes<'_>) -> Result<ClientHello, MalformedHe
         match kind {
             EXTENSION_SERVER_NAME => hello.server_name = server_name(data)?,
             EXTENSION_ALPN => hello.alpn = alpn(data)?,
+            EXTENSION_SUPPORTED_VERSIONS => {
+                hello.version = highest_version(data).unwrap_or(version);
+            }
             _ => {}
         }
     }
@@ -243,6 +259,20 @@ fn host_name(name: &[u8]) -> Result<Option<String>, MalformedHello> {
         return Err(MalformedHello::BadServerName);
     }
     Ok(Some(text.to_ascii_lowercase()))
+}
+
+/// Returns the highest version of a list (RFC 8446 section 4.2.1), GREASE and unknown ones left out; none if the
+/// list is malformed, which is for the end of TLS to refuse.
+fn highest_version(mut data: Bytes<'_>) -> Option<u16> {
+    let mut list = data.short_vector().ok()?;
+    let mut highest = 0;
+    while !list.is_empty() {
+        let version = list.number().ok()?;
+        if version <= TLS13 {
+            highest = highest.max(version);
+        }
+    }
+    data.is_empty().then_some(highest)
 }
 
 fn alpn(mut data: Bytes<'_>) -> Result<Vec<Vec<u8>>, MalformedHello> {

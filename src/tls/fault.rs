@@ -17,6 +17,7 @@ pub enum Alert {
     RecordOverflow = 22,
     CertificateExpired = 45,
     DecodeError = 50,
+    ProtocolVersion = 70,
     InternalError = 80,
     UserCanceled = 90,
     NoRenegotiation = 100,
@@ -33,6 +34,7 @@ impl Alert {
             | Self::RecordOverflow
             | Self::CertificateExpired
             | Self::DecodeError
+            | Self::ProtocolVersion
             | Self::InternalError
             | Self::NoRenegotiation => FATAL,
         };

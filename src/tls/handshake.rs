@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
-use rustls::{ClientConfig, CommonState, Error, ServerConfig};
+use rustls::{ClientConfig, CommonState, Error, PeerIncompatible, ServerConfig};
 use rustls_pki_types::ServerName;
 
 use super::control::{Alert, Session};
@@ -219,7 +219,7 @@ impl Handshake {
             }
             let rest = self.inbox.split_off(len);
             let mut record = std::mem::replace(&mut self.inbox, rest);
-            self.look_for_server_name(&record);
+            self.look_at_hello(&record)?;
             self.given.append(&mut record);
         }
     }
@@ -232,18 +232,25 @@ impl Handshake {
         }
     }
 
-    fn look_for_server_name(&mut self, record: &[u8]) {
+    /// Takes the server name out of the ClientHello, once it is complete, and refuses versions of old. rustls
+    /// would find another fault with those first: the lack of signature algorithms.
+    fn look_at_hello(&mut self, record: &[u8]) -> Result<(), HandshakeFailure> {
         let Some(hello) = &mut self.hello else {
-            return;
+            return Ok(());
         };
         hello.extend_from_slice(record);
         match client_hello::parse(hello) {
-            Ok(Progress::Partial) => return,
+            Ok(Progress::Partial) => return Ok(()),
+            Ok(Progress::Complete { value, .. }) if value.version < client_hello::TLS12 => {
+                self.answer_plainly(Alert::ProtocolVersion);
+                return Err(Error::from(PeerIncompatible::Tls12NotOffered).into());
+            }
             Ok(Progress::Complete { value, .. }) => self.server_name = value.server_name,
             // rustls reports the error in it.
             Err(_) => {}
         }
         self.hello = None;
+        Ok(())
     }
 
     fn next_record(&mut self) -> Result<Option<usize>, HandshakeFailure> {

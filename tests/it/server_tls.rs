@@ -325,7 +325,7 @@ fn a_handshake_that_comes_to_nothing_says_whose_fault_it_is() {
         &keys,
         502,
         "server-tls-failed",
-        "alert ProtocolVersion",
+        "alert protocol_version (70): it speaks TLS 1.1 at most",
     );
     told.join().unwrap();
 

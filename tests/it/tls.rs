@@ -20,6 +20,8 @@ use crate::harness::websocket;
 
 // Certificates for one name with keys of several kinds.
 mod choice;
+// Clients' certificates: demanded, requested, revoked.
+mod clients;
 // Certificates and keys of every kind and form.
 mod identity;
 // What servers are told of a client's TLS.

@@ -37,6 +37,7 @@ fn usual() -> Vec<u8> {
         extension(0x0a0a, b""),
         name(b"WWW.Example.com"),
         extension(16, &prefixed(2, &protocols)),
+        extension(43, b"\x06\x7a\x7a\x03\x04\x03\x03"),
         extension(0xfe0d, b"encrypted"),
     ];
     message_with(&extensions.concat())
@@ -46,6 +47,7 @@ fn usual_value() -> ClientHello {
     ClientHello {
         server_name: Some("www.example.com".to_owned()),
         alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        version: 0x0304,
     }
 }
 
@@ -155,6 +157,38 @@ fn lists_and_extensions_keep_their_lengths() {
     check(&[0, 5, 0], Err(MalformedHello::BadLength));
     let twice = [name(b"a"), extension(5, b""), extension(5, b"x")].concat();
     check(&twice, Err(MalformedHello::RepeatedExtension));
+}
+
+#[test]
+fn the_highest_version_is_the_one_that_counts() {
+    let rows: [(&[u8], u16); 9] = [
+        (b"", 0x0303),
+        (&extension(43, b"\x02\x03\x04"), 0x0304),
+        (&extension(43, b"\x04\x03\x03\x03\x04"), 0x0304),
+        (&extension(43, b"\x04\x03\x01\x03\x02"), 0x0302),
+        (&extension(43, b"\x04\xfa\xfa\x03\x02"), 0x0302),
+        (&extension(43, b"\x02\x7f\x1c"), 0),
+        // Malformed: what the field of old says.
+        (&extension(43, b""), 0x0303),
+        (&extension(43, b"\x03\x03\x04\x03"), 0x0303),
+        (&extension(43, b"\x02\x03\x04\x03"), 0x0303),
+    ];
+    for (extensions, expected) in rows {
+        let wire = records(&message_with(extensions), 16_384);
+        let Ok(Progress::Complete { value, .. }) = parse(&wire) else {
+            panic!("{extensions:?}");
+        };
+        assert_eq!(value.version, expected, "{extensions:?}");
+    }
+    let mut old = message_with(b"");
+    // The last byte of the version, and no extensions.
+    old[5] = 1;
+    old.truncate(old.len() - 2);
+    old[3] -= 2;
+    let Ok(Progress::Complete { value, .. }) = parse(&records(&old, 100)) else {
+        panic!("{old:?}");
+    };
+    assert_eq!(value.version, 0x0301);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::*;
 use crate::tls::control::Content;
 use crate::tls::record::whole_record;
 use crate::tls::testing::{Peer, offer, server};
+use crate::tls::words;
 
 /// Runs a handshake in which the client's bytes come in pieces of `piece` bytes.
 fn open(
@@ -92,6 +93,32 @@ fn what_is_no_tls_gets_an_alert_in_the_clear() {
         let mut handshake = Handshake::new(Arc::clone(&config), text.to_vec()).unwrap();
         assert_eq!(handshake.advance(), Err(HandshakeFailure::NotTls(spoken)));
         assert_eq!(handshake.take_outbox(), [21, 3, 3, 0, 2, 2, 10]);
+    }
+}
+
+#[test]
+fn a_hello_of_old_gets_alert_70() {
+    // As OpenSSL sends it: TLS 1.1 without signature algorithms.
+    let mut hello = vec![1, 0, 0, 41, 3, 2];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 0xc0, 0x13, 1, 0]);
+    let mut record = vec![22, 3, 1, 0, 45];
+    record.extend(&hello);
+    for pieces in [1, 7, record.len()] {
+        let mut handshake = Handshake::new(server(offer()), Vec::new()).unwrap();
+        let mut last = Ok(false);
+        for piece in record.chunks(pieces) {
+            assert_eq!(last, Ok(false));
+            handshake.inbox().extend_from_slice(piece);
+            last = handshake.advance();
+        }
+        let failure = last.unwrap_err();
+        assert_eq!(handshake.take_outbox(), [21, 3, 3, 0, 2, 2, 70]);
+        let said = words::told(&failure, words::Peer::Client);
+        assert!(
+            said.starts_with("the client speaks TLS 1.1 at most, "),
+            "{said}"
+        );
     }
 }
 

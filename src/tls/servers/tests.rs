@@ -240,6 +240,27 @@ fn what_is_no_tls_and_what_refuses_is_told() {
 }
 
 #[test]
+fn a_server_that_answers_in_an_old_version_gets_alert_70() {
+    let mut hello = vec![22, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2];
+    hello.extend([7; 32]);
+    hello.extend([0, 0xc0, 0x13, 0]);
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut handshake = super::super::handshake::Handshake::with_server(anybody(), name).unwrap();
+    assert_eq!(handshake.advance(), Ok(false));
+    assert_eq!(
+        handshake.closed(),
+        HandshakeFailure::Closed { heard: false }
+    );
+    let _ = handshake.take_outbox();
+    handshake.inbox().extend(hello);
+    let said = told(&handshake.advance().unwrap_err());
+    let expected =
+        "the server speaks TLS 1.1 at most, and longsplice TLS 1.2 and 1.3; update the server";
+    assert!(said.starts_with(expected), "{said}");
+    assert_eq!(handshake.take_outbox(), [21, 3, 3, 0, 2, 2, 70]);
+}
+
+#[test]
 fn a_server_that_asks_gets_our_certificate() {
     let authority = Authority::new("one");
     let mut offer = offer_of(authority.signed("localhost", 2100), false);

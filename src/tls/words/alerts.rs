@@ -24,20 +24,20 @@ const ROWS: [Row; 36] = [
         "handshake_failure",
         "no cipher suite, group or signature algorithm is common to both",
         "no cipher suite, group or signature algorithm is common to both, or it demands a \
-         certificate (certificate in [backend.tls])",
+         certificate (cert in [backend.tls])",
     ),
     Row(
         41,
         "no_certificate",
         "it has no certificate",
-        "it demands a certificate (certificate in [backend.tls])",
+        "it demands a certificate (cert in [backend.tls])",
     ),
     Row(
         42,
         "bad_certificate",
         "it does not accept the listener's certificate: the name is another, or an intermediate \
          certificate is missing in certificates",
-        "it does not accept our certificate (certificate in [backend.tls])",
+        "it does not accept our certificate (cert in [backend.tls])",
     ),
     Row(
         43,
@@ -49,20 +49,20 @@ const ROWS: [Row; 36] = [
         44,
         "certificate_revoked",
         "the listener's certificate is revoked",
-        "our certificate (certificate in [backend.tls]) is revoked",
+        "our certificate (cert in [backend.tls]) is revoked",
     ),
     Row(
         45,
         "certificate_expired",
         "by its clock the listener's certificate has expired or is not valid yet",
-        "our certificate (certificate in [backend.tls]) has expired or is not valid yet",
+        "our certificate (cert in [backend.tls]) has expired or is not valid yet",
     ),
     Row(
         46,
         "certificate_unknown",
         "it does not accept the listener's certificate: it does not trust the issuer, the name is \
          another, or an intermediate certificate is missing in certificates",
-        "it does not accept our certificate (certificate in [backend.tls])",
+        "it does not accept our certificate (cert in [backend.tls])",
     ),
     Row(47, "illegal_parameter", STRICT, STRICT),
     Row(
@@ -70,13 +70,13 @@ const ROWS: [Row; 36] = [
         "unknown_ca",
         "it does not trust the issuer of the listener's certificate, or an intermediate certificate \
          is missing in certificates",
-        "it does not trust the issuer of our certificate (certificate in [backend.tls])",
+        "it does not trust the issuer of our certificate (cert in [backend.tls])",
     ),
     Row(
         49,
         "access_denied",
         "it may not connect",
-        "it knows our certificate (certificate in [backend.tls]) and does not admit it",
+        "it knows our certificate (cert in [backend.tls]) and does not admit it",
     ),
     Row(50, "decode_error", STRICT, STRICT),
     Row(
@@ -160,7 +160,7 @@ const ROWS: [Row; 36] = [
         116,
         "certificate_required",
         "it demands a certificate",
-        "it demands a certificate (certificate in [backend.tls])",
+        "it demands a certificate (cert in [backend.tls])",
     ),
     Row(
         119,

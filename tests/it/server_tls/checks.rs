@@ -231,7 +231,12 @@ fn a_handshake_or_an_answer_without_end_ends_the_check() {
             sent = peer.try_send([22, 3, 3, 0, 1, 0]);
         }
     });
-    down(endless, &keys, "http", "the handshake has too many records");
+    down(
+        endless,
+        &keys,
+        "http",
+        "the server sent too many handshake records",
+    );
 
     let config = server_config(&identity, &VERSIONS, None);
     let (addr, _told) = serving(TlsOrigin::bind(config), |mut served| {
@@ -272,7 +277,7 @@ fn a_server_that_wants_a_certificate_is_checked_with_ours() {
         let nobody = believing(&server, "");
         // rustls tells a nameless client of TLS 1.2 less.
         let alert = if *version == TLS13 {
-            "the server refused with the alert CertificateRequired"
+            "the server refused with the alert certificate_required (116): it demands"
         } else {
             "the server refused with the alert"
         };

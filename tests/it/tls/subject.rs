@@ -258,6 +258,10 @@ fn a_proxy_header_says_how_the_client_came() {
         for told in told(&identity.listener_keys(), None) {
             assert_eq!(told, anonymous);
         }
+        let requested = keys(&identity, &mine) + "\ntls.client_auth = \"request\"";
+        for told in told(&requested, None) {
+            assert_eq!(told, anonymous);
+        }
         let [first, resumed] = told(&keys(&identity, &mine), Some(&mine));
         let known = |bits| Told {
             ssl: Some((bits, 0)),
