@@ -44,26 +44,6 @@ fn identity_for(names: &[&str]) -> (String, String) {
     (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
-/// Makes a list of revoked certificates of an authority of its own, in PEM.
-fn revocation_list() -> String {
-    let mut authority = rcgen::CertificateParams::new(Vec::new()).expect("legal");
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let key = rcgen::KeyPair::generate().expect("made");
-    let authority = rcgen::CertifiedIssuer::self_signed(authority, key).expect("made");
-    let list = rcgen::CertificateRevocationListParams {
-        this_update: rcgen::date_time_ymd(2025, 1, 1),
-        next_update: rcgen::date_time_ymd(2100, 1, 1),
-        crl_number: rcgen::SerialNumber::from(1),
-        issuing_distribution_point: None,
-        revoked_certs: Vec::new(),
-        key_identifier_method: rcgen::KeyIdMethod::Sha256,
-    };
-    list.signed_by(&authority)
-        .expect("made")
-        .pem()
-        .expect("made")
-}
-
 fn read(text: &str) -> Result<Config, Errors> {
     parse(text, Path::new("/etc/longsplice.toml"))
 }

@@ -1,8 +1,8 @@
 //! Trusted certificates, as `ca` and `client_ca` hold them: where the chains of peers may end, and the
 //! certificates that peers may show themselves.
 //!
-//! A peer's certificate that is in the file, byte for byte, needs no chain: an operator has named this very
-//! certificate. That is how self-signed certificates are used; webpki alone would refuse those with CA:TRUE,
+//! A self-signed certificate that is in the file, byte for byte, needs no chain: an operator has named this
+//! very certificate. That is how self-signed certificates are used; webpki alone would refuse those with CA:TRUE,
 //! which is what `openssl req -x509` makes. A certificate that is no CA's speaks for itself alone: what its
 //! holder signs is not accepted, which webpki would not see to (RFC 5280 section 6.1 leaves it to us).
 
@@ -79,10 +79,17 @@ impl Anchors {
         Arc::clone(&self.chains)
     }
 
-    /// Returns whether this very certificate is one of them.
-    pub(super) fn has(&self, certificate: &CertificateDer<'_>) -> bool {
-        self.certificates.iter().any(|one| one == certificate)
+    /// Returns whether this very certificate is one of them, and is signed by itself. One that another
+    /// certificate signed needs its issuer, as in OpenSSL (without X509_V_FLAG_PARTIAL_CHAIN).
+    pub(super) fn speaks_for(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.certificates.iter().any(|one| one == certificate) && is_self_issued(certificate)
     }
+}
+
+/// Returns whether a certificate names itself as its issuer.
+pub(super) fn is_self_issued(certificate: &[u8]) -> bool {
+    let read = CertificateInner::<Raw>::from_der(certificate);
+    read.is_ok_and(|it| it.tbs_certificate().issuer() == it.tbs_certificate().subject())
 }
 
 fn take(certificate: &CertificateDer<'static>, chains: &mut RootCertStore) -> Result<(), Error> {

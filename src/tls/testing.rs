@@ -3,6 +3,10 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{
     ClientConfig, ClientConnection, ServerConfig, ServerConnection, SupportedProtocolVersion,
@@ -28,6 +32,41 @@ pub(crate) fn offer() -> Offer {
 
 pub(crate) fn server(offer: Offer) -> Arc<ServerConfig> {
     server_config(offer, tickets().unwrap()).unwrap()
+}
+
+/// Makes an authority that signs itself.
+pub(crate) fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// Describes a list that is good from the beginning of one year to that of another.
+pub(crate) fn revoking(
+    (since, until): (i32, i32),
+    serials: &[u64],
+) -> CertificateRevocationListParams {
+    let revoke = |serial: &u64| RevokedCertParams {
+        serial_number: SerialNumber::from(*serial),
+        revocation_time: date_time_ymd(2020, 1, 1),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    CertificateRevocationListParams {
+        this_update: date_time_ymd(since, 1, 1),
+        next_update: date_time_ymd(until, 1, 1),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: serials.iter().map(revoke).collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    }
+}
+
+/// Makes a list of revoked certificates of an authority with this name, in PEM.
+pub(crate) fn revocation_list(name: &str) -> String {
+    let list = revoking((2025, 2100), &[7]).signed_by(&authority(name));
+    list.unwrap().pem().unwrap()
 }
 
 /// A client in memory.

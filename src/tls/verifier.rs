@@ -1,7 +1,7 @@
 //! Whose certificates are accepted. Servers: [`TrustedServers`], or [`AnyCertificate`] for `verify = false` and
 //! for tests. Clients: [`TrustedClients`].
 //!
-//! Chains are webpki's matter. A certificate that is itself one of the [`Anchors`] has no chain; its validity,
+//! Chains are webpki's matter. A self-signed certificate that is one of the [`Anchors`] has no chain; its validity,
 //! its use and a server's name are checked here. In every case the peer must prove by a signature that it
 //! holds the certificate's key.
 
@@ -27,11 +27,11 @@ use x509_cert::der::oid::ObjectIdentifier;
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::ExtendedKeyUsage;
 
-use super::anchors::Anchors;
+use super::anchors::{Anchors, is_self_issued};
 use super::der::Der;
 use super::identity::{Wrong, wrong};
-use super::name;
 use super::revocation::Revocations;
+use super::{name, x509};
 
 const SEQUENCE: u8 = 0x30;
 const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
@@ -154,7 +154,7 @@ impl ServerCertVerifier for TrustedServers {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self.anchors.has(certificate) {
+        if self.anchors.speaks_for(certificate) {
             let parsed = ParsedCertificate::try_from(certificate)?;
             check_anchor(certificate, now, Use::Server)?;
             verify_server_name(&parsed, name)?;
@@ -246,7 +246,7 @@ impl TrustedClients {
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let is_anchor = self.demand.anchors.has(certificate);
+        let is_anchor = self.demand.anchors.speaks_for(certificate);
         if is_anchor && self.demand.revocations.is_none() {
             ParsedCertificate::try_from(certificate)?;
             check_anchor(certificate, now, Use::Client)?;
@@ -266,16 +266,15 @@ impl TrustedClients {
     }
 }
 
-/// Returns the names of CAs, and of the issuers of certificates that speak for themselves.
+/// Returns the names of CAs, and of certificates that speak for themselves.
 fn hints(anchors: &Anchors) -> Vec<DistinguishedName> {
     let mut hints = anchors.chains().subjects();
-    for certificate in anchors.certificates() {
-        let read = CertificateInner::<Raw>::from_der(certificate).ok();
-        let issuer = read.and_then(|it| it.tbs_certificate().issuer().to_der().ok());
-        let Some(issuer) = issuer else {
+    let own = anchors.certificates().iter();
+    for certificate in own.filter(|it| is_self_issued(it)) {
+        let Some(name) = x509::read(certificate).map(|facts| facts.subject) else {
             continue;
         };
-        if let Some(content) = Der(&issuer).enter(SEQUENCE) {
+        if let Some(content) = Der(&name).enter(SEQUENCE) {
             let hint = DistinguishedName::in_sequence(content);
             let known = hints.iter().any(|one| one.as_ref() == hint.as_ref());
             if !content.is_empty() && !known {

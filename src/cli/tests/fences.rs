@@ -11,7 +11,10 @@ use std::sync::LazyLock;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa,
+    KeyIdMethod, KeyPair, SerialNumber, date_time_ymd,
+};
 use tempfile::TempDir;
 
 use super::generated::is_installed;
@@ -119,6 +122,7 @@ fn with_files(text: &str, folder: &Path) -> String {
                 }
                 certificate_for(hosts)
             }
+            FileKind::Revocations => revocation_list(),
             FileKind::Page => "<p>Sorry</p>\n".to_owned(),
             FileKind::Secret => "0123456789abcdef".repeat(4),
         };
@@ -133,6 +137,8 @@ fn with_files(text: &str, folder: &Path) -> String {
 enum FileKind {
     /// A certificate, its key, or both.
     Certificate,
+    /// A list of revoked certificates.
+    Revocations,
     Page,
     Secret,
 }
@@ -142,6 +148,7 @@ impl FileKind {
         let (_, extension) = name.rsplit_once('.').unwrap_or((name, ""));
         match extension {
             "pem" | "crt" | "key" => Some(Self::Certificate),
+            "crl" => Some(Self::Revocations),
             "html" => Some(Self::Page),
             _ if name.ends_with("/token") => Some(Self::Secret),
             _ => None,
@@ -155,6 +162,22 @@ fn certificate_for(hosts: Vec<String>) -> String {
     static KEY: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate().unwrap());
     let params = CertificateParams::new(hosts).unwrap();
     KEY.serialize_pem() + &params.self_signed(&*KEY).unwrap().pem()
+}
+
+/// Makes a list of revoked certificates, in PEM.
+fn revocation_list() -> String {
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let list = CertificateRevocationListParams {
+        this_update: date_time_ymd(2025, 1, 1),
+        next_update: date_time_ymd(2100, 1, 1),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    list.signed_by(&authority).unwrap().pem().unwrap()
 }
 
 /// Returns a host for each pattern of the routes in an example.

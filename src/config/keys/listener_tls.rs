@@ -101,8 +101,8 @@ pub(super) static TLS: Section<Tls> = Section {
             since: "0.1",
             default: Fallback::Words("no client certificate is asked for"),
             short: "Certificates of authorities; every client must show a certificate signed by one of them.",
-            long: "A client's own certificate may be in the file as well, for example a self-signed one: that \
-                   very certificate is accepted then, while it is valid. With `client_auth = \"request\"` a \
+            long: "A client's own certificate may be in the file as well if it is self-signed: that very \
+                   certificate is accepted then, while it is valid. With `client_auth = \"request\"` a \
                    client may also come without a certificate.",
             example: "\"ca.pem\"",
             wrong: "\"/nowhere.pem\"",

@@ -9,6 +9,7 @@ use crate::config::{
     Balance, Bind, Config, HealthKind, Mode, RouteAction, ServerAddress, Threads, WhenDown, parse,
 };
 use crate::proto::proxy::HeaderVersion;
+use crate::tls::testing::revocation_list;
 
 /// The example, with every key; certificates are in the same directory.
 pub(super) const FULL: &str = include_str!("full.toml");
@@ -25,7 +26,7 @@ fn read_with_certificates(text: &str) -> Config {
         ("b.crt", &cert),
         ("b.key", &key),
         ("ca.pem", &cert),
-        ("revoked.pem", &super::revocation_list()),
+        ("revoked.pem", &revocation_list("rcgen self signed cert")),
     ] {
         std::fs::write(folder.path().join(name), text).expect("a file");
     }

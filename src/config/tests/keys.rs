@@ -214,7 +214,10 @@ impl Folder {
             ("b.crt", cert.clone()),
             ("b.key", key),
             ("ca.pem", cert),
-            ("revoked.pem", super::revocation_list()),
+            (
+                "revoked.pem",
+                crate::tls::testing::revocation_list("rcgen self signed cert"),
+            ),
             ("busy.html", "busy".to_owned()),
             ("token", "0123456789abcdef".to_owned()),
         ];

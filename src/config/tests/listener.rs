@@ -239,6 +239,8 @@ fn rules_of_tls() {
     std::fs::write(&pem, cert + &key).expect("a file");
     let empty = folder.path().join("empty.pem");
     std::fs::write(&empty, "").expect("a file");
+    let crl = folder.path().join("crl.pem");
+    std::fs::write(crl, crate::tls::testing::revocation_list("authority")).expect("a file");
     let (folder, pem) = (folder.path().display(), pem.display());
     let tls = |mode: &str, lines: &str| {
         listener(&format!(
@@ -322,6 +324,42 @@ fn rules_of_tls() {
     ] {
         check(|lines| tls(mode, lines), &[(&lines, expected)]);
     }
+    for (lines, expected) in [
+        (
+            "client_auth = \"request\"".to_owned(),
+            "listener[0].tls.client_auth: needs client_ca: without it no client shows a certificate"
+                .to_owned(),
+        ),
+        (
+            format!("crl = \"{folder}/crl.pem\""),
+            "listener[0].tls.crl: needs client_ca: without it no client shows a certificate"
+                .to_owned(),
+        ),
+        (
+            format!("client_ca = \"{pem}\", client_auth = \"optional\""),
+            "listener[0].tls.client_auth: \"optional\" is unknown; require or request".to_owned(),
+        ),
+        (
+            format!("client_ca = \"{pem}\", crl = \"{folder}/crl.pem\", client_auth = \"require\""),
+            "nothing".to_owned(),
+        ),
+        (
+            format!("client_ca = \"{pem}\", crl = \"{folder}/empty.pem\""),
+            "listener[0].tls.crl: holds no revocation list (BEGIN X509 CRL); the path of a file of \
+             revocation lists, in PEM or DER"
+                .to_owned(),
+        ),
+    ] {
+        let lines = format!("certificates = \"{pem}\", {lines}");
+        check(|lines| tls("http", lines), &[(&lines, &expected)]);
+    }
+    let lines =
+        format!("certificates = \"{pem}\", client_ca = \"{pem}\", crl = \"{folder}/crl.pem\"");
+    let warnings = super::read(&tls("tcp", &lines)).expect("legal").warnings;
+    let expected = "listener[0].tls.crl: holds no list of CN=rcgen self signed cert, which is in client_ca: \
+                    clients with its certificates are refused";
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains(expected), "{warnings:?}");
     let sni = tls("sni", &format!("certificates = \"{pem}\""));
     assert_eq!(
         wrong(&sni),

@@ -1,37 +1,17 @@
 //! Lists made by rcgen, good and bad ones.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
-    CrlDistributionPoint, CrlIssuingDistributionPoint, DnType, IsCa, KeyIdMethod, KeyPair,
-    RevokedCertParams, SerialNumber, date_time_ymd,
+    CertificateRevocationListParams, CertifiedIssuer, CrlDistributionPoint,
+    CrlIssuingDistributionPoint, KeyPair,
 };
 
 use super::*;
+use crate::tls::testing::{authority as ca, revoking};
 
 type Ca = CertifiedIssuer<'static, KeyPair>;
 
-fn ca(name: &str) -> Ca {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
 fn params(since_year: i32, until_year: i32, revoked: &[u64]) -> CertificateRevocationListParams {
-    let revoke = |serial: &u64| RevokedCertParams {
-        serial_number: SerialNumber::from(*serial),
-        revocation_time: date_time_ymd(2020, 1, 1),
-        reason_code: None,
-        invalidity_date: None,
-    };
-    CertificateRevocationListParams {
-        this_update: date_time_ymd(since_year, 1, 1),
-        next_update: date_time_ymd(until_year, 1, 1),
-        crl_number: SerialNumber::from(1),
-        issuing_distribution_point: None,
-        revoked_certs: revoked.iter().map(revoke).collect(),
-        key_identifier_method: KeyIdMethod::Sha256,
-    }
+    revoking((since_year, until_year), revoked)
 }
 
 fn list(ca: &Ca, since_year: i32, until_year: i32, revoked: &[u64]) -> String {

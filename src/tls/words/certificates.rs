@@ -239,8 +239,8 @@ fn of_webpki(error: Option<&webpki::Error>, peer: Peer) -> &'static str {
             "names two algorithms for its one signature; it has to be issued anew"
         }
         E::UnsupportedCertVersion => {
-            "is not of version 3 (an X.509 v1 certificate has no names); issue it with a subject \
-             alternative name"
+            "is not of version 3 (openssl x509 -req makes version 1 without -extfile); issue it with \
+             extensions, such as a subject alternative name"
         }
         E::UnsupportedCriticalExtension => {
             "has a critical extension that longsplice does not know; issue it without"
