@@ -108,3 +108,69 @@ fn read_anchors(texts: &[Vec<u8>]) -> Result<Anchors, Wrong> {
 fn read_crl(texts: &[Vec<u8>]) -> Result<Arc<Revocations>, Wrong> {
     revocation::revocations(texts.first().map_or(&[], Vec::as_slice)).map(Arc::new)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::tls::testing::authority;
+    use crate::tls::testing::revoking;
+
+    const Y2030: i64 = 1_893_456_000;
+
+    #[test]
+    fn tickets_end_with_a_list_and_with_every_change() {
+        let folder = TempDir::new().unwrap();
+        let ca = authority("clients");
+        let (ca_file, crl) = (folder.path().join("ca.pem"), folder.path().join("crl.pem"));
+        let list = |years| revoking(years, &[7]).signed_by(&ca).unwrap().pem().unwrap();
+        fs::write(&ca_file, ca.pem()).unwrap();
+        fs::write(&crl, list((2025, 2030))).unwrap();
+        let tls = Tls {
+            client_ca: Some(ca_file.clone()),
+            crl: Some(crl.clone()),
+            client_auth: ClientAuth::Request,
+            ..Tls::default()
+        };
+        let mut clients = Clients::of(&tls).unwrap().unwrap();
+        assert!(!clients.demand().required);
+        let before = clients.settled();
+        let same = Clients::of(&tls).unwrap().unwrap();
+        assert_eq!(same.settled(), before);
+        let strict = Tls {
+            client_auth: ClientAuth::Require,
+            ..tls.clone()
+        };
+        assert_ne!(Clients::of(&strict).unwrap().unwrap().settled(), before);
+        let lax = Tls {
+            crl: None,
+            ..tls.clone()
+        };
+        assert_ne!(Clients::of(&lax).unwrap().unwrap().settled(), before);
+        // The last second, the end, and later.
+        for (now_s, anew) in [(Y2030 - 1, false), (Y2030, true), (Y2030 + 1, false)] {
+            assert_eq!(clients.look("edge", now_s), anew, "{now_s}");
+        }
+        fs::write(&crl, list((2026, 2040))).unwrap();
+        // A change counts when it is read twice.
+        let looks = [(); 3].map(|()| clients.look("edge", Y2030 + 2));
+        assert_eq!(looks, [false, true, false]);
+        assert_ne!(clients.settled(), before);
+        // An older one does not.
+        fs::write(&crl, list((2025, 2040))).unwrap();
+        assert_eq!(
+            [(); 3].map(|()| clients.look("edge", Y2030 + 3)),
+            [false; 3]
+        );
+        let in_use = clients.demand().revocations.unwrap();
+        assert_eq!(in_use.next_end(Y2030), Some(2_208_988_800));
+        fs::write(&ca_file, authority("others").pem()).unwrap();
+        assert_eq!(
+            [(); 3].map(|()| clients.look("edge", Y2030 + 4)),
+            [false, true, false]
+        );
+    }
+}
