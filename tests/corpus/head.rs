@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use longsplice::proto::Progress;
 use longsplice::proto::addr::{PeerAddr, TrustedProxies};
 use longsplice::proto::http::Scheme;
+use longsplice::proto::http::condition::{Condition, FieldName, ParameterName};
 use longsplice::proto::http::forwarding::{
     ForwardingFacts, Hop, Reader, Speaker, client_of, port_of, request_head, response_head,
     scheme_of,
@@ -103,7 +104,98 @@ fn check_request(bytes: &[u8]) {
             }
         }
     }
+    if request.target.starts_with('/') {
+        check_other_host(&request);
+    }
+    check_conditions(&request);
     check_body(request.framing, &bytes[used..]);
+}
+
+/// Forwards a request to a server that has a Host of its own.
+fn check_other_host(request: &Request<'_>) {
+    let peer = PeerAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
+    let facts = ForwardingFacts {
+        speaker: Speaker {
+            peer,
+            trusted: false,
+        },
+        client: peer,
+        scheme: Scheme::Http,
+        port: 80,
+        client_subject: None,
+        server_host: Some("app.internal:81"),
+    };
+    let mut head = Vec::new();
+    request_head(request, &facts, Hop::Close, "server:1", &mut head);
+    let Ok(Progress::Complete { value: next, .. }) = parse_request(&head, &WIDE) else {
+        panic!("no request: {:?}", head.escape_ascii().to_string());
+    };
+    assert_eq!(next.authority, "app.internal:81");
+    assert_eq!(
+        (next.method, next.framing),
+        (request.method, request.framing)
+    );
+    assert_eq!(next.path_and_query(), request.path_and_query());
+    let told = next.first("x-forwarded-host").unwrap_or_default();
+    assert_eq!(told, request.authority.as_bytes());
+}
+
+/// Looks for each field and each parameter of a request, and for some that it does not have.
+fn check_conditions(request: &Request<'_>) {
+    let any = || vec!["*".parse().expect("a pattern")];
+    for line in &request.lines {
+        // Some names are not allowed in conditions.
+        if let Ok(name) = line.name.parse::<FieldName>() {
+            let values = any();
+            assert!(
+                Condition { name, values }.holds(request, true),
+                "{}",
+                line.name
+            );
+        }
+    }
+    let values = any();
+    let name: FieldName = "no-such-field-anywhere".parse().expect("a name");
+    let named = |line: &Line<'_>| line.is("no-such-field-anywhere");
+    let expected = request.lines.iter().any(named);
+    assert_eq!(Condition { name, values }.holds(request, true), expected);
+    let (_, query) = request.path_and_query();
+    for pair in query.trim_start_matches('?').split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let texts = (
+            String::from_utf8(decoded(name)),
+            String::from_utf8(decoded(value)),
+        );
+        let (Ok(name), Ok(value)) = texts else {
+            continue;
+        };
+        let (Ok(name), Ok(value)) = (name.parse::<ParameterName>(), value.parse()) else {
+            continue;
+        };
+        let values = vec![value];
+        assert!(Condition { name, values }.holds(query), "{pair}");
+    }
+}
+
+/// Decodes a part of a query, in the plainest way.
+fn decoded(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let digits = text.get(at + 1..at + 3).unwrap_or("");
+        let is_hex = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match bytes[at] {
+            b'%' if is_hex => {
+                decoded.push(u8::from_str_radix(digits, 16).expect("two digits"));
+                at += 2;
+            }
+            b'+' => decoded.push(b' '),
+            byte => decoded.push(byte),
+        }
+        at += 1;
+    }
+    decoded
 }
 
 /// Forwards a request and reads it as the next proxy would, which trusts us.

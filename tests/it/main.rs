@@ -30,6 +30,8 @@ mod command;
 mod conditions;
 // Real servers that die, stop, clog, refuse, and come back.
 mod faults;
+// What the field sends, asked of HAProxy, nginx and longsplice.
+mod field;
 // X-Forwarded-*, X-Real-IP, and every other header line left alone.
 mod forwarding;
 // WebSockets that a drain ends with a Close frame.
