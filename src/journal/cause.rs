@@ -233,6 +233,12 @@ causes! {
         state: "PR",
         text: "The request asks for a version of the WebSocket protocol other than 13.",
     }
+    UnknownCoding {
+        name: "unknown-coding",
+        side: Client,
+        state: "PR",
+        text: "The request's Transfer-Encoding names a coding other than `chunked`, the only one that longsplice knows.",
+    }
     RequestLineTooLong {
         name: "request-line-too-long",
         side: Client,

@@ -110,6 +110,7 @@ impl Refusal {
             Cause::RequestLineTooLong => Some(414),
             Cause::WebsocketVersion => Some(426),
             Cause::RequestHeadTooLarge => Some(431),
+            Cause::UnknownCoding => Some(501),
             Cause::InternalError => Some(500),
             Cause::ConnectRefused
             | Cause::ConnectFailed
@@ -184,7 +185,8 @@ impl Refusal {
 
     fn text(&self, status: u16) -> String {
         let mut text = format!("{status} {}\n", answer::reason(status));
-        if status < 500 && !self.detail.is_empty() {
+        let clients_fault = status < 500 || self.cause == Cause::UnknownCoding;
+        if clients_fault && !self.detail.is_empty() {
             text.push_str(&self.detail);
             text.push('\n');
         }
@@ -198,6 +200,7 @@ impl From<http::HttpRefusal> for Refusal {
             RefusalKind::BadRequest => Cause::BadRequest,
             RefusalKind::BadUpgrade => Cause::BadUpgrade,
             RefusalKind::WebsocketVersion => Cause::WebsocketVersion,
+            RefusalKind::UnknownCoding => Cause::UnknownCoding,
             RefusalKind::RequestLineTooLong => Cause::RequestLineTooLong,
             RefusalKind::RequestHeadTooLarge => Cause::RequestHeadTooLarge,
         };

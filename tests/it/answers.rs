@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::free_addr;
 use crate::harness::http::{self, expect_own_answer, get};
 use crate::harness::origin::Origin;
 use crate::harness::plan::Plan;
 use crate::harness::process::Proxy;
 use crate::harness::websocket;
+use crate::harness::{eventually, free_addr};
 
 /// Sends `request` and demands an own answer with `status`, and a line with `cause`.
 fn check(proxy: &Proxy, request: impl AsRef<[u8]>, status: u16, cause: &str) -> http::Answer {
@@ -188,6 +188,33 @@ fn limits_are_what_the_configuration_says() {
 }
 
 #[test]
+fn an_unknown_coding_is_a_501() {
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr()).start();
+    for coding in [
+        "zip",
+        "gzip",
+        "identity",
+        "gzip, chunked",
+        "chunked, gzip",
+        "br;q=1, chunked",
+    ] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {coding}\r\n\r\n0\r\n\r\n{}",
+            get("x", "/behind", "")
+        );
+        let answer = check(&proxy, request, 501, "unknown-coding");
+        assert_eq!(answer.values("connection"), ["close"]);
+        let told = "501 Not Implemented\nTransfer-Encoding names a coding other than 'chunked', \
+                    the only one that longsplice knows\n";
+        assert_eq!(answer.text(), told);
+    }
+    // Nothing behind it was taken for a request.
+    eventually("a line each", || proxy.access_lines().len() == 6);
+    origin.expect_untouched();
+}
+
+#[test]
 fn another_websocket_version_is_a_426() {
     let origin = Origin::bind();
     let proxy = Plan::http(origin.addr()).start();
@@ -196,6 +223,7 @@ fn another_websocket_version_is_a_426() {
             websocket::request("x", "/", "").replace("Version: 13", &format!("Version: {version}"));
         let answer = check(&proxy, request, 426, "websocket-version");
         assert_eq!(answer.values("sec-websocket-version"), ["13"]);
+        assert_eq!(answer.values("connection"), ["close, Upgrade"]);
     }
     origin.expect_untouched();
 }

@@ -186,7 +186,8 @@ pub struct Limits {
 }
 
 /// Statuses of longsplice's own refusals, for which `[listener.errors]` may set a page.
-pub const REFUSAL_STATUSES: [u16; 11] = [400, 404, 408, 413, 414, 426, 431, 500, 502, 503, 504];
+pub const REFUSAL_STATUSES: [u16; 12] =
+    [400, 404, 408, 413, 414, 426, 431, 500, 501, 502, 503, 504];
 
 /// `[listener.errors]`: pages that replace the short texts of our own answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

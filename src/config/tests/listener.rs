@@ -399,7 +399,7 @@ fn rules_of_error_pages() {
     let errors =
         |lines: &str| listener(&format!("bind = \"127.0.0.1:80\"\nerrors = {{ {lines} }}"));
     let wanted = "the path of a file of at most 64KiB";
-    let statuses = "400, 404, 408, 413, 414, 426, 431, 500, 502, 503 or 504";
+    let statuses = "400, 404, 408, 413, 414, 426, 431, 500, 501, 502, 503 or 504";
     let rows = [
         (String::new(), "nothing".to_owned()),
         (

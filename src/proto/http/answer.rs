@@ -31,7 +31,7 @@ pub struct Own<'a> {
     /// Sent with its exact length; left out where the status has no body.
     pub content: AnswerBody<'a>,
     /// Further lines, name and value. Control characters are left out, so that no value can begin a
-    /// new line.
+    /// new line. Connection is not one of them.
     pub extra_lines: &'a [(&'a str, &'a str)],
     /// The value of Strict-Transport-Security, for connections over TLS that are configured for it.
     pub strict_transport: Option<&'a str>,
@@ -58,8 +58,13 @@ impl Own<'_> {
         if let Some(value) = self.strict_transport {
             write_line(out, "Strict-Transport-Security", value);
         }
-        if self.close {
-            write_line(out, "Connection", "close");
+        // One line only: some readers look at the first one alone.
+        let upgrades = self.extra_lines.iter().any(|(name, _)| *name == "Upgrade");
+        match (self.close, upgrades) {
+            (true, true) => write_line(out, "Connection", "close, Upgrade"),
+            (true, false) => write_line(out, "Connection", "close"),
+            (false, true) => write_line(out, "Connection", "Upgrade"),
+            (false, false) => {}
         }
         out.extend_from_slice(b"\r\n");
         if has_body && !self.to_head {
@@ -222,6 +227,35 @@ mod tests {
             assert_eq!(value.framing, framing, "{status}");
             assert_eq!(value.keep_alive, !close, "{status}");
             assert_eq!(out.len() - used, body_len, "{status}");
+        }
+    }
+
+    #[test]
+    fn an_answer_has_one_connection_line_at_most() {
+        let upgrade = [("Upgrade", "websocket")];
+        let rows: [(bool, &[(&str, &str)], &[&str]); 4] = [
+            (true, &upgrade, &["Connection: close, Upgrade"]),
+            (false, &upgrade, &["Connection: Upgrade"]),
+            (true, &[], &["Connection: close"]),
+            (false, &[], &[]),
+        ];
+        for (close, extra_lines, expected) in rows {
+            let mut out = Vec::new();
+            let answer = Own {
+                status: 426,
+                content: AnswerBody::text("no"),
+                extra_lines,
+                strict_transport: None,
+                close,
+                to_head: false,
+            };
+            answer.write(&mut out);
+            let text = String::from_utf8(out).unwrap();
+            let lines: Vec<&str> = text
+                .lines()
+                .filter(|line| line.starts_with("Connection"))
+                .collect();
+            assert_eq!(lines, expected);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Header fields that control the message itself: lists, the connection, and the framing.
 
+use super::extension::is_token_byte;
 use super::framing::Framing;
 use super::line::{HttpVersion, Line};
 use super::refusal::Malformed;
@@ -125,15 +126,34 @@ impl Announced {
         if version == HttpVersion::Http10 {
             return Err(Malformed::EncodingInHttp10);
         }
-        let mut codings = elements(line.value);
-        let chunked = codings
-            .next()
-            .is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
-        if !chunked || codings.next().is_some() || encodings.next().is_some() {
+        if encodings.next().is_some() {
             return Err(Malformed::TransferCoding);
         }
-        Ok(Self::Chunked)
+        let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+        let is_unknown = |coding: &[u8]| is_coding(coding) && !is_chunked(coding);
+        if elements(line.value).any(is_unknown) {
+            return Err(Malformed::UnknownCoding);
+        }
+        let mut codings = elements(line.value);
+        match (codings.next(), codings.next()) {
+            (Some(coding), None) if is_chunked(coding) => Ok(Self::Chunked),
+            _ => Err(Malformed::TransferCoding),
+        }
     }
+}
+
+/// Returns whether an element of Transfer-Encoding has the form of a coding (RFC 9112 7): a name, and perhaps
+/// parameters, which `chunked` does not have.
+fn is_coding(element: &[u8]) -> bool {
+    let (name, parameters) = match element.iter().position(|byte| *byte == b';') {
+        Some(at) => element.split_at(at),
+        None => (element, &[][..]),
+    };
+    let name = name.trim_ascii_end();
+    let has_parameters = !parameters.is_empty();
+    !name.is_empty()
+        && name.iter().all(|byte| is_token_byte(*byte))
+        && !(has_parameters && name.eq_ignore_ascii_case(b"chunked"))
 }
 
 /// Parses a Content-Length: digits only, and below 2^63, because many servers use signed numbers.

@@ -29,9 +29,14 @@ pub enum Malformed {
     /// RFC 9112 6.1: both framings at once.
     #[error("both Content-Length and Transfer-Encoding are given")]
     LengthAndEncoding,
-    /// RFC 9112 6.1: anything other than `chunked`, once.
+    /// RFC 9112 6.1: `chunked` twice or malformed, or nothing.
     #[error("Transfer-Encoding is not 'chunked' alone")]
     TransferCoding,
+    /// RFC 9112 6.1: a coding that we do not understand, alone or beside others.
+    #[error(
+        "Transfer-Encoding names a coding other than 'chunked', the only one that longsplice knows"
+    )]
+    UnknownCoding,
     /// RFC 9112 6.1: Transfer-Encoding in HTTP/1.0.
     #[error("HTTP/1.0 knows no Transfer-Encoding")]
     EncodingInHttp10,
@@ -117,6 +122,8 @@ pub enum RefusalKind {
     BadUpgrade,
     /// A version of the WebSocket protocol other than 13.
     WebsocketVersion,
+    /// A transfer coding that we do not understand.
+    UnknownCoding,
     /// The request line is longer than the limit.
     RequestLineTooLong,
     /// The head is longer, or has more lines, than the limit.
@@ -128,6 +135,7 @@ impl HttpRefusal {
     #[must_use]
     pub fn kind(self) -> RefusalKind {
         match self {
+            Self::Malformed(Malformed::UnknownCoding) => RefusalKind::UnknownCoding,
             Self::Malformed(_)
             | Self::LeadingEmptyLines
             | Self::RequestLine
@@ -158,22 +166,23 @@ impl HttpRefusal {
         match self.kind() {
             RefusalKind::BadRequest | RefusalKind::BadUpgrade => 400,
             RefusalKind::WebsocketVersion => 426,
+            RefusalKind::UnknownCoding => 501,
             RefusalKind::RequestLineTooLong => 414,
             RefusalKind::RequestHeadTooLarge => 431,
         }
     }
 
-    /// Returns further header lines that the answer needs (RFC 6455 4.4, RFC 9110 15.5.22).
+    /// Returns further header lines that the answer needs (RFC 6455 4.4, RFC 9110 15.5.22). An Upgrade among
+    /// them is listed in the Connection line that every answer of ours has.
     #[must_use]
     pub fn extra_lines(self) -> &'static [(&'static str, &'static str)] {
         match self.kind() {
-            RefusalKind::WebsocketVersion => &[
-                ("Upgrade", "websocket"),
-                ("Connection", "Upgrade"),
-                ("Sec-WebSocket-Version", "13"),
-            ],
+            RefusalKind::WebsocketVersion => {
+                &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
+            }
             RefusalKind::BadRequest
             | RefusalKind::BadUpgrade
+            | RefusalKind::UnknownCoding
             | RefusalKind::RequestLineTooLong
             | RefusalKind::RequestHeadTooLarge => &[],
         }

@@ -126,7 +126,8 @@ fn answers_are_judged() {
         ),
         (
             "HTTP/1.1 503 Busy\r\nTransfer-Encoding: gzip\r\n\r\n",
-            "answered something malformed: Transfer-Encoding is not 'chunked' alone",
+            "answered something malformed: Transfer-Encoding names a coding other than 'chunked', \
+             the only one that longsplice knows",
         ),
         (
             "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
