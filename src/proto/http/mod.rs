@@ -3,9 +3,9 @@
 //! Nothing here repairs a message: ambiguous requests and responses are refused.
 
 pub mod answer;
+mod challenge;
 pub mod condition;
 mod extension;
-mod challenge;
 mod fields;
 pub mod forwarding;
 pub mod framing;
