@@ -1,10 +1,12 @@
 //! Clients that leave before their answer is complete: the server's connection and its place are free at
 //! once.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::harness::http::{self, get, ok, read_answer};
 use crate::harness::origin::Origin;
+use crate::harness::parts::{Part, Running, file};
 use crate::harness::peer::Peer;
 use crate::harness::plan::Plan;
 use crate::harness::process::Proxy;
@@ -351,4 +353,26 @@ fn a_bad_record_while_a_request_waits_is_named() {
     client.tcp.write_all(&[0; 32]).unwrap();
     server.expect_ended();
     proxy.wait_cause("refused", "tls-bad-record");
+}
+
+#[test]
+fn node_learns_that_curl_has_left() {
+    let (Some(mut node), Some(_)) = (Part::Node.command(), Part::Curl.command()) else {
+        return;
+    };
+    let app = Running::start(node.arg(file("real/stream_server.js")));
+    let addr = SocketAddr::from(([127, 0, 0, 1], app.port()));
+    let proxy = Plan::http(addr).start();
+    for path in ["/events", "/slow"] {
+        let mut curl = Part::Curl.command().unwrap();
+        let url = format!("http://{}{path}", proxy.addr());
+        // It gives up, which is no success.
+        let output = curl
+            .args(["-sSN", "--max-time", "1", &url])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(28), "{output:?}");
+        assert_eq!(app.line(), format!("came {path}"));
+        assert_eq!(app.line(), format!("gone {path}"));
+    }
 }

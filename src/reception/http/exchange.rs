@@ -304,7 +304,7 @@ impl<'a> Exchange<'a> {
             search.half = Half::Stays;
         }
         let half = search.half;
-        if let Some(member) = kept.bound_to(&backend.upstream, self.facts.client) {
+        if let Some(member) = kept.bound_to(backend.upstream, self.facts.client) {
             return self.forward_bound(&mut search, &member, kept).await;
         }
         loop {

@@ -1,8 +1,11 @@
 //! Servers that authenticate a connection (NTLM, Negotiate): it stays with its client, and with no other.
 
+use std::net::SocketAddr;
+
 use super::{MOMENT, answer, post, says_close, telling, text, text_over};
 use crate::harness::http::{self, Answer, get, ok, read_answer, sample, values};
 use crate::harness::origin::Origin;
+use crate::harness::parts::{Part, Running, file, finish};
 use crate::harness::peer::Peer;
 use crate::harness::plan::Plan;
 use crate::harness::process::Proxy;
@@ -374,4 +377,67 @@ fn each_backend_has_its_own() {
         );
         assert_eq!(said.text(), "second");
     }
+}
+
+/// Starts two servers that authenticate as IIS does, and the proxy in front.
+fn in_front_of_ntlm() -> Option<([(Running, SocketAddr); 2], Proxy)> {
+    let start = || {
+        let app = Running::start(Part::Node.command()?.arg(file("real/ntlm_server.js")));
+        let addr = SocketAddr::from(([127, 0, 0, 1], app.port()));
+        Some((app, addr))
+    };
+    let apps = [start()?, start()?];
+    let plan = Plan::http(apps[0].1).backend_keys("balance = \"round_robin\"");
+    let proxy = plan.and_server(apps[1].1).start();
+    Some((apps, proxy))
+}
+
+#[test]
+fn curl_authenticates_by_ntlm() {
+    let (Some((_apps, proxy)), Some(mut curl)) = (in_front_of_ntlm(), Part::Curl.command()) else {
+        return;
+    };
+    let url = format!("http://{}/", proxy.addr());
+    curl.args(["-sS", "--max-time", "15", "--ntlm", "-u", "user:password"]);
+    // It does not authenticate again on a connection on which it has.
+    let said = finish(curl.args([&url, &url, &url, "-w", "%{response_code} "]));
+    assert_eq!(said, "200 on 1\n200 200 on 1\n200 200 on 1\n200 ");
+    eventually("a line for each", || proxy.access_lines().len() == 4);
+    let lines = proxy.access_lines();
+    assert!(
+        lines
+            .windows(2)
+            .all(|pair| pair[0]["server"] == pair[1]["server"])
+    );
+    // With a body, which it sends once it may.
+    let mut curl = Part::Curl.command().unwrap();
+    curl.args(["-sS", "--max-time", "15", "--ntlm", "-u", "user:password"]);
+    let said = finish(curl.args(["-d", "body", &url, "-w", "%{response_code}"]));
+    assert!(
+        said.starts_with("200 on ") && said.ends_with("200"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_websocket_opens_behind_ntlm() {
+    let Some((apps, proxy)) = in_front_of_ntlm() else {
+        return;
+    };
+    // The messages of types 1 and 3, without what they say (MS-NLMP section 2.2.1).
+    let message = |letters| format!("Authorization: NTLM TlRMTVNTUAA{letters}AAAA=\r\n");
+    let mut client = proxy.connect();
+    let mut asked = |lines: &str| {
+        client.send(websocket::request("x", "/", lines));
+        http::status(&client.read_head())
+    };
+    assert_eq!(asked(""), 401);
+    assert_eq!(asked(&message("B")), 401);
+    assert_eq!(asked(&message("D")), 101);
+    client.expect("hello");
+    let line = proxy.wait_access("open", |_| true);
+    let is_it = |app: &&(Running, SocketAddr)| line["server"] == app.1.to_string();
+    let (served, _) = apps.iter().find(is_it).unwrap();
+    let said = [served.line(), served.line(), served.line()];
+    assert_eq!(said, ["GET 401 1", "GET 401 1", "GET 200 1"]);
 }
