@@ -1,5 +1,5 @@
 //! Our own identities: certificates and keys from PEM files, and the rustls configuration of a listener. The
-//! choice among several certificates is [`super::choice`]'s.
+//! choice among several certificates is `choice`'s.
 //!
 //! No other module reads certificate files; a [`Wrong`] describes a fault, and the configuration
 //! adds its place.
