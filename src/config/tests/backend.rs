@@ -97,7 +97,7 @@ fn rules_of_backends() {
             ),
             (
                 "retry = 2",
-                "backend[0].retry: unknown key; name, balance, host_header, keep_alive, max_queue, when_down, retries, slow_start, drain_close, send_proxy, source, timeouts, health, tls, server",
+                "backend[0].retry: unknown key; name, balance, host_header, keep_alive, abort_on_close, max_queue, when_down, retries, slow_start, drain_close, send_proxy, source, timeouts, health, tls, server",
             ),
         ],
     );

@@ -339,29 +339,37 @@ impl<'a> Exchange<'a> {
                 }
             }
             let mut preface = Vec::with_capacity(HEAD_LEN_BYTES);
-            introduce(
-                &member.server,
-                self.facts.client,
-                client.origin,
-                &client.arrival.socket,
-                &mut preface,
-            );
-            let connecting = search.connect(&place, client.context.driver, &mut preface);
-            let connected = tokio::select! {
-                biased;
-                connected = connecting => connected?,
-                left = client.arrival.socket.leaving(half) => {
-                    let detail = "the client closed its connection before a server was reached";
-                    return Err(Refusal::client_left(left, detail).at_server(&member));
-                }
-            };
-            let Some(server) = connected else {
+            let connecting = self.connect(&mut search, &place, &mut preface);
+            let Some(server) = connecting.await? else {
                 continue;
             };
             let asking = self.ask(&search.lineup, &member, &server, preface, half);
             let outcome = asking.await?;
             let to = Some(destination);
             return Ok(Some(self.settle(outcome, &search, place, server, kept, to)));
+        }
+    }
+
+    /// Connects to the server of `place`; none = the attempt failed, and another server may be tried. `preface`
+    /// gets what is to be sent first.
+    async fn connect(
+        &self,
+        search: &mut Search<'_>,
+        place: &Reservation,
+        preface: &mut Vec<u8>,
+    ) -> Result<Option<Socket>, Refusal> {
+        let (client, half) = (self.client, search.half);
+        let socket = &client.arrival.socket;
+        let server = &place.member().server;
+        introduce(server, self.facts.client, client.origin, socket, preface);
+        let connecting = search.connect(place, client.context.driver, preface);
+        tokio::select! {
+            biased;
+            connected = connecting => connected,
+            left = socket.leaving(half) => {
+                let detail = "the client closed its connection before a server was reached";
+                Err(Refusal::client_left(left, detail).at_server(place.member()))
+            }
         }
     }
 
