@@ -115,7 +115,7 @@ pub fn identity(cert_text: &[u8], key_text: &[u8]) -> Result<Identity, Wrong> {
     let signing_key = default_provider()
         .key_provider
         .load_private_key(key)
-        .map_err(|error| unusable_key(&error, &facts))?;
+        .map_err(|_| unusable_key(&facts))?;
     let public_key = signing_key.public_key();
     let leaf = match &public_key {
         Some(public_key) => facts
@@ -151,13 +151,16 @@ pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 /// Explains why the library refuses a key.
-fn unusable_key(error: &rustls::Error, facts: &[Facts]) -> Wrong {
+fn unusable_key(facts: &[Facts]) -> Wrong {
     let short = facts.iter().find_map(|facts| facts.rsa_bits);
     match short {
         Some(bits) if bits < RSA_BITS_MIN => wrong(format!(
             "an RSA key of {bits} bits is refused by the TLS library; at least {RSA_BITS_MIN}"
         )),
-        Some(_) | None => wrong(format!("the private key cannot be used: {error}")),
+        Some(_) | None => wrong(
+            "the private key cannot be used: it is damaged, or not RSA, ECDSA (P-256, P-384, P-521) or \
+             Ed25519",
+        ),
     }
 }
 
@@ -245,7 +248,7 @@ pub type Tickets = Arc<dyn ProducesTickets>;
 /// # Errors
 /// The system has no randomness.
 pub fn tickets() -> Result<Tickets, Wrong> {
-    Ticketer::new().map_err(|error| wrong(error.to_string()))
+    Ticketer::new().map_err(|_| wrong("the system gives no random bytes"))
 }
 
 /// Makes the rustls configuration of an offer; shared by all threads. A client that resumes with a ticket of
