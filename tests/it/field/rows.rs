@@ -183,6 +183,22 @@ pub(super) const ROWS: &[Row] = &[
         ours: "200, whole",
     },
     Row {
+        case: "`Transfer-Encoding: zip`",
+        play: |it| {
+            let request = post("Transfer-Encoding: zip\r\n", "0\r\n\r\n");
+            passes(it, &request, "transfer-encoding")
+        },
+        ours: "501",
+    },
+    Row {
+        case: "`Transfer-Encoding: gzip, chunked`",
+        play: |it| {
+            let request = post("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n");
+            passes(it, &request, "transfer-encoding")
+        },
+        ours: "501",
+    },
+    Row {
         case: "`Content-Length` with `Transfer-Encoding`",
         play: |it| {
             let request = post(
