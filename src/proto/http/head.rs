@@ -230,7 +230,8 @@ fn judge_request<'a>(
         version,
         request_line,
     } = start;
-    if method == "CONNECT" {
+    // Methods are case-sensitive, but a server may take any spelling of this one for a tunnel.
+    if method.eq_ignore_ascii_case("CONNECT") {
         return Err(HttpRefusal::Connect);
     }
     let target = Target::parse(method, text)?;

@@ -51,6 +51,10 @@ impl<'a> Target<'a> {
         }
         let authority = Authority::parse(authority).ok_or(HttpRefusal::HostValue)?;
         Ok(Self::Absolute {
+        let path_and_query = match path_and_query {
+            "" if method == "OPTIONS" => "*",
+            received => received,
+        };
             scheme,
             authority,
             path_and_query,

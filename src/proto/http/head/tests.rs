@@ -177,6 +177,9 @@ fn ambiguous_requests_are_refused() {
         ("GET http://a/.. HTTP/1.1\nHost: a", R::ClimbsAboveRoot),
         // RFC 9112 section 3.2: Host.
         ("GET / HTTP/1.1", R::HostMissing),
+        ("connect a:443 HTTP/1.1\nHost: a:443", R::Connect),
+        ("Connect / HTTP/1.1\nHost: a", R::Connect),
+        ("cONNECT http://a/ HTTP/1.1\nHost: a", R::Connect),
         ("GET http://a/ HTTP/1.1", R::HostMissing),
         ("GET / HTTP/1.1\nHost: a\nhost: a", R::HostRepeated),
         ("GET / HTTP/1.0\nHost: a\nhost: a", R::HostRepeated),
