@@ -12,7 +12,8 @@ use longsplice::proto::http::forwarding::{
 };
 use longsplice::proto::http::framing::{Body, Form, Framing, FramingError};
 use longsplice::proto::http::head::{
-    HeadLimits, HttpVersion, Line, Request, Response, parse_request, parse_response,
+    EMPTY_LINES_MAX, HeadLimits, HttpVersion, Line, Request, Response, empty_lines_len, is_begun,
+    parse_request, parse_response,
 };
 
 /// The defaults.
@@ -86,7 +87,8 @@ fn check_request(bytes: &[u8]) {
         assert_eq!(parse_request(&bytes[..len], &LIMITS), Ok(Progress::Partial));
     });
     assert_eq!(read(&bytes[..used], &LIMITS), Some((request.clone(), used)));
-    let start = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
+    let start = empty_lines_len(bytes);
+    assert!(start <= 2 * EMPTY_LINES_MAX && is_begun(bytes) && !is_begun(&bytes[..start]));
     conserves(&bytes[start..used], request.request_line, &request.lines);
     assert!(request.path.starts_with('/') || request.path == "*");
     assert!(

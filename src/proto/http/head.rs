@@ -169,13 +169,12 @@ pub fn parse_request<'a>(
     buf: &'a [u8],
     limits: &HeadLimits,
 ) -> Result<Progress<Request<'a>>, HttpRefusal> {
-    let (empty_len, rest) = match buf {
-        [b'\r', b'\n', rest @ ..] => (2, rest),
-        [b'\r'] => return Ok(Progress::Partial),
-        all => (0, all),
-    };
-    if let [b'\r' | b'\n', ..] = rest {
-        return Err(HttpRefusal::LeadingEmptyLines);
+    let empty_len = empty_lines_len(buf);
+    let rest = buf.get(empty_len..).unwrap_or_default();
+    match rest {
+        [b'\r'] if empty_len < EMPTY_LINES_LEN_MAX => return Ok(Progress::Partial),
+        [b'\r' | b'\n', ..] => return Err(HttpRefusal::LeadingEmptyLines),
+        _ => {}
     }
     if is_first_line_longer(rest, limits.request_line) {
         return Err(HttpRefusal::RequestLineTooLong);
@@ -252,6 +251,29 @@ fn judge_request<'a>(
     let expects_continue = version == HttpVersion::Http11
         && elements_of(&lines, "expect").any(|e| e.eq_ignore_ascii_case(b"100-continue"));
     Ok(Request {
+/// Empty lines before a request line that are ignored: some clients send one behind the body of a POST, and
+/// an old library another one.
+pub const EMPTY_LINES_MAX: usize = 4;
+const EMPTY_LINES_LEN_MAX: usize = 2 * EMPTY_LINES_MAX;
+
+/// Returns whether `buf`, received where a request may begin, holds more than the empty lines that are
+/// ignored before it. False also for a part of the last of them.
+#[must_use]
+pub fn is_begun(buf: &[u8]) -> bool {
+    let empty_len = empty_lines_len(buf);
+    match buf.get(empty_len..).unwrap_or_default() {
+        [] => false,
+        [b'\r'] => empty_len >= EMPTY_LINES_LEN_MAX,
+        _ => true,
+    }
+}
+
+/// Returns the length of the whole empty lines at the start that are ignored.
+pub fn empty_lines_len(buf: &[u8]) -> usize {
+    let pairs = buf.chunks_exact(2).take(EMPTY_LINES_MAX);
+    2 * pairs.take_while(|pair| *pair == b"\r\n").count()
+}
+
         method,
         target: text,
         version,

@@ -51,8 +51,8 @@ pub enum HttpRefusal {
     /// A rule that responses share.
     #[error("{0}")]
     Malformed(#[from] Malformed),
-    /// RFC 9112 2.2: more than one empty line, or a bare CR or LF, before the request line.
-    #[error("there is more than one empty line before the request line")]
+    /// RFC 9112 2.2: more empty lines than are ignored, or a bare CR or LF, before the request line.
+    #[error("there are more than four empty lines, or a bare CR or LF, before the request line")]
     LeadingEmptyLines,
     /// RFC 9112 3: not `METHOD SP TARGET SP VERSION CRLF`.
     #[error("the request line is not 'METHOD TARGET HTTP/1.x'")]

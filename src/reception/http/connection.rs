@@ -22,7 +22,7 @@ use super::kept::Kept;
 use crate::config::Limits;
 use crate::journal::Cause;
 use crate::proto::Progress;
-use crate::proto::http::head::{HeadLimits, parse_request};
+use crate::proto::http::head::{HeadLimits, is_begun, parse_request};
 use crate::relay::tunnel::End;
 
 /// Serves a connection until it ends or becomes a tunnel.
@@ -81,14 +81,15 @@ async fn serve_requests(
             NextStep::Request(rest) => rest,
             NextStep::End(end) => return end,
         };
-        if inbox.is_empty() {
-            inbox = Vec::new();
+        if is_begun(&inbox) {
+            // Pipelined requests of one client must not delay the other clients.
+            yield_now().await;
+        } else {
+            // Without an empty line, nothing is held.
+            inbox.shrink_to_fit();
             if !await_request(arrival, context, &mut inbox, &mut kept).await {
                 return ConnectionEnd::Silently;
             }
-        } else {
-            // Pipelined requests of one client must not delay the other clients.
-            yield_now().await;
         }
         began = Began::now();
         deadline = began.at + arrival.listener().timeouts.request_header;
@@ -97,6 +98,9 @@ async fn serve_requests(
 
 /// Waits for the first bytes of another request; tells whether they came. An idle connection ends without
 /// an answer and without a log entry, whether the client, `keep_alive` or a drain ends it.
+///
+/// Empty lines are no request yet: some clients send one behind a body. They neither end the wait nor start
+/// it anew.
 async fn await_request(
     arrival: &Arrival,
     context: &ThreadContext,
@@ -107,8 +111,14 @@ async fn await_request(
     let socket = &arrival.socket;
     let waiting = async {
         let receiving = async {
-            socket.await_bytes().await?;
-            socket.recv_onto(inbox, READ_LEN_BYTES).await
+            loop {
+                socket.await_bytes().await?;
+                let received = socket.recv_onto(inbox, READ_LEN_BYTES).await?;
+                if received == 0 || is_begun(inbox) {
+                    return std::io::Result::Ok(received);
+                }
+                inbox.shrink_to_fit();
+            }
         };
         tokio::select! {
             biased;
@@ -116,7 +126,9 @@ async fn await_request(
             // A request that has arrived already is still served.
             () = ended(arrival, context) => tokio::select! {
                 biased;
-                received = socket.recv_onto(inbox, READ_LEN_BYTES) => matches!(received, Ok(1..)),
+                received = socket.recv_onto(inbox, READ_LEN_BYTES) => {
+                    matches!(received, Ok(1..)) && is_begun(inbox)
+                }
                 () = std::future::ready(()) => false,
             },
             () = kept.watch() => false,
@@ -183,7 +195,7 @@ async fn read_in_time(
     let reading = read_request(&arrival.socket, inbox, &limits);
     match until(deadline, reading).await {
         Ok(read) => read,
-        Err(_) if inbox.is_empty() => Err(Refusal::new(Cause::Probe, "")),
+        Err(_) if !is_begun(inbox) => Err(Refusal::new(Cause::Probe, "")),
         Err(_) => Err(Refusal::new(
             Cause::RequestHeaderTimeout,
             "the request head is too late",
@@ -201,7 +213,7 @@ async fn read_request(
     match read_head(socket, inbox, len_checked, check).await {
         Ok(()) => Ok(()),
         Err(HeadError::Refused(refusal)) => Err(refusal),
-        Err(HeadError::Closed | HeadError::Failed(_)) if inbox.is_empty() => {
+        Err(HeadError::Closed | HeadError::Failed(_)) if !is_begun(inbox) => {
             Err(Refusal::new(Cause::Probe, ""))
         }
         Err(HeadError::Closed) => Err(Refusal::new(

@@ -58,6 +58,11 @@ fn requests_are_understood() {
     let rows = [
         ("GET / HTTP/1.1\nHost: a", "GET [a] / None keep-alive"),
         ("\nGET / HTTP/1.1\nHost: a", "GET [a] / None keep-alive"),
+        ("\n\n\nGET / HTTP/1.1\nHost: a", "GET [a] / None keep-alive"),
+        (
+            "CONNECTED / HTTP/1.1\nHost: a",
+            "CONNECTED [a] / None keep-alive",
+        ),
         ("GET / HTTP/1.0", "GET [] / None"),
         (
             "GET / HTTP/1.0\nConnection: Keep-Alive",
@@ -148,7 +153,7 @@ fn ambiguous_requests_are_refused() {
     use Malformed as M;
     let rows = [
         // RFC 9112 section 3: the request line.
-        ("\n\nGET / HTTP/1.1\nHost: a", R::LeadingEmptyLines),
+        ("\n\n\n\n\nGET / HTTP/1.1\nHost: a", R::LeadingEmptyLines),
         ("GET  / HTTP/1.1\nHost: a", R::RequestLine),
         ("GET /  HTTP/1.1\nHost: a", R::Version),
         (" GET / HTTP/1.1\nHost: a", R::RequestLine),
@@ -559,10 +564,7 @@ fn garbage_is_refused_at_once() {
 
 /// Returns whether the parts of a request are all of its bytes, in order.
 fn conserves(buf: &[u8], request: &Request<'_>, used: usize) -> bool {
-    let mut joined = Vec::new();
-    if buf.starts_with(b"\r\n") {
-        joined.extend_from_slice(b"\r\n");
-    }
+    let mut joined = buf[..empty_lines_len(buf)].to_vec();
     for line in [request.request_line]
         .into_iter()
         .chain(request.lines.iter().map(|l| l.raw))
