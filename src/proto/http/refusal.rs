@@ -84,21 +84,27 @@ pub enum HttpRefusal {
     /// RFC 9112 3.2.2: Host and the authority of the target name different places.
     #[error("Host and the request target name different hosts")]
     HostDisagrees,
-    /// RFC 6455 4.1: the method of the upgrade is not GET.
-    #[error("a WebSocket upgrade needs the method GET")]
-    UpgradeMethod,
-    /// RFC 6455 4.1: the version of the upgrade is not HTTP/1.1.
-    #[error("a WebSocket upgrade needs HTTP/1.1")]
-    UpgradeVersion,
-    /// RFC 6455 4.1: the upgrade has a body.
-    #[error("a WebSocket upgrade has no body")]
-    UpgradeBody,
-    /// RFC 6455 4.1: no key, two, or not 16 bytes in base64.
+    /// RFC 9112 3.2.2: the target names another scheme than the client's connection has.
+    #[error("the scheme of the request target is not that of the connection")]
+    SchemeDisagrees,
+    /// RFC 6455 4.1: no key.
+    #[error(
+        "a WebSocket upgrade needs one Sec-WebSocket-Key and has none; \
+         does a proxy in front remove it, or speak HTTP/1.0?"
+    )]
+    UpgradeKeyMissing,
+    /// RFC 6455 4.1: two keys, or not 16 bytes in base64.
     #[error("a WebSocket upgrade needs one Sec-WebSocket-Key of 16 bytes in base64")]
     UpgradeKey,
-    /// RFC 6455 4.1: Sec-WebSocket-Version is missing, or there is more than one.
-    #[error("a WebSocket upgrade needs one Sec-WebSocket-Version")]
-    UpgradeVersionLine,
+    /// RFC 6455 4.1: no Sec-WebSocket-Version.
+    #[error(
+        "a WebSocket upgrade needs one Sec-WebSocket-Version and has none; \
+         does a proxy in front remove it, or speak HTTP/1.0?"
+    )]
+    UpgradeVersionMissing,
+    /// RFC 6455 4.1: more than one Sec-WebSocket-Version.
+    #[error("a WebSocket upgrade needs one Sec-WebSocket-Version and has more")]
+    UpgradeVersionRepeated,
     /// RFC 6455 4.4: a version other than 13.
     #[error("the version of the WebSocket protocol is not 13")]
     WebsocketVersion,
@@ -147,12 +153,12 @@ impl HttpRefusal {
             | Self::HostMissing
             | Self::HostRepeated
             | Self::HostValue
-            | Self::HostDisagrees => RefusalKind::BadRequest,
-            Self::UpgradeMethod
-            | Self::UpgradeVersion
-            | Self::UpgradeBody
+            | Self::HostDisagrees
+            | Self::SchemeDisagrees => RefusalKind::BadRequest,
+            Self::UpgradeKeyMissing
             | Self::UpgradeKey
-            | Self::UpgradeVersionLine => RefusalKind::BadUpgrade,
+            | Self::UpgradeVersionMissing
+            | Self::UpgradeVersionRepeated => RefusalKind::BadUpgrade,
             Self::WebsocketVersion => RefusalKind::WebsocketVersion,
             Self::RequestLineTooLong => RefusalKind::RequestLineTooLong,
             Self::HeadTooLong | Self::TooManyLines => RefusalKind::RequestHeadTooLarge,

@@ -65,6 +65,35 @@ fn the_client_is_the_last_who_is_not_trusted() {
         ),
         ("unix", "X-Forwarded-For: 1.1.1.1", "1.1.1.1:0"),
         ("unix", "A: b", "unix"),
+        // X-Real-IP counts alone, once, and from a trusted peer.
+        ("203.0.113.9:5", "X-Real-IP: 1.1.1.1", "203.0.113.9:5"),
+        ("10.0.0.1:5", "X-Real-IP: 1.1.1.1", "1.1.1.1:0"),
+        ("unix", "x-real-ip: [2001:db8::1]:77", "[2001:db8::1]:77"),
+        ("10.0.0.1:5", "X-Real-IP: 10.2.2.2", "10.2.2.2:0"),
+        (
+            "10.0.0.1:5",
+            "X-Real-IP: 1.1.1.1\nX-Forwarded-For: 2.2.2.2",
+            "2.2.2.2:0",
+        ),
+        (
+            "10.0.0.1:5",
+            "X-Real-IP: 1.1.1.1\nX-Forwarded-For: unknown",
+            "10.0.0.1:5",
+        ),
+        (
+            "10.0.0.1:5",
+            "X-Forwarded-For: ,\nX-Real-IP: 1.1.1.1",
+            "1.1.1.1:0",
+        ),
+        (
+            "10.0.0.1:5",
+            "X-Real-IP: 1.1.1.1\nX-Real-IP: 1.1.1.1",
+            "10.0.0.1:5",
+        ),
+        ("10.0.0.1:5", "X-Real-IP: 1.1.1.1, 2.2.2.2", "10.0.0.1:5"),
+        ("10.0.0.1:5", "X-Real-IP: localhost", "10.0.0.1:5"),
+        ("10.0.0.1:5", "X-Real-IP:", "10.0.0.1:5"),
+        ("10.0.0.1:5", "X_Real_IP: 1.1.1.1", "10.0.0.1:5"),
         // Forms of elements.
         ("10.0.0.1:5", "X-Forwarded-For: 1.1.1.1:77", "1.1.1.1:77"),
         (
@@ -162,8 +191,101 @@ fn the_scheme_is_found_in_the_order_of_the_contract() {
 }
 
 #[test]
+fn an_absolute_target_names_the_scheme_of_the_connection() {
+    use Scheme::{Http, Https};
+    // Target, trusted, the client's scheme, our connection over TLS, accepted.
+    let rows = [
+        ("/", false, Http, false, true),
+        ("/", false, Https, true, true),
+        ("http://a/", false, Http, false, true),
+        ("https://a/", false, Https, true, true),
+        ("https://a/", false, Http, false, false),
+        ("http://a/", false, Https, true, false),
+        // Over plain TCP from a balancer whose PROXY header names TLS.
+        ("https://a/", false, Https, false, true),
+        ("http://a/", false, Https, false, false),
+        // A trusted peer also names its own connection.
+        ("https://a/", true, Https, false, true),
+        ("http://a/", true, Https, false, true),
+        ("http://a/", true, Http, true, true),
+        ("https://a/", true, Http, false, false),
+        ("http://a/", true, Https, true, false),
+    ];
+    for (target, trusted, scheme, over_tls, accepted) in rows {
+        let host = if target.starts_with('/') { "a" } else { "A" };
+        let head = format!("GET {target} HTTP/1.1\nHost: {host}");
+        let found = with_request(&head, |request| {
+            check_scheme(request, trusted, scheme, over_tls)
+        });
+        let expected = match accepted {
+            true => Ok(()),
+            false => Err(HttpRefusal::SchemeDisagrees),
+        };
+        assert_eq!(found, expected, "{target} {trusted} {scheme:?} {over_tls}");
+    }
+}
+
+#[test]
+fn absolute_targets_become_path_and_query() {
+    let rows = [
+        ("GET http://a/ HTTP/1.1", "GET / HTTP/1.1"),
+        ("GET http://a HTTP/1.1", "GET / HTTP/1.1"),
+        (
+            "GET http://a?x=/http://b HTTP/1.1",
+            "GET /?x=/http://b HTTP/1.1",
+        ),
+        ("GET http://a? HTTP/1.1", "GET /? HTTP/1.1"),
+        (
+            "POST HTTP://A:80/%2e/b//?c=%zz&d=\"<>| HTTP/1.1",
+            "POST /%2e/b//?c=%zz&d=\"<>| HTTP/1.1",
+        ),
+        ("GET http://a//b HTTP/1.1", "GET //b HTTP/1.1"),
+        ("GET http://a/http://b/ HTTP/1.1", "GET /http://b/ HTTP/1.1"),
+        ("OPTIONS http://a HTTP/1.1", "OPTIONS * HTTP/1.1"),
+        ("OPTIONS http://a/ HTTP/1.1", "OPTIONS / HTTP/1.1"),
+        ("OPTIONS http://a?x HTTP/1.1", "OPTIONS /?x HTTP/1.1"),
+        ("OPTIONS * HTTP/1.1", "OPTIONS * HTTP/1.1"),
+        ("get http://a/x HTTP/1.1", "get /x HTTP/1.1"),
+    ];
+    for (line, expected) in rows {
+        check_request(
+            &format!("{line}\nhost: a\nB: c"),
+            from(STRANGER),
+            Hop::KeepAlive,
+            &format!("{expected}\nhost: a\nB: c\n{ADDED}"),
+        );
+    }
+}
+
+#[test]
+fn an_upgrade_that_cannot_be_one_leaves_nothing_behind() {
+    let fields = "Connection: Upgrade, X-A\nUpgrade: websocket\nX-A: 1\nSec-WebSocket-Version: 13\n\
+                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Protocol: chat\n\
+                  Sec_WebSocket_Key: x\nSec-Fetch-Mode: websocket\nOrigin: http://a";
+    let kept = "Sec-Fetch-Mode: websocket\nOrigin: http://a";
+    let rows = [
+        ("GET / HTTP/1.0", ""),
+        ("POST / HTTP/1.1", "\nContent-Length: 1"),
+        ("PUT / HTTP/1.1", ""),
+        ("GET / HTTP/1.1", "\nTransfer-Encoding: chunked"),
+    ];
+    for (line, framing) in rows {
+        let passed = line.replace("HTTP/1.0", "HTTP/1.1");
+        check_request(
+            &format!("{line}\nHost: a{framing}\n{fields}"),
+            from(STRANGER),
+            Hop::KeepAlive,
+            &format!("{passed}\nHost: a{framing}\n{kept}\n{ADDED}"),
+        );
+    }
+}
+
+#[test]
 fn the_port_is_found_in_the_order_of_the_contract() {
     let rows = [
+        ("A: b", true, Some(0), 80),
+        ("A: b", false, Some(0), 80),
+        ("X-Forwarded-Port: 8443", true, Some(0), 8443),
         ("A: b", false, None, 80),
         ("A: b", true, Some(443), 443),
         ("X-Forwarded-Port: 8443", true, Some(443), 8443),
@@ -285,8 +407,15 @@ fn the_subject_is_ours_to_tell() {
         let subject = told(speaker, Some("CN=good\\, really"));
         assert_eq!(subject, ["X-Client-Subject: CN=good\\, really"]);
         assert_eq!(told(speaker, Some("")), [""; 0]);
-        // Not one of our lines, so it is forwarded, and Connection may name it.
-        assert_eq!(told(speaker, None), ["x_client_SUBJECT: CN=evil"]);
+        assert_eq!(told(speaker, None), [""; 0]);
+    }
+    // Without a subject of ours, a trusted peer tells its own.
+    let head = "GET / HTTP/1.1\nHost: a\nX-Client-Subject: CN=good\nX.Client.Subject: CN=evil";
+    let rows = [(STRANGER, ""), (BALANCER, "\nX-Client-Subject: CN=good")];
+    for (speaker, passed) in rows {
+        let added = ADDED.replace("203.0.113.9", speaker.split(':').next().unwrap());
+        let expected = format!("GET / HTTP/1.1\nHost: a{passed}\n{added}");
+        check_request(head, from(speaker), Hop::KeepAlive, &expected);
     }
 }
 
@@ -298,7 +427,6 @@ fn lines_pass_byte_for_byte() {
             Hop::KeepAlive,
             "",
         ),
-        ("GET http://a/ HTTP/1.1\nHost: a", Hop::KeepAlive, ""),
         (
             "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\nTrailer: X\nExpect: 100-continue",
             Hop::KeepAlive,
@@ -389,6 +517,9 @@ fn a_stranger_speaks_for_nobody() {
         "Forwarded: for=1.1.1.1",
         "X-Forwarded-Prefix: /x\nX-Forwarded-Ssl: on",
         "X_Forwarded_For: 1.1.1.1\nX-Forwarded_For: 1.1.1.1\nX_Real_IP: 1.1.1.1",
+        "X.Real.IP: 1.1.1.1\nX~Forwarded~For: 1.1.1.1\nX-Forwarded!Proto: https",
+        "X-Client-Subject: CN=evil\nX'Client`Subject: CN=evil\nContent_Length: 5",
+        "Transfer_Encoding: chunked\nx*forwarded|host: evil",
     ];
     for lines in forged {
         check_request(
@@ -419,7 +550,29 @@ fn a_trusted_peer_is_believed() {
             "a",
         ),
         (
-            "X-Real-IP: 8.8.8.8\nX_Real_IP: 8.8.8.8",
+            "X-Real-IP: 8.8.8.8\nX_Real_IP: 9.9.9.9",
+            "",
+            "8.8.8.8, 10.0.0.1",
+            "8.8.8.8",
+            "a",
+        ),
+        (
+            "X-Real-IP: 8.8.8.8\nX-Forwarded-For: 1.1.1.1",
+            "",
+            "1.1.1.1, 10.0.0.1",
+            "1.1.1.1",
+            "a",
+        ),
+        (
+            "X-Forwarded-Host: b.example, c\nX~Forwarded~For: 1.1.1.1",
+            "",
+            "10.0.0.1",
+            "10.0.0.1",
+            "b.example",
+        ),
+        ("X-Forwarded-Host: b/../c", "", "10.0.0.1", "10.0.0.1", "a"),
+        (
+            "X-Forwarded-Host: user@b\nX_Forwarded_Prefix: /evil",
             "",
             "10.0.0.1",
             "10.0.0.1",
@@ -480,7 +633,7 @@ fn what_is_unknown_is_left_out() {
         "GET http://b:81/ HTTP/1.0\nX-Forwarded-For: 1.1.1.1",
         from("unix"),
         Hop::Close,
-        "GET http://b:81/ HTTP/1.1\nHost: b:81\nX-Forwarded-For: 1.1.1.1\nX-Real-IP: 1.1.1.1\n\
+        "GET / HTTP/1.1\nHost: b:81\nX-Forwarded-For: 1.1.1.1\nX-Real-IP: 1.1.1.1\n\
          X-Forwarded-Proto: https\nX-Forwarded-Host: b:81\nX-Forwarded-Port: 443\nConnection: close",
     );
 }

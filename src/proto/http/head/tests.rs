@@ -103,6 +103,14 @@ fn requests_are_understood() {
             "OPTIONS [a] * None keep-alive",
         ),
         (
+            "OPTIONS http://a HTTP/1.1\nHost: a",
+            "OPTIONS [a] * None keep-alive",
+        ),
+        (
+            "OPTIONS http://a/ HTTP/1.1\nHost: a",
+            "OPTIONS [a] / None keep-alive",
+        ),
+        (
             "POST / HTTP/1.1\nHost: a\nContent-Length: 007",
             "POST [a] / Length(7) keep-alive",
         ),
@@ -169,6 +177,9 @@ fn ambiguous_requests_are_refused() {
         ("GET / http/1.1\nHost: a", R::Version),
         ("GET / HTTP/1.10\nHost: a", R::Malformed(M::LineEnd)),
         ("CONNECT a:443 HTTP/1.1\nHost: a:443", R::Connect),
+        ("connect a:443 HTTP/1.1\nHost: a:443", R::Connect),
+        ("Connect / HTTP/1.1\nHost: a", R::Connect),
+        ("cONNECT http://a/ HTTP/1.1\nHost: a", R::Connect),
         ("GET * HTTP/1.1\nHost: a", R::Target),
         ("GET a HTTP/1.1\nHost: a", R::Target),
         ("GET a:80 HTTP/1.1\nHost: a", R::Target),
@@ -182,9 +193,6 @@ fn ambiguous_requests_are_refused() {
         ("GET http://a/.. HTTP/1.1\nHost: a", R::ClimbsAboveRoot),
         // RFC 9112 section 3.2: Host.
         ("GET / HTTP/1.1", R::HostMissing),
-        ("connect a:443 HTTP/1.1\nHost: a:443", R::Connect),
-        ("Connect / HTTP/1.1\nHost: a", R::Connect),
-        ("cONNECT http://a/ HTTP/1.1\nHost: a", R::Connect),
         ("GET http://a/ HTTP/1.1", R::HostMissing),
         ("GET / HTTP/1.1\nHost: a\nhost: a", R::HostRepeated),
         ("GET / HTTP/1.0\nHost: a\nhost: a", R::HostRepeated),
@@ -356,23 +364,11 @@ fn broken_upgrades_are_refused() {
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
     let version = "Sec-WebSocket-Version: 13";
     let rows = [
-        ("GET /chat", "POST /chat", HttpRefusal::UpgradeMethod),
-        ("HTTP/1.1", "HTTP/1.0", HttpRefusal::UpgradeVersion),
-        (
-            "Host: a",
-            "Host: a\r\nContent-Length: 1",
-            HttpRefusal::UpgradeBody,
-        ),
-        (
-            "Host: a",
-            "Host: a\r\nTransfer-Encoding: chunked",
-            HttpRefusal::UpgradeBody,
-        ),
-        (version, "X: y", HttpRefusal::UpgradeVersionLine),
+        (version, "X: y", HttpRefusal::UpgradeVersionMissing),
         (
             version,
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 13",
-            HttpRefusal::UpgradeVersionLine,
+            HttpRefusal::UpgradeVersionRepeated,
         ),
         (
             version,
@@ -389,7 +385,7 @@ fn broken_upgrades_are_refused() {
             "Sec-WebSocket-Version:",
             HttpRefusal::WebsocketVersion,
         ),
-        (key, "X: y", HttpRefusal::UpgradeKey),
+        (key, "X: y", HttpRefusal::UpgradeKeyMissing),
         (key, "Sec-WebSocket-Key:", HttpRefusal::UpgradeKey),
         (
             key,
@@ -414,10 +410,114 @@ fn broken_upgrades_are_refused() {
         assert_eq!(refusal.status(), status);
         assert_eq!(refusal.extra_lines().is_empty(), status == 400);
     }
+    for missing in [
+        HttpRefusal::UpgradeKeyMissing,
+        HttpRefusal::UpgradeVersionMissing,
+    ] {
+        let text = missing.to_string();
+        assert!(text.contains("does a proxy in front"), "{text}");
+        assert!(text.contains("HTTP/1.0"), "{text}");
+    }
     let with_length = UPGRADE.replace("Host: a", "Host: a\r\nContent-Length: 0");
     assert!(summary(with_length.as_bytes()).is_ok());
     let offered = UPGRADE.replace(": WebSocket", ": h2c, websocket");
     assert!(summary(offered.as_bytes()).unwrap().contains("websocket"));
+}
+
+/// An upgrade that cannot be one is no upgrade, whatever its key and version say.
+#[test]
+fn upgrades_that_cannot_be_are_no_upgrades() {
+    use UpgradeRemoved::{Body, Method, Version};
+    let rows = [
+        ("", "", None, "GET [a] /chat None websocket keep-alive"),
+        (
+            "HTTP/1.1",
+            "HTTP/1.0",
+            Some(Version),
+            "GET [a] /chat None keep-alive",
+        ),
+        (
+            "GET /chat",
+            "POST /chat",
+            Some(Method),
+            "POST [a] /chat None keep-alive",
+        ),
+        (
+            "GET /chat",
+            "get /chat",
+            Some(Method),
+            "get [a] /chat None keep-alive",
+        ),
+        (
+            "GET /chat HTTP/1.1",
+            "HEAD /chat HTTP/1.0",
+            Some(Version),
+            "HEAD [a] /chat None keep-alive",
+        ),
+        (
+            "Host: a",
+            "Host: a\r\nContent-Length: 1",
+            Some(Body),
+            "GET [a] /chat Length(1) keep-alive",
+        ),
+        (
+            "Host: a",
+            "Host: a\r\nTransfer-Encoding: chunked",
+            Some(Body),
+            "GET [a] /chat Chunked keep-alive",
+        ),
+        // Connection does not list it, so that there is nothing to remove.
+        (
+            "keep-alive, Upgrade\r\nUpgrade: WebSocket",
+            "Upgrade\r\nUpgrade: h2c",
+            None,
+            "GET [a] /chat None keep-alive",
+        ),
+    ];
+    for (from, to, removed, expected) in rows {
+        let valid = UPGRADE.replacen(from, to, usize::from(!from.is_empty()));
+        let without_key = valid.replace("Sec-WebSocket-Key: dGh", "Sec-WebSocket-Key: ");
+        for head in [&valid, &without_key] {
+            if removed.is_none() && head == &without_key && expected.contains("websocket") {
+                continue;
+            }
+            assert_eq!(summary(head.as_bytes()).unwrap(), expected, "{head}");
+            let Ok(Progress::Complete { value, .. }) = parse_request(head.as_bytes(), &LIMITS)
+            else {
+                panic!("{head}")
+            };
+            assert_eq!(value.upgrade_removed, removed, "{head}");
+        }
+    }
+}
+
+#[test]
+fn a_few_empty_lines_are_no_beginning() {
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    for count in 0..=EMPTY_LINES_MAX {
+        let bytes = "\r\n".repeat(count) + request;
+        let Ok(Progress::Complete { used, .. }) = parse_request(bytes.as_bytes(), &LIMITS) else {
+            panic!("{count}");
+        };
+        assert_eq!(used, bytes.len());
+        for len in 0..bytes.len() {
+            let prefix = &bytes.as_bytes()[..len];
+            assert_eq!(parse_request(prefix, &LIMITS), Ok(Progress::Partial));
+            assert_eq!(is_begun(prefix), len > 2 * count, "{count} {len}");
+        }
+    }
+    let many = "\r\n".repeat(EMPTY_LINES_MAX + 1);
+    for len in 0..=many.len() {
+        let prefix = &many.as_bytes()[..len];
+        let is_too_long = len > 2 * EMPTY_LINES_MAX;
+        assert_eq!(is_begun(prefix), is_too_long, "{len}");
+        let refusal = parse_request(prefix, &LIMITS).err();
+        let expected = is_too_long.then_some(HttpRefusal::LeadingEmptyLines);
+        assert_eq!(refusal, expected, "{len}");
+    }
+    for begun in ["\n", "\rX", "\r\r", "\r\n\n", "\r\nG", " "] {
+        assert!(is_begun(begun.as_bytes()), "{begun:?}");
+    }
 }
 
 #[test]
