@@ -48,6 +48,8 @@ mod leaving;
 mod log;
 // Several machines: a cut link, nodes that agree.
 mod machines;
+// Connections that speak another protocol than their listener expects.
+mod misdirected;
 // Names of servers that change, fail and recover.
 mod names;
 // Metrics, health, readiness.

@@ -123,6 +123,7 @@ pub(super) static LISTENER: Section<ListenerDraft> = Section {
         is_called_by_its_address,
         sets_defaults,
         trust_fits_proxy_protocol,
+        optional_headers_fit_the_mode,
         question_balancer,
         tls_is_opened,
         client_subject_can_be_known,
@@ -513,6 +514,23 @@ fn trust_fits_proxy_protocol(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
             place.warn("\"optional\" with empty trusted_proxies never believes a PROXY header");
         }
         ProxyProtocol::Off => {}
+    }
+}
+
+/// Warns of a wait for headers in front of a server that speaks first. In `http` and `sni` mode, and with TLS,
+/// the client speaks first.
+fn optional_headers_fit_the_mode(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
+    let listener = &draft.listener;
+    let waits = listener.mode == Mode::Tcp
+        && listener.proxy_protocol == ProxyProtocol::Optional
+        && scope.names_any("trusted_proxies")
+        && !scope.has("tls");
+    if waits && scope.has("proxy_protocol") {
+        scope.place_of("proxy_protocol").warn(
+            "\"optional\" with mode = \"tcp\" waits for a header of a trusted client as long as \
+             timeouts.proxy_header says before it connects, which delays a server that speaks first (SMTP, \
+             MySQL, SSH); use \"require\" if every trusted client sends one, else \"off\"",
+        );
     }
 }
 

@@ -5,6 +5,8 @@
 
 use thiserror::Error;
 
+use super::line::HeadLimits;
+
 /// A rule of RFC 9110 and RFC 9112 that holds for requests and responses alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Malformed {
@@ -165,6 +167,48 @@ impl HttpRefusal {
         }
     }
 
+    /// Returns what the log says of a head that is longer than one of `limits`: the limit, its value and its
+    /// key.
+    #[must_use]
+    pub fn exceeded(self, limits: &HeadLimits) -> Option<String> {
+        let (what, most, unit, key) = match self {
+            Self::RequestLineTooLong => (
+                "the request line",
+                limits.request_line,
+                "bytes",
+                "request_line",
+            ),
+            Self::HeadTooLong => ("the request head", limits.head, "bytes", "head"),
+            Self::TooManyLines => (
+                "the request head",
+                limits.headers,
+                "header lines",
+                "headers",
+            ),
+            Self::Malformed(_)
+            | Self::LeadingEmptyLines
+            | Self::RequestLine
+            | Self::Version
+            | Self::Connect
+            | Self::Target
+            | Self::UserInfo
+            | Self::ClimbsAboveRoot
+            | Self::HostMissing
+            | Self::HostRepeated
+            | Self::HostValue
+            | Self::HostDisagrees
+            | Self::SchemeDisagrees
+            | Self::UpgradeKeyMissing
+            | Self::UpgradeKey
+            | Self::UpgradeVersionMissing
+            | Self::UpgradeVersionRepeated
+            | Self::WebsocketVersion => return None,
+        };
+        Some(format!(
+            "{what} has more than {most} {unit}, the limit that {key} in [listener.limits] sets"
+        ))
+    }
+
     /// Returns the status of our answer; the connection closes after it, because the beginning of the next
     /// request is unknown.
     #[must_use]
@@ -216,4 +260,30 @@ pub enum BadResponse {
     /// There are more header lines than the limit.
     #[error("there are more header lines than the limit")]
     TooManyLines,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_named_with_its_value_and_its_key() {
+        let limits = HeadLimits {
+            request_line: 11,
+            head: 22,
+            headers: 33,
+        };
+        let rows = [
+            (HttpRefusal::RequestLineTooLong, "11 bytes", "request_line"),
+            (HttpRefusal::HeadTooLong, "22 bytes", "head"),
+            (HttpRefusal::TooManyLines, "33 header lines", "headers"),
+        ];
+        for (rule, value, key) in rows {
+            let text = rule.exceeded(&limits).unwrap_or_default();
+            assert!(text.contains(&format!("more than {value}")), "{text}");
+            let key = format!("that {key} in [listener.limits]");
+            assert!(text.contains(&key), "{text}");
+        }
+        assert_eq!(HttpRefusal::Connect.exceeded(&limits), None);
+    }
 }
