@@ -34,6 +34,8 @@ mod faults;
 mod field;
 // X-Forwarded-*, X-Real-IP, and every other header line left alone.
 mod forwarding;
+// Request heads that real proxies, clients and applications send and understand.
+mod fronts;
 // WebSockets that a drain ends with a Close frame.
 mod goodbye;
 // Checks of servers, and what follows from them.
