@@ -221,7 +221,9 @@ pub(super) static LISTENER: Section<ListenerDraft> = Section {
             since: "0.1",
             default: Fallback::Is("\"off\""),
             short: "Whether a PROXY header (version 1 or 2) comes before the client's bytes.",
-            long: "`behind` may set another default.",
+            long: "`behind` may set another default. In `mode = \"tcp\"`, `optional` waits up to \
+                   `timeouts.proxy_header` for a header of a trusted client before it connects, which delays a \
+                   server that speaks first.",
             example: "\"require\"",
             wrong: "\"on\"",
             kind: &At {
@@ -233,7 +235,7 @@ pub(super) static LISTENER: Section<ListenerDraft> = Section {
             name: "trusted_proxies",
             since: "0.1",
             default: Fallback::Is("[]"),
-            short: "Peers whose PROXY header and X-Forwarded-For are believed.",
+            short: "Peers whose PROXY header, X-Forwarded-For and X-Real-IP are believed.",
             long: "`unix:` stands for every peer on a unix socket. Headers of other peers are replaced.",
             example: "[\"10.0.0.0/8\", \"unix:\"]",
             wrong: "[\"10.0.0.1/8\"]",
