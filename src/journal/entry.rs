@@ -154,6 +154,8 @@ pub struct RequestFacts {
     pub referer: Option<String>,
     /// User-Agent, if sent.
     pub user_agent: Option<String>,
+    /// What was done with the request that its answer alone does not explain; may be empty.
+    pub note: &'static str,
 }
 
 /// A line of diagnostics about longsplice itself.
@@ -248,6 +250,7 @@ impl RequestFacts {
             status: _,
             referer,
             user_agent,
+            note: _,
         } = self;
         let headers = [referer, user_agent].into_iter().flatten();
         let headers = headers.map(String::len).sum::<usize>();
@@ -299,6 +302,7 @@ mod tests {
             status: 200,
             referer: Some(of_len(8)),
             user_agent: Some(of_len(16)),
+            note: "x",
         };
         assert_eq!(request.text_bytes(), 31);
     }

@@ -115,6 +115,7 @@ impl<'a> Access<'a> {
                 request: Some(request),
                 status: Some(request.status),
                 cause: Some(*cause),
+                detail: request.note,
                 bytes_in: *bytes_in,
                 bytes_out: *bytes_out,
                 lasted: *lasted,

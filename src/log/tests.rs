@@ -72,6 +72,7 @@ fn request(status: u16) -> Box<RequestFacts> {
         status,
         referer: None,
         user_agent: Some("curl\n\u{e4}\"".to_owned()),
+        note: "",
     })
 }
 

@@ -2,6 +2,7 @@
 
 pub mod addr;
 pub mod client_hello;
+pub mod first_bytes;
 pub mod http;
 mod progress;
 pub mod proxy;

@@ -2,6 +2,7 @@
 
 use tokio::time::{Instant, timeout_at};
 
+use super::first_bytes::{self, Place};
 use super::refusal::Refusal;
 use super::socket::Socket;
 use crate::journal::Cause;
@@ -19,17 +20,24 @@ pub(super) const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 ///
 /// # Errors
 /// The refusal to report: [`Cause::Probe`] for a connection that sent nothing, a quiet one for bytes that
-/// are not TLS.
+/// are not TLS and no other protocol that is known.
 pub(super) async fn read(
     socket: &Socket,
     inbox: &mut Vec<u8>,
+    place: Place<'_>,
     deadline: Instant,
 ) -> Result<ClientHello, Refusal> {
     loop {
         match parse(inbox) {
             Ok(Progress::Complete { value, .. }) => return Ok(value),
             Ok(Progress::Partial) => {}
-            Err(rule @ MalformedHello::NotTls) => return Err(failed(rule.to_string()).quiet()),
+            Err(rule @ MalformedHello::NotTls) => {
+                let opening = first_bytes::recognise(socket, inbox).await;
+                return Err(match opening {
+                    Some(opening) => failed(first_bytes::told(opening, place)),
+                    None => failed(rule.to_string()).quiet(),
+                });
+            }
             Err(rule) => return Err(failed(rule.to_string())),
         }
         match timeout_at(deadline, socket.recv_onto(inbox, READ_LEN_BYTES)).await {

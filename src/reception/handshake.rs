@@ -8,9 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustls::ServerConfig;
 use tokio::time::{Instant, timeout_at};
 
+use super::first_bytes;
 use super::refusal::Refusal;
 use super::socket::Socket;
 use crate::journal::Cause;
+use crate::proto::first_bytes::Opening;
 use crate::tls::control::{Alert, sealed_len_max};
 use crate::tls::handshake::{Established, Handshake, HandshakeFailure};
 use crate::tls::offload::Offload;
@@ -25,14 +27,15 @@ const READ_LEN_BYTES: usize = 4096;
 /// TLS.
 ///
 /// # Errors
-/// The refusal to report; the client was sent the alert. [`Cause::Probe`] for a client that sent nothing.
+/// The refusal to report; the client was sent the alert. [`Cause::Probe`] for a client that sent nothing. For
+/// a client that speaks another protocol, what it is; it was sent nothing.
 pub(super) async fn run(
     socket: &mut Socket,
     config: &Arc<ServerConfig>,
     received: Vec<u8>,
     wish: Offload,
     deadline: Instant,
-) -> Result<(), Refusal> {
+) -> Result<(), NoHandshake> {
     let mut silent = received.is_empty();
     let carried = carry(socket, config, received, &mut silent);
     let refusal = match timeout_at(deadline, carried).await {
@@ -40,14 +43,28 @@ pub(super) async fn run(
             socket.protect(established, wish);
             return Ok(());
         }
-        Ok(Err(refusal)) => refusal,
+        Ok(Err(NoHandshake::NotTls(opening))) => return Err(NoHandshake::NotTls(opening)),
+        Ok(Err(NoHandshake::Refused(refusal))) => refusal,
         Err(_) => Refusal::new(Cause::TlsHandshakeTimeout, ""),
     };
-    Err(if silent {
-        Refusal::new(Cause::Probe, "")
-    } else {
-        refusal
-    })
+    Err(NoHandshake::Refused(match silent {
+        true => Refusal::new(Cause::Probe, ""),
+        false => refusal,
+    }))
+}
+
+/// Why a client has no TLS session.
+pub(super) enum NoHandshake {
+    /// It is refused.
+    Refused(Refusal),
+    /// It speaks this protocol, which is not TLS.
+    NotTls(Opening),
+}
+
+impl From<Refusal> for NoHandshake {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 async fn carry(
@@ -55,23 +72,29 @@ async fn carry(
     config: &Arc<ServerConfig>,
     received: Vec<u8>,
     silent: &mut bool,
-) -> Result<Established, Refusal> {
+) -> Result<Established, NoHandshake> {
     let mut handshake = Handshake::new(Arc::clone(config), received).map_err(failed)?;
     loop {
         let complete = handshake.advance();
         let answer = handshake.take_outbox();
+        if matches!(complete, Err(HandshakeFailure::NotTls(_))) && handshake.is_unbegun() {
+            let opening = first_bytes::recognise(socket, handshake.inbox()).await;
+            if let Some(opening) = opening {
+                return Err(NoHandshake::NotTls(opening));
+            }
+        }
         let sent = socket.send_all(&answer).await;
         let complete = complete.map_err(failed)?;
         sent.map_err(|error| Refusal::new(Cause::ClientReset, error.to_string()))?;
         if complete {
             let established = handshake.finish().map_err(failed)?;
-            return admit(socket, established).await;
+            return Ok(admit(socket, established).await?);
         }
         let read = socket.recv_onto(handshake.inbox(), READ_LEN_BYTES).await;
         match read {
-            Ok(0) => return Err(failed(handshake.closed())),
+            Ok(0) => return Err(failed(handshake.closed()).into()),
             Ok(_) => *silent = false,
-            Err(error) => return Err(Refusal::new(Cause::ClientReset, error.to_string())),
+            Err(error) => return Err(Refusal::new(Cause::ClientReset, error.to_string()).into()),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use super::refusal::Refusal;
 use super::socket::Socket;
+use crate::proto::http::head::empty_lines_len;
 
 /// Bytes asked for at once.
 pub(super) const READ_LEN_BYTES: usize = 4096;
@@ -19,7 +20,8 @@ pub(super) enum HeadError {
     Failed(io::Error),
 }
 
-/// Reads until `inbox` holds the end of a head, perhaps with bytes behind it.
+/// Reads until `inbox` holds the end of a head, perhaps with bytes behind it. Empty lines before a head do not
+/// end it; `check` refuses them where they are not allowed.
 ///
 /// `check` examines incomplete heads, but only after the end of a line or when the inbox is longer than
 /// `len_checked` bytes: a peer that sends single bytes must not cost more than another.
@@ -35,7 +37,7 @@ pub(super) async fn read_head(
     let mut seen = 0;
     loop {
         // The end may begin in the bytes that were there before.
-        let from = usize::saturating_sub(seen, 3);
+        let from = usize::saturating_sub(seen, 3).max(empty_lines_len(inbox));
         let unseen = inbox.get(from..).unwrap_or_default();
         if unseen.windows(4).any(|window| window == b"\r\n\r\n") {
             return Ok(());

@@ -15,6 +15,7 @@ pub mod client_place;
 mod connect;
 pub mod context;
 mod dial;
+mod first_bytes;
 mod handover;
 mod handshake;
 mod head_reader;

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::arrival::Arrival;
 use super::context::{Phase, ThreadContext};
-use super::handshake;
+use super::first_bytes::{self, Place};
+use super::handshake::{self, NoHandshake};
 use super::http::connection;
 use super::proxy_header::{self, Origin};
 use super::refusal::Refusal;
@@ -16,6 +17,8 @@ use super::{report, tunnel_only};
 use crate::config::{Mode, ProxyProtocol};
 use crate::journal::Cause;
 use crate::journal::counts::Stage;
+use crate::proto::first_bytes::Opening;
+use crate::proto::http::answer::{AnswerBody, Own};
 use crate::tls::offload::Offload;
 
 /// Serves a connection from its first byte until it is over or has become a tunnel, or the process
@@ -55,7 +58,12 @@ async fn open(mut arrival: Arrival, context: Rc<ThreadContext>) {
         // On the heap, so that it takes no memory after the handshake.
         match Box::pin(shaking).await {
             Ok(()) => count_handshake(&arrival, began, &context),
-            Err(refusal) => return refuse_handshake(arrival, &origin, refusal, &context).await,
+            Err(NoHandshake::Refused(refusal)) => {
+                return refuse_handshake(arrival, &origin, refusal, &context).await;
+            }
+            Err(NoHandshake::NotTls(opening)) => {
+                return refuse_without_tls(arrival, &origin, opening, &context).await;
+            }
         }
     }
     match arrival.listener().mode {
@@ -104,6 +112,48 @@ async fn refuse_handshake(
         arrival.socket.close_gently().await;
     }
 }
+
+/// Reports a client that speaks another protocol than TLS, and closes the connection.
+///
+/// A client of `http` mode that speaks HTTP is told so in HTTP, as nginx does; others are sent an alert.
+async fn refuse_without_tls(
+    arrival: Arrival,
+    origin: &Origin,
+    opening: Opening,
+    context: &ThreadContext,
+) {
+    let place = Place {
+        listener: arrival.listener(),
+        speaker: origin.speaker,
+        inside_tls: false,
+    };
+    let refusal = Refusal::new(Cause::TlsHandshakeFailed, first_bytes::told(opening, place));
+    let is_told = arrival.listener().mode == Mode::Http
+        && matches!(opening, Opening::Http1 | Opening::Http2Preface);
+    let mut answer = Vec::new();
+    match is_told {
+        true => Own {
+            status: 400,
+            content: AnswerBody::text(NEEDS_TLS),
+            extra_lines: &[],
+            // A browser must not heed it without TLS (RFC 6797 section 7.2).
+            strict_transport: None,
+            close: true,
+            to_head: false,
+        }
+        .write(&mut answer),
+        false => answer.extend_from_slice(&UNEXPECTED_MESSAGE),
+    }
+    // A client that does not read it is refused all the same; the send buffer is still empty.
+    let _ = arrival.socket.send_all(&answer).await;
+    refuse_handshake(arrival, origin, refusal, context).await;
+}
+
+const NEEDS_TLS: &str =
+    "400 Bad Request\nthe HTTP request came without TLS, and this port needs it: use https://\n";
+
+/// A fatal unexpected_message in a plain record (RFC 8446 sections 5.1 and 6).
+const UNEXPECTED_MESSAGE: [u8; 7] = [21, 3, 3, 0, 2, 2, 10];
 
 /// Returns when relay is to leave the records of the client to the kernel.
 fn offload_of(arrival: &Arrival) -> Offload {

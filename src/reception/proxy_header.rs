@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use tokio::time::Instant;
 
+use super::first_bytes;
 use super::refusal::Refusal;
 use super::socket::Socket;
 use super::socket::driver::until;
@@ -92,9 +93,10 @@ pub(super) async fn read(
         match until(deadline, next_header(socket, inbox)).await {
             Ok(Ok(Found::Header(header))) => origin.believe(*header),
             Ok(Ok(Found::Payload)) if needed => {
+                let opening = first_bytes::recognise(socket, inbox).await;
                 return Err(Refusal::new(
                     Cause::ProxyHeaderMissing,
-                    "the source is trusted but sent no PROXY header; does the balancer send one?",
+                    first_bytes::told_instead_of_header(opening),
                 ));
             }
             // What follows is payload: other bytes, or silence where no header is required.

@@ -25,6 +25,8 @@ pub(super) struct Refusal {
     pub(super) quiet: bool,
     /// Whether the client gets no answer, so that it may repeat its request.
     pub(super) silent: bool,
+    /// What our answer says in place of `detail`, where that is for operators only.
+    told: Option<String>,
     /// Additional header lines of the answer.
     extra_lines: &'static [(&'static str, &'static str)],
 }
@@ -39,8 +41,17 @@ impl Refusal {
             server: None,
             quiet: false,
             silent: false,
+            told: None,
             extra_lines: &[],
         }
+    }
+
+    /// Replaces the detail in the log by words for the operator; the client is told what it would be told
+    /// without them.
+    #[must_use]
+    pub(super) fn explained(mut self, detail: String) -> Self {
+        self.told = Some(std::mem::replace(&mut self.detail, detail));
+        self
     }
 
     /// Refuses a request whose backend changed with each of several reloads.
@@ -186,8 +197,9 @@ impl Refusal {
     fn text(&self, status: u16) -> String {
         let mut text = format!("{status} {}\n", answer::reason(status));
         let clients_fault = status < 500 || self.cause == Cause::UnknownCoding;
-        if clients_fault && !self.detail.is_empty() {
-            text.push_str(&self.detail);
+        let detail = self.told.as_ref().unwrap_or(&self.detail);
+        if clients_fault && !detail.is_empty() {
+            text.push_str(detail);
             text.push('\n');
         }
         text

@@ -12,6 +12,7 @@ use super::bound_address::ROUTES_MAX;
 use super::client_hello::{self, UNRECOGNIZED_NAME};
 use super::connect::{Search, tunnel_timeouts};
 use super::context::ThreadContext;
+use super::first_bytes::Place;
 use super::handover::{NewTunnel, hand_over};
 use super::introduction::introduce;
 use super::proxy_header::Origin;
@@ -112,7 +113,12 @@ async fn open(
     let mut server_name = terms.and_then(|terms| terms.server_name.clone());
     if arrival.listener().mode == Mode::Sni {
         let deadline = Instant::now() + arrival.listener().timeouts.tls_handshake;
-        let hello = client_hello::read(&arrival.socket, inbox, deadline).await?;
+        let place = Place {
+            listener: arrival.listener(),
+            speaker: origin.speaker,
+            inside_tls: false,
+        };
+        let hello = client_hello::read(&arrival.socket, inbox, place, deadline).await?;
         server_name.clone_from(&hello.server_name);
         origin.tlvs.authority = hello.server_name.or(origin.tlvs.authority.take());
         // The server has not chosen a protocol yet; the first is the one the client prefers.

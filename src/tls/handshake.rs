@@ -194,6 +194,12 @@ impl Handshake {
         &mut self.inbox
     }
 
+    /// Returns whether no whole record has come yet, so that the inbox begins with the peer's first byte.
+    #[must_use]
+    pub fn is_unbegun(&self) -> bool {
+        self.records == 0
+    }
+
     /// Takes the bytes to send, also after a failure.
     #[must_use]
     pub fn take_outbox(&mut self) -> Vec<u8> {

@@ -12,7 +12,8 @@ use longsplice::proto::http::forwarding::{
 };
 use longsplice::proto::http::framing::{Body, Form, Framing, FramingError};
 use longsplice::proto::http::head::{
-    HeadLimits, HttpVersion, Line, Request, Response, parse_request, parse_response,
+    EMPTY_LINES_MAX, HeadLimits, HttpVersion, Line, Request, Response, empty_lines_len, is_begun,
+    parse_request, parse_response,
 };
 
 /// The defaults.
@@ -86,7 +87,8 @@ fn check_request(bytes: &[u8]) {
         assert_eq!(parse_request(&bytes[..len], &LIMITS), Ok(Progress::Partial));
     });
     assert_eq!(read(&bytes[..used], &LIMITS), Some((request.clone(), used)));
-    let start = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
+    let start = empty_lines_len(bytes);
+    assert!(start <= 2 * EMPTY_LINES_MAX && is_begun(bytes) && !is_begun(&bytes[..start]));
     conserves(&bytes[start..used], request.request_line, &request.lines);
     assert!(request.path.starts_with('/') || request.path == "*");
     assert!(
@@ -96,6 +98,8 @@ fn check_request(bytes: &[u8]) {
             .any(|byte| byte.is_ascii_uppercase() || byte == b'@')
     );
     let upgrade = request.websocket_key.is_some();
+    assert!(!upgrade || request.upgrade_removed.is_none());
+    assert!(!request.method.eq_ignore_ascii_case("connect"));
     assert!(!upgrade || matches!(request.framing, Framing::None | Framing::Length(0)));
     for peer in [Ipv4Addr::new(203, 0, 113, 9), Ipv4Addr::LOCALHOST] {
         for hop in [Hop::KeepAlive, Hop::Close, Hop::Upgrade] {
@@ -229,11 +233,14 @@ fn check_forwarded(request: &Request<'_>, peer: Ipv4Addr, hop: Hop) {
         );
     };
     assert_eq!(used, head.len(), "forwarded more than one head");
+    let target = for_server(request);
+    let is_rewritten = request.target != target;
+    assert!(!is_rewritten || (next.target_scheme.is_none() && request.target_scheme.is_some()));
     assert_eq!(
         (next.method, next.target, next.version, next.framing),
         (
             request.method,
-            request.target,
+            target.as_str(),
             HttpVersion::Http11,
             request.framing
         ),
@@ -247,6 +254,7 @@ fn check_forwarded(request: &Request<'_>, peer: Ipv4Addr, hop: Hop) {
     assert_eq!((next.authority, &*next.host), named);
     let is_old = request.version == HttpVersion::Http10;
     assert!(!is_old || next.lines.iter().all(|line| !line.is("expect")));
+    assert_eq!(next.upgrade_removed, None);
     let key = request.websocket_key.filter(|_| hop == Hop::Upgrade);
     assert_eq!(next.websocket_key, key);
     assert!(next.keep_alive || hop == Hop::Close);
@@ -284,6 +292,23 @@ fn check_forwarded(request: &Request<'_>, peer: Ipv4Addr, hop: Hop) {
         assert!(matches!(&told[..], [one] if one.value == subject.as_bytes()));
     }
     passes_in_order(&request.lines, &lines);
+}
+
+/// The target as servers expect it, found by another way than the parser's.
+fn for_server(request: &Request<'_>) -> String {
+    let Some((_, rest)) = request.target.split_once("://") else {
+        return request.target.to_owned();
+    };
+    if request.target_scheme.is_none() {
+        // An origin form with a scheme in its query.
+        return request.target.to_owned();
+    }
+    let rest = rest.trim_start_matches(|byte| byte != '/' && byte != '?');
+    match (request.method, rest) {
+        ("OPTIONS", "") => "*".to_owned(),
+        (_, path) if path.starts_with('/') => path.to_owned(),
+        (_, query) => format!("/{query}"),
+    }
 }
 
 fn check_response(bytes: &[u8]) {

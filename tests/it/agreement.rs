@@ -100,6 +100,7 @@ impl Server {
                 "9112-3.1-method-get.ok",
                 "9112-3.2.1-bad-escape.ok",
                 "9112-3.2.1-encoded-nul.ok",
+                "9112-3.2.4-absolute-options.ok",
                 "9112-3.2.4-asterisk.ok",
             ],
             _dir: dir,

@@ -86,6 +86,129 @@ fn names_that_gateways_take_for_ours_are_dropped_too() {
 }
 
 #[test]
+fn lookalikes_are_dropped_whoever_sends_them() {
+    let edge = edge();
+    let lines = "X.Real.IP: 203.0.113.9\r\nX~Forwarded~For: 203.0.113.9\r\n\
+        X|Forwarded|Proto: https\r\nX-Client'Subject: CN=evil\r\nX_Forwarded_Prefix: /evil\r\n\
+        Content_Length: 5\r\nTransfer.Encoding: chunked\r\nX-Stays: 1\r\n";
+    for source in [STRANGER, TRUSTED] {
+        let head = edge.ask(source, &http::get("x", "/", lines));
+        assert_eq!(others(&head), ["Host: x", "X-Stays: 1"], "{head}");
+    }
+    // The subject of a certificate, on a listener without TLS.
+    let subject = "X-Client-Subject: CN=a\r\n";
+    let head = edge.ask(STRANGER, &http::get("x", "/", subject));
+    assert_eq!(others(&head), ["Host: x"], "{head}");
+    let head = edge.ask(TRUSTED, &http::get("x", "/", subject));
+    assert_eq!(
+        others(&head),
+        ["Host: x", "X-Client-Subject: CN=a"],
+        "{head}"
+    );
+}
+
+#[test]
+fn the_real_ip_of_a_trusted_peer_is_believed_where_nothing_else_names_the_client() {
+    let edge = edge();
+    let rows = [
+        (
+            "X-Real-IP: 203.0.113.9\r\n",
+            "203.0.113.9",
+            "203.0.113.9, 127.0.0.2",
+        ),
+        (
+            "X-Real-IP: 203.0.113.9\r\nX-Forwarded-For: 198.51.100.1\r\n",
+            "198.51.100.1",
+            "198.51.100.1, 127.0.0.2",
+        ),
+        ("X-Real-IP: nonsense\r\n", TRUSTED, TRUSTED),
+    ];
+    for (lines, client, chain) in rows {
+        let head = edge.ask(TRUSTED, &http::get("x", "/", lines));
+        assert_eq!(http::values(&head, "x-real-ip"), [client], "{head}");
+        assert_eq!(http::values(&head, "x-forwarded-for"), [chain], "{head}");
+        edge.proxy
+            .wait_access("request", |line| line["client"] == client);
+    }
+    let head = edge.ask(STRANGER, &http::get("x", "/", rows[0].0));
+    assert_eq!(http::values(&head, "x-real-ip"), [STRANGER], "{head}");
+}
+
+#[test]
+fn a_forwarded_host_is_a_host_or_ignored() {
+    let edge = edge();
+    let rows = [
+        ("www.example:8443", "www.example:8443"),
+        ("www.example, inner.example", "www.example"),
+        ("[2001:db8::1]", "[2001:db8::1]"),
+        ("www.example/path", "x"),
+        ("a b", "x"),
+        ("<script>", "x"),
+        ("user@www.example", "x"),
+    ];
+    for (sent, told) in rows {
+        let lines = format!("X-Forwarded-Host: {sent}\r\n");
+        let head = edge.ask(TRUSTED, &http::get("x", "/", &lines));
+        assert_eq!(http::values(&head, "x-forwarded-host"), [told], "{head}");
+    }
+}
+
+#[test]
+fn port_0_of_a_proxy_header_is_no_port() {
+    let edge = edge();
+    let header = "PROXY TCP4 203.0.113.50 192.0.2.1 0 0\r\n";
+    let request = http::get("x", "/", "");
+    let head = edge.ask(TRUSTED, &format!("{header}{request}"));
+    let port = edge.proxy.addr().port().to_string();
+    assert_eq!(http::values(&head, "x-forwarded-port"), [port], "{head}");
+    assert_eq!(http::values(&head, "x-forwarded-proto"), ["http"], "{head}");
+    assert_eq!(http::values(&head, "x-real-ip"), ["203.0.113.50"], "{head}");
+}
+
+#[test]
+fn an_absolute_target_reaches_the_server_as_path_and_query() {
+    let edge = edge();
+    let rows = [
+        (
+            "GET http://x/a//%2e?b=http://c HTTP/1.1",
+            "GET /a//%2e?b=http://c HTTP/1.1",
+        ),
+        ("GET http://X:80 HTTP/1.1", "GET / HTTP/1.1"),
+        ("GET http://x?y HTTP/1.1", "GET /?y HTTP/1.1"),
+        ("OPTIONS http://x HTTP/1.1", "OPTIONS * HTTP/1.1"),
+    ];
+    for (line, expected) in rows {
+        let head = edge.ask(STRANGER, &format!("{line}\r\nHost: x\r\n\r\n"));
+        assert!(head.starts_with(&format!("{expected}\r\n")), "{head}");
+        assert_eq!(http::values(&head, "host"), ["x"], "{head}");
+        // The log has what the client sent.
+        let target = line.split(' ').nth(1).unwrap();
+        edge.proxy
+            .wait_access("request", |line| line["target"] == target);
+    }
+    let head = edge.ask(STRANGER, "GET http://only.example/ HTTP/1.0\r\n\r\n");
+    assert!(head.starts_with("GET / HTTP/1."), "{head}");
+    assert_eq!(http::values(&head, "host"), ["only.example"], "{head}");
+    // A scheme must be the client's, or the trusted peer's own.
+    let of_scheme = |lines: &str| format!("GET https://x/ HTTP/1.1\r\nHost: x\r\n{lines}\r\n");
+    let forwarded = "X-Forwarded-Proto: https\r\n";
+    for (source, lines, status) in [
+        (STRANGER, "", 400),
+        (STRANGER, forwarded, 400),
+        (TRUSTED, "", 400),
+        (TRUSTED, forwarded, 200),
+    ] {
+        let mut client = Peer::connect_from(source, edge.proxy.addr());
+        let answer = http::exchange_on(&mut client, of_scheme(lines));
+        assert_eq!(answer.status, status, "{source} {lines}");
+        match status {
+            200 => assert!(edge.origin.head().starts_with("GET / HTTP/1.1\r\n")),
+            _ => assert!(answer.text().contains("scheme"), "{}", answer.text()),
+        }
+    }
+}
+
+#[test]
 fn a_client_over_ipv6_is_written_as_one() {
     let origin = Origin::answering(http::ok("hello"));
     let proxy = Plan::http(origin.addr)

@@ -34,6 +34,8 @@ mod faults;
 mod field;
 // X-Forwarded-*, X-Real-IP, and every other header line left alone.
 mod forwarding;
+// Request heads that real proxies, clients and applications send and understand.
+mod fronts;
 // WebSockets that a drain ends with a Close frame.
 mod goodbye;
 // Checks of servers, and what follows from them.
@@ -48,6 +50,8 @@ mod leaving;
 mod log;
 // Several machines: a cut link, nodes that agree.
 mod machines;
+// Connections that speak another protocol than their listener expects.
+mod misdirected;
 // Names of servers that change, fail and recover.
 mod names;
 // Metrics, health, readiness.

@@ -99,13 +99,13 @@ fn an_unknown_name_and_none_hear_an_alert() {
 }
 
 #[test]
-fn what_is_not_tls_and_who_says_nothing_leaves_no_line() {
+fn what_nobody_knows_and_who_says_nothing_leaves_no_line() {
     let origin = Origin::bind();
     let mut proxy = Plan::sni(origin.addr())
         .listener_timeouts("tls_handshake = \"300ms\"")
         .start();
     let mut plain = proxy.connect();
-    plain.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    plain.send("EHLO x\r\n");
     plain.expect_ended();
     drop(proxy.connect());
     proxy.connect().expect_ended();

@@ -169,6 +169,12 @@ fn refused_heads() -> Vec<(&'static str, Vec<u8>)> {
             b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n".to_vec(),
         ),
         ("CONNECT with a path", line("CONNECT / HTTP/1.1")),
+        ("connect", line("connect x:443 HTTP/1.1")),
+        ("Connect with a path", line("Connect / HTTP/1.1")),
+        (
+            "an absolute target of another scheme",
+            line("GET https://x/ HTTP/1.1"),
+        ),
         ("a fragment", line("GET /#x HTTP/1.1")),
         (
             "raw bytes beyond ASCII in the target",

@@ -229,6 +229,58 @@ fn other_upgrades_are_removed_and_the_request_is_served() {
     }
 }
 
+#[test]
+fn an_upgrade_that_cannot_be_one_is_served_as_a_request() {
+    let origin = Origin::answering(http::ok("plain"));
+    let proxy = Plan::http(origin.addr).start();
+    let asked = request("x", "/", "X-Stays: 1\r\n");
+    let with_body = request("x", "/", "X-Stays: 1\r\nContent-Length: 3\r\n") + "abc";
+    let rows = [
+        (
+            asked.replace("HTTP/1.1", "HTTP/1.0"),
+            "proxy_http_version 1.1",
+        ),
+        (asked.replace("GET", "HEAD"), "method GET"),
+        (asked.replace("GET", "POST"), "method GET"),
+        (
+            asked
+                .replace("GET", "POST")
+                .replace(websocket::KEY, "no key"),
+            "method GET",
+        ),
+        (with_body, "body"),
+    ];
+    for (asked, told) in rows {
+        let mut client = proxy.connect();
+        client.send(&asked);
+        let answer = client.read_head();
+        assert_eq!(http::status(&answer), 200, "{answer} to {asked}");
+        let head = origin.head();
+        for name in ["upgrade", "sec-websocket-key", "sec-websocket-version"] {
+            assert_eq!(values(&head, name), [""; 0], "{head}");
+        }
+        let options = values(&head, "connection");
+        assert!(options.iter().all(|option| *option == "close"), "{head}");
+        assert_eq!(values(&head, "x-stays"), ["1"], "{head}");
+        proxy.wait_access("request", |line| {
+            let detail = line["detail"].as_str().unwrap_or_default();
+            line["status"] == 200 && detail.contains(told)
+        });
+    }
+    // What can be an upgrade is still judged, and the text names the likely culprit.
+    let rows = [("Sec-WebSocket-Key", 400), ("Sec-WebSocket-Version", 400)];
+    for (name, status) in rows {
+        let asked = asked.replace(name, "X-Removed");
+        let mut client = proxy.connect();
+        client.send(&asked);
+        let text = http::expect_own_answer(&mut client, status).text();
+        assert!(text.contains("proxy in front"), "{text}");
+    }
+    let mut client = proxy.connect();
+    client.send(asked.replace("Version: 13", "Version: 8"));
+    http::expect_own_answer(&mut client, 426);
+}
+
 /// Answers to an upgrade that open nothing: each is a 502.
 fn wrong_answers() -> Vec<(&'static str, String)> {
     let right = switching("");

@@ -54,6 +54,11 @@ pub(crate) const SYSTEM: &[Part] = &[
     ),
     part("rsyslog", &["rsyslog"], &["rsyslogd", "-v"]),
     part("tmux", &["tmux"], &["tmux", "-V"]),
+    part(
+        "uwsgi",
+        &["uwsgi-core", "uwsgi-plugin-python3"],
+        &["uwsgi-core", "--plugin", "python3", "--version"],
+    ),
     // It exits with 1 whatever it is asked that is not work.
     part("wrk", &["wrk"], &["sh", "-c", "command -v wrk"]),
     part("npm", &["npm"], &["npm", "--version"]),

@@ -123,6 +123,7 @@ pub(super) static LISTENER: Section<ListenerDraft> = Section {
         is_called_by_its_address,
         sets_defaults,
         trust_fits_proxy_protocol,
+        optional_headers_fit_the_mode,
         question_balancer,
         tls_is_opened,
         client_subject_can_be_known,
@@ -220,7 +221,9 @@ pub(super) static LISTENER: Section<ListenerDraft> = Section {
             since: "0.1",
             default: Fallback::Is("\"off\""),
             short: "Whether a PROXY header (version 1 or 2) comes before the client's bytes.",
-            long: "`behind` may set another default.",
+            long: "`behind` may set another default. In `mode = \"tcp\"`, `optional` waits up to \
+                   `timeouts.proxy_header` for a header of a trusted client before it connects, which delays a \
+                   server that speaks first.",
             example: "\"require\"",
             wrong: "\"on\"",
             kind: &At {
@@ -232,7 +235,7 @@ pub(super) static LISTENER: Section<ListenerDraft> = Section {
             name: "trusted_proxies",
             since: "0.1",
             default: Fallback::Is("[]"),
-            short: "Peers whose PROXY header and X-Forwarded-For are believed.",
+            short: "Peers whose PROXY header, X-Forwarded-For and X-Real-IP are believed.",
             long: "`unix:` stands for every peer on a unix socket. Headers of other peers are replaced.",
             example: "[\"10.0.0.0/8\", \"unix:\"]",
             wrong: "[\"10.0.0.1/8\"]",
@@ -513,6 +516,23 @@ fn trust_fits_proxy_protocol(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
             place.warn("\"optional\" with empty trusted_proxies never believes a PROXY header");
         }
         ProxyProtocol::Off => {}
+    }
+}
+
+/// Warns of a wait for headers in front of a server that speaks first. In `http` and `sni` mode, and with TLS,
+/// the client speaks first.
+fn optional_headers_fit_the_mode(draft: &mut ListenerDraft, scope: &Scope<'_, '_>) {
+    let listener = &draft.listener;
+    let waits = listener.mode == Mode::Tcp
+        && listener.proxy_protocol == ProxyProtocol::Optional
+        && scope.names_any("trusted_proxies")
+        && !scope.has("tls");
+    if waits && scope.has("proxy_protocol") {
+        scope.place_of("proxy_protocol").warn(
+            "\"optional\" with mode = \"tcp\" waits for a header of a trusted client as long as \
+             timeouts.proxy_header says before it connects, which delays a server that speaks first (SMTP, \
+             MySQL, SSH); use \"require\" if every trusted client sends one, else \"off\"",
+        );
     }
 }
 

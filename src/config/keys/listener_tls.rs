@@ -156,9 +156,9 @@ pub(super) static TLS: Section<Tls> = Section {
             since: "0.1",
             default: Fallback::Is("false"),
             short: "Whether the application is told the subject of the client's certificate.",
-            long: "It goes into the header X-Client-Subject. The same header is taken out of the requests of \
-                   every listener then, so that no client can claim a subject. A client without a certificate \
-                   has no such header. It needs `client_ca` and `mode = \"http\"`.",
+            long: "It goes into the header X-Client-Subject. That header of a client is always removed; with \
+                   this key, every listener removes it from the requests of trusted peers too. A client \
+                   without a certificate has no such header. It needs `client_ca` and `mode = \"http\"`.",
             example: "true",
             wrong: "\"yes\"",
             kind: &At {

@@ -10,8 +10,8 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::fields::named;
-use super::forwarding::{is_client_subject, is_forwarding_field};
 use super::head::Request;
+use super::names::{is_about_client, is_client_subject, is_lookalike};
 
 /// Longest method of a condition, in bytes.
 pub const METHOD_LEN_MAX: usize = 64;
@@ -198,7 +198,7 @@ impl FromStr for FieldName {
         }
         Ok(Self {
             text: text.to_owned(),
-            is_forwarding: is_forwarding_field(text),
+            is_forwarding: is_about_client(text) || is_lookalike(text),
         })
     }
 }

@@ -2,12 +2,11 @@
 //! application: one code path for HTTP and WebSocket.
 //!
 //! Lines are forwarded byte for byte and in order. Removed are lines that concern one connection only (RFC
-//! 9110 section 7.6.1) and forwarding lines from a peer that is not trusted. Our own lines come last. Content-
-//! Length and Transfer-Encoding are written anew from their meaning, so that no reader can understand them
-//! differently, and are left out where they have none. An Upgrade that offers more than `websocket` offers
-//! only that.
+//! 9110 section 7.6.1), forwarding lines from a peer that is not trusted, and lines whose names a gateway
+//! takes for one of ours. Our own lines come last. Content-Length and Transfer-Encoding are written anew from
+//! their meaning, so that no reader can understand them differently, and are left out where they have none. An
+//! Upgrade that offers more than `websocket` offers only that.
 
-use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,6 +15,9 @@ use crate::proto::addr::{PeerAddr, TrustedProxies};
 use super::Scheme;
 use super::fields::{Announced, elements, elements_of, named};
 use super::head::{HttpVersion, Line, Request, Response, names_websocket};
+use super::names::{X_CLIENT_SUBJECT, is_about_client, is_lookalike, is_of_websocket, is_ours};
+use super::refusal::HttpRefusal;
+use super::target::Authority;
 
 /// The peer of a connection, after its PROXY header, and whether it is one of `trusted_proxies`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +60,8 @@ pub enum Hop {
 /// Returns the client's address: the peer's, or, if that is trusted, the first address in X-Forwarded-For
 /// from the right that is not trusted (all trusted: the leftmost).
 ///
-/// All X-Forwarded-For lines form one list. An element may carry a port (`a.b.c.d:p`, `[v6]:p`); without one
+/// All X-Forwarded-For lines form one list. Where it is empty, the X-Real-IP of a trusted peer is the client,
+/// if there is exactly one and it is an address. An element may carry a port (`a.b.c.d:p`, `[v6]:p`); without one
 /// the port is 0, meaning unknown. The search ends at an element that is not an address (`unknown`, a name),
 /// and the client is then the trusted address that reported it: elements further left were written by an
 /// unknown party.
@@ -67,6 +70,9 @@ pub fn client_of(request: &Request<'_>, speaker: Speaker, trusted: &TrustedProxi
     let mut client = speaker.peer;
     if !speaker.trusted {
         return client;
+    }
+    if let Some(address) = real_ip(request) {
+        return address;
     }
     for element in elements_of(&request.lines, X_FORWARDED_FOR).rev() {
         let Some(address) = parse_element(element) else {
@@ -80,7 +86,20 @@ pub fn client_of(request: &Request<'_>, speaker: Speaker, trusted: &TrustedProxi
     client
 }
 
-/// Parses one element of X-Forwarded-For.
+/// Returns the address in X-Real-IP, if it is the only one that names the client.
+fn real_ip(request: &Request<'_>) -> Option<PeerAddr> {
+    if elements_of(&request.lines, X_FORWARDED_FOR)
+        .next()
+        .is_some()
+    {
+        return None;
+    }
+    let mut values = named(&request.lines, "x-real-ip").map(|line| line.value);
+    let value = values.next().filter(|_| values.next().is_none())?;
+    parse_element(value)
+}
+
+/// Parses one element of X-Forwarded-For, or an X-Real-IP.
 fn parse_element(element: &[u8]) -> Option<PeerAddr> {
     let text = std::str::from_utf8(element).ok()?;
     let bare = text
@@ -120,8 +139,33 @@ pub fn scheme_of(
         })
 }
 
+/// Checks that an absolute target names the scheme of the client's connection (RFC 9112 section 3.2.2, RFC
+/// 9110 section 7.4): `scheme`, as [`scheme_of`] finds it.
+///
+/// A trusted peer may also name the scheme of its own connection to us, which is https exactly if `over_tls`:
+/// some proxies write the target anew and tell the client's scheme in X-Forwarded-Proto.
+///
+/// # Errors
+/// [`HttpRefusal::SchemeDisagrees`].
+pub fn check_scheme(
+    request: &Request<'_>,
+    trusted: bool,
+    scheme: Scheme,
+    over_tls: bool,
+) -> Result<(), HttpRefusal> {
+    let own = match over_tls {
+        true => Scheme::Https,
+        false => Scheme::Http,
+    };
+    match request.target_scheme {
+        None => Ok(()),
+        Some(named) if named == scheme || (trusted && named == own) => Ok(()),
+        Some(_) => Err(HttpRefusal::SchemeDisagrees),
+    }
+}
+
 /// Returns the port of the client's first hop: a trusted peer's X-Forwarded-Port, else the destination port
-/// of the PROXY header, else the listener's.
+/// of the PROXY header, else the listener's. Port 0 is no port.
 #[must_use]
 pub fn port_of(
     request: &Request<'_>,
@@ -139,7 +183,7 @@ pub fn port_of(
         true => forwarded(),
         false => None,
     }
-    .or(proxy_destination_port)
+    .or(proxy_destination_port.filter(|port| *port != 0))
     .unwrap_or(listener_port)
 }
 
@@ -154,15 +198,6 @@ fn is_word(word: &[u8], words: &[&str]) -> bool {
 }
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
-
-/// The lines we write ourselves; never forwarded from a peer.
-const OURS: [&str; 5] = [
-    X_FORWARDED_FOR,
-    "x-real-ip",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "x-forwarded-port",
-];
 
 const STRICT_TRANSPORT_SECURITY: &str = "Strict-Transport-Security";
 
@@ -184,10 +219,10 @@ const NOT_REMOVABLE: [&str; 9] = [
 
 /// Appends the head for the server to `out`.
 ///
-/// Method and target are sent as received: an absolute target stays absolute. The version is our own, HTTP/1.1
-/// (RFC 9110 section 2.5), whatever the client's is. HTTP/1.1 wants a Host: a request without one gets the host
-/// of its target, else `default_host`. Expect means nothing in HTTP/1.0 (RFC 9110 section 10.1.1), and must not
-/// begin to.
+/// The method is sent as received, and so is the target, except that an absolute one becomes path and query,
+/// which is what servers expect (RFC 9112 section 3.2.1). The version is our own, HTTP/1.1 (RFC 9110 section
+/// 2.5), whatever the client's is. HTTP/1.1 wants a Host: a request without one gets the host of its target,
+/// else `default_host`. Expect means nothing in HTTP/1.0 (RFC 9110 section 10.1.1), and must not begin to.
 ///
 /// `connection` is the state of the server's connection after the request; [`Hop::Upgrade`] only for a
 /// request with a `websocket_key`.
@@ -214,11 +249,10 @@ pub fn request_head(
         if facts.server_host.is_some() && line.is("host") {
             continue;
         }
-        let forgeable = is_forwarding_field(line.name);
-        if forgeable && (!facts.speaker.trusted || is_ours(line.name)) {
+        if is_lookalike(line.name) || is_replaced(line, facts) {
             continue;
         }
-        if facts.client_subject.is_some() && is_client_subject(line.name) {
+        if request.upgrade_removed.is_some() && is_of_websocket(line.name) {
             continue;
         }
         if line.is("expect") && request.version == HttpVersion::Http10 {
@@ -258,13 +292,22 @@ fn host_written<'a>(
 fn write_request_line(request: &Request<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(request.method.as_bytes());
     out.push(b' ');
-    out.extend_from_slice(request.target.as_bytes());
+    let (slash, target) = request.target_for_server();
+    out.extend_from_slice(slash.as_bytes());
+    out.extend_from_slice(target.as_bytes());
     out.push(b' ');
     write_line(out, VERSION);
 }
 
 /// Our own version, in requests and in responses.
 const VERSION: &[u8] = b"HTTP/1.1";
+
+/// Returns whether we write a line ourselves, or the peer may not send it.
+fn is_replaced(line: &Line<'_>, facts: &ForwardingFacts<'_>) -> bool {
+    let verified_here = facts.client_subject.is_some() && line.is(X_CLIENT_SUBJECT);
+    let forbidden = !facts.speaker.trusted && is_about_client(line.name);
+    is_ours(line.name) || verified_here || forbidden
+}
 
 /// The client to which a response is forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -384,41 +427,12 @@ fn write_te(out: &mut Vec<u8>, line: &Line<'_>) {
     }
 }
 
-/// Returns whether a field is about the client that a peer forwards for.
-///
-/// `_` counts as `-`: gateways to CGI and WSGI do not distinguish the two, so that `X_Real_IP` could replace
-/// our line.
-pub(super) fn is_forwarding_field(name: &str) -> bool {
-    let name = dashed(name);
-    let in_family = name
-        .get(..X_FORWARDED.len())
-        .is_some_and(|head| head.eq_ignore_ascii_case(X_FORWARDED));
-    in_family || is_word(name.as_bytes(), &["x-real-ip", "forwarded"])
-}
-
-const X_FORWARDED: &str = "x-forwarded-";
-
-fn is_ours(name: &str) -> bool {
-    is_word(dashed(name).as_bytes(), &OURS)
-}
-
-pub(super) fn is_client_subject(name: &str) -> bool {
-    dashed(name).eq_ignore_ascii_case(X_CLIENT_SUBJECT)
-}
-
-const X_CLIENT_SUBJECT: &str = "X-Client-Subject";
-
-fn dashed(name: &str) -> Cow<'_, str> {
-    match name.contains('_') {
-        true => Cow::Owned(name.replace('_', "-")),
-        false => Cow::Borrowed(name),
-    }
-}
-
 /// Appends our lines about the client.
 ///
 /// A peer on a unix socket has no address: it adds nothing to a chain, and lines that would hold nothing else
-/// are left out. X-Forwarded-Host is left out if the request names no host.
+/// are left out. X-Forwarded-Host is the first element of a trusted peer's, if that is a host with an optional
+/// port; anything else there is ignored, like a scheme or a port that is none. It is left out if the request
+/// names no host.
 fn write_ours(request: &Request<'_>, facts: &ForwardingFacts<'_>, out: &mut Vec<u8>) {
     write_chain(request, facts.speaker, out);
     if let Some(ip) = facts.client.ip() {
@@ -426,14 +440,14 @@ fn write_ours(request: &Request<'_>, facts: &ForwardingFacts<'_>, out: &mut Vec<
     }
     write_field(out, "X-Forwarded-Proto", facts.scheme.as_str().as_bytes());
     let forwarded_host = match facts.speaker.trusted {
-        true => named(&request.lines, "x-forwarded-host")
-            .map(|line| line.value)
-            .find(|value| !value.is_empty()),
+        true => first_element(request, "x-forwarded-host")
+            .and_then(|element| std::str::from_utf8(element).ok())
+            .filter(|text| Authority::parse(text).is_some()),
         false => None,
     };
-    let host = forwarded_host.unwrap_or(request.authority.as_bytes());
+    let host = forwarded_host.unwrap_or(request.authority);
     if !host.is_empty() {
-        write_field(out, "X-Forwarded-Host", host);
+        write_field(out, "X-Forwarded-Host", host.as_bytes());
     }
     write_shown(out, "X-Forwarded-Port", facts.port);
     if let Some(subject) = facts.client_subject.filter(|subject| !subject.is_empty()) {
@@ -441,12 +455,15 @@ fn write_ours(request: &Request<'_>, facts: &ForwardingFacts<'_>, out: &mut Vec<
     }
 }
 
-/// Appends X-Forwarded-For: a trusted peer's own list, then the peer.
+/// Appends X-Forwarded-For: a trusted peer's own list, or its X-Real-IP, then the peer.
 fn write_chain(request: &Request<'_>, speaker: Speaker, out: &mut Vec<u8>) {
     let mut chain: Vec<u8> = Vec::new();
     if speaker.trusted {
         for element in elements_of(&request.lines, X_FORWARDED_FOR) {
             join(&mut chain, element);
+        }
+        if let Some(ip) = real_ip(request).and_then(PeerAddr::ip) {
+            join(&mut chain, ip.to_string().as_bytes());
         }
     }
     match speaker.peer.ip() {

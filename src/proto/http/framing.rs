@@ -433,10 +433,10 @@ fn name_byte(len: usize, mut kept: [u8; NAME_KEPT_MAX], byte: u8) -> State {
         return State::Broken(FramingError::Trailer);
     }
     if let Some(slot) = kept.get_mut(len) {
-        // `_` counts as `-`, as in the headers.
-        *slot = match byte {
-            b'_' => b'-',
-            _ => byte.to_ascii_lowercase(),
+        // A character that is neither letter nor digit counts as `-`, as in the headers.
+        *slot = match byte.is_ascii_alphanumeric() {
+            true => byte.to_ascii_lowercase(),
+            false => b'-',
         };
     }
     State::TrailerName { len: len + 1, kept }

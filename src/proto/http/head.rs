@@ -8,6 +8,7 @@ use httparse::{EMPTY_HEADER, Header, Status};
 
 use crate::proto::{Progress, websocket};
 
+use super::Scheme;
 use super::challenge;
 use super::fields::{Announced, ConnectionOptions, elements_of, named};
 use super::framing::{Form, Framing};
@@ -16,6 +17,42 @@ use super::refusal::{BadResponse, HttpRefusal, Malformed};
 use super::target::{Authority, Target};
 
 pub use super::line::{HeadLimits, HttpVersion, Line};
+
+/// Why a request that asks for a WebSocket cannot open one (RFC 6455 section 4.1): it is then served without
+/// the fields of the upgrade, since a server may ignore an Upgrade (RFC 9110 section 7.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpgradeRemoved {
+    /// It is HTTP/1.0.
+    Version,
+    /// Its method is not GET.
+    Method,
+    /// It has a body.
+    Body,
+}
+
+impl UpgradeRemoved {
+    /// Returns what the log says of it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Version => {
+                "served without its Upgrade, which needs HTTP/1.1; does the proxy in front speak HTTP/1.0 \
+                 (nginx: proxy_http_version 1.1)?"
+            }
+            Self::Method => "served without its Upgrade, which needs the method GET",
+            Self::Body => "served without its Upgrade, which may not have a body",
+        }
+    }
+
+    fn of(method: &str, version: HttpVersion, framing: Framing) -> Option<Self> {
+        match framing {
+            _ if version != HttpVersion::Http11 => Some(Self::Version),
+            _ if method != "GET" => Some(Self::Method),
+            Framing::None | Framing::Length(0) => None,
+            Framing::Length(_) | Framing::Chunked | Framing::UntilClose => Some(Self::Body),
+        }
+    }
+}
 
 /// A request head that broke no rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +78,12 @@ pub struct Request<'a> {
     pub path: String,
     /// How the body ends.
     pub framing: Framing,
+    /// The scheme of an absolute target; none for the other forms.
+    pub target_scheme: Option<Scheme>,
     /// The key, if the request is a valid WebSocket upgrade.
     pub websocket_key: Option<&'a str>,
+    /// Why the fields of its upgrade are removed, so that the rest is an ordinary request.
+    pub upgrade_removed: Option<UpgradeRemoved>,
     /// Whether the client will send another request on this connection.
     pub keep_alive: bool,
     /// Whether the client waits for 100 (Continue).
@@ -61,6 +102,12 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn authenticates_connection(&self) -> bool {
         challenge::vouches_for_connection(&self.lines)
+    }
+
+    /// Returns the target in the form for the server that answers it, in two parts to be joined.
+    pub(super) fn target_for_server(&self) -> (&'static str, &'a str) {
+        // A request with an illegal target does not exist: `parse_request` has refused it.
+        Target::parse(self.method, self.target).map_or(("", self.target), Target::for_server)
     }
 
     /// Returns path and query as received; `/` where the target has no path.
@@ -155,9 +202,10 @@ impl<'a> Response<'a> {
 
 /// Parses a request head at the start of `buf`, which holds all bytes received so far.
 ///
-/// One empty line before the request line is ignored (RFC 9112 section 2.2) and counts into `used`; a second
-/// one is refused. An `Upgrade: websocket` that Connection does not list is ignored (RFC 9110 section 7.8).
-/// If Connection lists it, it must be a complete and valid upgrade.
+/// Up to [`EMPTY_LINES_MAX`] empty lines before the request line are ignored (RFC 9112 section 2.2) and count
+/// into `used`; one more is refused. An `Upgrade: websocket` that Connection does not list is ignored (RFC
+/// 9110 section 7.8), and so is one in HTTP/1.0, with another method than GET, or with a body: the server may
+/// ignore an Upgrade, and this one cannot be meant. Any other must be a complete and valid upgrade.
 ///
 /// # Errors
 /// The [`HttpRefusal`] of the first broken rule, as early as it shows: limits and the form of lines before
@@ -169,13 +217,12 @@ pub fn parse_request<'a>(
     buf: &'a [u8],
     limits: &HeadLimits,
 ) -> Result<Progress<Request<'a>>, HttpRefusal> {
-    let (empty_len, rest) = match buf {
-        [b'\r', b'\n', rest @ ..] => (2, rest),
-        [b'\r'] => return Ok(Progress::Partial),
-        all => (0, all),
-    };
-    if let [b'\r' | b'\n', ..] = rest {
-        return Err(HttpRefusal::LeadingEmptyLines);
+    let empty_len = empty_lines_len(buf);
+    let rest = buf.get(empty_len..).unwrap_or_default();
+    match rest {
+        [b'\r'] if empty_len < EMPTY_LINES_LEN_MAX => return Ok(Progress::Partial),
+        [b'\r' | b'\n', ..] => return Err(HttpRefusal::LeadingEmptyLines),
+        _ => {}
     }
     if is_first_line_longer(rest, limits.request_line) {
         return Err(HttpRefusal::RequestLineTooLong);
@@ -210,6 +257,29 @@ pub fn parse_request<'a>(
     }
 }
 
+/// Empty lines before a request line that are ignored: some clients send one behind the body of a POST, and
+/// an old library another one.
+pub const EMPTY_LINES_MAX: usize = 4;
+const EMPTY_LINES_LEN_MAX: usize = 2 * EMPTY_LINES_MAX;
+
+/// Returns whether `buf`, received where a request may begin, holds more than the empty lines that are
+/// ignored before it. False also for a part of the last of them.
+#[must_use]
+pub fn is_begun(buf: &[u8]) -> bool {
+    let empty_len = empty_lines_len(buf);
+    match buf.get(empty_len..).unwrap_or_default() {
+        [] => false,
+        [b'\r'] => empty_len >= EMPTY_LINES_LEN_MAX,
+        _ => true,
+    }
+}
+
+/// Returns the length of the whole empty lines at the start that are ignored.
+pub fn empty_lines_len(buf: &[u8]) -> usize {
+    let pairs = buf.chunks_exact(2).take(EMPTY_LINES_MAX);
+    2 * pairs.take_while(|pair| *pair == b"\r\n").count()
+}
+
 /// The parts of a request line.
 #[derive(Clone, Copy)]
 struct StartLine<'a> {
@@ -230,7 +300,8 @@ fn judge_request<'a>(
         version,
         request_line,
     } = start;
-    if method == "CONNECT" {
+    // Methods are case-sensitive, but a server may take any spelling of this one for a tunnel.
+    if method.eq_ignore_ascii_case("CONNECT") {
         return Err(HttpRefusal::Connect);
     }
     let target = Target::parse(method, text)?;
@@ -243,10 +314,10 @@ fn judge_request<'a>(
     };
     let connection = ConnectionOptions::read(&lines)?;
     let asks_upgrade = connection.upgrade && names_websocket(&lines);
-    let websocket_key = if asks_upgrade {
-        Some(upgrade_key(method, version, framing, &lines)?)
-    } else {
-        None
+    let upgrade_removed = UpgradeRemoved::of(method, version, framing).filter(|_| asks_upgrade);
+    let websocket_key = match asks_upgrade && upgrade_removed.is_none() {
+        true => Some(upgrade_key(&lines)?),
+        false => None,
     };
     let expects_continue = version == HttpVersion::Http11
         && elements_of(&lines, "expect").any(|e| e.eq_ignore_ascii_case(b"100-continue"));
@@ -259,7 +330,9 @@ fn judge_request<'a>(
         host: authority.map_or_else(String::new, Authority::host_lowercase),
         path,
         framing,
+        target_scheme: target.scheme(),
         websocket_key,
+        upgrade_removed,
         keep_alive: connection.persists(version),
         expects_continue,
         lines,
@@ -304,27 +377,19 @@ pub(super) fn names_websocket(lines: &[Line<'_>]) -> bool {
 }
 
 /// Checks the rules of an upgrade and returns its key (RFC 6455 section 4.2.1).
-fn upgrade_key<'a>(
-    method: &str,
-    version: HttpVersion,
-    framing: Framing,
-    lines: &[Line<'a>],
-) -> Result<&'a str, HttpRefusal> {
-    if method != "GET" {
-        return Err(HttpRefusal::UpgradeMethod);
-    }
-    if version != HttpVersion::Http11 {
-        return Err(HttpRefusal::UpgradeVersion);
-    }
-    if !matches!(framing, Framing::None | Framing::Length(0)) {
-        return Err(HttpRefusal::UpgradeBody);
-    }
+fn upgrade_key<'a>(lines: &[Line<'a>]) -> Result<&'a str, HttpRefusal> {
     match only(lines, "sec-websocket-version") {
-        None => return Err(HttpRefusal::UpgradeVersionLine),
+        None if first(lines, "sec-websocket-version").is_none() => {
+            return Err(HttpRefusal::UpgradeVersionMissing);
+        }
+        None => return Err(HttpRefusal::UpgradeVersionRepeated),
         Some(number) if number != websocket::VERSION.as_bytes() => {
             return Err(HttpRefusal::WebsocketVersion);
         }
         Some(_) => {}
+    }
+    if first(lines, "sec-websocket-key").is_none() {
+        return Err(HttpRefusal::UpgradeKeyMissing);
     }
     only(lines, "sec-websocket-key")
         .and_then(|key| std::str::from_utf8(key).ok())

@@ -11,6 +11,7 @@ pub mod forwarding;
 pub mod framing;
 pub mod head;
 mod line;
+mod names;
 pub mod pattern;
 pub mod refusal;
 mod scheme;

@@ -5,6 +5,8 @@
 
 use thiserror::Error;
 
+use super::line::HeadLimits;
+
 /// A rule of RFC 9110 and RFC 9112 that holds for requests and responses alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Malformed {
@@ -51,8 +53,8 @@ pub enum HttpRefusal {
     /// A rule that responses share.
     #[error("{0}")]
     Malformed(#[from] Malformed),
-    /// RFC 9112 2.2: more than one empty line, or a bare CR or LF, before the request line.
-    #[error("there is more than one empty line before the request line")]
+    /// RFC 9112 2.2: more empty lines than are ignored, or a bare CR or LF, before the request line.
+    #[error("there are more than four empty lines, or a bare CR or LF, before the request line")]
     LeadingEmptyLines,
     /// RFC 9112 3: not `METHOD SP TARGET SP VERSION CRLF`.
     #[error("the request line is not 'METHOD TARGET HTTP/1.x'")]
@@ -84,21 +86,27 @@ pub enum HttpRefusal {
     /// RFC 9112 3.2.2: Host and the authority of the target name different places.
     #[error("Host and the request target name different hosts")]
     HostDisagrees,
-    /// RFC 6455 4.1: the method of the upgrade is not GET.
-    #[error("a WebSocket upgrade needs the method GET")]
-    UpgradeMethod,
-    /// RFC 6455 4.1: the version of the upgrade is not HTTP/1.1.
-    #[error("a WebSocket upgrade needs HTTP/1.1")]
-    UpgradeVersion,
-    /// RFC 6455 4.1: the upgrade has a body.
-    #[error("a WebSocket upgrade has no body")]
-    UpgradeBody,
-    /// RFC 6455 4.1: no key, two, or not 16 bytes in base64.
+    /// RFC 9112 3.2.2: the target names another scheme than the client's connection has.
+    #[error("the scheme of the request target is not that of the connection")]
+    SchemeDisagrees,
+    /// RFC 6455 4.1: no key.
+    #[error(
+        "a WebSocket upgrade needs one Sec-WebSocket-Key and has none; \
+         does a proxy in front remove it, or speak HTTP/1.0?"
+    )]
+    UpgradeKeyMissing,
+    /// RFC 6455 4.1: two keys, or not 16 bytes in base64.
     #[error("a WebSocket upgrade needs one Sec-WebSocket-Key of 16 bytes in base64")]
     UpgradeKey,
-    /// RFC 6455 4.1: Sec-WebSocket-Version is missing, or there is more than one.
-    #[error("a WebSocket upgrade needs one Sec-WebSocket-Version")]
-    UpgradeVersionLine,
+    /// RFC 6455 4.1: no Sec-WebSocket-Version.
+    #[error(
+        "a WebSocket upgrade needs one Sec-WebSocket-Version and has none; \
+         does a proxy in front remove it, or speak HTTP/1.0?"
+    )]
+    UpgradeVersionMissing,
+    /// RFC 6455 4.1: more than one Sec-WebSocket-Version.
+    #[error("a WebSocket upgrade needs one Sec-WebSocket-Version and has more")]
+    UpgradeVersionRepeated,
     /// RFC 6455 4.4: a version other than 13.
     #[error("the version of the WebSocket protocol is not 13")]
     WebsocketVersion,
@@ -147,16 +155,58 @@ impl HttpRefusal {
             | Self::HostMissing
             | Self::HostRepeated
             | Self::HostValue
-            | Self::HostDisagrees => RefusalKind::BadRequest,
-            Self::UpgradeMethod
-            | Self::UpgradeVersion
-            | Self::UpgradeBody
+            | Self::HostDisagrees
+            | Self::SchemeDisagrees => RefusalKind::BadRequest,
+            Self::UpgradeKeyMissing
             | Self::UpgradeKey
-            | Self::UpgradeVersionLine => RefusalKind::BadUpgrade,
+            | Self::UpgradeVersionMissing
+            | Self::UpgradeVersionRepeated => RefusalKind::BadUpgrade,
             Self::WebsocketVersion => RefusalKind::WebsocketVersion,
             Self::RequestLineTooLong => RefusalKind::RequestLineTooLong,
             Self::HeadTooLong | Self::TooManyLines => RefusalKind::RequestHeadTooLarge,
         }
+    }
+
+    /// Returns what the log says of a head that is longer than one of `limits`: the limit, its value and its
+    /// key.
+    #[must_use]
+    pub fn exceeded(self, limits: &HeadLimits) -> Option<String> {
+        let (what, most, unit, key) = match self {
+            Self::RequestLineTooLong => (
+                "the request line",
+                limits.request_line,
+                "bytes",
+                "request_line",
+            ),
+            Self::HeadTooLong => ("the request head", limits.head, "bytes", "head"),
+            Self::TooManyLines => (
+                "the request head",
+                limits.headers,
+                "header lines",
+                "headers",
+            ),
+            Self::Malformed(_)
+            | Self::LeadingEmptyLines
+            | Self::RequestLine
+            | Self::Version
+            | Self::Connect
+            | Self::Target
+            | Self::UserInfo
+            | Self::ClimbsAboveRoot
+            | Self::HostMissing
+            | Self::HostRepeated
+            | Self::HostValue
+            | Self::HostDisagrees
+            | Self::SchemeDisagrees
+            | Self::UpgradeKeyMissing
+            | Self::UpgradeKey
+            | Self::UpgradeVersionMissing
+            | Self::UpgradeVersionRepeated
+            | Self::WebsocketVersion => return None,
+        };
+        Some(format!(
+            "{what} has more than {most} {unit}, the limit that {key} in [listener.limits] sets"
+        ))
     }
 
     /// Returns the status of our answer; the connection closes after it, because the beginning of the next
@@ -210,4 +260,30 @@ pub enum BadResponse {
     /// There are more header lines than the limit.
     #[error("there are more header lines than the limit")]
     TooManyLines,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_named_with_its_value_and_its_key() {
+        let limits = HeadLimits {
+            request_line: 11,
+            head: 22,
+            headers: 33,
+        };
+        let rows = [
+            (HttpRefusal::RequestLineTooLong, "11 bytes", "request_line"),
+            (HttpRefusal::HeadTooLong, "22 bytes", "head"),
+            (HttpRefusal::TooManyLines, "33 header lines", "headers"),
+        ];
+        for (rule, value, key) in rows {
+            let text = rule.exceeded(&limits).unwrap_or_default();
+            assert!(text.contains(&format!("more than {value}")), "{text}");
+            let key = format!("that {key} in [listener.limits]");
+            assert!(text.contains(&key), "{text}");
+        }
+        assert_eq!(HttpRefusal::Connect.exceeded(&limits), None);
+    }
 }

@@ -14,7 +14,8 @@ pub(super) enum Target<'a> {
     Absolute {
         scheme: Scheme,
         authority: Authority<'a>,
-        /// As received; may be empty or begin with `?`.
+        /// As received; may be empty or begin with `?`. `*` for OPTIONS without path and query, which asks
+        /// about the server (RFC 9112 section 3.2.4).
         path_and_query: &'a str,
     },
     /// `*`, for OPTIONS only.
@@ -50,11 +51,36 @@ impl<'a> Target<'a> {
             return Err(HttpRefusal::UserInfo);
         }
         let authority = Authority::parse(authority).ok_or(HttpRefusal::HostValue)?;
+        let path_and_query = match path_and_query {
+            "" if method == "OPTIONS" => "*",
+            received => received,
+        };
         Ok(Self::Absolute {
             scheme,
             authority,
             path_and_query,
         })
+    }
+
+    /// Returns the target in the form for the server that answers it, in two parts to be joined: path and
+    /// query as received, behind a `/` where an absolute target has no path (RFC 9112 section 3.2.1).
+    pub(super) fn for_server(self) -> (&'static str, &'a str) {
+        match self {
+            Self::Origin(text) => ("", text),
+            Self::Asterisk => ("", "*"),
+            Self::Absolute { path_and_query, .. } => match path_and_query.as_bytes() {
+                [b'/' | b'*', ..] => ("", path_and_query),
+                _ => ("/", path_and_query),
+            },
+        }
+    }
+
+    /// Returns the scheme of an absolute target.
+    pub(super) fn scheme(self) -> Option<Scheme> {
+        match self {
+            Self::Absolute { scheme, .. } => Some(scheme),
+            Self::Origin(_) | Self::Asterisk => None,
+        }
     }
 
     /// Returns the path as received, without the query: `/` where an absolute target has none.

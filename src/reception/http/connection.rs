@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::arrival::Arrival;
 use super::super::context::ThreadContext;
+use super::super::first_bytes::{self, Place};
 use super::super::handover::hand_over;
 use super::super::head_reader::{HeadError, READ_LEN_BYTES, read_head};
 use super::super::proxy_header::Origin;
@@ -22,7 +23,9 @@ use super::kept::Kept;
 use crate::config::Limits;
 use crate::journal::Cause;
 use crate::proto::Progress;
-use crate::proto::http::head::{HeadLimits, parse_request};
+use crate::proto::first_bytes::Opening;
+use crate::proto::http::head::{HeadLimits, is_begun, parse_request};
+use crate::proto::http::refusal::HttpRefusal;
 use crate::relay::tunnel::End;
 
 /// Serves a connection until it ends or becomes a tunnel.
@@ -81,14 +84,15 @@ async fn serve_requests(
             NextStep::Request(rest) => rest,
             NextStep::End(end) => return end,
         };
-        if inbox.is_empty() {
-            inbox = Vec::new();
+        if is_begun(&inbox) {
+            // Pipelined requests of one client must not delay the other clients.
+            yield_now().await;
+        } else {
+            // Without an empty line, nothing is held.
+            inbox.shrink_to_fit();
             if !await_request(arrival, context, &mut inbox, &mut kept).await {
                 return ConnectionEnd::Silently;
             }
-        } else {
-            // Pipelined requests of one client must not delay the other clients.
-            yield_now().await;
         }
         began = Began::now();
         deadline = began.at + arrival.listener().timeouts.request_header;
@@ -97,6 +101,9 @@ async fn serve_requests(
 
 /// Waits for the first bytes of another request; tells whether they came. An idle connection ends without
 /// an answer and without a log entry, whether the client, `keep_alive` or a drain ends it.
+///
+/// Empty lines are no request yet: some clients send one behind a body. They neither end the wait nor start
+/// it anew.
 async fn await_request(
     arrival: &Arrival,
     context: &ThreadContext,
@@ -107,8 +114,14 @@ async fn await_request(
     let socket = &arrival.socket;
     let waiting = async {
         let receiving = async {
-            socket.await_bytes().await?;
-            socket.recv_onto(inbox, READ_LEN_BYTES).await
+            loop {
+                socket.await_bytes().await?;
+                let received = socket.recv_onto(inbox, READ_LEN_BYTES).await?;
+                if received == 0 || is_begun(inbox) {
+                    return std::io::Result::Ok(received);
+                }
+                inbox.shrink_to_fit();
+            }
         };
         tokio::select! {
             biased;
@@ -116,7 +129,9 @@ async fn await_request(
             // A request that has arrived already is still served.
             () = ended(arrival, context) => tokio::select! {
                 biased;
-                received = socket.recv_onto(inbox, READ_LEN_BYTES) => matches!(received, Ok(1..)),
+                received = socket.recv_onto(inbox, READ_LEN_BYTES) => {
+                    matches!(received, Ok(1..)) && is_begun(inbox)
+                }
                 () = std::future::ready(()) => false,
             },
             () = kept.watch() => false,
@@ -158,7 +173,8 @@ async fn serve_request(
         context,
         limits,
     };
-    let parsed = read.and_then(|()| match parse_request(&inbox, limits)? {
+    let parse = |inbox| parse_request(inbox, limits).map_err(|rule| refused(rule, limits));
+    let parsed = read.and_then(|()| match parse(&inbox)? {
         Progress::Complete { value, used } => Ok((value, used)),
         Progress::Partial => Err(Refusal::new(
             Cause::BadRequest,
@@ -170,7 +186,39 @@ async fn serve_request(
             let early = inbox.get(used..).unwrap_or_default();
             exchange::serve(client, &request, early, began, kept).await
         }
-        Err(refusal) => NextStep::End(deny(client, refusal, began).await),
+        Err(refusal) => {
+            let refusal = explain(client, refusal, &mut inbox).await;
+            NextStep::End(deny(client, refusal, began).await)
+        }
+    }
+}
+
+/// Makes the refusal of a head; the log names the limit that it exceeds.
+fn refused(rule: HttpRefusal, limits: &HeadLimits) -> Refusal {
+    let refusal = Refusal::from(rule);
+    match rule.exceeded(limits) {
+        Some(words) => refusal.explained(words),
+        None => refusal,
+    }
+}
+
+/// Adds words for the operator where the bytes in `inbox`, which break a rule of HTTP, begin another protocol.
+async fn explain(client: ClientSide<'_>, refusal: Refusal, inbox: &mut Vec<u8>) -> Refusal {
+    if refusal.cause != Cause::BadRequest {
+        return refusal;
+    }
+    let ClientSide {
+        arrival, origin, ..
+    } = client;
+    let place = Place {
+        listener: arrival.listener(),
+        speaker: origin.speaker,
+        inside_tls: arrival.socket.terms().is_some(),
+    };
+    match first_bytes::recognise(&arrival.socket, inbox).await {
+        // Its broken rule is the better word.
+        None | Some(Opening::Http1) => refusal,
+        Some(opening) => refusal.explained(first_bytes::told(opening, place)),
     }
 }
 
@@ -183,7 +231,7 @@ async fn read_in_time(
     let reading = read_request(&arrival.socket, inbox, &limits);
     match until(deadline, reading).await {
         Ok(read) => read,
-        Err(_) if inbox.is_empty() => Err(Refusal::new(Cause::Probe, "")),
+        Err(_) if !is_begun(inbox) => Err(Refusal::new(Cause::Probe, "")),
         Err(_) => Err(Refusal::new(
             Cause::RequestHeaderTimeout,
             "the request head is too late",
@@ -197,11 +245,14 @@ async fn read_request(
     limits: &HeadLimits,
 ) -> Result<(), Refusal> {
     let len_checked = limits.request_line.min(limits.head);
-    let check = |inbox: &[u8]| Ok(parse_request(inbox, limits).map(drop)?);
+    let check = |inbox: &[u8]| {
+        let parsed = parse_request(inbox, limits).map(drop);
+        parsed.map_err(|rule| refused(rule, limits))
+    };
     match read_head(socket, inbox, len_checked, check).await {
         Ok(()) => Ok(()),
         Err(HeadError::Refused(refusal)) => Err(refusal),
-        Err(HeadError::Closed | HeadError::Failed(_)) if inbox.is_empty() => {
+        Err(HeadError::Closed | HeadError::Failed(_)) if !is_begun(inbox) => {
             Err(Refusal::new(Cause::Probe, ""))
         }
         Err(HeadError::Closed) => Err(Refusal::new(

@@ -26,9 +26,9 @@ use crate::journal::{Cause, Entry, RequestFacts, Subject, Timing, clipped};
 use crate::proto::http::Scheme;
 use crate::proto::http::answer::{self, AnswerBody, Own};
 use crate::proto::http::forwarding::{
-    ForwardingFacts, Hop, Speaker, client_of, port_of, request_head, scheme_of,
+    ForwardingFacts, Hop, Speaker, check_scheme, client_of, port_of, request_head, scheme_of,
 };
-use crate::proto::http::head::{HeadLimits, HttpVersion, Request};
+use crate::proto::http::head::{HeadLimits, HttpVersion, Request, UpgradeRemoved};
 use crate::relay::Timeouts;
 use crate::upstream::{Lineup, Member, Reservation};
 
@@ -198,6 +198,9 @@ impl<'a> Exchange<'a> {
     }
 
     async fn conduct(&mut self, kept: &mut Kept) -> Result<Served, Refusal> {
+        let over_tls = self.client.arrival.socket.terms().is_some();
+        let trusted = self.facts.speaker.trusted;
+        check_scheme(self.request, trusted, self.facts.scheme, over_tls)?;
         let traits = Traits {
             client: self.facts.client,
             host: Some(&self.request.host),
@@ -640,7 +643,10 @@ fn forwarding_facts<'a>(
         Some(_) => Some(Scheme::Https),
         None => told,
     };
-    let destination_port = origin.destination.map(|destination| destination.port());
+    let destination_port = origin
+        .destination
+        .map(|destination| destination.port())
+        .filter(|port| *port != 0);
     let scheme = scheme_of(request, trusted, known, destination_port);
     let listener_port = || {
         arrival
@@ -684,5 +690,6 @@ fn request_facts(request: &Request<'_>, status: u16) -> Box<RequestFacts> {
         status,
         referer: logged("referer"),
         user_agent: logged("user-agent"),
+        note: request.upgrade_removed.map_or("", UpgradeRemoved::as_str),
     })
 }

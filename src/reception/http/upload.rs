@@ -143,7 +143,10 @@ impl<'a> Upload<'a> {
             Some(max) if len > max => Err(Refusal::new(
                 Cause::BodyTooLarge,
                 format!("the body is longer than {max} bytes"),
-            )),
+            )
+            .explained(format!(
+                "the body has more than {max} bytes, the limit that max_body in [listener.limits] sets"
+            ))),
             Some(_) | None => Ok(()),
         }
     }

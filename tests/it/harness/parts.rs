@@ -57,6 +57,8 @@ pub(crate) enum Part {
     Logrotate,
     /// tmux, as the terminal.
     Tmux,
+    /// uWSGI with its plugin for Python.
+    Uwsgi,
 }
 
 impl Part {
@@ -80,6 +82,7 @@ impl Part {
             Self::Rsyslog => "rsyslog",
             Self::Logrotate => "logrotate",
             Self::Tmux => "tmux",
+            Self::Uwsgi => "uwsgi",
         }
     }
 
@@ -104,6 +107,7 @@ impl Part {
             Self::Rsyslog => in_path("rsyslogd").map(Command::new),
             Self::Logrotate => in_path("logrotate").map(Command::new),
             Self::Tmux => in_path("tmux").map(Command::new),
+            Self::Uwsgi => in_path("uwsgi-core").map(Command::new),
         };
         or_skip(self.name(), found)
     }

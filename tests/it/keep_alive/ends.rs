@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::{MOMENT, answer, says_close, telling, text};
+use super::{MOMENT, answer, post, says_close, telling, text};
 use crate::harness::eventually;
 use crate::harness::http::{get, ok, read_answer};
 use crate::harness::origin::Origin;
@@ -38,6 +38,83 @@ fn an_idle_connection_ends_without_a_word() {
         lines.iter().all(|line| line["event"] == "request"),
         "{lines:?}"
     );
+}
+
+/// Some clients send an empty line behind a body: it is no request, and its sender owes nothing.
+#[test]
+fn empty_lines_between_requests_start_no_clock() {
+    let proxy = Plan::http(Origin::serve(telling))
+        .listener_timeouts("keep_alive = \"20s\"\nrequest_header = \"200ms\"")
+        .start();
+    for (with_body, pieces) in [
+        ("\r\n", &[][..]),
+        ("", &["\r\n"]),
+        ("\r\n\r\n", &["\r\n"]),
+        ("\r", &["\n", "\r", "\n", "\r\n"]),
+        ("\r\n\r\n\r\n\r\n", &[]),
+    ] {
+        let mut client = proxy.connect();
+        client.send(post("/a", "body") + with_body);
+        assert_eq!(read_answer(&mut client).text(), "1 POST /a body");
+        for piece in pieces {
+            client.send(piece);
+            client.expect_silence(Duration::from_millis(30));
+        }
+        // Longer than the time that a request has, once it has begun.
+        client.expect_silence(Duration::from_millis(300));
+        let again = text(&mut client, post("/b", ""));
+        assert_eq!(again, "2 POST /b ", "{with_body:?} {pieces:?}");
+        drop(client);
+    }
+    eventually("a line for each request", || {
+        proxy.access_lines().len() == 10
+    });
+    let lines = proxy.access_lines();
+    assert!(lines.iter().all(|line| line["status"] == 200), "{lines:?}");
+}
+
+#[test]
+fn empty_lines_before_the_first_request_are_not_the_beginning_of_one() {
+    let proxy = Plan::http(Origin::serve(telling))
+        .listener_timeouts("request_header = \"300ms\"")
+        .start();
+    let mut silent = proxy.connect();
+    silent.send("\r\n\r\n");
+    let mut slow = proxy.connect();
+    slow.drip(b"\r\n\r\n\r\n", Duration::from_millis(10))
+        .unwrap();
+    assert_eq!(text(&mut slow, get("x", "/", "")), "1 GET / ");
+    // It never asked, so that it gets no answer.
+    silent.expect_closed();
+    let mut gone = proxy.connect();
+    gone.send("\r\n");
+    gone.finish();
+    gone.expect_closed();
+    let lines = proxy.access_lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+}
+
+#[test]
+fn empty_lines_do_not_keep_an_idle_connection() {
+    let proxy = Plan::http(Origin::serve(telling))
+        .listener_timeouts("keep_alive = \"400ms\"\nrequest_header = \"20s\"")
+        .start();
+    let mut client = proxy.connect();
+    text(&mut client, get("x", "/", ""));
+    let started = Instant::now();
+    for _ in 0..4 {
+        thread::sleep(Duration::from_millis(80));
+        let _ = client.try_send("\r\n");
+    }
+    client.expect_closed();
+    assert!(started.elapsed() < Duration::from_secs(5));
+    // More than a few are refused.
+    let mut many = proxy.connect();
+    text(&mut many, get("x", "/", ""));
+    many.send("\r\n".repeat(5));
+    let answer = read_answer(&mut many);
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("empty lines"), "{}", answer.text());
 }
 
 #[test]

@@ -155,18 +155,24 @@ fn a_ticket_does_not_outlive_the_clients_certificate() {
 }
 
 #[test]
-fn without_the_option_the_header_is_one_like_any_other() {
+fn without_the_option_the_header_is_believed_from_trusted_peers_only() {
     let (identity, mine) = (Identity::new(&["localhost"]), Identity::named("Ada"));
     let origin = Origin::answering(ok("x"));
-    let proxy = Plan::http(origin.addr)
-        .listener_keys(&keys(&identity, &mine))
-        .start();
-    let mut client = Secure::connect(proxy.addr(), &identity.client(&TLS13, Some(&mine)));
-    let lines = "X-Client-Subject: CN=mine\r\nConnection: close\r\n";
-    client.send(get("localhost", "/", lines));
-    client.read_to_end().unwrap();
-    let head = origin.head();
-    assert_eq!(http::values(&head, "x-client-subject"), ["CN=mine"]);
+    for (trust, told) in [
+        ("", None),
+        ("\ntrusted_proxies = [\"127.0.0.1\"]", Some("CN=mine")),
+    ] {
+        let proxy = Plan::http(origin.addr)
+            .listener_keys(&(keys(&identity, &mine) + trust))
+            .start();
+        let mut client = Secure::connect(proxy.addr(), &identity.client(&TLS13, Some(&mine)));
+        let lines = "X-Client-Subject: CN=mine\r\nConnection: close\r\n";
+        client.send(get("localhost", "/", lines));
+        client.read_to_end().unwrap();
+        let head = origin.head();
+        let values = http::values(&head, "x-client-subject");
+        assert_eq!(values, told.as_slice(), "{head}");
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@ use super::*;
 use crate::proto::Progress;
 use crate::proto::http::head::{HeadLimits, parse_request, parse_response};
 
+mod start;
+
 const LIMITS: HeadLimits = HeadLimits {
     request_line: 8192,
     head: 32768,
@@ -65,6 +67,35 @@ fn the_client_is_the_last_who_is_not_trusted() {
         ),
         ("unix", "X-Forwarded-For: 1.1.1.1", "1.1.1.1:0"),
         ("unix", "A: b", "unix"),
+        // X-Real-IP counts alone, once, and from a trusted peer.
+        ("203.0.113.9:5", "X-Real-IP: 1.1.1.1", "203.0.113.9:5"),
+        ("10.0.0.1:5", "X-Real-IP: 1.1.1.1", "1.1.1.1:0"),
+        ("unix", "x-real-ip: [2001:db8::1]:77", "[2001:db8::1]:77"),
+        ("10.0.0.1:5", "X-Real-IP: 10.2.2.2", "10.2.2.2:0"),
+        (
+            "10.0.0.1:5",
+            "X-Real-IP: 1.1.1.1\nX-Forwarded-For: 2.2.2.2",
+            "2.2.2.2:0",
+        ),
+        (
+            "10.0.0.1:5",
+            "X-Real-IP: 1.1.1.1\nX-Forwarded-For: unknown",
+            "10.0.0.1:5",
+        ),
+        (
+            "10.0.0.1:5",
+            "X-Forwarded-For: ,\nX-Real-IP: 1.1.1.1",
+            "1.1.1.1:0",
+        ),
+        (
+            "10.0.0.1:5",
+            "X-Real-IP: 1.1.1.1\nX-Real-IP: 1.1.1.1",
+            "10.0.0.1:5",
+        ),
+        ("10.0.0.1:5", "X-Real-IP: 1.1.1.1, 2.2.2.2", "10.0.0.1:5"),
+        ("10.0.0.1:5", "X-Real-IP: localhost", "10.0.0.1:5"),
+        ("10.0.0.1:5", "X-Real-IP:", "10.0.0.1:5"),
+        ("10.0.0.1:5", "X_Real_IP: 1.1.1.1", "10.0.0.1:5"),
         // Forms of elements.
         ("10.0.0.1:5", "X-Forwarded-For: 1.1.1.1:77", "1.1.1.1:77"),
         (
@@ -164,6 +195,9 @@ fn the_scheme_is_found_in_the_order_of_the_contract() {
 #[test]
 fn the_port_is_found_in_the_order_of_the_contract() {
     let rows = [
+        ("A: b", true, Some(0), 80),
+        ("A: b", false, Some(0), 80),
+        ("X-Forwarded-Port: 8443", true, Some(0), 8443),
         ("A: b", false, None, 80),
         ("A: b", true, Some(443), 443),
         ("X-Forwarded-Port: 8443", true, Some(443), 8443),
@@ -285,8 +319,15 @@ fn the_subject_is_ours_to_tell() {
         let subject = told(speaker, Some("CN=good\\, really"));
         assert_eq!(subject, ["X-Client-Subject: CN=good\\, really"]);
         assert_eq!(told(speaker, Some("")), [""; 0]);
-        // Not one of our lines, so it is forwarded, and Connection may name it.
-        assert_eq!(told(speaker, None), ["x_client_SUBJECT: CN=evil"]);
+        assert_eq!(told(speaker, None), [""; 0]);
+    }
+    // Without a subject of ours, a trusted peer tells its own.
+    let head = "GET / HTTP/1.1\nHost: a\nX-Client-Subject: CN=good\nX.Client.Subject: CN=evil";
+    let rows = [(STRANGER, ""), (BALANCER, "\nX-Client-Subject: CN=good")];
+    for (speaker, passed) in rows {
+        let added = ADDED.replace("203.0.113.9", speaker.split(':').next().unwrap());
+        let expected = format!("GET / HTTP/1.1\nHost: a{passed}\n{added}");
+        check_request(head, from(speaker), Hop::KeepAlive, &expected);
     }
 }
 
@@ -298,7 +339,6 @@ fn lines_pass_byte_for_byte() {
             Hop::KeepAlive,
             "",
         ),
-        ("GET http://a/ HTTP/1.1\nHost: a", Hop::KeepAlive, ""),
         (
             "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\nTrailer: X\nExpect: 100-continue",
             Hop::KeepAlive,
@@ -389,6 +429,9 @@ fn a_stranger_speaks_for_nobody() {
         "Forwarded: for=1.1.1.1",
         "X-Forwarded-Prefix: /x\nX-Forwarded-Ssl: on",
         "X_Forwarded_For: 1.1.1.1\nX-Forwarded_For: 1.1.1.1\nX_Real_IP: 1.1.1.1",
+        "X.Real.IP: 1.1.1.1\nX~Forwarded~For: 1.1.1.1\nX-Forwarded!Proto: https",
+        "X-Client-Subject: CN=evil\nX'Client`Subject: CN=evil\nContent_Length: 5",
+        "Transfer_Encoding: chunked\nx*forwarded|host: evil",
     ];
     for lines in forged {
         check_request(
@@ -419,7 +462,29 @@ fn a_trusted_peer_is_believed() {
             "a",
         ),
         (
-            "X-Real-IP: 8.8.8.8\nX_Real_IP: 8.8.8.8",
+            "X-Real-IP: 8.8.8.8\nX_Real_IP: 9.9.9.9",
+            "",
+            "8.8.8.8, 10.0.0.1",
+            "8.8.8.8",
+            "a",
+        ),
+        (
+            "X-Real-IP: 8.8.8.8\nX-Forwarded-For: 1.1.1.1",
+            "",
+            "1.1.1.1, 10.0.0.1",
+            "1.1.1.1",
+            "a",
+        ),
+        (
+            "X-Forwarded-Host: b.example, c\nX~Forwarded~For: 1.1.1.1",
+            "",
+            "10.0.0.1",
+            "10.0.0.1",
+            "b.example",
+        ),
+        ("X-Forwarded-Host: b/../c", "", "10.0.0.1", "10.0.0.1", "a"),
+        (
+            "X-Forwarded-Host: user@b\nX_Forwarded_Prefix: /evil",
             "",
             "10.0.0.1",
             "10.0.0.1",
@@ -480,7 +545,7 @@ fn what_is_unknown_is_left_out() {
         "GET http://b:81/ HTTP/1.0\nX-Forwarded-For: 1.1.1.1",
         from("unix"),
         Hop::Close,
-        "GET http://b:81/ HTTP/1.1\nHost: b:81\nX-Forwarded-For: 1.1.1.1\nX-Real-IP: 1.1.1.1\n\
+        "GET / HTTP/1.1\nHost: b:81\nX-Forwarded-For: 1.1.1.1\nX-Real-IP: 1.1.1.1\n\
          X-Forwarded-Proto: https\nX-Forwarded-Host: b:81\nX-Forwarded-Port: 443\nConnection: close",
     );
 }

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::proto::http::refusal::RefusalKind;
 
+mod upgrades;
+
 const LIMITS: HeadLimits = HeadLimits {
     request_line: 8192,
     head: 32768,
@@ -58,6 +60,11 @@ fn requests_are_understood() {
     let rows = [
         ("GET / HTTP/1.1\nHost: a", "GET [a] / None keep-alive"),
         ("\nGET / HTTP/1.1\nHost: a", "GET [a] / None keep-alive"),
+        ("\n\n\nGET / HTTP/1.1\nHost: a", "GET [a] / None keep-alive"),
+        (
+            "CONNECTED / HTTP/1.1\nHost: a",
+            "CONNECTED [a] / None keep-alive",
+        ),
         ("GET / HTTP/1.0", "GET [] / None"),
         (
             "GET / HTTP/1.0\nConnection: Keep-Alive",
@@ -96,6 +103,14 @@ fn requests_are_understood() {
         (
             "OPTIONS * HTTP/1.1\nHost: a",
             "OPTIONS [a] * None keep-alive",
+        ),
+        (
+            "OPTIONS http://a HTTP/1.1\nHost: a",
+            "OPTIONS [a] * None keep-alive",
+        ),
+        (
+            "OPTIONS http://a/ HTTP/1.1\nHost: a",
+            "OPTIONS [a] / None keep-alive",
         ),
         (
             "POST / HTTP/1.1\nHost: a\nContent-Length: 007",
@@ -148,7 +163,7 @@ fn ambiguous_requests_are_refused() {
     use Malformed as M;
     let rows = [
         // RFC 9112 section 3: the request line.
-        ("\n\nGET / HTTP/1.1\nHost: a", R::LeadingEmptyLines),
+        ("\n\n\n\n\nGET / HTTP/1.1\nHost: a", R::LeadingEmptyLines),
         ("GET  / HTTP/1.1\nHost: a", R::RequestLine),
         ("GET /  HTTP/1.1\nHost: a", R::Version),
         (" GET / HTTP/1.1\nHost: a", R::RequestLine),
@@ -164,6 +179,9 @@ fn ambiguous_requests_are_refused() {
         ("GET / http/1.1\nHost: a", R::Version),
         ("GET / HTTP/1.10\nHost: a", R::Malformed(M::LineEnd)),
         ("CONNECT a:443 HTTP/1.1\nHost: a:443", R::Connect),
+        ("connect a:443 HTTP/1.1\nHost: a:443", R::Connect),
+        ("Connect / HTTP/1.1\nHost: a", R::Connect),
+        ("cONNECT http://a/ HTTP/1.1\nHost: a", R::Connect),
         ("GET * HTTP/1.1\nHost: a", R::Target),
         ("GET a HTTP/1.1\nHost: a", R::Target),
         ("GET a:80 HTTP/1.1\nHost: a", R::Target),
@@ -344,72 +362,32 @@ fn ambiguous_requests_are_refused() {
 }
 
 #[test]
-fn broken_upgrades_are_refused() {
-    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
-    let version = "Sec-WebSocket-Version: 13";
-    let rows = [
-        ("GET /chat", "POST /chat", HttpRefusal::UpgradeMethod),
-        ("HTTP/1.1", "HTTP/1.0", HttpRefusal::UpgradeVersion),
-        (
-            "Host: a",
-            "Host: a\r\nContent-Length: 1",
-            HttpRefusal::UpgradeBody,
-        ),
-        (
-            "Host: a",
-            "Host: a\r\nTransfer-Encoding: chunked",
-            HttpRefusal::UpgradeBody,
-        ),
-        (version, "X: y", HttpRefusal::UpgradeVersionLine),
-        (
-            version,
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 13",
-            HttpRefusal::UpgradeVersionLine,
-        ),
-        (
-            version,
-            "Sec-WebSocket-Version: 8",
-            HttpRefusal::WebsocketVersion,
-        ),
-        (
-            version,
-            "Sec-WebSocket-Version: 13, 8",
-            HttpRefusal::WebsocketVersion,
-        ),
-        (
-            version,
-            "Sec-WebSocket-Version:",
-            HttpRefusal::WebsocketVersion,
-        ),
-        (key, "X: y", HttpRefusal::UpgradeKey),
-        (key, "Sec-WebSocket-Key:", HttpRefusal::UpgradeKey),
-        (
-            key,
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j",
-            HttpRefusal::UpgradeKey,
-        ),
-        (
-            key,
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-            HttpRefusal::UpgradeKey,
-        ),
-    ];
-    for (from, to, refusal) in rows {
-        let head = UPGRADE.replace(from, to);
-        assert_ne!(head, UPGRADE);
-        assert_eq!(summary(head.as_bytes()), Err(refusal), "{head}");
-        let status = if refusal == HttpRefusal::WebsocketVersion {
-            426
-        } else {
-            400
+fn a_few_empty_lines_are_no_beginning() {
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    for count in 0..=EMPTY_LINES_MAX {
+        let bytes = "\r\n".repeat(count) + request;
+        let Ok(Progress::Complete { used, .. }) = parse_request(bytes.as_bytes(), &LIMITS) else {
+            panic!("{count}");
         };
-        assert_eq!(refusal.status(), status);
-        assert_eq!(refusal.extra_lines().is_empty(), status == 400);
+        assert_eq!(used, bytes.len());
+        for len in 0..bytes.len() {
+            let prefix = &bytes.as_bytes()[..len];
+            assert_eq!(parse_request(prefix, &LIMITS), Ok(Progress::Partial));
+            assert_eq!(is_begun(prefix), len > 2 * count, "{count} {len}");
+        }
     }
-    let with_length = UPGRADE.replace("Host: a", "Host: a\r\nContent-Length: 0");
-    assert!(summary(with_length.as_bytes()).is_ok());
-    let offered = UPGRADE.replace(": WebSocket", ": h2c, websocket");
-    assert!(summary(offered.as_bytes()).unwrap().contains("websocket"));
+    let many = "\r\n".repeat(EMPTY_LINES_MAX + 1);
+    for len in 0..=many.len() {
+        let prefix = &many.as_bytes()[..len];
+        let is_too_long = len > 2 * EMPTY_LINES_MAX;
+        assert_eq!(is_begun(prefix), is_too_long, "{len}");
+        let refusal = parse_request(prefix, &LIMITS).err();
+        let expected = is_too_long.then_some(HttpRefusal::LeadingEmptyLines);
+        assert_eq!(refusal, expected, "{len}");
+    }
+    for begun in ["\n", "\rX", "\r\r", "\r\n\n", "\r\nG", " "] {
+        assert!(is_begun(begun.as_bytes()), "{begun:?}");
+    }
 }
 
 #[test]
@@ -556,10 +534,7 @@ fn garbage_is_refused_at_once() {
 
 /// Returns whether the parts of a request are all of its bytes, in order.
 fn conserves(buf: &[u8], request: &Request<'_>, used: usize) -> bool {
-    let mut joined = Vec::new();
-    if buf.starts_with(b"\r\n") {
-        joined.extend_from_slice(b"\r\n");
-    }
+    let mut joined = buf[..empty_lines_len(buf)].to_vec();
     for line in [request.request_line]
         .into_iter()
         .chain(request.lines.iter().map(|l| l.raw))
@@ -738,41 +713,6 @@ fn responses_end_where_they_say() {
     };
     let many = parse_response(b"HTTP/1.1 200 OK\r\nA: b\r\nC: d\r\n", "GET", &few);
     assert_eq!(many, Err(BadResponse::TooManyLines));
-}
-
-#[test]
-fn only_the_right_answer_opens_a_websocket() {
-    let right = "HTTP/1.1 101 Switching Protocols\r\nupgrade: WebSocket\r\nConnection: x, upgrade\r\n\
-        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-    let rows = [
-        ("", "", true),
-        ("101 Sw", "200 Sw", false),
-        ("HTTP/1.1", "HTTP/1.0", false),
-        ("WebSocket", "h2c", false),
-        ("WebSocket", "websocket, h2c", false),
-        ("upgrade: WebSocket\r\n", "", false),
-        ("x, upgrade", "x", false),
-        ("xOo=", "xOo", false),
-        ("s3pP", "S3pP", false),
-        ("Sec-WebSocket-Accept", "X", false),
-        (
-            "\r\n\r\n",
-            "\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-            false,
-        ),
-    ];
-    for (from, to, expected) in rows {
-        let head = right.replacen(from, to, 1);
-        let Ok(Progress::Complete { value, .. }) = parse_response(head.as_bytes(), "GET", &LIMITS)
-        else {
-            panic!("{head}")
-        };
-        assert_eq!(
-            value.accepts("dGhlIHNhbXBsZSBub25jZQ=="),
-            expected,
-            "{head}"
-        );
-    }
 }
 
 proptest! {
