@@ -196,6 +196,8 @@ pub enum Entry {
         subject: Box<Subject>,
         /// Cause of the end.
         cause: Cause,
+        /// The rule of TLS that was broken, or the alert that came; may be empty.
+        detail: String,
         /// Bytes received from the client since the tunnel opened.
         bytes_in: u64,
         /// Bytes sent to the client since the tunnel opened.

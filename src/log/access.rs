@@ -91,6 +91,7 @@ impl<'a> Access<'a> {
             Entry::Close {
                 subject,
                 cause,
+                detail,
                 bytes_in,
                 bytes_out,
                 path_in,
@@ -98,6 +99,7 @@ impl<'a> Access<'a> {
                 lasted,
             } => Self {
                 cause: Some(*cause),
+                detail,
                 bytes_in: *bytes_in,
                 bytes_out: *bytes_out,
                 paths: Some([*path_in, *path_out]),

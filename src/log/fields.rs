@@ -184,8 +184,8 @@ pub(super) const FIELDS: &[Field] = &[
     Field {
         name: "detail",
         kind: Kind::Text,
-        events: &[Event::Request, Event::Refused],
-        text: "The rule that was broken, where the cause does not name it; with `request`, why an upgrade was served as an ordinary request.",
+        events: &[Event::Close, Event::Request, Event::Refused],
+        text: "The rule that was broken, or the TLS alert that came, where the cause does not name it; with `request`, why an upgrade was served as an ordinary request.",
         read: |it| Value::text(Some(it.detail).filter(|detail| !detail.is_empty())),
     },
     Field {

@@ -111,6 +111,7 @@ fn entries() -> Vec<Entry> {
         Entry::Close {
             subject: measured(),
             cause: Cause::ClientClosed,
+            detail: String::new(),
             bytes_in: 1,
             bytes_out: 2,
             path_in: copied,
@@ -123,6 +124,7 @@ fn entries() -> Vec<Entry> {
                 ..*subject()
             }),
             cause: Cause::TunnelIdle,
+            detail: String::new(),
             bytes_in: 0,
             bytes_out: 0,
             path_in: copied,
@@ -174,6 +176,7 @@ fn entries() -> Vec<Entry> {
         Entry::Close {
             subject: from_unix(),
             cause: Cause::InternalError,
+            detail: "why".to_owned(),
             bytes_in: 1,
             bytes_out: 2,
             path_in: over_tls(Offloaded::Kernel),
@@ -275,7 +278,7 @@ fn json_reads_like_this() {
             {"time":"1970-01-01T00:00:01.500Z","event":"refused","listener":"0.0.0.0:80 a","client":"2001:db8::7","peer":"10.0.0.1:40000","backend":null,"server":null,"cause":"request-incomplete","side":"client","bytes_in":0,"bytes_out":0,"started":"1970-01-01T00:00:00.000Z","duration_ms":1}
             {"time":"1970-01-01T00:00:01.500Z","event":"open","listener":"a \"b\"\nc","client":"unix:","peer":"unix:","backend":"app","server":"127.0.0.1:3000","bytes_in":0,"bytes_out":0,"started":"1970-01-01T00:00:02.000Z","duration_ms":0}
             {"time":"1970-01-01T00:00:01.500Z","event":"progress","listener":"a \"b\"\nc","client":"unix:","peer":"unix:","backend":"app","server":"127.0.0.1:3000","bytes_in":18446744073709551615,"bytes_out":0,"started":"1970-01-01T00:00:02.000Z","duration_ms":0}
-            {"time":"1970-01-01T00:00:01.500Z","event":"close","listener":"a \"b\"\nc","client":"unix:","peer":"unix:","backend":"app","server":"127.0.0.1:3000","cause":"internal-error","side":"proxy","bytes_in":1,"bytes_out":2,"path_in":"user-records+kernel-tls","path_out":"user-records+kernel-tls","offload_in":"kernel","offload_out":"not-bulky","started":"1970-01-01T00:00:02.000Z","duration_ms":1}
+            {"time":"1970-01-01T00:00:01.500Z","event":"close","listener":"a \"b\"\nc","client":"unix:","peer":"unix:","backend":"app","server":"127.0.0.1:3000","cause":"internal-error","side":"proxy","detail":"why","bytes_in":1,"bytes_out":2,"path_in":"user-records+kernel-tls","path_out":"user-records+kernel-tls","offload_in":"kernel","offload_out":"not-bulky","started":"1970-01-01T00:00:02.000Z","duration_ms":1}
             {"time":"1970-01-01T00:00:01.500Z","event":"request","listener":"edge","client":"203.0.113.9","client_port":5678,"peer":"10.0.0.1:40000","backend":"app","server":null,"cause":"response-timeout","side":"server","bytes_in":3,"bytes_out":4,"started":"1970-01-01T00:00:00.000Z","duration_ms":2,"head_ms":0,"queue_ms":5000,"status":504,"method":"GET","host":"h\u0000","target":"\u009b31m\u007f\u202eé\b\f\r\u001b/","version":"1.0","referer":"\u009b31m\u007f\u202eé\b\f\r\u001b/"}
             {"time":"1970-01-01T00:00:01.500Z","event":"refused","listener":"edge","client":"203.0.113.9","client_port":5678,"peer":"10.0.0.1:40000","backend":"app","server":null,"cause":"queue-timeout","side":"server","detail":"a\u0085b \"\u0000\u001f\t","bytes_in":0,"bytes_out":0,"started":"1970-01-01T00:00:00.000Z","duration_ms":3,"head_ms":0,"queue_ms":5000}
         "#]],

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::socket::tls::cause_of;
+use super::socket::tls::{cause_of, detail_of};
 use crate::config::Listener;
 use crate::journal::Cause;
 use crate::proto::http::answer::{self, AnswerBody, Own};
@@ -80,7 +80,10 @@ impl Refusal {
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub(super) fn client_gone(error: io::Error) -> Self {
-        Self::new(cause_of(&error, End::Client), error.to_string())
+        Self::new(
+            cause_of(&error, End::Client),
+            detail_of(&error, End::Client),
+        )
     }
 
     /// Makes the refusal for a client that has `left`: in good order, of which `detail` says when, or with an
@@ -97,7 +100,10 @@ impl Refusal {
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     pub(super) fn server_gone(error: io::Error) -> Self {
-        Self::new(cause_of(&error, End::Server), error.to_string())
+        Self::new(
+            cause_of(&error, End::Server),
+            detail_of(&error, End::Server),
+        )
     }
 
     /// Names the server that was tried.

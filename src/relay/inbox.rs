@@ -64,6 +64,7 @@ pub(super) fn end_unseen(journal: &Journal, start: Start, cause: Cause) {
     journal.note(Entry::Close {
         subject: start.subject,
         cause,
+        detail: String::new(),
         bytes_in: start.to_server.len() as u64,
         bytes_out: 0,
         path_in: Path::default(),

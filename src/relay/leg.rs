@@ -16,6 +16,7 @@ use crate::tls::control::{
 };
 use crate::tls::offload::Offload;
 use crate::tls::record::{ContentType, HEADER_LEN, PAYLOAD_LEN_MAX, RecordError, record_len};
+use crate::tls::servers::told_of_fault;
 
 /// Bytes sealed at once, so that their records fit into the shared buffer.
 pub(super) const PLAIN_BYTES: usize = BUFFER_BYTES as usize - 512;
@@ -28,6 +29,8 @@ const _: () = assert!(
     "records fit"
 );
 
+/// Most bytes of a sealed alert.
+const ALERT_LEN_MAX: usize = sealed_len_max(2);
 /// Number of attempts to send our last record.
 const FAREWELL_TRIES: usize = 3;
 
@@ -164,6 +167,49 @@ impl Leg {
     /// Returns whether the peer waits for a KeyUpdate that only the kernel can seal.
     pub(super) fn owes_kernel_update(&self) -> bool {
         self.session.owes_key_update() && self.session.sending_keys().is_none()
+    }
+
+    /// Returns whether the peer waits for the answer that there is no other handshake.
+    pub(super) fn owes_refusal(&self) -> bool {
+        self.session.owes_refusal() && self.over.is_none()
+    }
+
+    /// Sends the peer the answer that there is no other handshake, if there is room for it; otherwise it comes
+    /// before the next bytes that we seal. Must not be called while part of a record is still to be sent.
+    pub(super) fn refuse_handshake(&mut self, peer: BorrowedFd<'_>) {
+        if !ktls::has_room(peer) {
+            return;
+        }
+        if self.session.sending_keys().is_none() {
+            if send_alert(peer, Alert::NoRenegotiation).is_ok() {
+                self.session.note_refusal();
+            }
+            return;
+        }
+        let mut alert = [0; ALERT_LEN_MAX];
+        let sealed = self.session.seal_refusal(&mut alert).unwrap_or(0);
+        // The session writes no more than `alert` has.
+        let alert = &alert[..sealed];
+        if stream::transmit(peer, alert) != Ok(sealed) {
+            // The next record would be invalid: the peer lacks this one.
+            self.mute = true;
+            self.over = Some(Over::Wrong(Fault::Internal("half an alert was sent")));
+        }
+    }
+
+    /// Returns what the log says of the end of the peer's records, at both ends; nothing if they broke no
+    /// rule.
+    pub(super) fn told(&self) -> String {
+        let beside = self.beside.iter().map(|beside| beside.told());
+        let own = match self.over {
+            Some(Over::Wrong(fault)) => match self.end {
+                End::Client => fault.to_string(),
+                End::Server => told_of_fault(fault),
+            },
+            Some(Over::Closed) | None => String::new(),
+        };
+        let mut told = [own].into_iter().chain(beside);
+        told.find(|told| !told.is_empty()).unwrap_or_default()
     }
 
     /// Receives records from the peer and opens whole ones into the front of `buffer`. A flow that is leaving
@@ -466,7 +512,7 @@ impl Leg {
     fn outcome_of(&self, over: Over) -> Outcome {
         match over {
             Over::Closed => Outcome::Ended,
-            Over::Wrong(Fault::PeerAlert(_)) => Outcome::Failed,
+            Over::Wrong(Fault::PeerAlert(_) | Fault::Ended) => Outcome::Failed,
             Over::Wrong(fault) => Outcome::Refused(cause_of(fault, self.end)),
         }
     }
@@ -489,6 +535,9 @@ impl Leg {
 
     /// Seals close_notify into the front of `buffer`, or has the kernel send it.
     pub(super) fn notify(&mut self, peer: BorrowedFd<'_>, buffer: &mut [u8]) -> Outcome {
+        if let Some(Over::Wrong(_)) = self.over {
+            return Outcome::Failed;
+        }
         if self.session.sending_keys().is_some() {
             let sealed = self.session.seal_alert(Alert::CloseNotify, buffer);
             let len = sealed.ok().and_then(|len| u32::try_from(len).ok());
@@ -589,18 +638,17 @@ fn missing_of(bytes: &[u8]) -> usize {
 pub fn cause_of(fault: Fault, end: End) -> Cause {
     match (fault, end) {
         // The peer has given up on the connection, as with a reset.
-        (Fault::PeerAlert(_), End::Client) => Cause::ClientReset,
-        (Fault::PeerAlert(_), End::Server) => Cause::ServerReset,
+        (Fault::PeerAlert(_) | Fault::Ended, End::Client) => Cause::ClientReset,
+        (Fault::PeerAlert(_) | Fault::Ended, End::Server) => Cause::ServerReset,
+        (Fault::ServerRefused(_), _) => Cause::ServerTlsFailed,
         (Fault::KeysUsedUp, _) => Cause::TlsRecordLimit,
         (Fault::NoKeyUpdate, _) => Cause::TlsKeyUpdateUnsupported,
         (Fault::Internal(_), _) => Cause::InternalError,
-        (
-            Fault::Record(_) | Fault::Message(_) | Fault::Renegotiation | Fault::Flood,
-            End::Client,
-        ) => Cause::TlsBadRecord,
-        (
-            Fault::Record(_) | Fault::Message(_) | Fault::Renegotiation | Fault::Flood,
-            End::Server,
-        ) => Cause::ServerTlsBadRecord,
+        (Fault::Record(_) | Fault::Message(_) | Fault::Value(_) | Fault::Flood, End::Client) => {
+            Cause::TlsBadRecord
+        }
+        (Fault::Record(_) | Fault::Message(_) | Fault::Value(_) | Fault::Flood, End::Server) => {
+            Cause::ServerTlsBadRecord
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::leg::PLAIN_BYTES;
 use super::pipes::Pipes;
 use super::stats::Stats;
 use super::table::{Cold, Slot};
-use super::tunnel::{Action, Close, Flow, Outcome};
+use super::tunnel::{Action, Close, End, Flow, Outcome};
 use crate::proto::websocket::frames::Frames;
 use crate::sys::stream;
 
@@ -130,6 +130,7 @@ fn perform(
             let outcome = send(target, cold.kept(flow, len));
             if outcome == Outcome::Moved(len) {
                 cold.forget(flow);
+                refuse_handshake(slot, cold, flow.target());
             }
             outcome
         }
@@ -275,8 +276,12 @@ fn open(slot: &mut Slot, cold: &mut Cold, room: &mut [u8], flow: Flow) -> Outcom
         return Outcome::Failed;
     };
     let outcome = leg.receive(source, keeper, room);
+    let owes_refusal = leg.owes_refusal();
     if leg.owes_kernel_update() {
         slot.tunnel.ask_for_new_keys(end);
+    }
+    if owes_refusal && slot.tunnel.held(Flow::from(end.other())) == 0 {
+        refuse_handshake(slot, cold, end);
     }
     outcome
 }
@@ -288,10 +293,24 @@ fn take_control(slot: &mut Slot, cold: &mut Cold, gear: &mut Gear, flow: Flow) -
     };
     let received = slot.tunnel.received(flow);
     let outcome = leg.take_control(source, &mut gear.buffer, received);
+    let owes_refusal = leg.owes_refusal();
     if leg.owes_kernel_update() {
         slot.tunnel.ask_for_new_keys(end);
     }
+    if owes_refusal && slot.tunnel.held(Flow::from(end.other())) == 0 {
+        refuse_handshake(slot, cold, end);
+    }
     outcome
+}
+
+/// Sends `end` the answer that there is no other handshake, if it waits for one. No part of a record may be
+/// held for it.
+fn refuse_handshake(slot: &Slot, cold: &mut Cold, end: End) {
+    if let (Some(peer), Some(leg)) = (slot.fd(end), cold.leg(end))
+        && leg.owes_refusal()
+    {
+        leg.refuse_handshake(peer);
+    }
 }
 
 /// Classifies a result of the kernel's TLS.

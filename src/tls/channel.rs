@@ -38,6 +38,12 @@ impl Channel {
         self.ended
     }
 
+    /// Returns whether the connection speaks TLS 1.3.
+    #[must_use]
+    pub fn is_tls13(&self) -> bool {
+        self.session.knows_key_update()
+    }
+
     /// Returns whether part of a record has been received.
     #[must_use]
     pub fn holds_part(&self) -> bool {
@@ -86,13 +92,24 @@ impl Channel {
         sealed.map(drop)
     }
 
-    /// Seals an alert onto the end of `out`; nothing if there are no keys to seal it with.
+    /// Seals an alert onto the end of `out`; nothing behind a fatal one, or without keys to seal it with.
     pub fn seal_alert(&mut self, alert: Alert, out: &mut Vec<u8>) {
         let from = out.len();
         let payload_len = alert.payload().len();
         out.resize(from + sealed_len_max(payload_len), 0);
         let sealed = self.session.seal_alert(alert, &mut out[from..]);
         out.truncate(from + sealed.unwrap_or(0));
+    }
+
+    /// Seals onto the end of `out` what the peer waits for after [`Channel::open_one`]: the refusal of another
+    /// handshake.
+    pub fn seal_owed(&mut self, out: &mut Vec<u8>) {
+        if self.session.owes_refusal() {
+            let from = out.len();
+            out.resize(from + sealed_len_max(0), 0);
+            let sealed = self.session.seal_refusal(&mut out[from..]);
+            out.truncate(from + sealed.unwrap_or(0));
+        }
     }
 
     /// Drops everything that can be made again, while the connection is idle.

@@ -15,7 +15,7 @@ use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 
 use super::fault::WARNING;
-use super::record::kernel::SuiteCode;
+use super::record::kernel::{Suite, SuiteCode};
 use super::record::{
     ContentType, Keys, OVERHEAD_LEN_MAX, Opener, PAYLOAD_LEN_MAX, RecordError, RecordVersion,
     Sealer,
@@ -39,8 +39,10 @@ pub const RECORDS_LEFT_TO_UPDATE: u64 = 1 << 17;
 const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
 /// The KeyUpdate we send: it requests none back.
 pub const OUR_KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
-/// The request of a TLS 1.2 server for another handshake; a client may ignore it (RFC 5246 section 7.4.1.1).
-const HELLO_REQUEST: [u8; 4] = [0; 4];
+/// The messages that begin another handshake in TLS 1.2 (RFC 5246 sections 7.4.1.1 and 7.4.1.2): from a
+/// server, and from a client.
+const HELLO_REQUEST: u8 = 0;
+const CLIENT_HELLO: u8 = 1;
 
 /// The content of an opened record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,15 +74,26 @@ pub struct Session {
     sealer: Option<Sealer>,
     /// Only TLS 1.3 has KeyUpdate, so TLS 1.2 keeps no schedule.
     schedule: Option<Box<Schedule>>,
-    suite: SuiteCode,
+    suite: Suite,
     /// Whether we are the client.
     is_client: bool,
     empty_records: u8,
     /// Counts [`CONTROL_COST`] for each control record.
     control_records: u8,
-    /// Whether the peer asked for a KeyUpdate and has not got it.
-    owes_key_update: bool,
+    /// [`OWES_KEY_UPDATE`] and the constants below it; in one byte, because an idle tunnel keeps them.
+    flags: u8,
+    /// Bytes of a refused ClientHello that later records bring.
+    refused_rest: u16,
 }
+
+/// The peer asked for a KeyUpdate and has not got it.
+const OWES_KEY_UPDATE: u8 = 1;
+/// The peer asked for another handshake and has not got the answer that there is none.
+const OWES_REFUSAL: u8 = 2;
+/// The peer has sent data.
+const HEARD: u8 = 4;
+/// A fatal alert was sent or received. Nothing follows it (RFC 8446 section 6.2).
+const ENDED: u8 = 8;
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -119,21 +132,22 @@ impl Session {
 
     fn of(receive: Keys, send: Keys, schedule: Option<Schedule>, is_client: bool) -> Self {
         Self {
-            suite: send.suite_code(),
+            suite: send.suite(),
             opener: Some(Opener::new(receive)),
             sealer: Some(Sealer::new(send)),
             schedule: schedule.map(Box::new),
             is_client,
             empty_records: 0,
             control_records: 0,
-            owes_key_update: false,
+            flags: 0,
+            refused_rest: 0,
         }
     }
 
     /// Returns version and cipher as the kernel numbers them.
     #[must_use]
     pub fn suite_code(&self) -> SuiteCode {
-        self.suite
+        self.suite.code()
     }
 
     /// Returns whether its keys can change: in TLS 1.3 only.
@@ -223,6 +237,7 @@ impl Session {
 
     /// Counts records of data, whether we or the kernel opened them.
     pub fn note_data(&mut self, records: u64) {
+        self.set(HEARD, self.has(HEARD) || records > 0);
         self.empty_records = 0;
         let records = u8::try_from(records).unwrap_or(u8::MAX);
         self.control_records = self.control_records.saturating_sub(records);
@@ -254,7 +269,11 @@ impl Session {
 
     fn on_alert(&mut self, payload: &[u8]) -> Result<Control, Fault> {
         let [level, alert] = payload else {
-            return Err(Fault::Message("an alert of a wrong length"));
+            // RFC 8446 section 5.4 gives an empty one another alert.
+            return Err(match payload {
+                [] => RecordError::UnexpectedType.into(),
+                [..] => Fault::Message("an alert of a wrong length"),
+            });
         };
         if *alert == Alert::CloseNotify as u8 {
             return Ok(Control::CloseNotify);
@@ -263,7 +282,14 @@ impl Session {
         let warns =
             *alert == Alert::UserCanceled as u8 || (*level == WARNING && self.schedule.is_none());
         if !warns {
-            return Err(Fault::PeerAlert(*alert));
+            self.set(ENDED, true);
+            // With TLS 1.3 a server verifies our certificate after our handshake is done.
+            let refused = self.is_client && !self.has(HEARD);
+            return Err(if refused {
+                Fault::ServerRefused(*alert)
+            } else {
+                Fault::PeerAlert(*alert)
+            });
         }
         self.note_control()?;
         Ok(Control::Nothing)
@@ -271,11 +297,7 @@ impl Session {
 
     fn on_handshake(&mut self, payload: &[u8]) -> Result<Control, Fault> {
         let Some(schedule) = &mut self.schedule else {
-            if self.is_client && payload == HELLO_REQUEST {
-                self.note_control()?;
-                return Ok(Control::Nothing);
-            }
-            return Err(Fault::Renegotiation);
+            return self.on_renegotiation(payload);
         };
         let behind_tickets;
         let update = match &mut **schedule {
@@ -289,20 +311,58 @@ impl Session {
                 &behind_tickets
             }
         };
-        let asks = update.strip_prefix(&KEY_UPDATE);
-        self.owes_key_update |= match asks {
-            Some([0]) => false,
-            Some([1]) => true,
-            None => return Err(RecordError::UnexpectedType.into()),
-            Some(_) => {
-                return Err(Fault::Message(
-                    "a KeyUpdate that asks for something unknown",
-                ));
-            }
-        };
+        let owes = wants_one_back(update)?;
         let keys = schedule.next_receiving_keys()?;
+        self.set(OWES_KEY_UPDATE, self.has(OWES_KEY_UPDATE) || owes);
         self.note_control()?;
         Ok(Control::KeyUpdate(keys))
+    }
+
+    /// Handles a handshake message of TLS 1.2: the wish for another handshake is refused with a warning, and
+    /// the connection goes on (RFC 5246 section 7.2.2).
+    fn on_renegotiation(&mut self, payload: &[u8]) -> Result<Control, Fault> {
+        let wish = if self.is_client {
+            HELLO_REQUEST
+        } else {
+            CLIENT_HELLO
+        };
+        let (len, here) = match payload {
+            [] => return Err(RecordError::UnexpectedType.into()),
+            _ if self.refused_rest > 0 => {
+                // Pieces of the message are bounded like other records without data.
+                self.note_empty(1)?;
+                (usize::from(self.refused_rest), payload.len())
+            }
+            [kind, a, b, c, body @ ..] if *kind == wish => {
+                self.note_control()?;
+                self.set(OWES_REFUSAL, true);
+                let len = u32::from_be_bytes([0, *a, *b, *c]);
+                (usize::try_from(len).unwrap_or(usize::MAX), body.len())
+            }
+            [kind, ..] if *kind == wish => {
+                return Err(Fault::Message("a message without its length"));
+            }
+            [..] => return Err(RecordError::UnexpectedType.into()),
+        };
+        let rest = (len.checked_sub(here)).ok_or(RecordError::UnexpectedType)?;
+        let rest = u16::try_from(rest).map_err(|_| Fault::Message("a hello that is too long"))?;
+        if self.is_client && len > 0 {
+            return Err(Fault::Message("a HelloRequest that is not empty"));
+        }
+        self.refused_rest = rest;
+        Ok(Control::Nothing)
+    }
+
+    fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn set(&mut self, flag: u8, on: bool) {
+        self.flags = if on {
+            self.flags | flag
+        } else {
+            self.flags & !flag
+        };
     }
 
     fn note_control(&mut self) -> Result<(), Fault> {
@@ -311,24 +371,49 @@ impl Session {
         Ok(())
     }
 
+    /// Returns whether the peer waits for the answer that there is no other handshake;
+    /// [`Session::seal_refusal`] makes it.
+    #[must_use]
+    pub fn owes_refusal(&self) -> bool {
+        self.has(OWES_REFUSAL)
+    }
+
+    /// Notes that the kernel sends [`Alert::NoRenegotiation`].
+    pub fn note_refusal(&mut self) {
+        self.set(OWES_REFUSAL, false);
+    }
+
+    /// Seals the answer that there is no other handshake.
+    ///
+    /// # Errors
+    /// As [`Session::seal_alert`].
+    pub fn seal_refusal(&mut self, out: &mut [u8]) -> Result<usize, Fault> {
+        let len = self.seal_alert(Alert::NoRenegotiation, out)?;
+        self.note_refusal();
+        Ok(len)
+    }
+
     /// Returns whether the peer waits for a KeyUpdate; [`Session::seal_key_update`] sends it.
     #[must_use]
     pub fn owes_key_update(&self) -> bool {
-        self.owes_key_update
+        self.has(OWES_KEY_UPDATE)
     }
 
-    /// Seals `data` into as many records as needed, with a KeyUpdate first if the keys are nearly used up;
-    /// returns the length of the records in `out`.
+    /// Seals `data` into as many records as needed, with what the peer waits for first: a KeyUpdate, also if
+    /// the keys are nearly used up, or the refusal of another handshake. Returns the length of the records
+    /// in `out`.
     ///
     /// # Errors
-    /// [`Fault::KeysUsedUp`] in TLS 1.2, whose keys cannot be changed; [`Fault::Internal`].
+    /// [`Fault::KeysUsedUp`] in TLS 1.2, whose keys cannot be changed; [`Fault::Ended`], [`Fault::Internal`].
     ///
     /// # Panics
     /// When `out` has no room for [`sealed_len_max`] of the data's length.
     pub fn seal(&mut self, data: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
         let mut len = 0;
-        if self.owes_key_update || self.should_update() {
+        if self.owes_key_update() || self.should_update() {
             len += self.seal_key_update(out)?;
+        } else if self.owes_refusal() {
+            len += self.seal_refusal(out)?;
         }
         for payload in data.chunks(PAYLOAD_LEN_MAX) {
             len += self.seal_one(ContentType::Data, payload, &mut out[len..])?;
@@ -345,7 +430,7 @@ impl Session {
     /// record the kernel seals.
     #[must_use]
     pub fn are_nearly_used_up(&self, next_record: u64) -> bool {
-        self.suite.records_max().saturating_sub(next_record) <= RECORDS_LEFT_TO_UPDATE
+        self.suite_code().records_max().saturating_sub(next_record) <= RECORDS_LEFT_TO_UPDATE
     }
 
     /// Seals a KeyUpdate under the old keys and changes to the new ones; TLS 1.3 only.
@@ -367,16 +452,18 @@ impl Session {
         let schedule = self.schedule.as_mut();
         let schedule = schedule.ok_or(Fault::Internal("TLS 1.2 has no other keys"))?;
         let keys = schedule.next_sending_keys()?;
-        self.owes_key_update = false;
+        self.set(OWES_KEY_UPDATE, false);
         Ok(keys)
     }
 
-    /// Seals an alert; returns its length in `out`.
+    /// Seals an alert; returns its length in `out`. Nothing is sealed behind one that is fatal.
     ///
     /// # Errors
-    /// [`Fault::KeysUsedUp`], [`Fault::Internal`] where the kernel seals.
+    /// [`Fault::Ended`], [`Fault::KeysUsedUp`], [`Fault::Internal`] where the kernel seals.
     pub fn seal_alert(&mut self, alert: Alert, out: &mut [u8]) -> Result<usize, Fault> {
-        self.seal_one(ContentType::Alert, &alert.payload(), out)
+        let sealed = self.seal_one(ContentType::Alert, &alert.payload(), out);
+        self.set(ENDED, self.has(ENDED) || alert.is_fatal());
+        sealed
     }
 
     fn seal_one(
@@ -385,15 +472,35 @@ impl Session {
         payload: &[u8],
         out: &mut [u8],
     ) -> Result<usize, Fault> {
+        if self.has(ENDED) {
+            return Err(Fault::Ended);
+        }
         let sealer = self.sealer.as_mut();
         let sealer = sealer.ok_or(Fault::Internal("the kernel seals what is sent"))?;
         Ok(sealer.seal(kind, payload, out)?)
     }
 }
 
+/// Reads a KeyUpdate, which is alone in its record; returns whether the peer wants one back.
+///
+/// # Errors
+/// Another message, or one that breaks a rule (RFC 8446 sections 4.6.3 and 5.1).
+fn wants_one_back(message: &[u8]) -> Result<bool, Fault> {
+    match message.strip_prefix(&KEY_UPDATE) {
+        Some([0]) => Ok(false),
+        Some([1]) => Ok(true),
+        Some([_]) => Err(Fault::Value("a KeyUpdate that asks for something unknown")),
+        None if message.len() >= KEY_UPDATE.len() && message.first() == KEY_UPDATE.first() => {
+            Err(Fault::Message("a KeyUpdate of a wrong length"))
+        }
+        // More messages would be under keys that have changed.
+        Some(_) | None => Err(RecordError::UnexpectedType.into()),
+    }
+}
+
 /// Returns the greatest length that [`Session::seal`] makes of `len` bytes of data.
 #[must_use]
-pub fn sealed_len_max(len: usize) -> usize {
+pub const fn sealed_len_max(len: usize) -> usize {
     let key_update = OUR_KEY_UPDATE.len() + OVERHEAD_LEN_MAX;
     len + len.div_ceil(PAYLOAD_LEN_MAX) * OVERHEAD_LEN_MAX + key_update
 }

@@ -1,5 +1,7 @@
 //! Faults that end a TLS connection, and the alerts they send to the peer (RFC 8446 section 6).
 
+use rustls::AlertDescription;
+
 use super::record::{KeysUsedUp, RecordError};
 
 /// The level of an alert after which the connection goes on, or ends in good order.
@@ -16,6 +18,7 @@ pub enum Alert {
     BadRecordMac = 20,
     RecordOverflow = 22,
     CertificateExpired = 45,
+    IllegalParameter = 47,
     DecodeError = 50,
     ProtocolVersion = 70,
     InternalError = 80,
@@ -27,18 +30,24 @@ impl Alert {
     /// Returns the two bytes of its record.
     #[must_use]
     pub fn payload(self) -> [u8; 2] {
-        let level = match self {
-            Self::CloseNotify | Self::UserCanceled => WARNING,
+        let level = if self.is_fatal() { FATAL } else { WARNING };
+        [level, self as u8]
+    }
+
+    /// Returns whether it ends the connection, so that no record follows it.
+    #[must_use]
+    pub fn is_fatal(self) -> bool {
+        match self {
+            Self::CloseNotify | Self::UserCanceled | Self::NoRenegotiation => false,
             Self::UnexpectedMessage
             | Self::BadRecordMac
             | Self::RecordOverflow
             | Self::CertificateExpired
+            | Self::IllegalParameter
             | Self::DecodeError
             | Self::ProtocolVersion
-            | Self::InternalError
-            | Self::NoRenegotiation => FATAL,
-        };
-        [level, self as u8]
+            | Self::InternalError => true,
+        }
     }
 }
 
@@ -51,15 +60,21 @@ pub enum Fault {
     /// A message in a record of the peer is wrong.
     #[error("{0}")]
     Message(&'static str),
-    /// The peer wants another handshake, which TLS 1.2 calls renegotiation.
-    #[error("the peer wants to renegotiate")]
-    Renegotiation,
+    /// A message in a record of the peer has a value that is not allowed.
+    #[error("{0}")]
+    Value(&'static str),
     /// The peer sent too many records without data.
     #[error("too many records without data")]
     Flood,
     /// The peer ended with a fatal alert of this number.
-    #[error("the peer sent alert {0}")]
+    #[error("the peer sent the alert {}", alert_name(*.0))]
     PeerAlert(u8),
+    /// The server ended with a fatal alert of this number before its first byte of data.
+    #[error("the server refused with the alert {}", alert_name(*.0))]
+    ServerRefused(u8),
+    /// A fatal alert was sent or received before, and nothing may follow it.
+    #[error("the connection ended with an alert")]
+    Ended,
     /// Our own keys are used up and cannot be changed.
     #[error("the keys are used up")]
     KeysUsedUp,
@@ -78,19 +93,24 @@ impl From<KeysUsedUp> for Fault {
 }
 
 impl Fault {
-    /// Returns the alert to send to the peer; none if the peer sent one.
+    /// Returns the alert to send to the peer; none if one was sent or received before.
     #[must_use]
     pub fn alert(self) -> Option<Alert> {
         match self {
             Self::Record(RecordError::BadMac) => Some(Alert::BadRecordMac),
             Self::Record(RecordError::TooLong) => Some(Alert::RecordOverflow),
             Self::Record(RecordError::NotTls) | Self::Message(_) => Some(Alert::DecodeError),
+            Self::Value(_) => Some(Alert::IllegalParameter),
             Self::Record(RecordError::UnexpectedType) | Self::Flood => {
                 Some(Alert::UnexpectedMessage)
             }
             Self::KeysUsedUp | Self::NoKeyUpdate | Self::Internal(_) => Some(Alert::InternalError),
-            Self::Renegotiation => Some(Alert::NoRenegotiation),
-            Self::PeerAlert(_) => None,
+            Self::PeerAlert(_) | Self::ServerRefused(_) | Self::Ended => None,
         }
     }
+}
+
+/// Returns the name of an alert, such as `CertificateExpired`.
+fn alert_name(number: u8) -> String {
+    format!("{:?}", AlertDescription::from(number))
 }

@@ -85,13 +85,16 @@ pub struct KeysUsedUp;
 /// Returns the length of the record at the start of `bytes`, header included; none = more is needed.
 ///
 /// # Errors
-/// [`RecordError::NotTls`], [`RecordError::TooLong`].
+/// [`RecordError::NotTls`], [`RecordError::UnexpectedType`], [`RecordError::TooLong`].
 pub fn record_len(bytes: &[u8]) -> Result<Option<usize>, RecordError> {
     let [kind, major, rest @ ..] = bytes else {
         return Ok(None);
     };
-    if ContentType::of(*kind).is_none() || *major != WIRE_VERSION[0] {
+    if *major != WIRE_VERSION[0] {
         return Err(RecordError::NotTls);
+    }
+    if ContentType::of(*kind).is_none() {
+        return Err(RecordError::UnexpectedType);
     }
     let [_, high, low, ..] = rest else {
         return Ok(None);

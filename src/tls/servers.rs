@@ -206,10 +206,13 @@ pub fn afresh(config: &ClientConfig) -> Arc<ClientConfig> {
 pub fn told_of_fault(fault: Fault) -> String {
     match fault {
         // With TLS 1.3 a server verifies our certificate after our handshake is done.
-        Fault::PeerAlert(number) => words::told_of_alert(number, Peer::Server),
+        Fault::PeerAlert(number) | Fault::ServerRefused(number) => {
+            words::told_of_alert(number, Peer::Server)
+        }
         Fault::Record(_)
         | Fault::Message(_)
-        | Fault::Renegotiation
+        | Fault::Value(_)
+        | Fault::Ended
         | Fault::Flood
         | Fault::KeysUsedUp
         | Fault::NoKeyUpdate

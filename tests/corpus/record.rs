@@ -15,7 +15,7 @@
 //! | 6 | length beyond the longest, a byte | seals that byte more often than a record carries |
 
 use longsplice::tls::control::{
-    CONTROL_RECORDS_MAX, Content, EMPTY_RECORDS_MAX, Fault, Session, sealed_len_max,
+    Alert, CONTROL_RECORDS_MAX, Content, EMPTY_RECORDS_MAX, Fault, Session, sealed_len_max,
 };
 use longsplice::tls::record::{
     HEADER_LEN, PAYLOAD_LEN_MAX, RECORD_LEN_MAX, RecordError, record_len, whole_record,
@@ -45,6 +45,8 @@ pub(crate) fn check(bytes: &[u8]) {
         foreign: false,
         empty: 0,
         control: 0,
+        hello_rest: 0,
+        hello_open: false,
     };
     let mut steps = Steps(steps);
     // None = the program or the connection is over.
@@ -114,6 +116,9 @@ struct Exchange {
     /// Records without data in a row, and records of other types.
     empty: u8,
     control: u8,
+    /// Bytes of a refused ClientHello that are still to come, and whether the client waits for the answer.
+    hello_rest: usize,
+    hello_open: bool,
 }
 
 impl Exchange {
@@ -181,7 +186,7 @@ impl Exchange {
                 Ok(Some(len)) => len,
                 Ok(None) => return Some(()),
                 Err(error) => {
-                    assert!(matches!(error, RecordError::NotTls | RecordError::TooLong));
+                    assert_ne!(error, RecordError::BadMac);
                     return None;
                 }
             };
@@ -225,6 +230,7 @@ impl Exchange {
                 }
                 expected
             }
+            HANDSHAKE if !self.peer.tls13 => self.refused(payload),
             ALERT if matches!(payload, [_, 0]) => {
                 assert_eq!(opened, Ok(Content::CloseNotify));
                 return None;
@@ -238,6 +244,23 @@ impl Exchange {
             Err(why) if !expected => self.complain(why),
             Ok(_) | Err(_) => panic!("{opened:?} for type {} {payload:?}", carried.kind),
         }
+    }
+
+    /// Takes in a handshake message of TLS 1.2; false = it is not a part of a ClientHello, or one too many.
+    fn refused(&mut self, payload: &[u8]) -> bool {
+        let (len, here, counted) = match payload {
+            [] => return false,
+            [..] if self.hello_rest > 0 => (self.hello_rest, payload.len(), self.counted(true)),
+            [1, a, b, c, body @ ..] => {
+                self.hello_open = true;
+                let len = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+                (len, body.len(), self.counted(false))
+            }
+            [..] => return false,
+        };
+        let rest = len.checked_sub(here).filter(|rest| *rest < 1 << 16);
+        self.hello_rest = rest.unwrap_or(0);
+        counted && rest.is_some()
     }
 
     /// Counts a record that carries nothing; false = one too many.
@@ -258,6 +281,10 @@ impl Exchange {
         let len = self.session.seal_alert(alert, &mut out).expect("keys");
         let opened = self.peer.receives.open(&out[..len]);
         assert_eq!(opened, (ALERT, alert.payload().to_vec()));
+        for behind in [Alert::CloseNotify, Alert::InternalError] {
+            let sealed = self.session.seal_alert(behind, &mut out);
+            assert_eq!(sealed, Err(Fault::Ended), "behind a fatal alert");
+        }
         None
     }
 
@@ -266,6 +293,7 @@ impl Exchange {
         let data: Vec<u8> = (0_u8..251).cycle().take(len).collect();
         let mut out = vec![0; sealed_len_max(len)];
         let updates = self.session.owes_key_update();
+        let mut refusals = usize::from(std::mem::take(&mut self.hello_open));
         let sealed_len = self.session.seal(&data, &mut out).expect("keys");
         assert!(!self.session.owes_key_update());
         let mut rest = &out[..sealed_len];
@@ -282,9 +310,15 @@ impl Exchange {
                     self.peer.update_receives();
                     updated = true;
                 }
+                (ALERT, payload) => {
+                    assert_eq!(payload, [1, 100]);
+                    assert!(received.is_empty());
+                    refusals -= 1;
+                }
                 (kind, payload) => panic!("type {kind}: {payload:?}"),
             }
         }
+        assert_eq!(refusals, 0, "no answer to a ClientHello");
         assert!(rest.is_empty() && updated == updates);
         assert!(received == data, "other bytes came out");
         Some(())

@@ -111,14 +111,14 @@ impl Socket {
         };
         let stream = &mut *stream.borrow_mut();
         loop {
-            match stream.take(buf) {
+            let taken = stream.take(buf);
+            if stream.refuse_handshake() || taken.is_err() {
+                // Whether the alert is sent or not, the result is the same.
+                let _ = self.send_outbox_now(stream);
+            }
+            match taken {
                 Ok(None) => {}
-                Ok(taken) => return Ok(taken),
-                Err(error) => {
-                    // Whether the alert is sent or not, the error is the same.
-                    let _ = self.send_outbox_now(stream);
-                    return Err(error);
-                }
+                Ok(Some(_)) | Err(_) => return taken,
             }
             let received = self.recv_records_now(stream);
             match received {
@@ -218,7 +218,7 @@ impl Socket {
     pub(super) fn is_quiet(&self) -> bool {
         if let Some(stream) = self.tls_stream() {
             let stream = &mut *stream.borrow_mut();
-            while stream.is_quiet() {
+            while self.finds_quiet(stream) {
                 match self.recv_records_now(stream) {
                     Ok(Some(1..)) => {}
                     Ok(None) => {
@@ -232,6 +232,17 @@ impl Socket {
         }
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
         recv(self.watched.as_fd().as_raw_fd(), &mut [0], flags) == Err(nix::Error::EAGAIN)
+    }
+
+    /// Opens the records that were received; tells whether they held neither data nor an end and broke no
+    /// rule. Sends the alert that follows from them.
+    fn finds_quiet(&self, stream: &mut TlsStream) -> bool {
+        let quiet = stream.is_quiet();
+        if stream.refuse_handshake() || !quiet {
+            // Whether the alert is sent or not, the result is the same.
+            let _ = self.send_outbox_now(stream);
+        }
+        quiet
     }
 
     /// Tells whether a connection whose end was received speaks TLS and ended without close_notify. The data

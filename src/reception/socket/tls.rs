@@ -9,12 +9,26 @@ use crate::relay::{self, Leg};
 use crate::tls::control::{Alert, Content, Fault, Session, sealed_len_max};
 use crate::tls::offload::Offload;
 use crate::tls::record::whole_record;
+use crate::tls::servers::told_of_fault;
+
+/// Returns the fault that an error of a socket stands for; none = its connection broke.
+pub(in crate::reception) fn fault_of(error: &io::Error) -> Option<Fault> {
+    let fault: Option<&Fault> = error.get_ref().and_then(|inner| inner.downcast_ref());
+    fault.copied()
+}
+
+/// Returns what the log says of an error of the socket at `end`.
+pub(in crate::reception) fn detail_of(error: &io::Error, end: End) -> String {
+    match (fault_of(error), end) {
+        (Some(fault), End::Server) => told_of_fault(fault),
+        (Some(_), End::Client) | (None, _) => error.to_string(),
+    }
+}
 
 /// Returns the cause for an error of the socket at `end`.
 pub(in crate::reception) fn cause_of(error: &io::Error, end: End) -> Cause {
-    let fault: Option<&Fault> = error.get_ref().and_then(|inner| inner.downcast_ref());
-    match (fault, end) {
-        (Some(fault), _) => relay::cause_of(*fault, end),
+    match (fault_of(error), end) {
+        (Some(fault), _) => relay::cause_of(fault, end),
         (None, End::Client) => Cause::ClientReset,
         (None, End::Server) => Cause::ServerReset,
     }
@@ -99,16 +113,32 @@ impl TlsStream {
         Ok(if is_end { Ahead::End } else { Ahead::Data })
     }
 
-    /// Opens complete records; tells whether they held neither data nor an end and broke no rule.
+    /// Opens complete records; tells whether they held neither data nor an end and broke no rule. If one
+    /// broke a rule, the alert is in the outbox.
     pub(in crate::reception) fn is_quiet(&mut self) -> bool {
         while self.opened.is_empty() && !self.ended {
             match self.open_one() {
                 Ok(true) => {}
                 Ok(false) => return true,
-                Err(_) => self.ended = true,
+                Err(fault) => {
+                    self.ended = true;
+                    if let Some(alert) = fault.alert() {
+                        self.seal_alert(alert);
+                    }
+                }
             }
         }
         false
+    }
+
+    /// Puts the refusal of another handshake into the outbox, if the peer waits for one; tells whether it
+    /// did.
+    pub(in crate::reception) fn refuse_handshake(&mut self) -> bool {
+        let owes = self.session.owes_refusal();
+        if owes {
+            self.seal_with(Session::seal_refusal);
+        }
+        owes
     }
 
     /// Tells whether part of a record was received.
@@ -152,13 +182,18 @@ impl TlsStream {
         sealed.map(drop).map_err(io::Error::other)
     }
 
-    /// Puts an alert into the outbox.
+    /// Puts an alert into the outbox; nothing behind a fatal one.
     pub(in crate::reception) fn seal_alert(&mut self, alert: Alert) {
+        self.seal_with(|session, room| session.seal_alert(alert, room));
+    }
+
+    /// Puts an alert that `seal` makes into the outbox.
+    fn seal_with(&mut self, seal: impl FnOnce(&mut Session, &mut [u8]) -> Result<usize, Fault>) {
         let from = self.outbox.len();
         self.outbox.resize(from + sealed_len_max(2), 0);
         let room = self.outbox.get_mut(from..).unwrap_or_default();
         // If the session seals no more, no alert is sent.
-        let sealed = self.session.seal_alert(alert, room).unwrap_or(0);
+        let sealed = seal(&mut self.session, room).unwrap_or(0);
         self.outbox.truncate(from + sealed);
     }
 

@@ -57,11 +57,13 @@ impl Engine<'_> {
             offload: cold.legs().map(|it| it.offloaded(&tunnel, flow)),
             ..tunnel.path(flow)
         });
+        let detail = cold.legs().map_or_else(String::new, |leg| leg.told());
         if let Some(subject) = cold.subject {
             let lasted = subject.started.elapsed().unwrap_or_default();
             self.shared.journal.note(Entry::Close {
                 subject,
                 cause: close.cause,
+                detail,
                 bytes_in: tunnel.bytes_in(),
                 bytes_out: tunnel.bytes_out(),
                 path_in,

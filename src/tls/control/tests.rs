@@ -86,7 +86,8 @@ fn a_key_update_that_asks_is_owed_once() {
 #[test]
 fn control_records_mean_what_they_should() {
     use ContentType::{Alert as A, Data, Handshake as H};
-    let rows: [(_, _, &[u8], Result<Content, Fault>); 13] = [
+    let unexpected = || Err(Fault::Record(RecordError::UnexpectedType));
+    let rows: [(_, _, &[u8], Result<Content, Fault>); 24] = [
         (&TLS13, A, &[1, 0], Ok(Content::CloseNotify)),
         (&TLS12, A, &[1, 0], Ok(Content::CloseNotify)),
         (&TLS13, A, &[1, 90], Ok(Content::Nothing)),
@@ -103,29 +104,39 @@ fn control_records_mean_what_they_should() {
             &TLS13,
             H,
             &[24, 0, 0, 1, 7],
-            Err(Fault::Message(
-                "a KeyUpdate that asks for something unknown",
-            )),
+            Err(Fault::Value("a KeyUpdate that asks for something unknown")),
         ),
         (
             &TLS13,
             H,
-            &[24, 0, 0],
-            Err(Fault::Record(RecordError::UnexpectedType)),
+            &[24, 0, 0, 2, 0, 0],
+            Err(Fault::Message("a KeyUpdate of a wrong length")),
+        ),
+        (&TLS13, H, &[24, 0, 0, 1, 0, 24, 0, 0, 1, 0], unexpected()),
+        (&TLS13, H, &[24, 0, 0], unexpected()),
+        (&TLS13, H, &[], unexpected()),
+        (&TLS13, A, &[], unexpected()),
+        (&TLS12, A, &[], unexpected()),
+        (&TLS13, H, &[1, 0, 0, 0], unexpected()),
+        (&TLS12, H, &[1, 0, 0, 0], Ok(Content::Nothing)),
+        (&TLS12, H, &[1, 0, 0, 2, 3, 3], Ok(Content::Nothing)),
+        (&TLS12, H, &[1, 0, 0, 1, 3, 3], unexpected()),
+        (
+            &TLS12,
+            H,
+            &[1, 1, 0, 0],
+            Err(Fault::Message("a hello that is too long")),
         ),
         (
-            &TLS13,
+            &TLS12,
             H,
-            &[],
-            Err(Fault::Record(RecordError::UnexpectedType)),
+            &[1, 0, 0],
+            Err(Fault::Message("a message without its length")),
         ),
-        (
-            &TLS13,
-            H,
-            &[1, 0, 0, 0],
-            Err(Fault::Record(RecordError::UnexpectedType)),
-        ),
-        (&TLS12, H, &[1, 0, 0, 0], Err(Fault::Renegotiation)),
+        // A HelloRequest and a Finished.
+        (&TLS12, H, &[0, 0, 0, 0], unexpected()),
+        (&TLS12, H, &[20, 0, 0, 0], unexpected()),
+        (&TLS12, H, &[], unexpected()),
         (&TLS12, Data, &[], Ok(Content::Nothing)),
     ];
     for (version, kind, payload, expected) in rows {
@@ -221,4 +232,111 @@ fn keys_that_are_nearly_used_up_are_changed_where_that_is_possible() {
     seal(&mut session, b"x");
     let mut out = [0; 100];
     assert_eq!(session.seal(b"x", &mut out), Err(Fault::KeysUsedUp));
+}
+
+#[test]
+fn alerts_are_those_that_the_standards_name() {
+    let rows = [
+        (Fault::Record(RecordError::BadMac), Some([2, 20])),
+        (Fault::Record(RecordError::TooLong), Some([2, 22])),
+        (Fault::Record(RecordError::UnexpectedType), Some([2, 10])),
+        (Fault::Record(RecordError::NotTls), Some([2, 50])),
+        (Fault::Message("x"), Some([2, 50])),
+        (Fault::Value("x"), Some([2, 47])),
+        (Fault::Flood, Some([2, 10])),
+        (Fault::KeysUsedUp, Some([2, 80])),
+        (Fault::PeerAlert(42), None),
+        (Fault::ServerRefused(42), None),
+        (Fault::Ended, None),
+    ];
+    for (fault, alert) in rows {
+        assert_eq!(fault.alert().map(Alert::payload), alert, "{fault:?}");
+    }
+    assert_eq!(Alert::NoRenegotiation.payload(), [1, 100]);
+    let words = "the server refused with the alert CertificateExpired";
+    assert_eq!(Fault::ServerRefused(45).to_string(), words);
+}
+
+#[test]
+fn nothing_is_sealed_behind_a_fatal_alert() {
+    let mut out = [0; 100];
+    for version in [&TLS12, &TLS13] {
+        let (_, mut session) = opened(version);
+        session.seal_alert(Alert::BadRecordMac, &mut out).unwrap();
+        assert_eq!(session.seal(b"x", &mut out), Err(Fault::Ended));
+        let closing = session.seal_alert(Alert::CloseNotify, &mut out);
+        assert_eq!(closing, Err(Fault::Ended));
+        let (mut sealer, mut session) = mirrored(version);
+        let mut alert = record(&mut sealer, ContentType::Alert, &[2, 80]);
+        assert_eq!(session.open(&mut alert), Err(Fault::PeerAlert(80)));
+        let closing = session.seal_alert(Alert::CloseNotify, &mut out);
+        assert_eq!(closing, Err(Fault::Ended));
+        // A warning ends nothing.
+        let (_, mut session) = opened(version);
+        session
+            .seal_alert(Alert::NoRenegotiation, &mut out)
+            .unwrap();
+        session.seal(b"x", &mut out).unwrap();
+    }
+}
+
+#[test]
+fn a_client_that_renegotiates_is_told_no_and_goes_on() {
+    // A hello of 300 bytes, whole or in pieces, with data in between.
+    let hello = [&[1, 0, 1, 44][..], &[7; 300]].concat();
+    for cuts in [vec![], vec![4], vec![5, 150], vec![303]] {
+        let (mut sealer, mut session) = mirrored(&TLS12);
+        let mut from = 0;
+        for to in cuts.iter().copied().chain([hello.len()]) {
+            let mut piece = record(&mut sealer, ContentType::Handshake, &hello[from..to]);
+            assert_eq!(session.open(&mut piece), Ok(Content::Nothing), "{cuts:?}");
+            let mut data = record(&mut sealer, ContentType::Data, b"x");
+            assert!(matches!(session.open(&mut data), Ok(Content::Data(_))));
+            from = to;
+        }
+        assert!(session.owes_refusal());
+        let mut out = [0; 200];
+        session.seal(b"x", &mut out).unwrap();
+        assert!(!session.owes_refusal());
+        // Behind the hello another message begins.
+        let mut wrong = record(&mut sealer, ContentType::Handshake, &[7]);
+        let unexpected = Err(Fault::Record(RecordError::UnexpectedType));
+        assert_eq!(session.open(&mut wrong), unexpected);
+    }
+}
+
+#[test]
+fn the_peer_gets_the_refusal_as_a_warning_in_front_of_the_data() {
+    let (mut peer, mut session) = opened(&TLS12);
+    session.set(OWES_REFUSAL, true);
+    let sealed = seal(&mut session, b"data");
+    let first = whole_record(&sealed).unwrap().unwrap();
+    assert_eq!(sealed[0], ContentType::Alert as u8);
+    assert!(first < sealed.len());
+    // rustls takes the warning and the data behind it.
+    peer.give_bytes(&sealed);
+    assert_eq!(peer.hear(), b"data");
+}
+
+#[test]
+fn wishes_for_another_handshake_are_rate_limited() {
+    let (mut sealer, mut session) = mirrored(&TLS12);
+    for nth in 0..=CONTROL_RECORDS_MAX {
+        let mut hello = record(&mut sealer, ContentType::Handshake, &[1, 0, 0, 1, 3]);
+        let expected = if nth < CONTROL_RECORDS_MAX {
+            Ok(Content::Nothing)
+        } else {
+            Err(Fault::Flood)
+        };
+        assert_eq!(session.open(&mut hello), expected, "{nth}");
+    }
+    // Pieces count as records without data.
+    let (mut sealer, mut session) = mirrored(&TLS12);
+    let mut hello = record(&mut sealer, ContentType::Handshake, &[1, 0, 255, 0]);
+    assert_eq!(session.open(&mut hello), Ok(Content::Nothing));
+    let flooded = (0..=EMPTY_RECORDS_MAX).any(|_| {
+        let mut piece = record(&mut sealer, ContentType::Handshake, &[0]);
+        session.open(&mut piece) == Err(Fault::Flood)
+    });
+    assert!(flooded, "pieces for ever");
 }

@@ -48,10 +48,17 @@ impl SuiteCode {
     }
 }
 
-impl Keys {
+/// The version and the cipher of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Suite {
+    version: RecordVersion,
+    cipher: Cipher,
+}
+
+impl Suite {
     /// Returns version and cipher as numbers of linux/tls.h.
     #[must_use]
-    pub fn suite_code(&self) -> SuiteCode {
+    pub fn code(self) -> SuiteCode {
         let cipher = match self.cipher {
             Cipher::Aes128Gcm => bindings::TLS_CIPHER_AES_GCM_128,
             Cipher::Aes256Gcm => bindings::TLS_CIPHER_AES_GCM_256,
@@ -65,6 +72,23 @@ impl Keys {
             // The cipher numbers are below 100.
             cipher: u16::try_from(cipher).unwrap_or(0),
         }
+    }
+}
+
+impl Keys {
+    /// Returns version and cipher.
+    #[must_use]
+    pub fn suite(&self) -> Suite {
+        Suite {
+            version: self.version,
+            cipher: self.cipher,
+        }
+    }
+
+    /// Returns version and cipher as numbers of linux/tls.h.
+    #[must_use]
+    pub fn suite_code(&self) -> SuiteCode {
+        self.suite().code()
     }
 
     /// Returns the keys for the kernel to open received records.

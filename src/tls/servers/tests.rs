@@ -309,11 +309,14 @@ fn mirrored(version: &'static rustls::SupportedProtocolVersion) -> (Sealer, Sess
 }
 
 fn take(sealer: &mut Sealer, session: &mut Session, payload: &[u8]) -> Result<Content, Fault> {
+    session.open(&mut record(sealer, ContentType::Handshake, payload))
+}
+
+fn record(sealer: &mut Sealer, kind: ContentType, payload: &[u8]) -> Vec<u8> {
     let mut record = vec![0; payload.len() + OVERHEAD_LEN_MAX];
-    let len = sealer
-        .seal(ContentType::Handshake, payload, &mut record)
-        .unwrap();
-    session.open(&mut record[..len])
+    let len = sealer.seal(kind, payload, &mut record).unwrap();
+    record.truncate(len);
+    record
 }
 
 /// A NewSessionTicket (RFC 8446 section 4.6.1) with a ticket of `len` bytes.
@@ -349,15 +352,11 @@ fn messages_that_no_server_may_send_end_the_session() {
     let nothing = || Ok(Content::Nothing);
     let update = [24, 0, 0, 1, 0];
     let unknown = "a KeyUpdate that asks for something unknown";
-    let rows: [(_, Vec<u8>, Result<Content, Fault>); 10] = [
+    let rows: [(_, Vec<u8>, Result<Content, Fault>); 12] = [
         (&TLS13, update.to_vec(), nothing()),
         (&TLS13, vec![], unexpected()),
-        (&TLS13, vec![24, 0, 0, 1, 2], Err(Fault::Message(unknown))),
-        (
-            &TLS13,
-            [&update[..], &ticket(1)].concat(),
-            Err(Fault::Message(unknown)),
-        ),
+        (&TLS13, vec![24, 0, 0, 1, 2], Err(Fault::Value(unknown))),
+        (&TLS13, [&update[..], &ticket(1)].concat(), unexpected()),
         (&TLS13, vec![13, 0, 0, 0], unexpected()),
         (&TLS13, vec![0, 0, 0, 0], unexpected()),
         (
@@ -371,7 +370,13 @@ fn messages_that_no_server_may_send_end_the_session() {
             Err(Fault::Message("a ticket that is too long")),
         ),
         (&TLS12, vec![0, 0, 0, 0], nothing()),
-        (&TLS12, ticket(1), Err(Fault::Renegotiation)),
+        (
+            &TLS12,
+            vec![0, 0, 0, 1, 0],
+            Err(Fault::Message("a HelloRequest that is not empty")),
+        ),
+        (&TLS12, vec![1, 0, 0, 0], unexpected()),
+        (&TLS12, ticket(1), unexpected()),
     ];
     for (version, payload, expected) in rows {
         let (mut sealer, mut session) = mirrored(version);
@@ -381,4 +386,32 @@ fn messages_that_no_server_may_send_end_the_session() {
     let (mut sealer, mut session) = mirrored(&TLS13);
     let floods = (0..100).any(|_| take(&mut sealer, &mut session, &ticket(1)) == Err(Fault::Flood));
     assert!(floods, "tickets for ever");
+}
+
+#[test]
+fn an_alert_in_place_of_the_first_byte_is_a_refusal() {
+    let alert = |sealer: &mut Sealer| record(sealer, ContentType::Alert, &[2, 45]);
+    for version in [&TLS12, &TLS13] {
+        let (mut sealer, mut session) = mirrored(version);
+        let refused = Err(Fault::ServerRefused(45));
+        assert_eq!(session.open(&mut alert(&mut sealer)), refused);
+        let (mut sealer, mut session) = mirrored(version);
+        let mut data = record(&mut sealer, ContentType::Data, b"x");
+        assert!(matches!(session.open(&mut data), Ok(Content::Data(_))));
+        let ended = Err(Fault::PeerAlert(45));
+        assert_eq!(session.open(&mut alert(&mut sealer)), ended);
+    }
+}
+
+#[test]
+fn a_server_that_asks_for_another_handshake_is_told_no() {
+    let (mut sealer, mut session) = mirrored(&TLS12);
+    let asked = take(&mut sealer, &mut session, &[0, 0, 0, 0]);
+    assert_eq!(
+        (asked, session.owes_refusal()),
+        (Ok(Content::Nothing), true)
+    );
+    let mut out = [0; 100];
+    assert!(session.seal_refusal(&mut out).is_ok());
+    assert!(!session.owes_refusal());
 }
