@@ -19,6 +19,7 @@ use super::proxy_header::Origin;
 use super::refusal::Refusal;
 use super::report;
 use super::route::{self, Traits};
+use super::socket::tls::fault_of;
 use super::socket::{Half, Socket};
 use crate::config::{Mode, RouteAction};
 use crate::journal::{Cause, Entry, Subject, Timing};
@@ -205,6 +206,7 @@ async fn await_payload(socket: &Socket, inbox: &mut Vec<u8>) -> Result<(), Refus
     )
     .await
     {
+        Ok(Err(error)) if fault_of(&error).is_some() => Err(Refusal::client_gone(error)),
         Ok(Ok(0) | Err(_)) => Err(Refusal::new(Cause::Probe, "")),
         Ok(Ok(_)) | Err(_) => Ok(()),
     }

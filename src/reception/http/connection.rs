@@ -3,6 +3,7 @@
 //! Pipelined requests wait in the inbox and are answered in order. Between two requests only the sockets
 //! and the list of kept ones are held.
 
+use std::io;
 use std::rc::Rc;
 
 use tokio::task::yield_now;
@@ -18,6 +19,7 @@ use super::super::refusal::Refusal;
 use super::super::report::{self, RefusedRequest};
 use super::super::socket::Socket;
 use super::super::socket::driver::until;
+use super::super::socket::tls::fault_of;
 use super::exchange::{self, Began, ClientSide, ConnectionEnd, NextStep};
 use super::kept::Kept;
 use crate::config::Limits;
@@ -27,6 +29,7 @@ use crate::proto::first_bytes::Opening;
 use crate::proto::http::head::{HeadLimits, is_begun, parse_request};
 use crate::proto::http::refusal::HttpRefusal;
 use crate::relay::tunnel::End;
+use crate::tls::control::Fault;
 
 /// Serves a connection until it ends or becomes a tunnel.
 pub(in crate::reception) async fn serve(
@@ -90,8 +93,19 @@ async fn serve_requests(
         } else {
             // Without an empty line, nothing is held.
             inbox.shrink_to_fit();
-            if !await_request(arrival, context, &mut inbox, &mut kept).await {
-                return ConnectionEnd::Silently;
+            match await_request(arrival, context, &mut inbox, &mut kept).await {
+                Ok(true) => {}
+                Ok(false) => return ConnectionEnd::Silently,
+                Err(error) => {
+                    let limits = &head_limits(&arrival.listener().limits);
+                    let client = ClientSide {
+                        arrival,
+                        origin,
+                        context,
+                        limits,
+                    };
+                    return deny(client, Refusal::client_gone(error), Began::now()).await;
+                }
             }
         }
         began = Began::now();
@@ -104,12 +118,15 @@ async fn serve_requests(
 ///
 /// Empty lines are no request yet: some clients send one behind a body. They neither end the wait nor start
 /// it anew.
+///
+/// # Errors
+/// A record of the client broke a rule.
 async fn await_request(
     arrival: &Arrival,
     context: &ThreadContext,
     inbox: &mut Vec<u8>,
     kept: &mut Kept,
-) -> bool {
+) -> io::Result<bool> {
     let patience = arrival.listener().timeouts.keep_alive;
     let socket = &arrival.socket;
     let waiting = async {
@@ -118,30 +135,40 @@ async fn await_request(
                 socket.await_bytes().await?;
                 let received = socket.recv_onto(inbox, READ_LEN_BYTES).await?;
                 if received == 0 || is_begun(inbox) {
-                    return std::io::Result::Ok(received);
+                    return io::Result::Ok(received);
                 }
                 inbox.shrink_to_fit();
             }
         };
         tokio::select! {
             biased;
-            received = receiving => matches!(received, Ok(1..)),
+            received = receiving => came(received),
             // A request that has arrived already is still served.
             () = ended(arrival, context) => tokio::select! {
                 biased;
                 received = socket.recv_onto(inbox, READ_LEN_BYTES) => {
-                    matches!(received, Ok(1..)) && is_begun(inbox)
+                    came(received).map(|came| came && is_begun(inbox))
                 }
-                () = std::future::ready(()) => false,
+                () = std::future::ready(()) => Ok(false),
             },
-            () = kept.watch() => false,
+            () = kept.watch() => Ok(false),
         }
     };
     if let Ok(came) = timeout(patience, waiting).await {
         return came;
     }
     report::count_only(arrival, Cause::KeepAliveTimeout, context);
-    false
+    Ok(false)
+}
+
+/// Tells whether a receive brought bytes. A connection that broke has only ended, unless the client's records
+/// are at fault.
+fn came(received: io::Result<usize>) -> io::Result<bool> {
+    match received {
+        Ok(len) => Ok(len > 0),
+        Err(error) if fault_of(&error).and_then(Fault::alert).is_some() => Err(error),
+        Err(_) => Ok(false),
+    }
 }
 
 /// Waits until no further request is accepted, because of a drain or because the address is closed.
@@ -252,7 +279,8 @@ async fn read_request(
     match read_head(socket, inbox, len_checked, check).await {
         Ok(()) => Ok(()),
         Err(HeadError::Refused(refusal)) => Err(refusal),
-        Err(HeadError::Closed | HeadError::Failed(_)) if !is_begun(inbox) => {
+        Err(HeadError::Closed) if !is_begun(inbox) => Err(Refusal::new(Cause::Probe, "")),
+        Err(HeadError::Failed(error)) if !is_begun(inbox) && fault_of(&error).is_none() => {
             Err(Refusal::new(Cause::Probe, ""))
         }
         Err(HeadError::Closed) => Err(Refusal::new(
