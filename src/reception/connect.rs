@@ -173,6 +173,15 @@ impl<'a> Search<'a> {
             Obstacle::Source => {}
             Obstacle::Server => place.note_refused(),
         }
+        self.go_on_after(member, refusal)?;
+        Ok(None)
+    }
+
+    /// Notes that `member` cannot be used because of `refusal`, so that another server is tried.
+    ///
+    /// # Errors
+    /// The refusal, if no other server is to be tried.
+    pub(super) fn go_on_after(&mut self, member: &Member, refusal: Refusal) -> Result<(), Refusal> {
         if self.tried.len() >= self.lineup.backend.retries {
             return Err(refusal);
         }
@@ -188,7 +197,7 @@ impl<'a> Search<'a> {
             timing.redispatched = true;
         });
         self.refusal = Some(refusal);
-        Ok(None)
+        Ok(())
     }
 
     /// Makes the TLS handshake, if the server speaks TLS.

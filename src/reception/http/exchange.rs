@@ -347,7 +347,21 @@ impl<'a> Exchange<'a> {
                 continue;
             };
             let asking = self.ask(&search.lineup, &member, &server, preface, half);
-            let outcome = asking.await?;
+            let outcome = match asking.await {
+                Ok(outcome) => outcome,
+                // With TLS 1.3 a server refuses our certificate after the handshake looks complete.
+                Err(refusal) if refusal.cause == Cause::ServerTlsFailed => {
+                    let unanswered = self.transfer.is_unanswered(&refusal);
+                    let refusal = refusal.at_server(&member);
+                    if !unanswered || !self.transfer.may_be_repeated() {
+                        return Err(refusal);
+                    }
+                    place.note_refused();
+                    search.go_on_after(&member, refusal)?;
+                    continue;
+                }
+                Err(refusal) => return Err(refusal),
+            };
             let to = Some(destination);
             return Ok(Some(self.settle(outcome, &search, place, server, kept, to)));
         }

@@ -165,17 +165,18 @@ impl<'a> Transfer<'a> {
         self.bound.get()
     }
 
-    /// Tells whether `refusal` is the end of the server's connection before the server sent anything.
+    /// Tells whether `refusal` is the end of the server's connection before the server sent anything, or a TLS
+    /// alert in place of its first byte.
     #[must_use]
     pub(super) fn is_unanswered(&self, refusal: &Refusal) -> bool {
         let closed = matches!(
             refusal.cause,
-            Cause::ServerReset | Cause::ResponseIncomplete
+            Cause::ServerReset | Cause::ResponseIncomplete | Cause::ServerTlsFailed
         );
         closed && !self.server_spoke.get()
     }
 
-    /// Tells whether a request that a kept connection left unanswered may be sent again: its method is
+    /// Tells whether a request that a connection left unanswered may be sent again: its method is
     /// idempotent (RFC 9110 9.2.2), and no part of a body was sent.
     #[must_use]
     pub(super) fn may_be_repeated(&self) -> bool {
