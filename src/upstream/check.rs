@@ -42,6 +42,9 @@ const LIMITS: HeadLimits = HeadLimits {
     head: READ_LEN_MAX,
     headers: 100,
 };
+/// Longest wait of a `tcp` check for the server's first record, by which the server accepts or refuses our
+/// side of a handshake of TLS 1.3. The reference states it.
+const VERDICT: Duration = Duration::from_millis(500);
 /// Time a server that passed has to close in good order. Its answer counts already; waiting only spares it a
 /// reset.
 const FAREWELL: Duration = Duration::from_millis(200);
@@ -89,6 +92,13 @@ pub async fn check(target: Target<'_>, health: &HealthCheck) -> Result<(), Check
     }
     let answered = timeout_at(deadline, converse(&mut wire, opening, target, health)).await;
     let rest = answered.map_err(|_| CheckFailure::AnswerTimeout(late()))??;
+    if health.kind == HealthKind::Tcp && wire.may_be_refused() {
+        let until = deadline.min(Instant::now() + VERDICT);
+        // A server that is silent has refused nothing.
+        if let Ok(heard) = timeout_at(until, wire.await_record()).await {
+            heard?;
+        }
+    }
     if rest > 0 || wire.is_secure() {
         let until = deadline.min(Instant::now() + FAREWELL);
         // The check has passed, however the close ends.

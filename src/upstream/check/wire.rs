@@ -112,7 +112,7 @@ impl Wire {
         };
         let before = data.len();
         loop {
-            while data.len() == before && secured.open_one(data).map_err(faulty)? {}
+            while data.len() == before && open_one(&mut *self.stream, secured, data).await? {}
             if data.len() > before || secured.has_ended() {
                 return Ok(data.len() - before);
             }
@@ -121,6 +121,32 @@ impl Wire {
                 return Ok(0);
             }
         }
+    }
+
+    /// Returns whether the server may still refuse our side of the handshake: with TLS 1.3 it verifies our
+    /// certificate, or the lack of one, after our handshake is done.
+    pub(super) fn may_be_refused(&self) -> bool {
+        let secured = self.secured.as_ref();
+        secured.is_some_and(Channel::is_tls13)
+    }
+
+    /// Waits for the first record of the server behind its handshake, or for its end. A server that accepts
+    /// our side of the handshake usually sends tickets at once.
+    ///
+    /// # Errors
+    /// The connection is broken, or the record is an alert or invalid.
+    pub(super) async fn await_record(&mut self) -> Result<(), CheckFailure> {
+        let Some(secured) = &mut self.secured else {
+            return Ok(());
+        };
+        let mut data = Vec::new();
+        while !open_one(&mut *self.stream, secured, &mut data).await? {
+            let read = receive_onto(&mut *self.stream, secured.received()).await;
+            if read.map_err(broken)? == 0 {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Closes in good order: over TLS it sends close_notify, after which the server may close as well.
@@ -142,6 +168,26 @@ impl Wire {
             }
         }
     }
+}
+
+/// Opens a record, as [`Channel::open_one`], and sends the alert that follows from it.
+async fn open_one(
+    stream: &mut dyn Stream,
+    secured: &mut Channel,
+    data: &mut Vec<u8>,
+) -> Result<bool, CheckFailure> {
+    let opened = secured.open_one(data);
+    let mut answer = Vec::new();
+    match opened.map_err(Fault::alert) {
+        Ok(_) => secured.seal_owed(&mut answer),
+        Err(Some(alert)) => secured.seal_alert(alert, &mut answer),
+        Err(None) => {}
+    }
+    if !answer.is_empty() {
+        // The result is the same, whether the server gets it or not.
+        let _ = stream.write_all(&answer).await;
+    }
+    opened.map_err(faulty)
 }
 
 async fn receive_onto(stream: &mut dyn Stream, bytes: &mut Vec<u8>) -> io::Result<usize> {
