@@ -18,6 +18,7 @@ use crate::config::{BackendTimeouts, Mode};
 use crate::journal::{Cause, Timing};
 use crate::proto::addr::PeerAddr;
 use crate::relay::Timeouts;
+use crate::tls::record::RecordVersion;
 use crate::upstream::{Denied, InLine, Lineup, Member, MemberId, Reservation, Upstream};
 
 /// Returns the time-outs of a tunnel.
@@ -160,6 +161,11 @@ impl<'a> Search<'a> {
         let (obstacle, refusal) = match opened {
             Ok(Ok(socket)) => {
                 member.traffic.note_connected();
+                // The server may still refuse our side of a handshake of TLS 1.3; requests show whether it did.
+                let version = socket.terms().map(|terms| terms.version);
+                if self.mode != Mode::Http || version != Some(RecordVersion::Tls13) {
+                    member.traffic.note_sound();
+                }
                 self.note_reached(member, self.spent);
                 return Ok(Some(socket));
             }

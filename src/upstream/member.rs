@@ -264,6 +264,10 @@ impl Traffic {
     /// Counts an opened connection.
     pub fn note_connected(&self) {
         self.connected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that a connection works: the failures before it were not the beginning of a row.
+    pub fn note_sound(&self) {
         // The cache line stays shared between threads while no connection fails.
         if self.refused_in_a_row() > 0 {
             self.refused_in_a_row.store(0, Ordering::Relaxed);

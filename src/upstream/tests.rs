@@ -302,6 +302,8 @@ fn the_alarm_is_rung_from_when_a_server_may_be_suspect() {
         place.note_refused();
         assert!(rung().await);
         place.member().traffic.note_connected();
+        assert!(place.member().traffic.refused_in_a_row() > 0);
+        place.member().traffic.note_sound();
         assert_eq!(place.member().traffic.refused_in_a_row(), 0);
     });
 }

@@ -348,15 +348,18 @@ impl<'a> Exchange<'a> {
             };
             let asking = self.ask(&search.lineup, &member, &server, preface, half);
             let outcome = match asking.await {
-                Ok(outcome) => outcome,
+                Ok(outcome) => {
+                    member.traffic.note_sound();
+                    outcome
+                }
                 // With TLS 1.3 a server refuses our certificate after the handshake looks complete.
                 Err(refusal) if refusal.cause == Cause::ServerTlsFailed => {
+                    place.note_refused();
                     let unanswered = self.transfer.is_unanswered(&refusal);
                     let refusal = refusal.at_server(&member);
                     if !unanswered || !self.transfer.may_be_repeated() {
                         return Err(refusal);
                     }
-                    place.note_refused();
                     search.go_on_after(&member, refusal)?;
                     continue;
                 }

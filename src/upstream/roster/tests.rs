@@ -32,6 +32,7 @@ fn failures_with_successes_between_them_raise_no_suspicion() {
         for worked in failures {
             if *worked {
                 traffic.note_connected();
+                traffic.note_sound();
             } else {
                 let _ = traffic.note_refused();
             }
