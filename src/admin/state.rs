@@ -18,7 +18,6 @@ use crate::config::{AdminAccess, Bind, Listener, Mode};
 use crate::journal::{Cause, Counts, Path};
 use crate::relay;
 use crate::relay::inspect::{Glance, TunnelId};
-use crate::tls::x509::Facts;
 use crate::upstream::{Seat, Upstream};
 
 /// The present configuration; replaced as a whole by a reload.
@@ -32,15 +31,31 @@ pub struct Scene {
     pub access: AdminAccess,
 }
 
-/// A certificate that a listener shows. Its file may hold another one by now that was not taken.
+/// The name of the listener or backend to which a certificate belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CertificateOwner {
+    /// A listener.
+    Listener(Arc<str>),
+    /// A backend.
+    Backend(Arc<str>),
+}
+
+/// A certificate that a listener or a backend shows, or the ones that a backend trusts. The file may hold
+/// others by now that were not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateInUse {
-    /// The listener.
-    pub listener: Arc<str>,
+    /// To which listener or backend it belongs.
+    pub owner: CertificateOwner,
+    /// What it is for: `certificate` is shown, `ca` is trusted.
+    pub role: &'static str,
     /// The file of the certificate.
     pub file: PathBuf,
-    /// What the certificate says of itself.
-    pub facts: Facts,
+    /// DNS names it is valid for; of trusted certificates the subjects (RFC 4514), or their number.
+    pub names: Vec<String>,
+    /// The issuer (RFC 4514); empty if there are several.
+    pub issuer: String,
+    /// End of validity, of several the first one, in seconds since 1970; none = unreadable.
+    pub not_after: Option<i64>,
     /// Why what stands in its files now is not used; none = it is.
     pub refused: Option<String>,
 }
@@ -57,7 +72,7 @@ pub struct Sources {
     pub relays: Vec<relay::Handle>,
     /// The present configuration; a reload stores another.
     pub scene: ArcSwap<Scene>,
-    /// The certificates that listeners show.
+    /// The certificates of listeners and backends.
     pub certificates: CertificatesInUse,
     /// Free places of `max_connections`.
     pub places: Arc<Semaphore>,

@@ -333,7 +333,7 @@ pub(super) enum CtlCommand {
         #[arg(value_parser = ["error", "warn", "info", "debug", "trace"])]
         level: String,
     },
-    /// List the certificates that listeners show.
+    /// List the certificates that listeners and backends show or trust.
     #[command(after_help = CTL_COMMAND_HELP)]
     Certificates,
 }

@@ -275,7 +275,7 @@ fn help_of_ctl() {
           undrain       Take a server back into service
           reload        Read the configuration file again and apply it
           log-level     Set the lowest level of diagnostics that are logged, until the next start
-          certificates  List the certificates that listeners show
+          certificates  List the certificates that listeners and backends show or trust
 
         Options:
               --socket <PATH>

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::certificates::ServersTls;
 use crate::config::Backend;
 use crate::tls::identity::Wrong;
 use crate::upstream::client_tls::ClientTls;
@@ -25,11 +26,13 @@ struct Supervised {
     upstream: Arc<Upstream>,
     /// Ends when this value is dropped.
     supervisor: Supervisor,
+    /// The configurations of TLS that its servers use.
+    tls: Option<ClientTls>,
 }
 
 /// The parts of a configuration's backends that can fail: TLS to their servers, in the order of the
 /// configuration.
-pub(super) struct PreparedTls(Vec<Option<ClientTls>>);
+pub(super) struct PreparedTls(Vec<Option<ServersTls>>);
 
 impl PreparedTls {
     /// Reads the files of every backend.
@@ -38,21 +41,28 @@ impl PreparedTls {
     /// The first backend whose files cannot be used, and the reason.
     pub(super) fn of(backends: &[Backend]) -> Result<Self, (Arc<str>, Wrong)> {
         let each = backends.iter().map(|backend| {
-            let tls = ClientTls::of(backend);
+            let tls = ServersTls::of(backend);
             tls.map_err(|wrong| (Arc::clone(&backend.name), wrong))
         });
         Ok(Self(each.collect::<Result<_, _>>()?))
     }
+
+    /// Returns the files to be watched.
+    pub(super) fn into_watched(self) -> Vec<ServersTls> {
+        self.0.into_iter().flatten().collect()
+    }
 }
 
 impl Supervised {
-    fn begin(backend: &Backend, tls: Option<&ClientTls>, nameservers: &[SocketAddr]) -> Self {
+    fn begin(backend: &Backend, tls: Option<&ServersTls>, nameservers: &[SocketAddr]) -> Self {
+        let tls = tls.map(ServersTls::tls);
         let backend = Arc::new(backend.clone());
         let upstream = Upstream::new(Arc::clone(&backend), Vec::new());
         let supervisor = supervise(Arc::clone(&upstream), backend, tls, nameservers);
         Self {
             upstream,
             supervisor,
+            tls: tls.cloned(),
         }
     }
 }
@@ -87,19 +97,19 @@ impl Backends {
 
     /// Changes to the backends of another configuration. A backend that keeps its name keeps its queue and
     /// the state of its servers; unchanged backends are not touched. New backends get a moment for their
-    /// first checks, and removed ones are no longer supervised.
+    /// first checks, and removed ones are no longer supervised. Returns the files to be watched.
     pub(super) async fn apply(
         &mut self,
         backends: &[Backend],
-        tls: PreparedTls,
+        mut tls: PreparedTls,
         nameservers: &[SocketAddr],
         asks_others: bool,
-    ) {
+    ) -> Vec<ServersTls> {
         let mut before = std::mem::take(&mut self.all);
         let mut changed = Vec::new();
         let deadline = Instant::now() + SETTLE_TIME;
         let mut new = Vec::new();
-        for (backend, tls) in backends.iter().zip(tls.0) {
+        for (backend, tls) in backends.iter().zip(&mut tls.0) {
             let known = (before.iter()).position(|one| one.upstream.name == backend.name);
             let Some(known) = known else {
                 new.push(self.all.len());
@@ -107,9 +117,13 @@ impl Backends {
                     .push(Supervised::begin(backend, tls.as_ref(), nameservers));
                 continue;
             };
-            let known = before.swap_remove(known);
+            let mut known = before.swap_remove(known);
+            if let (Some(tls), Some(used)) = (&mut *tls, &known.tls) {
+                tls.succeed(used);
+            }
+            known.tls = tls.as_ref().map(|tls| tls.tls().clone());
             if asks_others || *known.upstream.lineup().backend != *backend {
-                changed.push((self.all.len(), backend, tls));
+                changed.push((self.all.len(), backend, known.tls.clone()));
             }
             self.all.push(known);
         }
@@ -124,5 +138,6 @@ impl Backends {
                 one.supervisor.reconfigure(backend, tls, nameservers).await;
             }
         }
+        tls.into_watched()
     }
 }

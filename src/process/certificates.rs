@@ -1,5 +1,6 @@
-//! The certificates of listeners: read at the start and checked for as long as the process runs, so that the
-//! next client gets a renewed certificate without a signal. Established connections are not affected.
+//! The certificates of listeners and those for servers: read at the start and checked for as long as the
+//! process runs, so that the next handshake uses a renewed certificate without a signal. Established
+//! connections are not affected.
 //!
 //! The files are read again after each [`LOOK_PAUSE`] and compared by content. That detects a file that was
 //! rewritten in place, a file that was replaced by a rename, and a changed link anywhere in its path, on
@@ -13,6 +14,7 @@
 //! certificates are judged by is [`clients`].
 
 mod clients;
+mod servers;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,8 +28,9 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use clients::Clients;
+pub(super) use servers::ServersTls;
 
-use crate::admin::state::{CertificateInUse, CertificatesInUse};
+use crate::admin::state::{CertificateInUse, CertificateOwner, CertificatesInUse};
 use crate::config::{CertificateFiles, Listener, Mode, TlsVersion};
 use crate::log::timestamp;
 use crate::reception::snapshot::TlsNow;
@@ -144,10 +147,11 @@ impl Shown {
 
     /// Checks whether there is a new certificate, and takes it unless it is worse; returns whether it took one.
     fn look_at(&mut self, index: usize, now_s: i64) -> bool {
+        let owner = CertificateOwner::Listener(Arc::clone(&self.listener));
         let Some(new) = self
             .certificates
             .get_mut(index)
-            .and_then(|it| it.candidate(&self.listener))
+            .and_then(|it| it.candidate(&owner))
         else {
             return false;
         };
@@ -160,7 +164,7 @@ impl Shown {
             self.tell_replaced(index, now_s);
             return true;
         }
-        certificate.refuse(new, &worse, &self.listener);
+        certificate.refuse(new, &worse, &owner);
         false
     }
 
@@ -194,8 +198,7 @@ impl Shown {
         };
         let (listener, identity) = (&self.listener, &certificate.files.good);
         let names = identity.names().join(", ");
-        let until = identity.not_after().and_then(|s| u64::try_from(s).ok());
-        let until = until.map(|s| timestamp(UNIX_EPOCH + Duration::from_secs(s)));
+        let until = certificate.until();
         tracing::info!(%listener, file, names, until, "certificate replaced");
         let alone = judged.alone(now_s).into_iter();
         let alone = alone.chain(judged.issuer_missing(is_root_of_system));
@@ -216,13 +219,8 @@ impl Shown {
 
     /// Describes its certificates for operators.
     fn in_use(&self) -> impl Iterator<Item = CertificateInUse> {
-        let in_use = |one: &Certificate| CertificateInUse {
-            listener: Arc::clone(&self.listener),
-            file: one.files.paths.first().cloned().unwrap_or_default(),
-            facts: one.files.good.facts().cloned().unwrap_or_default(),
-            refused: one.why_not_taken(),
-        };
-        self.certificates.iter().map(in_use)
+        let owner = || CertificateOwner::Listener(Arc::clone(&self.listener));
+        self.certificates.iter().map(move |one| one.in_use(owner()))
     }
 
     fn publish(&self) {
@@ -291,13 +289,13 @@ impl Certificate {
     }
 
     /// Returns what may take its place: what is new in the files, or what was refused and still stands there.
-    fn candidate(&mut self, listener: &str) -> Option<Candidate> {
+    fn candidate(&mut self, owner: &CertificateOwner) -> Option<Candidate> {
         let refused = self.refused.take();
         let known_why = refused.as_ref().map(|refused| refused.why.clone());
         match self.files.fresh() {
             None => refused.map(|refused| refused.candidate),
             Some(Err(why)) => {
-                self.files.complain(listener, &why);
+                self.files.complain(owner, &why);
                 None
             }
             Some(Ok(identity)) => {
@@ -318,17 +316,16 @@ impl Certificate {
     }
 
     /// Keeps a new one aside, and logs why, unless that was logged before.
-    fn refuse(&mut self, new: Candidate, worse: &[Finding], listener: &str) {
+    fn refuse(&mut self, new: Candidate, worse: &[Finding], owner: &CertificateOwner) {
         let why: Vec<String> = worse.iter().map(Finding::to_string).collect();
         let why = why.join("; ");
         if new.known_why.as_ref() != Some(&why) {
-            let file = self.files.name();
-            tracing::warn!(
-                %listener,
-                file,
-                %why,
+            keeps(
+                owner,
+                &self.files.name(),
+                &why,
                 "not replaced: the new certificate is worse than the one before, which stays; mend the file, \
-                 or reload to take it as it is"
+                 or reload to take it as it is",
             );
         }
         let candidate = Candidate {
@@ -336,6 +333,27 @@ impl Certificate {
             ..new
         };
         self.refused = Some(Refused { candidate, why });
+    }
+
+    /// Returns the end of its validity, for the log.
+    fn until(&self) -> Option<String> {
+        let until = self.files.good.not_after();
+        let until = until.and_then(|s| u64::try_from(s).ok());
+        until.map(|s| timestamp(UNIX_EPOCH + Duration::from_secs(s)))
+    }
+
+    /// Describes it for operators.
+    fn in_use(&self, owner: CertificateOwner) -> CertificateInUse {
+        let facts = self.files.good.facts().cloned().unwrap_or_default();
+        CertificateInUse {
+            owner,
+            role: "certificate",
+            file: self.files.paths.first().cloned().unwrap_or_default(),
+            issuer: facts.issuer_text(),
+            names: facts.names,
+            not_after: facts.not_after,
+            refused: self.why_not_taken(),
+        }
     }
 
     /// Returns why what stands in its files now is not used; none = it is.
@@ -413,15 +431,15 @@ impl<T> Files<T> {
     }
 
     /// Takes new valid contents and logs faults; returns whether there are new contents.
-    fn look_and_tell(&mut self, listener: &str) -> bool {
-        self.look_and_judge(listener, |_, _| Ok(()))
+    fn look_and_tell(&mut self, owner: &CertificateOwner) -> bool {
+        self.look_and_judge(owner, |_, _| Ok(()))
     }
 
     /// As [`Self::look_and_tell`], but new contents also have to pass `judge`, which is given the previous ones
     /// as the second argument.
     fn look_and_judge(
         &mut self,
-        listener: &str,
+        owner: &CertificateOwner,
         judge: impl FnOnce(&T, &T) -> Result<(), Wrong>,
     ) -> bool {
         let fresh = self.fresh();
@@ -432,15 +450,15 @@ impl<T> Files<T> {
                 true
             }
             Some(Err(why)) => {
-                self.complain(listener, &why);
+                self.complain(owner, &why);
                 false
             }
         }
     }
 
-    fn complain(&self, listener: &str, why: &Wrong) {
-        let file = self.name();
-        tracing::warn!(%listener, file, %why, "not replaced: what was read before stays");
+    fn complain(&self, owner: &CertificateOwner, why: &Wrong) {
+        let text = "not replaced: what was read before stays";
+        keeps(owner, &self.name(), &why.to_string(), text);
     }
 
     /// Reads once and returns what is new; a fault has to be logged.
@@ -460,6 +478,14 @@ impl<T> Files<T> {
                 Some(Err(wrong))
             }
         }
+    }
+}
+
+/// Logs that new contents of `file` are not used, and why.
+fn keeps(owner: &CertificateOwner, file: &str, why: &str, text: &str) {
+    match owner {
+        CertificateOwner::Listener(listener) => tracing::warn!(%listener, file, %why, "{text}"),
+        CertificateOwner::Backend(backend) => tracing::warn!(%backend, file, %why, "{text}"),
     }
 }
 
@@ -522,8 +548,50 @@ fn now_s() -> i64 {
 
 /// The thread that checks certificates, if there are any; it ends when this is dropped.
 pub(super) struct Watch {
-    thread: Option<Sender<Vec<Shown>>>,
+    thread: Option<Sender<Watched>>,
     in_use: CertificatesInUse,
+}
+
+/// What is checked.
+#[derive(Default)]
+pub(super) struct Watched {
+    /// The certificates of listeners.
+    pub(super) shown: Vec<Shown>,
+    /// The files for servers.
+    pub(super) to_servers: Vec<ServersTls>,
+}
+
+impl Watched {
+    fn is_empty(&self) -> bool {
+        self.shown.is_empty() && self.to_servers.is_empty()
+    }
+
+    /// Tells operators which certificates are in use.
+    fn describe(&self, in_use: &CertificatesInUse) {
+        let shown = self.shown.iter().flat_map(Shown::in_use);
+        let to_servers = self.to_servers.iter().flat_map(ServersTls::in_use);
+        let now: Vec<_> = shown.chain(to_servers).collect();
+        if **in_use.load() != now {
+            in_use.store(Arc::new(now));
+        }
+    }
+
+    /// Checks whether a file has changed, and uses the new contents.
+    fn look(&mut self, now_s: i64) {
+        self.shown.iter_mut().for_each(|each| each.look(now_s));
+        let to_servers = self.to_servers.iter_mut();
+        to_servers.for_each(|each| each.look(now_s));
+    }
+
+    /// Warns of certificates that expire soon, unless that was logged today.
+    fn look_at_end(&mut self, now_s: i64) {
+        for each in &mut self.shown {
+            let certificates = each.certificates.iter_mut();
+            certificates.for_each(|one| one.look_at_end(&each.listener, now_s));
+        }
+        let to_servers = self.to_servers.iter_mut();
+        to_servers.for_each(|each| each.look_at_end(now_s));
+    }
 }
 
 impl Watch {
@@ -535,65 +603,53 @@ impl Watch {
         }
     }
 
-    /// Checks `shown` from now on, instead of the previous certificates.
+    /// Checks `watched` from now on, instead of the previous certificates and files.
     ///
     /// # Errors
     /// The system refuses a thread.
-    pub(super) fn replace(&mut self, shown: Vec<Shown>) -> io::Result<()> {
-        describe(&shown, &self.in_use);
-        let shown = match &self.thread {
-            Some(watch) => match watch.send(shown) {
+    pub(super) fn replace(&mut self, watched: Watched) -> io::Result<()> {
+        watched.describe(&self.in_use);
+        let watched = match &self.thread {
+            Some(watch) => match watch.send(watched) {
                 Ok(()) => return Ok(()),
                 Err(gone) => gone.0,
             },
-            None => shown,
+            None => watched,
         };
-        if shown.is_empty() {
+        if watched.is_empty() {
             return Ok(());
         }
         let (watch, replaced) = channel();
         let in_use = Arc::clone(&self.in_use);
         thread::Builder::new()
             .name("certificates".to_owned())
-            .spawn(move || look_after(shown, &replaced, &in_use))?;
+            .spawn(move || look_after(watched, &replaced, &in_use))?;
         self.thread = Some(watch);
         Ok(())
     }
 }
 
-/// Tells operators which certificates are in use.
-fn describe(shown: &[Shown], in_use: &CertificatesInUse) {
-    let now: Vec<_> = shown.iter().flat_map(Shown::in_use).collect();
-    if **in_use.load() != now {
-        in_use.store(Arc::new(now));
-    }
-}
-
-fn look_after(mut shown: Vec<Shown>, replaced: &Receiver<Vec<Shown>>, in_use: &CertificatesInUse) {
+fn look_after(mut watched: Watched, replaced: &Receiver<Watched>, in_use: &CertificatesInUse) {
     let mut end_looked_at = Instant::now();
     loop {
         match replaced.recv_timeout(LOOK_PAUSE) {
-            Ok(mut others) => {
-                others.iter_mut().for_each(|one| one.succeed(&shown));
-                shown = others;
+            Ok(mut other) => {
+                let shown = other.shown.iter_mut();
+                shown.for_each(|one| one.succeed(&watched.shown));
+                watched = other;
                 // The previous ones may have been described after these were.
-                describe(&shown, in_use);
+                watched.describe(in_use);
                 continue;
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
         let now_s = now_s();
-        for each in &mut shown {
-            each.look(now_s);
-        }
-        describe(&shown, in_use);
+        watched.look(now_s);
+        watched.describe(in_use);
         if end_looked_at.elapsed() >= END_PAUSE {
             end_looked_at = Instant::now();
-            for each in &mut shown {
-                let certificates = each.certificates.iter_mut();
-                certificates.for_each(|one| one.look_at_end(&each.listener, now_s));
-            }
+            watched.look_at_end(now_s);
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use tokio::task::spawn_blocking;
 
 use super::backends::PreparedTls;
+use super::certificates::Watched;
 use super::changes::{Changes, keep_what_takes_a_restart};
 use super::inherited::Inherited;
 use super::limits::raise_descriptor_limit;
@@ -180,14 +181,15 @@ impl Running {
         self.places.resize(max_connections);
         let nameservers = &config.process.nameservers;
         let asks_others = *nameservers != self.config.process.nameservers;
-        self.backends
+        let to_servers = self
+            .backends
             .apply(&config.backends, client_tls, nameservers, asks_others)
             .await;
         let (listeners, upstreams) = (&config.listeners, self.backends.upstreams());
         let shown = self.listeners.apply(listeners, &upstreams, opening);
         let scene = scene(&config, &upstreams);
         self.sources.scene.store(Arc::new(scene));
-        if let Err(error) = self.watch.replace(shown) {
+        if let Err(error) = self.watch.replace(Watched { shown, to_servers }) {
             let text = format!("certificates are not looked after: {error}");
             warnings.push(text);
         }

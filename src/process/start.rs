@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, LocalSet};
 
 use super::backends::{Backends, PreparedTls};
-use super::certificates::Watch;
+use super::certificates::{Watch, Watched};
 use super::inherited::Inherited;
 use super::kernel_tls::offered_to;
 use super::limits;
@@ -118,7 +118,10 @@ async fn start(config: Config) -> Result<Running, StartError> {
     drop(common);
     let mut watch = Watch::new(Arc::clone(&sources.certificates));
     watch
-        .replace(shown)
+        .replace(Watched {
+            shown,
+            to_servers: opened.client_tls.into_watched(),
+        })
         .map_err(|error| StartError::System("certificate thread", error))?;
     sandbox.confine_calls();
     plan.say_ready(&listeners);

@@ -113,8 +113,7 @@ pub(super) async fn with_server(
         let detail = format!("the server broke the handshake off: {error}");
         Refusal::new(Cause::ServerTlsFailed, detail)
     };
-    let config = Arc::clone(if http { &tls.http } else { &tls.tcp });
-    let handshake = Handshake::with_server(config, tls.name.clone());
+    let handshake = Handshake::with_server(tls.config(http), tls.name.clone());
     let mut handshake = handshake.map_err(|failure| refused(&failure))?;
     loop {
         let complete = handshake.advance();

@@ -21,6 +21,7 @@ use super::handshake::HandshakeFailure;
 use super::identity::{self, Identity, Wrong, certificates, text_of, wrong};
 use super::verifier::{AnyCertificate, TrustedServers};
 use super::words::{self, Peer};
+use super::x509::{self, Facts};
 
 /// The system's trusted certificates on Debian and most distributions based on it.
 pub const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -118,6 +119,13 @@ pub fn ca(text: &[u8]) -> Result<Arc<Anchors>, Wrong> {
         return Err(wrong("holds no certificate that can be used"));
     }
     Ok(Arc::new(roots))
+}
+
+/// Reads the fields of each certificate in a text of trusted ones, as far as they can be read.
+#[must_use]
+pub fn trusted_facts(text: &[u8]) -> Vec<Facts> {
+    let found = certificates(text).unwrap_or_default();
+    found.iter().filter_map(|der| x509::read(der)).collect()
 }
 
 /// Returns whether the system's store has a root with this name, in DER. A store that cannot be read has none.

@@ -1,53 +1,96 @@
-//! TLS towards the servers of a backend, ready for use: rustls configurations, made from the plain
-//! values and the files of the configuration at start and at each reload.
+//! TLS towards the servers of a backend, ready for use: rustls configurations, made from the contents of the
+//! files of `[backend.tls]`, and replaced when these change.
 //!
-//! This file does not compare configurations of a server: the plain values of [`config::ServerTls`] carry a
-//! fingerprint of the files, and compare like every other value.
+//! This file does not read the files, and does not compare configurations of a server: the plain values of
+//! [`config::ServerTls`] carry a fingerprint of the files, and compare like every other value.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 
-use crate::config::{self, Backend, BackendServer, BackendTls, Offload, TlsVersion};
+use crate::config::{self, BackendServer, Offload};
 use crate::tls::identity::Wrong;
-use crate::tls::servers::{DemandFiles, ServerName, client_config};
+use crate::tls::servers::{Demand, ServerName, client_config, fingerprint};
 
-/// The TLS settings that all servers of a backend share.
+/// The TLS settings that all servers of a backend share. Clones share the present configurations.
 #[derive(Debug, Clone)]
 pub struct ClientTls {
-    http: Arc<ClientConfig>,
-    tcp: Arc<ClientConfig>,
+    now: Arc<ArcSwap<Configs>>,
 }
+
+/// The configurations that a demand gives, with their caches of sessions to resume.
+#[derive(Debug)]
+struct Configs {
+    /// For requests: ALPN offers HTTP/1.1.
+    http: Arc<ClientConfig>,
+    /// For TCP routes: no ALPN.
+    tcp: Arc<ClientConfig>,
+    fingerprint: [u8; 32],
+    edition: TlsEdition,
+}
+
+/// Identifies configurations for the life of the process. Connections of different editions were made with
+/// different trust, or showed another certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsEdition(u64);
 
 /// The TLS settings of one server.
 #[derive(Debug)]
 pub struct TlsToServer {
     /// The name that the server's certificate must have.
     pub name: ServerName<'static>,
-    /// The configuration for requests: ALPN offers HTTP/1.1.
-    pub http: Arc<ClientConfig>,
-    /// The configuration for TCP routes: no ALPN.
-    pub tcp: Arc<ClientConfig>,
     /// When the kernel takes over the records.
     pub offload: Offload,
+    shared: ClientTls,
+}
+
+impl Configs {
+    fn of(demand: &Demand) -> Result<Self, Wrong> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let make = |http| {
+            client_config(&Demand {
+                http,
+                ..demand.clone()
+            })
+        };
+        Ok(Self {
+            http: make(true)?,
+            tcp: make(false)?,
+            fingerprint: fingerprint(demand),
+            edition: TlsEdition(NEXT.fetch_add(1, Ordering::Relaxed)),
+        })
+    }
 }
 
 impl ClientTls {
-    /// Reads the files of `[backend.tls]`; returns none if no server of the backend speaks TLS.
+    /// Makes the configurations of a demand.
     ///
     /// # Errors
-    /// A description of what is wrong with a file. The file was valid when the configuration was read, so it
-    /// has changed since.
-    pub fn of(backend: &Backend) -> Result<Option<Self>, Wrong> {
-        let Some(tls) = &backend.tls else {
-            return Ok(None);
-        };
-        let files = files_of(tls);
-        let make = |http| client_config(&files.read(http)?);
-        Ok(Some(Self {
-            http: make(true)?,
-            tcp: make(false)?,
-        }))
+    /// rustls refuses the demand.
+    pub fn of(demand: &Demand) -> Result<Self, Wrong> {
+        let now = Arc::new(ArcSwap::from_pointee(Configs::of(demand)?));
+        Ok(Self { now })
+    }
+
+    /// Replaces the configurations for every handshake from now on, at all servers of the backend.
+    ///
+    /// # Errors
+    /// rustls refuses the demand; the present configurations stay.
+    pub fn replace(&self, demand: &Demand) -> Result<(), Wrong> {
+        self.now.store(Arc::new(Configs::of(demand)?));
+        Ok(())
+    }
+
+    /// Continues the settings `before`, which the servers of the same backend use already: they get these
+    /// configurations, unless the present ones are equal and keep their sessions.
+    pub fn succeed(&mut self, before: &Self) {
+        let new = self.now.load_full();
+        if before.now.load().fingerprint != new.fingerprint {
+            before.now.store(new);
+        }
+        *self = before.clone();
     }
 
     /// Returns the TLS settings of a server of the backend; none = plain.
@@ -65,18 +108,75 @@ impl ClientTls {
         ) = this.zip(server.tls.as_ref())?;
         Some(Arc::new(TlsToServer {
             name: name.clone(),
-            http: Arc::clone(&this.http),
-            tcp: Arc::clone(&this.tcp),
             offload: *offload,
+            shared: this.clone(),
         }))
     }
 }
 
-fn files_of(tls: &BackendTls) -> DemandFiles<'_> {
-    let pair = tls.certificate.as_ref();
-    DemandFiles {
-        ca: tls.verify.then_some(tls.ca.as_path()),
-        certificate: pair.map(|it| (it.cert.as_path(), it.key.as_path())),
-        only_tls13: tls.min_version == TlsVersion::V1_3,
+impl TlsToServer {
+    /// Returns the configuration for a handshake now; `http` = ALPN offers HTTP/1.1.
+    #[must_use]
+    pub fn config(&self, http: bool) -> Arc<ClientConfig> {
+        let now = self.shared.now.load();
+        Arc::clone(if http { &now.http } else { &now.tcp })
+    }
+
+    /// Returns which configurations are in use now.
+    #[must_use]
+    pub fn edition(&self) -> TlsEdition {
+        self.shared.now.load().edition
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demand(only_tls13: bool) -> Demand {
+        Demand {
+            roots: None,
+            identity: None,
+            only_tls13,
+            http: false,
+        }
+    }
+
+    fn server(tls: &ClientTls) -> TlsToServer {
+        TlsToServer {
+            name: ServerName::try_from("localhost").unwrap(),
+            offload: Offload::Never,
+            shared: tls.clone(),
+        }
+    }
+
+    #[test]
+    fn servers_use_what_replaced_the_configurations() {
+        let tls = ClientTls::of(&demand(false)).unwrap();
+        let server = server(&tls);
+        let (edition, config) = (server.edition(), server.config(true));
+        assert!(Arc::ptr_eq(&config, &server.config(true)));
+        tls.replace(&demand(true)).unwrap();
+        assert_ne!(server.edition(), edition);
+        assert!(!Arc::ptr_eq(&config, &server.config(true)));
+        assert_eq!(server.config(true).alpn_protocols, [b"http/1.1"]);
+        assert_eq!(server.config(false).alpn_protocols.len(), 0);
+    }
+
+    #[test]
+    fn a_successor_replaces_what_differs_and_keeps_the_sessions_of_what_does_not() {
+        let before = ClientTls::of(&demand(false)).unwrap();
+        let server = server(&before);
+        let edition = server.edition();
+        let mut same = ClientTls::of(&demand(false)).unwrap();
+        same.succeed(&before);
+        assert_eq!(server.edition(), edition);
+        let mut other = ClientTls::of(&demand(true)).unwrap();
+        other.succeed(&before);
+        assert_ne!(server.edition(), edition);
+        // What watches the files of the successor reaches the servers.
+        let edition = server.edition();
+        other.replace(&demand(false)).unwrap();
+        assert_ne!(server.edition(), edition);
     }
 }

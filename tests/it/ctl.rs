@@ -364,6 +364,37 @@ fn certificates_are_those_that_clients_get() {
 }
 
 #[test]
+fn what_is_shown_to_servers_and_trusted_stands_among_the_certificates() {
+    let [shown, trusted] = ["us.example", "localhost"].map(|name| Identity::new(&[name]));
+    let keys = trusted.listener_keys();
+    let backend = format!(
+        "tls = {{ ca = \"{}\", server_name = \"localhost\", cert = \"{}\" }}",
+        trusted.cert_file(),
+        shown.file()
+    );
+    let watched = Watched::start(
+        |plan| plan.listener_keys(&keys).backend_keys(&backend),
+        Origin::echo(),
+    );
+    let found = watched.json("certificates");
+    let found: Vec<_> = found.as_array().unwrap().iter().collect();
+    let place = |it: &Value| [&it["listener"], &it["backend"], &it["role"]].map(Value::to_string);
+    let places: Vec<String> = found.iter().map(|it| place(it).join(" ")).collect();
+    let expected = [
+        r#""edge" "" "certificate""#,
+        r#""" "app" "certificate""#,
+        r#""" "app" "ca""#,
+    ];
+    assert_eq!(places, expected);
+    assert_eq!(found[1]["names"], json!(["us.example"]));
+    for row in found {
+        assert!(row["days_left"].as_i64().unwrap() > 0, "{row}");
+    }
+    let page = watched.says("certificates");
+    assert!(page.contains("backend app"), "{page}");
+}
+
+#[test]
 fn the_socket_is_for_its_owner_and_its_group() {
     let watched = Watched::start(|plan| plan, Origin::echo());
     let mode = fs::metadata(&watched.socket).unwrap().permissions().mode();

@@ -58,7 +58,7 @@ pub enum CtlRequest {
         /// As `log.level`.
         level: String,
     },
-    /// The certificates of the listeners.
+    /// The certificates of listeners and backends.
     Certificates,
 }
 
@@ -123,18 +123,24 @@ pub struct Tunnels {
     pub more: bool,
 }
 
-/// A certificate that a listener shows.
+/// A certificate that a listener or a backend shows, or the ones that a backend trusts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CertificateState {
-    /// Name of the listener.
+    /// Name of the listener; empty = it belongs to a backend.
     pub listener: String,
+    /// Name of the backend; empty = it belongs to a listener.
+    #[serde(default)]
+    pub backend: String,
+    /// What it is for: `certificate` is shown, `ca` is trusted.
+    #[serde(default)]
+    pub role: String,
     /// Its file.
     pub file: String,
-    /// DNS names it is valid for.
+    /// DNS names it is valid for; of trusted certificates the subjects (RFC 4514), or their number.
     pub names: Vec<String>,
-    /// The issuer (RFC 4514).
+    /// The issuer (RFC 4514); empty if there are several.
     pub issuer: String,
-    /// End of validity, RFC 3339; empty = unreadable.
+    /// End of validity, RFC 3339, of several the first one; empty = unreadable.
     pub not_after: String,
     /// Whole days until then; negative = expired.
     pub days_left: i64,

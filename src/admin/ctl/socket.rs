@@ -22,7 +22,7 @@ use super::{
 use crate::admin::mark::mark;
 use crate::admin::overview::overview;
 use crate::admin::sample::Sampler;
-use crate::admin::state::{CertificateInUse, Sources};
+use crate::admin::state::{CertificateInUse, CertificateOwner, Sources};
 use crate::config::LogLevel;
 use crate::log::diagnostics;
 use crate::log::timestamp;
@@ -274,21 +274,26 @@ fn set_level(text: &str) -> Result<serde_json::Value, String> {
 }
 
 fn certificate(in_use: &CertificateInUse) -> CertificateState {
-    let facts = &in_use.facts;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    let end = facts.not_after.and_then(|at| u64::try_from(at).ok());
+    let end = in_use.not_after.and_then(|at| u64::try_from(at).ok());
+    let (listener, backend) = match &in_use.owner {
+        CertificateOwner::Listener(name) => (name.to_string(), String::new()),
+        CertificateOwner::Backend(name) => (String::new(), name.to_string()),
+    };
     CertificateState {
-        listener: in_use.listener.to_string(),
+        listener,
+        backend,
+        role: in_use.role.to_owned(),
         file: in_use.file.display().to_string(),
-        names: facts.names.clone(),
-        issuer: facts.issuer_text(),
+        names: in_use.names.clone(),
+        issuer: in_use.issuer.clone(),
         not_after: end.map_or_else(String::new, |at| {
             timestamp(UNIX_EPOCH + Duration::from_secs(at))
         }),
-        days_left: facts
+        days_left: in_use
             .not_after
             .map_or(0, |at| at.saturating_sub(now_s).div_euclid(DAY_S)),
         refused: in_use.refused.clone().unwrap_or_default(),

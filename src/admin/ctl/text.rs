@@ -135,8 +135,13 @@ pub fn certificates(certificates: &[CertificateState]) -> String {
             true => ("-".to_owned(), "-".to_owned()),
             false => (it.not_after.clone(), it.days_left.to_string()),
         };
+        let owner = match it.listener.as_str() {
+            "" => format!("backend {}", it.backend),
+            listener => format!("listener {listener}"),
+        };
         [
-            it.listener.clone(),
+            owner,
+            it.role.clone(),
             it.names.join(" "),
             end,
             days,
@@ -144,8 +149,8 @@ pub fn certificates(certificates: &[CertificateState]) -> String {
             it.file.clone(),
         ]
     };
-    let rows: Vec<[String; 6]> = certificates.iter().map(row).collect();
-    let heads = ["LISTENER", "NAMES", "UNTIL", "DAYS", "ISSUER", "FILE"];
+    let rows: Vec<[String; 7]> = certificates.iter().map(row).collect();
+    let heads = ["OF", "ROLE", "NAMES", "UNTIL", "DAYS", "ISSUER", "FILE"];
     let mut out = table(heads, &rows);
     for it in certificates.iter().filter(|it| !it.refused.is_empty()) {
         let _ = writeln!(out, "{}: not used as it is now: {}", it.file, it.refused);

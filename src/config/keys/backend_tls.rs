@@ -39,7 +39,8 @@ pub(super) static BACKEND_TLS: Section<BackendTlsDraft> = Section {
             since: "0.1",
             default: Fallback::Words("`/etc/ssl/certs/ca-certificates.crt`"),
             short: "PEM file with the authorities that may have signed the servers' certificates.",
-            long: "",
+            long: "Watched while the process runs, as `cert` and `key` are: a changed file applies to the next \
+                   handshake.",
             example: "\"ca.pem\"",
             wrong: "\"/nowhere.pem\"",
             kind: &At {

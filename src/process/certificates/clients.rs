@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::{Files, Seen};
+use crate::admin::state::CertificateOwner;
 use crate::config::{ClientAuth, Tls};
 use crate::tls::anchors::Anchors;
 use crate::tls::identity::{self, Wrong};
@@ -66,7 +67,8 @@ impl Clients {
 
     /// Checks the files, and whether a list ends; returns whether clients are judged anew.
     pub(super) fn look(&mut self, listener: &str, now_s: i64) -> bool {
-        let mut anew = self.anchors.look_and_tell(listener);
+        let owner = CertificateOwner::Listener(listener.into());
+        let mut anew = self.anchors.look_and_tell(&owner);
         if anew {
             let (file, count) = (self.anchors.name(), self.anchors.good.len());
             tracing::info!(%listener, file, count, "client_ca replaced");
@@ -74,7 +76,7 @@ impl Clients {
         let Some(crl) = &mut self.crl else {
             return anew;
         };
-        if crl.look_and_judge(listener, |new, old| new.follow(old)) {
+        if crl.look_and_judge(&owner, |new, old| new.follow(old)) {
             let (file, (lists, revoked)) = (crl.name(), crl.good.counts());
             tracing::info!(%listener, file, lists, revoked, "crl replaced");
             anew = true;

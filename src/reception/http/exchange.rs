@@ -320,6 +320,7 @@ impl<'a> Exchange<'a> {
                 backend: id,
                 member: member.id(),
                 introduced: wants_header.then_some(self.facts.client),
+                tls: member.tls.as_ref().map(|tls| tls.edition()),
             };
             if let Some(server) = kept.take(destination) {
                 search.note_reached(&member, Duration::ZERO);

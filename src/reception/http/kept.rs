@@ -20,6 +20,7 @@ use super::super::socket::Socket;
 use super::super::socket::driver::Interest;
 use crate::config::BackendId;
 use crate::proto::addr::PeerAddr;
+use crate::upstream::client_tls::TlsEdition;
 use crate::upstream::{Member, MemberId, Upstream};
 
 /// Maximum number of kept connections, and of bound ones. Beyond it, the one unused for the longest time is
@@ -35,6 +36,15 @@ pub(super) struct Destination {
     pub(super) member: MemberId,
     /// The client in the PROXY header, if one was sent; another client needs another connection.
     pub(super) introduced: Option<PeerAddr>,
+    /// With which files of `[backend.tls]` it was made; none = plain. Others need another connection.
+    pub(super) tls: Option<TlsEdition>,
+}
+
+impl Destination {
+    /// Tells whether `self` was made with files that `wanted` has replaced.
+    fn is_outdated_by(&self, wanted: &Self) -> bool {
+        (self.backend, self.member) == (wanted.backend, wanted.member) && self.tls != wanted.tls
+    }
 }
 
 /// The idle server connections of one client connection, the last used one last.
@@ -62,6 +72,13 @@ impl Kept {
     /// What a server sends without a request, its end included, makes a connection unusable: the bytes
     /// could be taken for the next answer.
     pub(super) fn take(&mut self, destination: Destination) -> Option<Socket> {
+        self.idle.retain(|(kept, socket)| {
+            let outdated = kept.is_outdated_by(&destination);
+            if outdated {
+                socket.notify();
+            }
+            !outdated
+        });
         let at = self
             .idle
             .iter()

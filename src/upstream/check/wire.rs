@@ -64,7 +64,7 @@ impl Wire {
         let lost = |error: io::Error| {
             CheckFailure::Tls(format!("the server broke the handshake off: {error}"))
         };
-        let config = afresh(if http { &tls.http } else { &tls.tcp });
+        let config = afresh(&tls.config(http));
         let mut handshake = Handshake::with_server(config, tls.name.clone()).map_err(refused)?;
         loop {
             let complete = handshake.advance();
