@@ -327,7 +327,7 @@ causes! {
         name: "server-tls-failed",
         side: Server,
         state: "SC",
-        text: "The TLS handshake with the server failed: its certificate, its versions, or no TLS at all.",
+        text: "The TLS handshake with the server failed: its certificate, its versions, no TLS at all, or an alert of the server before its first byte.",
     }
     ServerTlsTimeout {
         name: "server-tls-timeout",

@@ -22,8 +22,12 @@ use crate::tls::exchange_large_body;
 
 // Checks of servers that speak TLS.
 mod checks;
+// Servers that refuse our certificate after the handshake looks complete, or end with an alert.
+mod late;
 // openssl, nginx, node as servers.
 mod programs;
+// Files of `[backend.tls]` that are replaced while the proxy runs.
+mod watched;
 
 /// Writes `[backend.tls]` that believes `identity`, as keys of a backend, with more of its keys.
 pub(crate) fn believing(identity: &Identity, more: &str) -> String {

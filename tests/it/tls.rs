@@ -18,6 +18,8 @@ use crate::harness::random::Random;
 use crate::harness::tls::{Identity, Secure, VERSIONS};
 use crate::harness::websocket;
 
+// Alerts, and what deserves one.
+mod alerts;
 // Certificates for one name with keys of several kinds.
 mod choice;
 // Clients' certificates: demanded, requested, revoked.

@@ -66,7 +66,9 @@ pub(super) static HEALTH: Section<HealthDraft> = Section {
             since: "0.1",
             default: Fallback::Is("\"tcp\""),
             short: "What a check does.",
-            long: "",
+            long: "`tcp` connects, and makes the handshake if the server speaks TLS. With TLS 1.3 it then waits \
+                   for the server's first record, 500ms at most, because the server refuses our certificate \
+                   or the lack of one only then.",
             example: "\"http\"",
             wrong: "\"https\"",
             kind: &At {

@@ -14,7 +14,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CipherSuite, ClientConfig, ConnectionTrafficSecrets, RootCertStore, SupportedCipherSuite,
+    ClientConfig, ConnectionTrafficSecrets, RootCertStore, SupportedCipherSuite,
     SupportedProtocolVersion,
 };
 use serde_json::Value;
@@ -322,58 +322,137 @@ impl Hash {
     }
 }
 
-/// A client of TLS 1.3 with AES-128-GCM that seals its own records, so that it can say what no library
-/// says.
+/// A client with AES-128-GCM that seals and opens its own records, so that it can say what no library says
+/// and sees what no library shows.
 pub(crate) struct Forger {
     pub(crate) tcp: std::net::TcpStream,
+    tls13: bool,
+    sends: Direction,
+    receives: Direction,
+}
+
+/// Keys of one direction.
+struct Direction {
     key: LessSafeKey,
     iv: [u8; 12],
     sequence: u64,
 }
 
-impl Forger {
-    /// Takes over a client that is connected with [`Suite::tls13`] and has sent nothing that is not
-    /// written.
-    pub(crate) fn of(client: Secure) -> Self {
-        assert!(!client.tls.wants_write());
-        let suite = client.tls.negotiated_cipher_suite().unwrap().suite();
-        assert_eq!(suite, CipherSuite::TLS13_AES_128_GCM_SHA256);
-        let secrets = client.tls.dangerous_extract_secrets().unwrap();
-        let (sequence, ConnectionTrafficSecrets::Aes128Gcm { key, iv }) = secrets.tx else {
+impl Direction {
+    fn of((sequence, secrets): (u64, ConnectionTrafficSecrets)) -> Self {
+        let ConnectionTrafficSecrets::Aes128Gcm { key, iv } = secrets else {
             panic!("another cipher");
         };
         let key = UnboundKey::new(&AES_128_GCM, key.as_ref()).unwrap();
         Self {
-            tcp: client.tcp,
             key: LessSafeKey::new(key),
             iv: iv.as_ref().try_into().unwrap(),
             sequence,
         }
     }
 
-    /// Seals a record of type `kind` with so many bytes of padding.
-    pub(crate) fn seal(&mut self, kind: u8, payload: &[u8], padding: usize) -> Vec<u8> {
-        let mut body = payload.to_vec();
-        body.push(kind);
-        body.resize(body.len() + padding, 0);
-        let len = u16::try_from(body.len() + 16).unwrap().to_be_bytes();
-        let header = [23, 3, 3, len[0], len[1]];
+    /// Returns the nonce and the additional data of the next record (RFC 8446 section 5.2, RFC 5246 section
+    /// 6.2.3.3); `len` is that of the payload for TLS 1.2, else that of the whole encrypted part.
+    fn next(&mut self, tls13: bool, kind: u8, len: usize) -> ([u8; 12], Vec<u8>) {
         let mut nonce = self.iv;
         for (byte, number) in nonce[4..].iter_mut().zip(self.sequence.to_be_bytes()) {
             *byte ^= number;
         }
+        let len = u16::try_from(len).unwrap().to_be_bytes();
+        let header = [kind, 3, 3, len[0], len[1]];
+        let data = if tls13 {
+            header.to_vec()
+        } else {
+            [&self.sequence.to_be_bytes()[..], &header].concat()
+        };
         self.sequence += 1;
-        self.key
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(header),
-                &mut body,
-            )
+        (nonce, data)
+    }
+}
+
+impl Forger {
+    /// Takes over a client that is connected with a suite of [`Suite::usual`] and has sent nothing that is
+    /// not written.
+    pub(crate) fn of(client: Secure) -> Self {
+        assert!(!client.tls.wants_write());
+        let tls13 = client.tls.protocol_version() == Some(TLS13.version);
+        let secrets = client.tls.dangerous_extract_secrets().unwrap();
+        Self {
+            tcp: client.tcp,
+            tls13,
+            sends: Direction::of(secrets.tx),
+            receives: Direction::of(secrets.rx),
+        }
+    }
+
+    /// Seals a record of type `kind` with so many bytes of padding, which only TLS 1.3 has.
+    pub(crate) fn seal(&mut self, kind: u8, payload: &[u8], padding: usize) -> Vec<u8> {
+        let mut body = payload.to_vec();
+        let outer = if self.tls13 {
+            body.push(kind);
+            body.resize(body.len() + padding, 0);
+            23
+        } else {
+            kind
+        };
+        let authenticated = body.len() + if self.tls13 { 16 } else { 0 };
+        let (nonce, data) = self.sends.next(self.tls13, outer, authenticated);
+        let (sealing, aad) = (Nonce::assume_unique_for_key(nonce), Aad::from(data));
+        let key = &self.sends.key;
+        key.seal_in_place_append_tag(sealing, aad, &mut body)
             .unwrap();
-        [&header[..], &body].concat()
+        let explicit = if self.tls13 { &[][..] } else { &nonce[4..] };
+        let len = u16::try_from(explicit.len() + body.len()).unwrap();
+        let len = len.to_be_bytes();
+        [&[outer, 3, 3, len[0], len[1]], explicit, &body].concat()
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.tcp.write_all(bytes).unwrap();
+    }
+
+    /// Receives and opens the next record, tickets left out; none = the connection has ended.
+    pub(crate) fn receive(&mut self) -> Option<(u8, Vec<u8>)> {
+        loop {
+            let mut header = [0; 5];
+            match self.tcp.read_exact(&mut header) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return None,
+                Err(error) => panic!("{error}"),
+            }
+            let mut body = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
+            self.tcp.read_exact(&mut body).unwrap();
+            let (kind, payload) = self.open(header[0], body);
+            if (kind, self.tls13) != (22, true) {
+                return Some((kind, payload));
+            }
+        }
+    }
+
+    fn open(&mut self, outer: u8, mut body: Vec<u8>) -> (u8, Vec<u8>) {
+        let explicit: Vec<u8> = if self.tls13 {
+            Vec::new()
+        } else {
+            body.drain(..8).collect()
+        };
+        let authenticated = body.len() - if self.tls13 { 0 } else { 16 };
+        let (mut nonce, data) = self.receives.next(self.tls13, outer, authenticated);
+        if !self.tls13 {
+            nonce[4..].copy_from_slice(&explicit);
+        }
+        let (opening, aad) = (Nonce::assume_unique_for_key(nonce), Aad::from(data));
+        let opened = self.receives.key.open_in_place(opening, aad, &mut body);
+        let mut payload = opened.expect("a record that authenticates").to_vec();
+        let kind = if self.tls13 {
+            payload.pop().unwrap()
+        } else {
+            outer
+        };
+        (kind, payload)
+    }
+
+    /// Receives and opens all records until the connection ends.
+    pub(crate) fn receive_rest(&mut self) -> Vec<(u8, Vec<u8>)> {
+        std::iter::from_fn(|| self.receive()).collect()
     }
 }

@@ -78,6 +78,14 @@ impl TlsOrigin {
         self.listener.local_addr().unwrap()
     }
 
+    /// Goes on with another configuration, for the connections it takes from now on.
+    pub(crate) fn under(self, config: ServerConfig) -> Self {
+        Self {
+            config: Arc::new(config),
+            ..self
+        }
+    }
+
     /// Takes the next connection and what is sent on it in the clear: `preface` bytes.
     pub(crate) fn accept_behind(&self, preface: usize) -> (Vec<u8>, Served) {
         let mut tcp = self.accept_tcp().unwrap();

@@ -180,3 +180,53 @@ fn records_that_are_no_data_mean_what_they_should() {
         }
     }
 }
+
+#[test]
+fn a_client_that_renegotiates_is_told_no_and_goes_on_wherever_its_records_are() {
+    let hello = [&[1, 0, 1, 44][..], &[3; 300]].concat();
+    let [_, suite] = Suite::usual()[..] else {
+        panic!("not both versions");
+    };
+    for offload in OFFLOADS {
+        let joined = join(suite, offload);
+        let (proxy, mut server) = (joined.proxy, joined.server);
+        let mut forger = Forger::of(joined.client);
+        for _ in 0..3 {
+            let wish = forger.seal(22, &hello, 0);
+            forger.send(&wish);
+            assert_eq!(forger.receive(), Some((21, vec![1, 100])), "{offload}");
+            let data = forger.seal(23, b"up", 0);
+            forger.send(&data);
+            server.expect("up");
+            server.send("down");
+            assert_eq!(forger.receive(), Some((23, b"down".to_vec())), "{offload}");
+        }
+        let wishes: Vec<u8> = (0..40).flat_map(|_| forger.seal(22, &hello, 0)).collect();
+        forger.send(&wishes);
+        let mut said = forger.receive_rest();
+        assert_eq!(said.pop(), Some((21, vec![2, 10])), "{offload}");
+        proxy.wait_cause("close", "tls-bad-record");
+    }
+}
+
+#[test]
+fn nothing_follows_a_fatal_alert_wherever_the_records_are() {
+    for suite in Suite::usual() {
+        for offload in OFFLOADS {
+            let joined = join(suite, offload);
+            let mut forger = Forger::of(joined.client);
+            forger.send(&[&[23, 3, 3, 0, 48][..], &[0x5a; 48]].concat());
+            let said = forger.receive_rest();
+            assert_eq!(said, [(21, vec![2, 20])], "{suite:?} {offload}");
+            let line = joined.proxy.wait_cause("close", "tls-bad-record");
+            assert_eq!(line["detail"], "the record does not authenticate", "{line}");
+
+            let joined = join(suite, offload);
+            let mut forger = Forger::of(joined.client);
+            let alert = forger.seal(21, &[2, 80], 0);
+            forger.send(&alert);
+            assert_eq!(forger.receive_rest(), [], "{suite:?} {offload}");
+            joined.proxy.wait_cause("close", "client-reset");
+        }
+    }
+}

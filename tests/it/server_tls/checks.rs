@@ -24,19 +24,19 @@ use crate::harness::tls_server::{Served, TlsOrigin, demanding, server_config};
 use crate::harness::{PATIENCE, eventually, free_addr, websocket};
 
 /// Checks of `kind` that are quick enough for a test.
-fn quick(kind: &str) -> String {
+pub(super) fn quick(kind: &str) -> String {
     format!(
         "kind = \"{kind}\"\ninterval = \"100ms\"\nfast_interval = \"50ms\"\ntimeout = \"2s\"\n\
          rise = 1\nfall = 2"
     )
 }
 
-fn wait_up(proxy: &Proxy, server: impl std::fmt::Display) {
+pub(super) fn wait_up(proxy: &Proxy, server: impl std::fmt::Display) {
     proxy.wait_said(&["state=\"up\"", &format!("server={server} ")]);
 }
 
 /// Waits until the server is down, and returns the line that says why.
-fn wait_down(proxy: &Proxy, server: impl std::fmt::Display) -> String {
+pub(super) fn wait_down(proxy: &Proxy, server: impl std::fmt::Display) -> String {
     proxy.wait_said(&["state=\"down\"", &format!("server={server} ")])
 }
 

@@ -45,7 +45,7 @@ impl Rsa {
         self.dir.path().join(name).display().to_string()
     }
 
-    fn files(&self) -> [String; 2] {
+    pub(super) fn files(&self) -> [String; 2] {
         [self.path("cert.pem"), self.path("key.pem")]
     }
 
