@@ -1,8 +1,7 @@
 //! Faults that end a TLS connection, and the alerts they send to the peer (RFC 8446 section 6).
 
-use rustls::AlertDescription;
-
 use super::record::{KeysUsedUp, RecordError};
+use super::words;
 
 /// The level of an alert after which the connection goes on, or ends in good order.
 pub(super) const WARNING: u8 = 1;
@@ -110,7 +109,7 @@ impl Fault {
     }
 }
 
-/// Returns the name of an alert, such as `CertificateExpired`.
+/// Returns the RFC's name of an alert, such as `certificate_expired`, or its number.
 fn alert_name(number: u8) -> String {
-    format!("{:?}", AlertDescription::from(number))
+    words::alert_name(number).map_or_else(|| number.to_string(), str::to_owned)
 }

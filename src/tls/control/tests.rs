@@ -253,7 +253,7 @@ fn alerts_are_those_that_the_standards_name() {
         assert_eq!(fault.alert().map(Alert::payload), alert, "{fault:?}");
     }
     assert_eq!(Alert::NoRenegotiation.payload(), [1, 100]);
-    let words = "the server refused with the alert CertificateExpired";
+    let words = "the server refused with the alert certificate_expired";
     assert_eq!(Fault::ServerRefused(45).to_string(), words);
 }
 

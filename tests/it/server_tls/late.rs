@@ -18,7 +18,8 @@ use crate::harness::tls::{Identity, VERSIONS};
 use crate::harness::tls_server::{TlsOrigin, demanding, server_config};
 use crate::harness::{free_port, within};
 
-const REFUSED: &str = "the server refused with the alert CertificateRequired";
+const REFUSED: &str = "the server refused with the alert certificate_required (116): it demands a \
+                       certificate (cert in [backend.tls])";
 
 /// Starts a server that demands a certificate and never gets one.
 fn refusing(server: &Identity) -> SocketAddr {
@@ -105,8 +106,8 @@ fn an_alert_behind_the_first_byte_is_a_reset() {
         }
         assert_eq!(client.read_to_end().1, End::Reset);
         let line = proxy.wait_cause("close", "server-reset");
-        let detail = "the server refused with the alert BadRecordMac";
-        assert_eq!(line["detail"], detail, "{version:?} {line}");
+        let detail = line["detail"].as_str().unwrap();
+        assert!(detail.contains("bad_record_mac"), "{version:?} {line}");
     }
 }
 

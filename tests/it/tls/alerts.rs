@@ -113,7 +113,7 @@ fn messages_that_break_a_rule_get_the_alert_that_the_standard_names() {
             let line = wait_end(&proxy, mode, cause);
             if cause == "client-reset" {
                 let detail = line["detail"].as_str().unwrap();
-                assert!(detail.contains("CertificateUnknown"), "{line}");
+                assert!(detail.contains("certificate_unknown"), "{line}");
             }
         }
     }
