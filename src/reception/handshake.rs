@@ -17,7 +17,7 @@ use crate::tls::control::{Alert, sealed_len_max};
 use crate::tls::handshake::{Established, Handshake, HandshakeFailure};
 use crate::tls::offload::Offload;
 use crate::tls::servers::told;
-use crate::tls::words::{self, Peer};
+use crate::tls::words::{self, OtherEnd};
 use crate::upstream::client_tls::TlsToServer;
 
 /// Bytes asked for at once. Bytes that follow the handshake are kept.
@@ -156,7 +156,7 @@ async fn admit(socket: &Socket, mut established: Established) -> Result<Establis
 fn failed(failure: HandshakeFailure) -> Refusal {
     let refusal = Refusal::new(
         Cause::TlsHandshakeFailed,
-        words::told(&failure, Peer::Client),
+        words::told(&failure, OtherEnd::Client),
     );
     match failure {
         // Scanners and misdirected browsers. With a log entry for each, they could flood the log.

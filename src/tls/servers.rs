@@ -20,7 +20,7 @@ use super::control::Fault;
 use super::handshake::HandshakeFailure;
 use super::identity::{self, Identity, Wrong, certificates, text_of, wrong};
 use super::verifier::{AnyCertificate, TrustedServers};
-use super::words::{self, Peer};
+use super::words::{self, OtherEnd};
 use super::x509::{self, Facts};
 
 /// The system's trusted certificates on Debian and most distributions based on it.
@@ -215,7 +215,7 @@ pub fn told_of_fault(fault: Fault) -> String {
     match fault {
         // With TLS 1.3 a server verifies our certificate after our handshake is done.
         Fault::PeerAlert(number) | Fault::ServerRefused(number) => {
-            words::told_of_alert(number, Peer::Server)
+            words::told_of_alert(number, OtherEnd::Server)
         }
         Fault::Record(_)
         | Fault::Message(_)
@@ -231,7 +231,7 @@ pub fn told_of_fault(fault: Fault) -> String {
 /// Describes a failed handshake with a server, and whose fault it was.
 #[must_use]
 pub fn told(failure: &HandshakeFailure) -> String {
-    words::told(failure, Peer::Server)
+    words::told(failure, OtherEnd::Server)
 }
 
 #[cfg(test)]

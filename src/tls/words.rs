@@ -9,55 +9,22 @@
 mod alerts;
 mod breaches;
 mod certificates;
+mod other_end;
 
 use rustls::{Error, InconsistentKeys, PeerIncompatible};
 
 pub use alerts::{name as alert_name, told as told_of_alert};
 pub(super) use certificates::{date_of, of_anchor, of_list, of_webpki_list};
+pub use other_end::OtherEnd;
+
+use other_end::UNKNOWN;
 
 use super::handshake::{HandshakeFailure, Spoken};
 use super::verifier::RefusedCertificate;
 
-/// What is said of an error that rustls has learned since these texts were written.
-const UNKNOWN: &str = "an error of the TLS library for which longsplice has no words";
-
-/// The other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
-    /// A client of a listener.
-    Client,
-    /// A server of a backend.
-    Server,
-}
-
-impl Peer {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Client => "the client",
-            Self::Server => "the server",
-        }
-    }
-
-    /// The key that names the certificates by which the peer is judged.
-    fn trust(self) -> &'static str {
-        match self {
-            Self::Client => "client_ca",
-            Self::Server => "ca",
-        }
-    }
-
-    /// The table with the lowest version of TLS.
-    fn table(self) -> &'static str {
-        match self {
-            Self::Client => "[listener.tls]",
-            Self::Server => "[backend.tls]",
-        }
-    }
-}
-
 /// Describes a failed handshake with `peer`, and what helps.
 #[must_use]
-pub fn told(failure: &HandshakeFailure, peer: Peer) -> String {
+pub fn told(failure: &HandshakeFailure, peer: OtherEnd) -> String {
     let name = peer.name();
     match failure {
         HandshakeFailure::NotTls(spoken) => told_of_stranger(*spoken, peer),
@@ -70,8 +37,8 @@ pub fn told(failure: &HandshakeFailure, peer: Peer) -> String {
             format!("{name} closed in the middle of the handshake")
         }
         HandshakeFailure::Closed { heard: false } => match peer {
-            Peer::Client => "the client closed before its handshake".to_owned(),
-            Peer::Server => {
+            OtherEnd::Client => "the client closed before its handshake".to_owned(),
+            OtherEnd::Server => {
                 "the server closed in the middle of the handshake, before it sent a byte; \
                              does it speak TLS on this port?"
                     .to_owned()
@@ -83,11 +50,13 @@ pub fn told(failure: &HandshakeFailure, peer: Peer) -> String {
     }
 }
 
-fn told_of_stranger(spoken: Spoken, peer: Peer) -> String {
+fn told_of_stranger(spoken: Spoken, peer: OtherEnd) -> String {
     let name = peer.name();
     let remedy = match peer {
-        Peer::Client => "this port expects TLS ([listener.tls])",
-        Peer::Server => "name its TLS port, or take TLS out of this server (tls, [backend.tls])",
+        OtherEnd::Client => "this port expects TLS ([listener.tls])",
+        OtherEnd::Server => {
+            "name its TLS port, or take TLS out of this server (tls, [backend.tls])"
+        }
     };
     match spoken {
         Spoken::Http => format!("{name} does not speak TLS on this port, but plain HTTP; {remedy}"),
@@ -106,7 +75,7 @@ fn told_of_stranger(spoken: Spoken, peer: Peer) -> String {
 /// Describes an error of rustls in a handshake with `peer`; `certificate` is the one that was refused.
 pub(super) fn of_error(
     error: &Error,
-    peer: Peer,
+    peer: OtherEnd,
     certificate: Option<&RefusedCertificate>,
 ) -> String {
     let name = peer.name();
@@ -139,21 +108,23 @@ pub(super) fn of_error(
             got_type,
         } => breaches::of_handshake_message(name, expect_types, *got_type),
         Error::NoCertificatesPresented => match peer {
-            Peer::Client => "the client shows no certificate, and client_ca demands one; \
+            OtherEnd::Client => "the client shows no certificate, and client_ca demands one; \
                              client_auth = \"request\" lets clients pass without"
                 .to_owned(),
-            Peer::Server => "the server shows no certificate".to_owned(),
+            OtherEnd::Server => "the server shows no certificate".to_owned(),
         },
         Error::DecryptError => {
             format!("a record of {name} cannot be decrypted: it was damaged or altered on the way")
         }
         Error::PeerSentOversizedRecord => format!("{name} sent a record that is too long"),
         Error::NoApplicationProtocol => match peer {
-            Peer::Client => {
+            OtherEnd::Client => {
                 "the client offers no protocol (ALPN) that this listener speaks, which is http/1.1"
                     .to_owned()
             }
-            Peer::Server => "the server selected no protocol (ALPN) that was offered".to_owned(),
+            OtherEnd::Server => {
+                "the server selected no protocol (ALPN) that was offered".to_owned()
+            }
         },
         Error::UnsupportedNameType => "internal error: a server name of an unknown kind".to_owned(),
         Error::EncryptError
@@ -193,11 +164,11 @@ fn of_ours(error: &Error) -> &'static str {
     }
 }
 
-fn of_incompatible(why: &PeerIncompatible, peer: Peer) -> String {
+fn of_incompatible(why: &PeerIncompatible, peer: OtherEnd) -> String {
     let (name, table) = (peer.name(), peer.table());
     let old = match peer {
-        Peer::Client => "update the client",
-        Peer::Server => "update the server or switch on a newer version there",
+        OtherEnd::Client => "update the client",
+        OtherEnd::Server => "update the server or switch on a newer version there",
     };
     match why {
         PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::Tls12NotOffered => {

@@ -114,7 +114,7 @@ fn a_hello_of_old_gets_alert_70() {
         }
         let failure = last.unwrap_err();
         assert_eq!(handshake.take_outbox(), [21, 3, 3, 0, 2, 2, 70]);
-        let said = words::told(&failure, words::Peer::Client);
+        let said = words::told(&failure, words::OtherEnd::Client);
         assert!(
             said.starts_with("the client speaks TLS 1.1 at most, "),
             "{said}"

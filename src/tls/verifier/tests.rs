@@ -91,7 +91,7 @@ fn go(config: &Arc<ServerConfig>, anchors: Anchors, name: &'static str) -> Optio
     let ours = client_config(&demand).unwrap();
     let mut peer = ServerPeer::new(config);
     let failure = peer.open(&ours, name, 1000).err()?;
-    Some(words::told(&failure, words::Peer::Server))
+    Some(words::told(&failure, words::OtherEnd::Server))
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn come(
 
 fn refusal(came: Result<Established, HandshakeFailure>) -> String {
     let failure = came.err();
-    failure.map_or_else(String::new, |it| words::told(&it, words::Peer::Client))
+    failure.map_or_else(String::new, |it| words::told(&it, words::OtherEnd::Client))
 }
 
 fn demand(anchors: Anchors, required: bool, lists: &str) -> ClientDemand {

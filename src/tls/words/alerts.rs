@@ -1,7 +1,7 @@
 //! The alerts of TLS (RFC 8446 section 6.2, RFC 5246 section 7.2.2): their names, and why a peer usually sends
 //! them to us.
 
-use super::Peer;
+use super::other_end::OtherEnd;
 
 /// An alert: its number, its name in the RFC, and why clients and servers send it.
 struct Row(u8, &'static str, &'static str, &'static str);
@@ -186,14 +186,14 @@ pub fn name(number: u8) -> Option<&'static str> {
 
 /// Describes the alert with which `peer` refused.
 #[must_use]
-pub fn told(number: u8, peer: Peer) -> String {
+pub fn told(number: u8, peer: OtherEnd) -> String {
     let who = peer.name();
     let Some(Row(_, name, of_client, of_server)) = ROWS.iter().find(|row| row.0 == number) else {
         return format!("{who} refused with the alert {number}, which has no name");
     };
     let why = match peer {
-        Peer::Client => of_client,
-        Peer::Server => of_server,
+        OtherEnd::Client => of_client,
+        OtherEnd::Server => of_server,
     };
     format!("{who} refused with the alert {name} ({number}): {why}")
 }

@@ -6,7 +6,7 @@ use rustls::{
     PeerMisbehaved as Breach,
 };
 
-use super::UNKNOWN;
+use super::other_end::UNKNOWN;
 
 /// Describes a breach.
 pub(super) fn of_misbehaved(why: &Breach) -> &'static str {

@@ -9,7 +9,7 @@ use x509_cert::der::oid::ObjectIdentifier;
 
 use super::super::der::Der;
 use super::super::verifier::RefusedCertificate;
-use super::{Peer, UNKNOWN};
+use super::other_end::{OtherEnd, UNKNOWN};
 
 /// Most names of a certificate that a line of the log shows.
 const NAMES_SHOWN_MAX: usize = 5;
@@ -40,7 +40,7 @@ const ALGORITHMS: [(&str, &str); 20] = [
 ];
 
 /// Names the certificate that was refused.
-pub(super) fn whose(peer: Peer, certificate: Option<&RefusedCertificate>) -> String {
+pub(super) fn whose(peer: OtherEnd, certificate: Option<&RefusedCertificate>) -> String {
     let mut whose = format!("{}'s certificate", peer.name());
     match certificate {
         Some(RefusedCertificate { subject, serial }) if subject.is_empty() => {
@@ -57,7 +57,7 @@ pub(super) fn whose(peer: Peer, certificate: Option<&RefusedCertificate>) -> Str
 /// Describes why the certificate of `peer` is refused.
 pub(super) fn told(
     wrong: &CertificateError,
-    peer: Peer,
+    peer: OtherEnd,
     certificate: Option<&RefusedCertificate>,
 ) -> String {
     format!("{} {}", whose(peer, certificate), reason(wrong, peer))
@@ -71,15 +71,15 @@ pub(super) fn told(
 pub(in super::super) fn of_anchor(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
-            of_webpki(other.downcast_ref(), Peer::Server).to_owned()
+            of_webpki(other.downcast_ref(), OtherEnd::Server).to_owned()
         }
-        Error::InvalidCertificate(wrong) => reason(wrong, Peer::Server),
+        Error::InvalidCertificate(wrong) => reason(wrong, OtherEnd::Server),
         _ => UNKNOWN.to_owned(),
     }
 }
 
 #[expect(deprecated, reason = "rustls may still give the older variants")]
-fn reason(wrong: &CertificateError, peer: Peer) -> String {
+fn reason(wrong: &CertificateError, peer: OtherEnd) -> String {
     let (name, trust) = (peer.name(), peer.trust());
     match wrong {
         CertificateError::BadEncoding => {
@@ -169,10 +169,10 @@ fn list_ended(when: Option<UnixTime>) -> String {
 }
 
 /// Says that an extended key usage is missing (RFC 5280 section 4.2.1.12).
-fn not_for(peer: Peer, presented: &[ExtendedKeyPurpose]) -> String {
+fn not_for(peer: OtherEnd, presented: &[ExtendedKeyPurpose]) -> String {
     let needed = match peer {
-        Peer::Client => "clientAuth",
-        Peer::Server => "serverAuth",
+        OtherEnd::Client => "clientAuth",
+        OtherEnd::Server => "serverAuth",
     };
     let name = |purpose: &ExtendedKeyPurpose| match purpose {
         ExtendedKeyPurpose::ClientAuth => "clientAuth".to_owned(),
@@ -195,18 +195,18 @@ fn not_for(peer: Peer, presented: &[ExtendedKeyPurpose]) -> String {
 
 /// Describes what only webpki tells apart, behind `whose` certificate.
 #[expect(deprecated, reason = "webpki may still give the older variants")]
-fn of_webpki(error: Option<&webpki::Error>, peer: Peer) -> &'static str {
+fn of_webpki(error: Option<&webpki::Error>, peer: OtherEnd) -> &'static str {
     use webpki::Error as E;
     let Some(error) = error else {
         return "is refused by the TLS library for a reason that longsplice does not know";
     };
     match error {
         E::CaUsedAsEndEntity => match peer {
-            Peer::Client => {
+            OtherEnd::Client => {
                 "is a CA certificate (CA:TRUE), which is none for a client; issue one with CA:FALSE, \
                  or put this very certificate into client_ca"
             }
-            Peer::Server => {
+            OtherEnd::Server => {
                 "is a CA certificate (CA:TRUE), which is none for a server; issue one with CA:FALSE, \
                  or put this very certificate into ca"
             }

@@ -58,7 +58,7 @@ fn check(text: &str) {
 }
 
 fn check_both(error: &Error) {
-    for peer in [Peer::Client, Peer::Server] {
+    for peer in [OtherEnd::Client, OtherEnd::Server] {
         let text = of_error(error, peer, None);
         check(&text);
     }
@@ -418,7 +418,7 @@ fn every_certificate_error_has_words() {
     let of_webpki = webpki_errors().into_iter();
     rows.extend(of_webpki.map(|it| (CertificateError::Other(OtherError(Arc::new(it))), "")));
     for (wrong, expected) in rows {
-        for peer in [Peer::Client, Peer::Server] {
+        for peer in [OtherEnd::Client, OtherEnd::Server] {
             let text = of_error(&Error::InvalidCertificate(wrong.clone()), peer, None);
             assert!(text.contains(expected), "{text}");
             check(&text);
@@ -475,18 +475,18 @@ fn every_alert_has_its_name_and_its_usual_reason() {
     let rows = [
         (
             70,
-            Peer::Server,
+            OtherEnd::Server,
             "the server refused with the alert protocol_version (70): it speaks TLS 1.1 at most",
         ),
         (
             48,
-            Peer::Client,
+            OtherEnd::Client,
             "the client refused with the alert unknown_ca (48): it does not trust the issuer of the \
              listener's certificate",
         ),
         (
             200,
-            Peer::Client,
+            OtherEnd::Client,
             "the client refused with the alert 200, which has no name",
         ),
     ];
@@ -508,24 +508,24 @@ fn every_failure_of_a_handshake_has_words() {
     let rows = [
         (
             HandshakeFailure::NotTls(Spoken::Http),
-            Peer::Server,
+            OtherEnd::Server,
             "the server does not speak TLS on this port, but plain HTTP; name its TLS port, or take TLS \
              out of this server (tls, [backend.tls])",
         ),
         (
             HandshakeFailure::NotTls(Spoken::Text),
-            Peer::Server,
+            OtherEnd::Server,
             "the server does not speak TLS on this port, but a protocol in plain text; name its TLS \
              port, or take TLS out of this server (tls, [backend.tls])",
         ),
         (
             HandshakeFailure::NotTls(Spoken::OldTls),
-            Peer::Client,
+            OtherEnd::Client,
             "the client speaks SSL 2, which is older than TLS 1.2, the lowest version here",
         ),
         (
             HandshakeFailure::NotTls(Spoken::Unknown),
-            Peer::Client,
+            OtherEnd::Client,
             "the client does not speak TLS on this port; this port expects TLS ([listener.tls])",
         ),
         (
@@ -533,7 +533,7 @@ fn every_failure_of_a_handshake_has_words() {
                 error: revoked(),
                 certificate: certificate("CN=bob"),
             },
-            Peer::Client,
+            OtherEnd::Client,
             "the client's certificate (CN=bob, serial 1F) is revoked by a list in crl",
         ),
         (
@@ -541,33 +541,33 @@ fn every_failure_of_a_handshake_has_words() {
                 error: revoked(),
                 certificate: certificate(""),
             },
-            Peer::Client,
+            OtherEnd::Client,
             "the client's certificate (serial 1F) is revoked by a list in crl",
         ),
         (
             HandshakeFailure::TooMany,
-            Peer::Client,
+            OtherEnd::Client,
             "the client sent too many handshake records",
         ),
         (
             HandshakeFailure::Closed { heard: true },
-            Peer::Server,
+            OtherEnd::Server,
             "the server closed in the middle of the handshake",
         ),
         (
             HandshakeFailure::Closed { heard: false },
-            Peer::Server,
+            OtherEnd::Server,
             "the server closed in the middle of the handshake, before it sent a byte; does it speak TLS \
              on this port?",
         ),
         (
             HandshakeFailure::Closed { heard: false },
-            Peer::Client,
+            OtherEnd::Client,
             "the client closed before its handshake",
         ),
         (
             HandshakeFailure::UnknownKeys,
-            Peer::Client,
+            OtherEnd::Client,
             "internal error: the TLS library gave keys of an unknown kind",
         ),
     ];
@@ -582,7 +582,7 @@ fn every_failure_of_a_handshake_has_words() {
 fn the_groups_we_name_are_those_we_speak() {
     let text = of_error(
         &Error::PeerIncompatible(PeerIncompatible::NoKxGroupsInCommon),
-        Peer::Client,
+        OtherEnd::Client,
         None,
     );
     let groups = default_provider().kx_groups;
