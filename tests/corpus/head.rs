@@ -108,9 +108,7 @@ fn check_request(bytes: &[u8]) {
             }
         }
     }
-    if request.target.starts_with('/') {
-        check_other_host(&request);
-    }
+    check_other_host(&request);
     check_conditions(&request);
     check_body(request.framing, &bytes[used..]);
 }

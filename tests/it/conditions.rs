@@ -229,6 +229,7 @@ fn servers_get_the_host_of_their_backend() {
         get("shop.example:8080", "/", ""),
         websocket::request("shop.example:8080", "/", ""),
         "GET / HTTP/1.0\r\nHost: shop.example:8080\r\n\r\n".to_owned(),
+        "GET http://shop.example:8080 HTTP/1.1\r\nHost: shop.example:8080\r\n\r\n".to_owned(),
     ] {
         assert_eq!(exchange(proxy.addr(), &request).status, 200, "{request}");
         let head = origin.head();

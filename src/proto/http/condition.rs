@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::fields::named;
 use super::head::Request;
-use super::names::{is_about_client, is_client_subject, is_lookalike};
+use super::names::{X_CLIENT_SUBJECT, is_about_client, is_lookalike};
 
 /// Longest method of a condition, in bytes.
 pub const METHOD_LEN_MAX: usize = 64;
@@ -171,6 +171,9 @@ pub enum FieldNameError {
     /// Host.
     #[error("has a key of its own: host, whose patterns ignore case and port")]
     Host,
+    /// A name that some programs take for another one.
+    #[error("never arrives: longsplice drops it, because some programs take it for another header")]
+    Lookalike,
     /// X-Client-Subject.
     #[error("is written by longsplice; what clients send under this name is dropped")]
     ClientSubject,
@@ -193,12 +196,15 @@ impl FromStr for FieldName {
         if text.eq_ignore_ascii_case("host") {
             return Err(FieldNameError::Host);
         }
-        if is_client_subject(text) {
+        if is_lookalike(text) {
+            return Err(FieldNameError::Lookalike);
+        }
+        if text.eq_ignore_ascii_case(X_CLIENT_SUBJECT) {
             return Err(FieldNameError::ClientSubject);
         }
         Ok(Self {
             text: text.to_owned(),
-            is_forwarding: is_about_client(text) || is_lookalike(text),
+            is_forwarding: is_about_client(text),
         })
     }
 }
@@ -507,7 +513,8 @@ mod tests {
             ("X:", Some(E::Token)),
             ("hOST", Some(E::Host)),
             ("X-Client-Subject", Some(E::ClientSubject)),
-            ("x_client_subject", Some(E::ClientSubject)),
+            ("x_client_subject", Some(E::Lookalike)),
+            ("X.Forwarded.Host", Some(E::Lookalike)),
             (&long, Some(E::TooLong)),
         ];
         for (text, error) in rows {
@@ -557,7 +564,7 @@ mod tests {
             "X-Forwarded-Host",
             "X-Real-IP",
             "Forwarded",
-            "X_Forwarded_Proto",
+            "X-Forwarded-Prefix",
         ] {
             let condition = condition(name, &["a"]);
             let lines = format!("{name}: a\r\n");

@@ -44,11 +44,6 @@ pub(super) fn is_about_client(name: &str) -> bool {
             .any(|one| name.eq_ignore_ascii_case(one))
 }
 
-/// Returns whether a field is X-Client-Subject, or becomes the same variable.
-pub(super) fn is_client_subject(name: &str) -> bool {
-    folds_alike(name, X_CLIENT_SUBJECT)
-}
-
 /// Returns whether a field belongs to the opening of a WebSocket, or becomes the same variable as one that
 /// does.
 pub(super) fn is_of_websocket(name: &str) -> bool {

@@ -1,9 +1,14 @@
 //! The cases, each with what longsplice does.
 
+use std::time::Duration;
+
 use super::Row;
 use super::stage::{Client, MARKED, Trial};
 use crate::harness::http::{get, ok, values};
 use crate::harness::websocket;
+
+/// Longer than the time that a proxy here gives a request head.
+const IDLE: Duration = Duration::from_millis(2500);
 
 pub(super) const ROWS: &[Row] = &[
     // Answers that never have a body.
@@ -81,6 +86,34 @@ pub(super) const ROWS: &[Row] = &[
     },
     // Upgrades that cannot be one.
     Row {
+        case: "an upgrade in HTTP/1.0",
+        play: |it| {
+            upgrade(
+                it,
+                &websocket::request("x", "/", "").replace("HTTP/1.1", "HTTP/1.0"),
+            )
+        },
+        ours: "200, without Upgrade",
+    },
+    Row {
+        case: "an upgrade with POST",
+        play: |it| {
+            let text = websocket::request("x", "/", "Content-Length: 0\r\n");
+            upgrade(it, &text.replace("GET", "POST"))
+        },
+        ours: "200, without Upgrade",
+    },
+    Row {
+        case: "an upgrade with a body",
+        play: |it| {
+            upgrade(
+                it,
+                &(websocket::request("x", "/", "Content-Length: 5\r\n") + "hello"),
+            )
+        },
+        ours: "200, without Upgrade",
+    },
+    Row {
         case: "an upgrade of version 8",
         play: |it| {
             let text = websocket::request("x", "/", "");
@@ -89,6 +122,26 @@ pub(super) const ROWS: &[Row] = &[
         ours: "426",
     },
     // Absolute form.
+    Row {
+        case: "`GET http://x/a?b`",
+        play: |it| target(it, "GET http://x/a?b HTTP/1.1\r\nHost: x\r\n\r\n"),
+        ours: "200, asks for `/a?b`",
+    },
+    Row {
+        case: "`GET http://x`",
+        play: |it| target(it, "GET http://x HTTP/1.1\r\nHost: x\r\n\r\n"),
+        ours: "200, asks for `/`",
+    },
+    Row {
+        case: "`OPTIONS http://x`",
+        play: |it| target(it, "OPTIONS http://x HTTP/1.1\r\nHost: x\r\n\r\n"),
+        ours: "200, asks for `*`",
+    },
+    Row {
+        case: "`GET https://x/` over plain HTTP",
+        play: |it| target(it, "GET https://x/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+        ours: "400",
+    },
     Row {
         case: "`GET http://y/` with `Host: x`",
         play: |it| target(it, "GET http://y/ HTTP/1.1\r\nHost: x\r\n\r\n"),
@@ -129,6 +182,22 @@ pub(super) const ROWS: &[Row] = &[
             statuses(&it.ask(format!("{post}{}", get("x", MARKED, ""))))
         },
         ours: "200 200",
+    },
+    Row {
+        case: "three CRLFs before a request",
+        play: |it| statuses(&it.ask(format!("\r\n\r\n\r\n{}", get("x", "/", "")))),
+        ours: "200",
+    },
+    Row {
+        case: "CRLF behind a body, then silence beyond the time limit of a head",
+        play: |it| {
+            let mut client = it.connect();
+            let post = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na\r\n";
+            let first = statuses(&client.ask(post));
+            let unasked = statuses(&client.read_within(IDLE));
+            format!("{first}, then {unasked}")
+        },
+        ours: "200, then nothing",
     },
     // Framing.
     Row {
@@ -211,8 +280,29 @@ pub(super) const ROWS: &[Row] = &[
     },
     // Forwarding.
     Row {
+        case: "`X.Real.IP: 9.9.9.9` of a stranger",
+        play: |it| passes(it, &get("x", "/", "X.Real.IP: 9.9.9.9\r\n"), "x.real.ip"),
+        ours: "200, drops it",
+    },
+    Row {
+        case: "`X~Forwarded~For: 9.9.9.9` of a stranger",
+        play: |it| {
+            let request = get("x", "/", "X~Forwarded~For: 9.9.9.9\r\n");
+            passes(it, &request, "x~forwarded~for")
+        },
+        ours: "200, drops it",
+    },
+    Row {
         case: "`X_Real_IP: 9.9.9.9` of a stranger",
         play: |it| passes(it, &get("x", "/", "X_Real_IP: 9.9.9.9\r\n"), "x_real_ip"),
+        ours: "200, drops it",
+    },
+    Row {
+        case: "`X-Client-Subject: CN=a` of a stranger",
+        play: |it| {
+            let request = get("x", "/", "X-Client-Subject: CN=a\r\n");
+            passes(it, &request, "x-client-subject")
+        },
         ours: "200, drops it",
     },
     Row {
@@ -231,6 +321,11 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         case: "`connect x:1`",
         play: |it| statuses(&it.ask("connect x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n")),
+        ours: "400",
+    },
+    Row {
+        case: "`connect /`",
+        play: |it| statuses(&it.ask("connect / HTTP/1.1\r\nHost: x\r\n\r\n")),
         ours: "400",
     },
     // Paths, with a rule for `/admin`.
