@@ -286,7 +286,15 @@ const FOREIGN_KEYS: &[(&str, Ours)] = &[
     ),
     (
         "tune.bufsize",
-        Said("`head` in [listener.limits] limits heads"),
+        Said("`head` in [listener.limits] and [backend.limits] limits heads"),
+    ),
+    (
+        "tune.http.maxhdr",
+        Said("`headers` in [listener.limits] and [backend.limits] does that"),
+    ),
+    (
+        "proxy_buffer_size",
+        Said("`head` in [backend.limits] limits heads"),
     ),
     // TLS and the PROXY protocol.
     ("ssl", Is("tls")),

@@ -1,9 +1,9 @@
 //! One health check of one server: connects, opens TLS if the server speaks it, sends a request, judges the
 //! answer.
 //!
-//! Reports a failure in words; `balance::health` decides what follows from it. At most `READ_LEN_MAX` bytes
-//! of an answer are read, within one time limit. Answers to http and websocket checks are parsed as strictly
-//! as answers to clients' requests.
+//! Reports a failure in words; `balance::health` decides what follows from it. A head within the limits of the
+//! backend and at most `READ_LEN_MAX` bytes of a body are read, within one time limit. Answers to http and
+//! websocket checks are parsed as strictly as answers to clients' requests.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -25,7 +25,7 @@ use crate::config::{HealthCheck, HealthKind, duration_text};
 use crate::proto::Progress;
 use crate::proto::http::framing::Framing;
 use crate::proto::http::head::{self, HeadLimits, Response};
-use crate::proto::http::refusal::BadResponse;
+use crate::proto::http::refusal::{BadResponse, INTERIM_MAX};
 use crate::proto::proxy::{self, Addresses, Header};
 use crate::proto::websocket;
 
@@ -34,14 +34,8 @@ mod wire;
 
 pub use failure::CheckFailure;
 
-/// Longest answer that is read, in bytes.
+/// Longest body of an answer that is read, in bytes.
 const READ_LEN_MAX: usize = 16 * 1024;
-/// Limits of an answer's head; the request-line limit does not apply.
-const LIMITS: HeadLimits = HeadLimits {
-    request_line: READ_LEN_MAX,
-    head: READ_LEN_MAX,
-    headers: 100,
-};
 /// Longest wait of a `tcp` check for the server's first record, by which the server accepts or refuses our
 /// side of a handshake of TLS 1.3. The reference states it.
 const VERDICT: Duration = Duration::from_millis(500);
@@ -65,6 +59,8 @@ pub struct Target<'a> {
     pub send_proxy: Option<proxy::HeaderVersion>,
     /// TLS to the server, after the PROXY header; none = plain.
     pub tls: Option<&'a TlsToServer>,
+    /// Limits of the head of its answer.
+    pub limits: HeadLimits,
 }
 
 /// Checks a server once.
@@ -187,7 +183,7 @@ async fn converse(
         // A tcp check sends a PROXY header at most; then we close.
         return Ok(0);
     }
-    let rest = judge(wire, health, key.as_deref()).await?;
+    let rest = judge(wire, target.limits, health, key.as_deref()).await?;
     if key.is_some() {
         let closing = wire.send(&close_frame()?).await;
         return Ok(closing.map_or(0, |()| READ_LEN_MAX));
@@ -236,40 +232,42 @@ fn close_frame() -> Result<[u8; 8], CheckFailure> {
 /// worth reading.
 async fn judge(
     wire: &mut Wire,
+    limits: HeadLimits,
     health: &HealthCheck,
     key: Option<&str>,
 ) -> Result<usize, CheckFailure> {
     let method = health.method.as_str();
     let mut bytes = Vec::with_capacity(1024);
+    let mut interim = 0;
     loop {
-        let mut used = 0;
-        while let Progress::Complete {
+        let parsed = head::parse_response(&bytes, method, &limits)?;
+        let Progress::Complete {
             value: answer,
-            used: len,
-        } = head::parse_response(bytes.get(used..).unwrap_or(&[]), method, &LIMITS)?
-        {
-            used += len;
-            if answer.is_interim() {
-                continue;
+            used,
+        } = parsed
+        else {
+            let began = interim > 0 || !bytes.is_empty();
+            match wire.receive(&mut bytes).await? {
+                0 if began => return Err(CheckFailure::ClosedWithin),
+                0 => return Err(CheckFailure::Closed),
+                _ => continue,
             }
-            verdict(&answer, health, key)?;
-            let body = match answer.framing {
-                Framing::None => 0,
-                Framing::Length(len) => usize::try_from(len).unwrap_or(usize::MAX),
-                Framing::Chunked | Framing::UntilClose => READ_LEN_MAX,
-            };
-            let room = READ_LEN_MAX.saturating_sub(used);
-            return Ok(body.saturating_sub(bytes.len() - used).min(room));
+        };
+        if answer.is_interim() {
+            interim += 1;
+            if interim > INTERIM_MAX {
+                return Err(BadResponse::TooManyInterim.into());
+            }
+            bytes.drain(..used);
+            continue;
         }
-        if bytes.len() >= READ_LEN_MAX {
-            return Err(BadResponse::HeadTooLong.into());
-        }
-        let began = !bytes.is_empty();
-        match wire.receive(&mut bytes).await? {
-            0 if began => return Err(CheckFailure::ClosedWithin),
-            0 => return Err(CheckFailure::Closed),
-            _ => {}
-        }
+        verdict(&answer, health, key)?;
+        let body = match answer.framing {
+            Framing::None => 0,
+            Framing::Length(len) => usize::try_from(len).unwrap_or(usize::MAX),
+            Framing::Chunked | Framing::UntilClose => READ_LEN_MAX,
+        };
+        return Ok(body.saturating_sub(bytes.len() - used).min(READ_LEN_MAX));
     }
 }
 

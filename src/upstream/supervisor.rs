@@ -300,6 +300,7 @@ async fn check(member: &Member, backend: &Backend) -> Result<(), CheckFailure> {
         source: &member.server.source,
         send_proxy: member.server.send_proxy,
         tls: member.tls.as_deref().filter(|_| health.tls),
+        limits: backend.limits.into(),
     };
     check::check(target, health).await
 }

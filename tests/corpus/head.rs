@@ -15,12 +15,20 @@ use longsplice::proto::http::head::{
     EMPTY_LINES_MAX, HeadLimits, HttpVersion, Line, Request, Response, empty_lines_len, is_begun,
     parse_request, parse_response,
 };
+use longsplice::proto::http::refusal::INTERIM_MAX;
 
 /// The defaults.
 pub(crate) const LIMITS: HeadLimits = HeadLimits {
     request_line: 8 * 1024,
     head: 32 * 1024,
     headers: 100,
+};
+
+/// The defaults for answers.
+pub(crate) const ANSWER_LIMITS: HeadLimits = HeadLimits {
+    request_line: 0,
+    head: 64 * 1024,
+    headers: 256,
 };
 
 const TIGHT: HeadLimits = HeadLimits {
@@ -311,9 +319,10 @@ fn for_server(request: &Request<'_>) -> String {
 
 fn check_response(bytes: &[u8]) {
     for method in ["GET", "HEAD"] {
-        let Ok(Progress::Complete { value, used }) = parse_response(bytes, method, &LIMITS) else {
+        let Ok(Progress::Complete { value, used }) = parse_response(bytes, method, &ANSWER_LIMITS)
+        else {
             return for_lengths(bytes.len(), |len| {
-                let early = parse_response(&bytes[..len], method, &LIMITS);
+                let early = parse_response(&bytes[..len], method, &ANSWER_LIMITS);
                 assert!(
                     !matches!(early, Ok(Progress::Complete { .. })),
                     "refused too late"
@@ -321,7 +330,7 @@ fn check_response(bytes: &[u8]) {
             });
         };
         for_lengths(used, |len| {
-            let early = parse_response(&bytes[..len], method, &LIMITS);
+            let early = parse_response(&bytes[..len], method, &ANSWER_LIMITS);
             assert_eq!(early, Ok(Progress::Partial));
         });
         conserves(&bytes[..used], value.status_line, &value.lines);
@@ -504,8 +513,6 @@ pub(crate) fn judge_requests(mut bytes: &[u8]) -> Verdict {
 
 /// The key of the upgrades that answers are judged for (RFC 6455 section 1.3).
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-/// Answers before the answer that one request may get.
-const INTERIM_MAX: usize = 16;
 
 /// Reads what a server sends on one connection and then ends, as the answer to what `asked` names:
 /// `HEAD`, `HTTP10` (a GET of that version), `UPGRADE` (with [`KEY`]) or else a GET.
@@ -519,7 +526,7 @@ pub(crate) fn judge_answer(asked: &str, bytes: &[u8]) -> &'static str {
     };
     let mut rest = bytes;
     for _ in 0..=INTERIM_MAX {
-        let response = match parse_response(rest, method, &LIMITS) {
+        let response = match parse_response(rest, method, &ANSWER_LIMITS) {
             Ok(Progress::Complete { value, used }) => {
                 rest = &rest[used..];
                 value
@@ -535,7 +542,7 @@ pub(crate) fn judge_answer(asked: &str, bytes: &[u8]) -> &'static str {
             continue;
         }
         let form = Response::form_for(version);
-        let mut body = Body::of_response(response.framing, form, &LIMITS);
+        let mut body = Body::of_response(response.framing, form, &ANSWER_LIMITS);
         return match body.advance(&mut rest.to_vec()) {
             Err(_) => "502",
             Ok(_) if !body.may_end() => "partial",

@@ -187,6 +187,69 @@ fn limits_are_what_the_configuration_says() {
     origin.expect_untouched();
 }
 
+/// Sends a response head with `lines` and returns the answer to the client, with the detail in the log.
+fn answered_with(plan: &Plan, lines: &str) -> (u16, usize, String) {
+    let proxy = plan.start();
+    let answer = http::exchange(proxy.addr(), get("x", "/", ""));
+    if answer.status == 200 {
+        let count = answer.values("set-cookie").len();
+        assert_eq!(
+            (count, answer.text().as_str()),
+            (lines.lines().count(), "fine")
+        );
+        return (200, count, String::new());
+    }
+    let line = proxy.wait_access("refused", |line| line["cause"] == "bad-response");
+    (
+        answer.status,
+        0,
+        line["detail"].as_str().unwrap().to_owned(),
+    )
+}
+
+#[test]
+fn heads_of_servers_have_limits_of_their_own() {
+    let cookies = |count: usize| "Set-Cookie: a=b\r\n".repeat(count);
+    let wide = |len: usize| format!("Set-Cookie: {}\r\n", "y".repeat(len));
+    let lines = |limit: usize| {
+        format!("there are more than {limit} header lines, the limit `headers` in [backend.limits]")
+    };
+    let long = |limit: usize| {
+        format!("the head is longer than {limit} bytes, the limit `head` in [backend.limits]")
+    };
+    let small = "[backend.limits]\nhead = \"1KiB\"\nheaders = 10\n";
+    let rows = [
+        // Content-Length is one of the lines.
+        ("", cookies(120), (200, 120, String::new())),
+        ("", cookies(255), (200, 255, String::new())),
+        ("", cookies(256), (502, 0, lines(256))),
+        ("", wide(65_000), (200, 1, String::new())),
+        ("", wide(66_000), (502, 0, long(65_536))),
+        (small, cookies(9), (200, 9, String::new())),
+        (small, cookies(10), (502, 0, lines(10))),
+        (small, wide(900), (200, 1, String::new())),
+        (small, wide(1024), (502, 0, long(1024))),
+    ];
+    for (limits, sent, expected) in rows {
+        let answer = http::ok("fine").replacen("\r\n", &format!("\r\n{sent}"), 1);
+        let origin = Origin::answering(answer);
+        let plan = Plan::http(origin.addr).more(limits);
+        assert_eq!(answered_with(&plan, &sent), expected);
+    }
+}
+
+#[test]
+fn trailers_over_a_limit_are_told_which() {
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr()).limits("headers = 3").start();
+    let head = get("x", "/", "Transfer-Encoding: chunked\r\n").replace("GET", "POST");
+    let trailers = "0\r\nA: b\r\nB: c\r\nC: d\r\nD: e\r\n\r\n";
+    check(&proxy, head + trailers, 400, "bad-request");
+    let detail = "there are more than 3 trailers, the limit `headers` in [listener.limits]";
+    proxy.wait_access("refused", |line| line["detail"] == detail);
+    origin.expect_untouched();
+}
+
 #[test]
 fn an_unknown_coding_is_a_501() {
     let origin = Origin::bind();

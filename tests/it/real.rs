@@ -110,6 +110,12 @@ fn aiohttp_old_and_new_is_up_and_serves_websockets() {
                 _ => peer.expect(version),
             }
         }
+        peer.send(get("x", "/cookies", ""));
+        let answer = http::read_answer(&mut peer);
+        assert_eq!(
+            (answer.values("set-cookie").len(), &*answer.text()),
+            (120, "eaten")
+        );
         finish(
             client
                 .arg(file("real/websockets_client.py"))

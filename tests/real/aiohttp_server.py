@@ -38,6 +38,13 @@ async def healthz(request):
     return response
 
 
+async def cookies(request):
+    response = web.Response(text="eaten")
+    for number in range(120):
+        response.set_cookie(f"cookie{number}", "x" * 300)
+    return response
+
+
 async def version(request):
     return web.Response(text=__version__)
 
@@ -47,6 +54,7 @@ async def main():
     app.router.add_get("/chat", echo)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/version", version)
+    app.router.add_get("/cookies", cookies)
     runner = web.AppRunner(app)
     await runner.setup()
     loop = asyncio.get_running_loop()

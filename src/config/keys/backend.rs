@@ -10,8 +10,10 @@ use super::shared::{SEND_PROXY, SOURCE, name_text};
 use crate::config::read::Among;
 use crate::config::section::{At, Key, Section, Sub, Tables};
 use crate::config::shape::Fallback;
-use crate::config::types::{Bool, Choice, Maybe, OR_ZERO, POSITIVE, Text, Time, Unique, Whole};
-use crate::config::{BackendTimeouts, Balance, DrainClose, WhenDown};
+use crate::config::types::{
+    Bool, Choice, Maybe, OR_ZERO, POSITIVE, Size, Text, Time, Unique, Whole,
+};
+use crate::config::{BackendLimits, BackendTimeouts, Balance, DrainClose, WhenDown};
 use crate::proto::http::pattern::is_host_value;
 
 const MAX_QUEUE_MAX: u64 = 1_000_000;
@@ -255,6 +257,19 @@ pub(super) static BACKEND: Section<BackendDraft> = Section {
             },
         },
         Key {
+            name: "limits",
+            since: "0.2",
+            default: Fallback::Is("{}"),
+            short: "How long the head of a server's response may be.",
+            long: "",
+            example: "{ head = \"128KiB\" }",
+            wrong: "\"64KiB\"",
+            kind: &At {
+                of: Sub(&LIMITS),
+                at: |it: &mut BackendDraft| &mut it.backend.limits,
+            },
+        },
+        Key {
             name: "health",
             since: "0.1",
             default: Fallback::Words("no checks: every server counts as up"),
@@ -291,6 +306,44 @@ pub(super) static BACKEND: Section<BackendDraft> = Section {
             kind: &At {
                 of: Tables(&SERVER),
                 at: |it: &mut BackendDraft| &mut it.servers,
+            },
+        },
+    ],
+};
+
+static LIMITS: Section<BackendLimits> = Section {
+    path: "backend.limits",
+    short: "How long the head of a server's response may be.",
+    long: "The client gets 502 in place of a longer one, and a server whose health check is answered so is down. The \
+           limits of requests are in `[listener.limits]`; they are lower, because strangers send requests.",
+    blank: BackendLimits::default,
+    defaults: OnceLock::new(),
+    rules: &[],
+    keys: &[
+        Key {
+            name: "head",
+            since: "0.2",
+            default: Fallback::Is("\"64KiB\""),
+            short: "Longest head of a response, the status line included.",
+            long: "The trailers of a chunked response may be as long.",
+            example: "\"128KiB\"",
+            wrong: "\"64K\"",
+            kind: &At {
+                of: Size::within(256..=1 << 20),
+                at: |it: &mut BackendLimits| &mut it.head,
+            },
+        },
+        Key {
+            name: "headers",
+            since: "0.2",
+            default: Fallback::Is("256"),
+            short: "Most header lines of a response.",
+            long: "Each `Set-Cookie` is a line of its own.",
+            example: "512",
+            wrong: "0",
+            kind: &At {
+                of: Whole::within(1..=1024),
+                at: |it: &mut BackendLimits| &mut it.headers,
             },
         },
     ],

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::config::section::Row;
 use crate::config::{
-    Backend, BackendId, BackendServer, BackendTimeouts, BackendTls, Balance, CertificateFiles,
-    DrainClose, HealthCheck, HealthKind, HealthMethod, Listener, Offload, Redirect, Respond, Route,
-    RouteAction, ServerAddress, TlsVersion, WhenDown,
+    Backend, BackendId, BackendLimits, BackendServer, BackendTimeouts, BackendTls, Balance,
+    CertificateFiles, DrainClose, HealthCheck, HealthKind, HealthMethod, Listener, Offload,
+    Redirect, Respond, Route, RouteAction, ServerAddress, TlsVersion, WhenDown,
 };
 use crate::proto::proxy::HeaderVersion;
 use crate::tls::servers::{SYSTEM_CA, ServerName};
@@ -127,6 +127,7 @@ impl BackendDraft {
                 drain_close: DrainClose::Plain,
                 host_header: None,
                 timeouts: BackendTimeouts::default(),
+                limits: BackendLimits::default(),
                 health: None,
                 servers: Vec::new(),
                 tls: None,

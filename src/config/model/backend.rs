@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::common::{CertificateFiles, TlsVersion};
 use crate::balance::Method as Balance;
+use crate::proto::http::head::HeadLimits;
 use crate::proto::proxy;
 use crate::tls::offload::Offload;
 use crate::tls::servers::ServerName;
@@ -37,6 +38,8 @@ pub struct Backend {
     pub host_header: Option<Arc<str>>,
     /// `[backend.timeouts]`.
     pub timeouts: BackendTimeouts,
+    /// `[backend.limits]`.
+    pub limits: BackendLimits,
     /// `[backend.health]`; none = off.
     pub health: Option<HealthCheck>,
     /// `[[backend.server]]`, at least one.
@@ -106,6 +109,26 @@ pub struct BackendTimeouts {
     pub tunnel_idle: Duration,
     /// Longest silence after one side has ended.
     pub half_close: Duration,
+}
+
+/// `[backend.limits]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BackendLimits {
+    /// Bytes of a whole head.
+    pub head: usize,
+    /// Number of header lines.
+    pub headers: usize,
+}
+
+impl From<BackendLimits> for HeadLimits {
+    fn from(limits: BackendLimits) -> Self {
+        Self {
+            // Responses have none.
+            request_line: 0,
+            head: limits.head,
+            headers: limits.headers,
+        }
+    }
 }
 
 /// `[backend.health]`.

@@ -65,6 +65,20 @@ fn rules_of_backends() {
                 "max_queue = \"1024\"",
                 "backend[0].max_queue: is a string; a whole number from 0 to 1000000",
             ),
+            ("limits = { head = \"1MiB\", headers = 1024 }", "nothing"),
+            (
+                "limits.head = \"2MiB\"",
+                "backend[0].limits.head: \"2MiB\" is above the limit 1MiB; \
+                 a whole number and a unit such as \"512B\", \"16KiB\" or \"1MiB\"",
+            ),
+            (
+                "limits.headers = 1025",
+                "backend[0].limits.headers: 1025 is out of range; a whole number from 1 to 1024",
+            ),
+            (
+                "limits.max_body = \"1MiB\"",
+                "backend[0].limits.max_body: unknown key; head, headers",
+            ),
             (
                 "timeouts.tunnel_idle = \"0s\"",
                 "backend[0].timeouts.tunnel_idle: \"0s\" is below the least value 1ms; \
@@ -97,7 +111,7 @@ fn rules_of_backends() {
             ),
             (
                 "retry = 2",
-                "backend[0].retry: unknown key; name, balance, host_header, keep_alive, abort_on_close, max_queue, when_down, retries, slow_start, drain_close, send_proxy, source, timeouts, health, tls, server",
+                "backend[0].retry: unknown key; name, balance, host_header, keep_alive, abort_on_close, max_queue, when_down, retries, slow_start, drain_close, send_proxy, source, timeouts, limits, health, tls, server",
             ),
         ],
     );

@@ -106,6 +106,8 @@ fn defaults_are_those_of_the_example() {
     assert_eq!(backend.max_queue, shown_backend.max_queue);
     assert_eq!((backend.when_down, backend.retries), (WhenDown::Refuse, 2));
     assert_eq!(backend.timeouts, shown_backend.timeouts);
+    assert_eq!(backend.limits, shown_backend.limits);
+    assert_eq!((backend.limits.head, backend.limits.headers), (65536, 256));
     assert_eq!(backend.health, None);
     let server = &backend.servers[0];
     assert_eq!(
@@ -224,6 +226,10 @@ fn what_print_prints() {
         response = "1m"
         tunnel_idle = "24h"
         half_close = "30s"
+
+        [backend.limits]
+        head = "64KiB"
+        headers = 256
 
         [backend.health]
         kind = "off"

@@ -218,7 +218,7 @@ fn words_that_are_nearly_right() {
         when_down = "quue"
             backend[0].when_down: "quue" is unknown; did you mean queue? One of refuse or queue
         weight = 1
-            backend[0].weight: unknown key; name, balance, host_header, keep_alive, abort_on_close, max_queue, when_down, retries, slow_start, drain_close, send_proxy, source, timeouts, health, tls, server
+            backend[0].weight: unknown key; name, balance, host_header, keep_alive, abort_on_close, max_queue, when_down, retries, slow_start, drain_close, send_proxy, source, timeouts, limits, health, tls, server
         tls = { min_version = "1.4" }
             backend[0].tls.min_version: "1.4" is unknown; 1.2 or 1.3
     "#]].assert_eq(&said(&all));

@@ -233,9 +233,9 @@ mod tests {
     #[test]
     fn an_answer_has_one_connection_line_at_most() {
         let upgrade = [("Upgrade", "websocket")];
-        let rows: [(bool, &[(&str, &str)], &[&str]); 4] = [
-            (true, &upgrade, &["Connection: close, Upgrade"]),
-            (false, &upgrade, &["Connection: Upgrade"]),
+        let rows = [
+            (true, &upgrade[..], &["Connection: close, Upgrade"][..]),
+            (false, &upgrade[..], &["Connection: Upgrade"]),
             (true, &[], &["Connection: close"]),
             (false, &[], &[]),
         ];

@@ -79,8 +79,8 @@ mod tests {
     /// Reads what stands behind the first semicolon; returns whether the line may end there, without and with
     /// blanks at its end.
     fn read(text: &str) -> Option<(bool, bool)> {
-        let bytes = text.bytes();
-        let end = bytes.fold(Some(Extension::Semicolon), |state, byte| state?.next(byte))?;
+        let mut bytes = text.bytes();
+        let end = bytes.try_fold(Extension::Semicolon, Extension::next)?;
         Some((end.may_end(false), end.may_end(true)))
     }
 

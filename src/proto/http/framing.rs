@@ -75,9 +75,22 @@ pub enum FramingError {
     /// RFC 9110 6.5.1: a trailer that frames or routes a message.
     #[error("a trailer frames or routes the message")]
     TrailerRefused,
-    /// More or longer trailers than the limits of a head.
-    #[error("the trailers are longer than the limit")]
-    TrailersTooLarge,
+    /// Longer trailers than the limit of a head, which stands in this table.
+    #[error("the trailers are longer than {max} bytes, the limit `head` in [{table}]")]
+    TrailersTooLong {
+        /// The limit.
+        max: usize,
+        /// The table of its key.
+        table: &'static str,
+    },
+    /// More trailers than the limit of header lines, which stands in this table.
+    #[error("there are more than {max} trailers, the limit `headers` in [{table}]")]
+    TooManyTrailers {
+        /// The limit.
+        max: usize,
+        /// The table of its key.
+        table: &'static str,
+    },
 }
 
 /// The result of one call of [`Body::advance`].
@@ -151,11 +164,13 @@ enum State {
     Broken(FramingError),
 }
 
-/// The unused part of the limits.
+/// The trailers so far, and their limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Trailers {
-    bytes_left: usize,
-    lines_left: usize,
+    bytes: usize,
+    bytes_max: usize,
+    lines: usize,
+    lines_max: usize,
 }
 
 impl Body {
@@ -179,8 +194,10 @@ impl Body {
             Framing::UntilClose => State::UntilClose,
         };
         let trailers = Trailers {
-            bytes_left: limits.head,
-            lines_left: limits.headers,
+            bytes: 0,
+            bytes_max: limits.head,
+            lines: 0,
+            lines_max: limits.headers,
         };
         Self {
             state,
@@ -313,19 +330,26 @@ impl Body {
 
     /// Takes one byte of the trailers, counting it against the limits.
     fn trailer_byte(&mut self, byte: u8) -> State {
-        let Some(bytes_left) = self.trailers.bytes_left.checked_sub(1) else {
-            return State::Broken(FramingError::TrailersTooLarge);
+        let table = match self.sender {
+            Sender::Client => "listener.limits",
+            Sender::Server => "backend.limits",
         };
-        self.trailers.bytes_left = bytes_left;
+        let trailers = &mut self.trailers;
+        if trailers.bytes >= trailers.bytes_max {
+            let max = trailers.bytes_max;
+            return State::Broken(FramingError::TrailersTooLong { max, table });
+        }
+        trailers.bytes += 1;
         match (self.state, byte) {
             (State::LineStart, b'\r') => State::EndLf,
-            (State::LineStart, _) => match self.trailers.lines_left.checked_sub(1) {
-                None => State::Broken(FramingError::TrailersTooLarge),
-                Some(lines_left) => {
-                    self.trailers.lines_left = lines_left;
-                    name_byte(0, [0; NAME_KEPT_MAX], byte)
-                }
-            },
+            (State::LineStart, _) if trailers.lines >= trailers.lines_max => {
+                let max = trailers.lines_max;
+                State::Broken(FramingError::TooManyTrailers { max, table })
+            }
+            (State::LineStart, _) => {
+                trailers.lines += 1;
+                name_byte(0, [0; NAME_KEPT_MAX], byte)
+            }
             (State::TrailerName { len, kept }, _) => name_byte(len, kept, byte),
             (State::TrailerValue, b'\r') => State::TrailerLf,
             (State::TrailerValue, b'\t' | b' '..=b'~' | 0x80..) => State::TrailerValue,

@@ -4,7 +4,9 @@
 //! of the input gives the same result. Limits and the form of lines are checked on incomplete heads too; the
 //! meaning of the lines is checked when the head is complete.
 
-use httparse::{EMPTY_HEADER, Header, Status};
+use std::mem::MaybeUninit;
+
+use httparse::{Header, ParserConfig, Status};
 
 use crate::proto::{Progress, websocket};
 
@@ -228,8 +230,9 @@ pub fn parse_request<'a>(
         return Err(HttpRefusal::RequestLineTooLong);
     }
     let mut slots = Slots::new(limits.headers);
-    let mut split = httparse::Request::new(slots.as_mut());
-    match split.parse(rest).map_err(refusal_of)? {
+    let mut split = httparse::Request::new(&mut []);
+    let parsed = split.parse_with_uninit_headers(rest, slots.as_mut());
+    match parsed.map_err(refusal_of)? {
         Status::Partial => {
             check_line_ends(rest)?;
             if buf.len() >= limits.head {
@@ -417,18 +420,20 @@ pub fn parse_response<'a>(
         return Err(BadResponse::StatusLine);
     }
     let mut slots = Slots::new(limits.headers);
-    let mut split = httparse::Response::new(slots.as_mut());
-    match split.parse(buf).map_err(bad_response_of)? {
+    let mut split = httparse::Response::new(&mut []);
+    let parsed =
+        ParserConfig::default().parse_response_with_uninit_headers(&mut split, buf, slots.as_mut());
+    match parsed.map_err(|error| bad_response_of(error, limits))? {
         Status::Partial => {
             check_line_ends(buf)?;
             if buf.len() >= limits.head {
-                return Err(BadResponse::HeadTooLong);
+                return Err(BadResponse::HeadTooLong(limits.head));
             }
             Ok(Progress::Partial)
         }
         Status::Complete(len) => {
             if len > limits.head {
-                return Err(BadResponse::HeadTooLong);
+                return Err(BadResponse::HeadTooLong(limits.head));
             }
             let head = buf.get(..len).unwrap_or(buf);
             let (status_line, lines) = split_lines(head, split.headers)?;
@@ -507,31 +512,30 @@ impl ResponseLength {
     }
 }
 
-/// Storage for httparse's header lines: on the stack up to the default limit, else on the heap.
+/// Storage for httparse's header lines, which it fills: on the stack up to the default limits, else on the heap.
 struct Slots<'a> {
     count: usize,
-    stack: [Header<'a>; SLOTS_ON_STACK],
-    heap: Vec<Header<'a>>,
+    stack: [MaybeUninit<Header<'a>>; SLOTS_ON_STACK],
+    heap: Vec<MaybeUninit<Header<'a>>>,
 }
 
-/// The default of `limits.headers`.
-const SLOTS_ON_STACK: usize = 100;
+/// The higher one of the defaults of `limits.headers`.
+const SLOTS_ON_STACK: usize = 256;
 
 impl<'a> Slots<'a> {
     fn new(count: usize) -> Self {
-        let heap = if count > SLOTS_ON_STACK {
-            vec![EMPTY_HEADER; count]
-        } else {
-            Vec::new()
-        };
+        let mut heap = Vec::new();
+        if count > SLOTS_ON_STACK {
+            heap.resize_with(count, MaybeUninit::uninit);
+        }
         Self {
             count,
-            stack: [EMPTY_HEADER; SLOTS_ON_STACK],
+            stack: [const { MaybeUninit::uninit() }; SLOTS_ON_STACK],
             heap,
         }
     }
 
-    fn as_mut(&mut self) -> &mut [Header<'a>] {
+    fn as_mut(&mut self) -> &mut [MaybeUninit<Header<'a>>] {
         self.stack.get_mut(..self.count).unwrap_or(&mut self.heap)
     }
 }
@@ -547,11 +551,11 @@ fn refusal_of(error: httparse::Error) -> HttpRefusal {
     }
 }
 
-fn bad_response_of(error: httparse::Error) -> BadResponse {
+fn bad_response_of(error: httparse::Error, limits: &HeadLimits) -> BadResponse {
     match error {
         httparse::Error::Token | httparse::Error::Status => BadResponse::StatusLine,
         httparse::Error::Version => BadResponse::Version,
-        httparse::Error::TooManyHeaders => BadResponse::TooManyLines,
+        httparse::Error::TooManyHeaders => BadResponse::TooManyLines(limits.headers),
         httparse::Error::HeaderName => Malformed::FieldName.into(),
         httparse::Error::HeaderValue => Malformed::FieldValue.into(),
         httparse::Error::NewLine => Malformed::LineEnd.into(),

@@ -254,13 +254,19 @@ pub enum BadResponse {
     /// RFC 9110 15: a code below 100.
     #[error("the status code is below 100")]
     StatusCode,
-    /// The head is longer than the limit.
-    #[error("the head is longer than the limit")]
-    HeadTooLong,
-    /// There are more header lines than the limit.
-    #[error("there are more header lines than the limit")]
-    TooManyLines,
+    /// The head is longer than this limit.
+    #[error("the head is longer than {0} bytes, the limit `head` in [backend.limits]")]
+    HeadTooLong(usize),
+    /// There are more header lines than this limit.
+    #[error("there are more than {0} header lines, the limit `headers` in [backend.limits]")]
+    TooManyLines(usize),
+    /// More interim answers than [`INTERIM_MAX`].
+    #[error("more than {INTERIM_MAX} interim answers (1xx) came before the answer")]
+    TooManyInterim,
 }
+
+/// Maximum number of interim answers (100, 103) to one request.
+pub const INTERIM_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {

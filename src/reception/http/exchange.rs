@@ -49,7 +49,7 @@ pub(super) struct ClientSide<'a> {
     pub(super) origin: &'a Origin,
     /// What the connections of its thread share.
     pub(super) context: &'a ThreadContext,
-    /// Limits of heads, in both directions.
+    /// Limits of its heads.
     pub(super) limits: &'a HeadLimits,
 }
 
@@ -459,8 +459,10 @@ impl<'a> Exchange<'a> {
         request_head(self.request, &facts, hop, &default_host, &mut out);
         out.extend_from_slice(&self.transfer.upload().ready());
         let silence = lineup.backend.timeouts.response;
-        let limits = self.client.limits;
-        self.transfer.run(server, &out, limits, silence, half).await
+        let limits = lineup.backend.limits.into();
+        self.transfer
+            .run(server, &out, &limits, silence, half)
+            .await
     }
 
     /// Keeps the server's connection for the next request, closes it, or makes it one end of a tunnel.

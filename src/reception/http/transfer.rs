@@ -22,11 +22,10 @@ use crate::proto::Progress;
 use crate::proto::http::forwarding::{Hop, Reader, response_head};
 use crate::proto::http::framing::{Body, FramingError};
 use crate::proto::http::head::{HeadLimits, HttpVersion, Request, Response, parse_response};
+use crate::proto::http::refusal::{BadResponse, INTERIM_MAX};
 
 /// Initial capacity of a head for the client.
 const HEAD_LEN_BYTES: usize = 1024;
-/// Maximum number of interim answers (100, 103) to one request.
-const INTERIM_MAX: usize = 16;
 
 /// How a transfer succeeded.
 pub(super) enum Transferred {
@@ -307,10 +306,7 @@ impl<'a> Transfer<'a> {
             }
             inbox.drain(..used);
         }
-        Err(Refusal::new(
-            Cause::BadResponse,
-            "too many answers before the answer",
-        ))
+        Err(BadResponse::TooManyInterim.into())
     }
 
     /// Reads a head from the server; a body that still goes up renews its patience.

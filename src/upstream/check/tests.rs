@@ -9,6 +9,13 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::config::HealthMethod;
 
+/// The defaults.
+const LIMITS: HeadLimits = HeadLimits {
+    request_line: 0,
+    head: 64 * 1024,
+    headers: 256,
+};
+
 fn health(kind: HealthKind) -> HealthCheck {
     HealthCheck {
         kind,
@@ -45,6 +52,7 @@ fn run_at(
         source: &[],
         send_proxy,
         tls: None,
+        limits: LIMITS,
     };
     match runtime.block_on(check(target, health)) {
         Ok(()) => "ok".to_owned(),
@@ -93,7 +101,15 @@ fn answering(answer: &str, health: &HealthCheck) -> String {
 
 #[test]
 fn answers_are_judged() {
-    let long = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(17_000));
+    let long = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(70_000));
+    let cookies = format!(
+        "HTTP/1.1 200 OK\r\n{}\r\n",
+        "Set-Cookie: a=b\r\n".repeat(120)
+    );
+    let lines = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(257));
+    let wide = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(60_000));
+    let interim = |count| "HTTP/1.1 103 Early\r\n\r\n".repeat(count) + "HTTP/1.1 200 OK\r\n\r\n";
+    let (sixteen, seventeen) = (interim(16), interim(17));
     let rows = [
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "ok"),
         ("HTTP/1.1 399 Odd\r\n\r\n", "ok"),
@@ -147,7 +163,20 @@ fn answers_are_judged() {
         ),
         (
             &long,
-            "answered something malformed: the head is longer than the limit",
+            "answered something malformed: the head is longer than 65536 bytes, \
+             the limit `head` in [backend.limits]",
+        ),
+        (
+            &lines,
+            "answered something malformed: there are more than 256 header lines, \
+             the limit `headers` in [backend.limits]",
+        ),
+        (&cookies, "ok"),
+        (&wide, "ok"),
+        (&sixteen, "ok"),
+        (
+            &seventeen,
+            "answered something malformed: more than 16 interim answers (1xx) came before the answer",
         ),
     ];
     for (answer, expected) in rows {
@@ -389,6 +418,7 @@ fn a_check_comes_from_the_source_address_that_fits() {
             source: &source,
             send_proxy: None,
             tls: None,
+            limits: LIMITS,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

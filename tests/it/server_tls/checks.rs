@@ -246,7 +246,7 @@ fn a_handshake_or_an_answer_without_end_ends_the_check() {
         let mut stream = served.stream();
         while stream.write_all(&[b'x'; 1000]).is_ok() {}
     });
-    down(addr, &keys, "http", "the head is longer than the limit");
+    down(addr, &keys, "http", "the head is longer than 65536 bytes");
 }
 
 #[test]

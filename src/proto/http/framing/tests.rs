@@ -239,11 +239,6 @@ fn ambiguous_chunks_are_refused() {
         ("0\r\nX-Real-IP: a\r\n", E::TrailerRefused),
         ("0\r\nX_Client-Subject: a\r\n", E::TrailerRefused),
         ("0\r\nForwarded: a\r\n", E::TrailerRefused),
-        ("0\r\nA:\r\nB:\r\nC:\r\nD:\r\n", E::TrailersTooLarge),
-        (
-            "0\r\nA: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n",
-            E::TrailersTooLarge,
-        ),
     ];
     for (input, error) in rows {
         check(Framing::Chunked, input, Err(error));
@@ -330,4 +325,42 @@ proptest! {
             read(Framing::Chunked, [input.as_bytes()])
         );
     }
+}
+
+#[test]
+fn limits_of_trailers_are_named() {
+    let many = "0\r\nA:\r\nB:\r\nC:\r\nD:\r\n";
+    let long = format!("0\r\nA: {}\r\n", "a".repeat(64));
+    let request = Body::of_request(Framing::Chunked, &LIMITS);
+    let response = Body::of_response(Framing::Chunked, Form::Chunks, &LIMITS);
+    let rows = [
+        (
+            &request,
+            many,
+            "there are more than 3 trailers, the limit `headers` in [listener.limits]",
+        ),
+        (
+            &response,
+            many,
+            "there are more than 3 trailers, the limit `headers` in [backend.limits]",
+        ),
+        (
+            &request,
+            &long,
+            "the trailers are longer than 64 bytes, the limit `head` in [listener.limits]",
+        ),
+        (
+            &response,
+            &long,
+            "the trailers are longer than 64 bytes, the limit `head` in [backend.limits]",
+        ),
+    ];
+    for (body, input, expected) in rows {
+        let (outcome, _) = read_in_splits(body, input.as_bytes());
+        assert_eq!(outcome.unwrap_err().to_string(), expected);
+    }
+    // Of the limit itself: three lines, and 64 bytes with the empty line.
+    let just = format!("0\r\nA:{}\r\nB:\r\nC:\r\n\r\n", "a".repeat(50));
+    assert_eq!(just.len() - "0\r\n".len(), 64);
+    check(Framing::Chunked, &just, Ok((just.len(), 0, true)));
 }

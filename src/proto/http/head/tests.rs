@@ -350,9 +350,10 @@ fn ambiguous_requests_are_refused() {
     ];
     for (head, refusal) in rows {
         check_request(head, Err(refusal));
-        let answer = match refusal {
-            R::Malformed(M::UnknownCoding) => (501, RefusalKind::UnknownCoding),
-            _ => (400, RefusalKind::BadRequest),
+        let answer = if refusal == R::Malformed(M::UnknownCoding) {
+            (501, RefusalKind::UnknownCoding)
+        } else {
+            (400, RefusalKind::BadRequest)
         };
         assert_eq!((refusal.status(), refusal.kind()), answer, "{refusal}");
     }
@@ -706,13 +707,38 @@ fn responses_end_where_they_say() {
     assert_eq!(bare, Err(Malformed::LineEnd.into()));
     let short = HeadLimits { head: 30, ..LIMITS };
     let long = parse_response(b"HTTP/1.1 200 OK\r\nX: aaaaaaaaaa", "GET", &short);
-    assert_eq!(long, Err(BadResponse::HeadTooLong));
+    assert_eq!(long, Err(BadResponse::HeadTooLong(30)));
+    assert_eq!(
+        BadResponse::HeadTooLong(30).to_string(),
+        "the head is longer than 30 bytes, the limit `head` in [backend.limits]"
+    );
     let few = HeadLimits {
         headers: 1,
         ..LIMITS
     };
     let many = parse_response(b"HTTP/1.1 200 OK\r\nA: b\r\nC: d\r\n", "GET", &few);
-    assert_eq!(many, Err(BadResponse::TooManyLines));
+    assert_eq!(many, Err(BadResponse::TooManyLines(1)));
+    assert_eq!(
+        BadResponse::TooManyLines(1).to_string(),
+        "there are more than 1 header lines, the limit `headers` in [backend.limits]"
+    );
+    // On the stack up to 256, on the heap beyond.
+    for headers in [100, 255, 256, 257, 1024] {
+        let limits = HeadLimits { headers, ..LIMITS };
+        let head = |count| {
+            format!(
+                "HTTP/1.1 200 OK\r\n{}\r\n",
+                "Set-Cookie: a\r\n".repeat(count)
+            )
+        };
+        let (just, over) = (head(headers), head(headers + 1));
+        let parsed = parse_response(just.as_bytes(), "GET", &limits);
+        assert!(
+            matches!(parsed, Ok(Progress::Complete { value, .. }) if value.lines.len() == headers)
+        );
+        let more = parse_response(over.as_bytes(), "GET", &limits);
+        assert_eq!(more, Err(BadResponse::TooManyLines(headers)));
+    }
 }
 
 proptest! {
