@@ -435,6 +435,32 @@ pub(super) const ROWS: &[Row] = &[
         play: |it| statuses(&it.ask("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")),
         ours: "400",
     },
+    // Limits of answers.
+    Row {
+        case: "120 lines of Set-Cookie",
+        play: |it| {
+            let cookies: String = (0..120)
+                .map(|at| format!("Set-Cookie: a{at}=b\r\n"))
+                .collect();
+            it.answers(format!(
+                "HTTP/1.1 200 OK\r\n{cookies}Content-Length: 1\r\n\r\na"
+            ));
+            statuses(&it.ask(get("x", "/", "")))
+        },
+        ours: "200",
+    },
+    Row {
+        case: "an answer's head of 40 KiB",
+        play: |it| {
+            let line = format!("X-A: {}\r\n", "a".repeat(4089));
+            let lines = line.repeat(10);
+            it.answers(format!(
+                "HTTP/1.1 200 OK\r\n{lines}Content-Length: 1\r\n\r\na"
+            ));
+            statuses(&it.ask(get("x", "/", "")))
+        },
+        ours: "200",
+    },
 ];
 
 fn post(lines: &str, body: &str) -> String {
