@@ -18,6 +18,7 @@ pub mod identity;
 pub mod judge;
 pub mod name;
 pub mod offload;
+pub mod pem;
 pub mod record;
 pub mod revocation;
 mod schedule;

@@ -26,6 +26,8 @@ mod choice;
 mod clients;
 // Certificates and keys of every kind and form.
 mod identity;
+// PEM files in every form.
+mod pem;
 // What servers are told of a client's TLS.
 mod subject;
 // Certificates that deserve a warning, and those that do not replace a better one.

@@ -97,8 +97,13 @@ impl Workshop {
 
     /// Runs a proxy with this in `[listener.tls]`.
     pub(super) fn proxy(&self, certificates: &str) -> Proxy {
+        self.proxy_with(certificates, "")
+    }
+
+    /// Runs a proxy with these certificates and more keys of its listener.
+    pub(super) fn proxy_with(&self, certificates: &str, keys: &str) -> Proxy {
         Plan::tcp(Origin::echo())
-            .listener_keys(&format!("tls.certificates = [{certificates}]"))
+            .listener_keys(&format!("tls.certificates = [{certificates}]\n{keys}"))
             .start()
     }
 }
