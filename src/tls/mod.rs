@@ -1,7 +1,8 @@
 //! TLS that ends in this process: our own identities ([`identity`]) and what deserves a warning about them
 //! ([`judge`]), trust in servers ([`servers`]) and in clients ([`verifier`], [`revocation`]), handshakes at
 //! either end ([`handshake`]), what their failures mean ([`words`]), and the records after them ([`record`],
-//! [`control`]). No sockets, and no clock except rustls's own for tickets and certificates.
+//! [`control`]). No sockets, and no clock except that of tickets and of rustls for
+//! certificates.
 //!
 //! After the handshake nothing of rustls's connection is kept except what a KeyUpdate needs; the rest is
 //! plain data ([`record::Keys`]), so that the records can be handed to the kernel later.
@@ -27,6 +28,7 @@ mod shown;
 pub mod terms;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod ticket_keys;
 pub mod verifier;
 pub mod words;
 pub mod x509;

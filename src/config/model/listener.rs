@@ -126,6 +126,8 @@ pub struct Tls {
     pub client_auth: ClientAuth,
     /// Lists of revoked certificates; none = revocation is not checked.
     pub crl: Option<PathBuf>,
+    /// Files with the keys of session tickets, the first of which seals; empty = keys of the process's own.
+    pub ticket_keys: Vec<PathBuf>,
     /// Lowest version offered.
     pub min_version: TlsVersion,
     /// Whether the subject of the client's certificate is forwarded to the application.

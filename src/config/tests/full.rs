@@ -27,6 +27,8 @@ fn read_with_certificates(text: &str) -> Config {
         ("b.key", &key),
         ("ca.pem", &cert),
         ("revoked.pem", &revocation_list("rcgen self signed cert")),
+        ("new.ticket", &super::ticket_key("new")),
+        ("old.ticket", &super::ticket_key("old")),
     ] {
         std::fs::write(folder.path().join(name), text).expect("a file");
     }

@@ -14,8 +14,8 @@ use crate::harness::tls::Identity;
 
 /// A folder in which OpenSSL makes certificates.
 pub(super) struct Workshop {
-    openssl: Command,
-    dir: TempDir,
+    pub(super) openssl: Command,
+    pub(super) dir: TempDir,
 }
 
 impl Workshop {
@@ -327,7 +327,7 @@ fn openssl_resumes_on_every_thread() {
 }
 
 /// Lets a client say a request, and returns all it said itself.
-fn exchanged(client: &mut Command) -> String {
+pub(super) fn exchanged(client: &mut Command) -> String {
     use std::io::Write as _;
     let mut child = client
         .stdin(Stdio::piped())
