@@ -25,6 +25,7 @@ pub mod revocation;
 mod schedule;
 pub mod servers;
 mod shown;
+pub mod system_store;
 pub mod terms;
 #[cfg(test)]
 pub(crate) mod testing;
