@@ -310,6 +310,7 @@ const FOREIGN_KEYS: &[(&str, Ours)] = &[
     ("crl_file", Is("crl")),
     ("ca_file", Is("client_ca")),
     ("ca_file", Is("ca")),
+    ("transparent", Is("freebind")),
     ("ssl_session_ticket_key", Is("ticket_keys")),
     ("tls_ticket_keys", Is("ticket_keys")),
     ("ssl_protocols", Is("min_version")),

@@ -31,6 +31,8 @@ pub struct Listener {
     pub trusted_proxies: TrustedProxies,
     /// When the kernel probes a silent client.
     pub tcp_keepalive: TcpKeepalive,
+    /// Whether addresses are listened on that no interface has yet.
+    pub freebind: bool,
     /// `[listener.tls]`; none = no TLS ends here.
     pub tls: Option<Tls>,
     /// `[listener.timeouts]`.

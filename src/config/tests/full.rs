@@ -194,6 +194,7 @@ fn what_print_prints() {
         trusted_proxies = []
         tcp_keepalive = "system"
 
+        freebind = false
         [listener.timeouts]
         proxy_header = "5s"
         tls_handshake = "10s"

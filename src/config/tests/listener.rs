@@ -161,7 +161,7 @@ fn rules_of_timeouts_and_unknown_keys() {
             ),
             (
                 "pages.503 = \"x\"",
-                "listener[0].pages: unknown key; name, bind, mode, behind, proxy_protocol, trusted_proxies, tcp_keepalive, tls, timeouts, limits, errors, route",
+                "listener[0].pages: unknown key; name, bind, mode, behind, proxy_protocol, trusted_proxies, tcp_keepalive, freebind, tls, timeouts, limits, errors, route",
             ),
         ],
     );
