@@ -132,6 +132,8 @@ pub enum Threads {
 pub struct Log {
     /// Lowest level written.
     pub level: LogLevel,
+    /// Form of diagnostics.
+    pub format: DiagnosticFormat,
     /// Form of access lines.
     pub access: AccessFormat,
     /// Where access lines and diagnostics go.
@@ -168,6 +170,16 @@ pub enum LogLevel {
     Info,
     Debug,
     Trace,
+}
+
+/// `log.format`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DiagnosticFormat {
+    /// Time, level, message and fields as words.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// `log.access`.

@@ -182,6 +182,7 @@ fn what_print_prints() {
 
         [log]
         level = "info"
+        format = "text"
         access = "json"
         target = "stderr"
         facility = "daemon"
@@ -193,8 +194,8 @@ fn what_print_prints() {
         proxy_protocol = "off"
         trusted_proxies = []
         tcp_keepalive = "system"
-
         freebind = false
+
         [listener.timeouts]
         proxy_header = "5s"
         tls_handshake = "10s"
