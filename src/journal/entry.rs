@@ -166,7 +166,26 @@ pub struct Diagnostic {
     /// Its severity.
     pub level: Level,
     /// Its text, without a line end.
-    pub text: String,
+    pub text: DiagnosticText,
+}
+
+/// The text of a diagnostic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiagnosticText {
+    /// Words; time and level are put in front where the target does not add them.
+    Plain(String),
+    /// A JSON object that holds time and level too.
+    Json(String),
+}
+
+impl DiagnosticText {
+    /// Returns the text itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Plain(text) | Self::Json(text) => text,
+        }
+    }
 }
 
 /// An event of a connection, a request or a tunnel.

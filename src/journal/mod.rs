@@ -21,7 +21,8 @@ mod timing;
 pub use cause::{Cause, Side};
 pub use counts::Counts;
 pub use entry::{
-    ClientCertificate, Diagnostic, Entry, Offloaded, Path, RequestFacts, Subject, clipped, peer_of,
+    ClientCertificate, Diagnostic, DiagnosticText, Entry, Offloaded, Path, RequestFacts, Subject,
+    clipped, peer_of,
 };
 pub use queue::{Entries, Journal, Message, PresentWishes, Waited, Wishes, journal};
 pub use timing::{Connections, Timing};

@@ -56,7 +56,7 @@ impl Message {
     fn text_bytes(&self) -> usize {
         match self {
             Self::Entry(entry) => entry.text_bytes(),
-            Self::Diagnostic(diagnostic) => diagnostic.text.len(),
+            Self::Diagnostic(diagnostic) => diagnostic.text.as_str().len(),
             Self::Reopen => 0,
         }
     }

@@ -13,7 +13,7 @@ fn say(journal: &Journal, text: &str) {
     journal.say(Diagnostic {
         time: SystemTime::UNIX_EPOCH,
         level: Level::INFO,
-        text: text.to_owned(),
+        text: DiagnosticText::Plain(text.to_owned()),
     });
 }
 

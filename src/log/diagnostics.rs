@@ -5,21 +5,26 @@
 //! written directly to standard error.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use tracing::{Level, Metadata};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{Registry, reload};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::{Layer, Registry, reload};
 
+use super::object;
 use super::time::preface;
-use crate::config::LogLevel;
-use crate::journal::{Diagnostic, Journal};
+use crate::config::{DiagnosticFormat, LogLevel};
+use crate::journal::{Diagnostic, DiagnosticText, Journal};
 
 /// The levels that are written.
 static FILTER: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+
+/// Whether diagnostics are JSON objects.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// The journal that gets the lines instead of standard error.
 static QUEUE: RwLock<Option<Journal>> = RwLock::new(None);
@@ -50,16 +55,13 @@ struct Lines(Level);
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let text = one_line(&String::from_utf8_lossy(line));
-        let time = SystemTime::now();
-        let queue = QUEUE.read().unwrap_or_else(PoisonError::into_inner);
-        match queue.as_ref() {
-            Some(journal) => journal.say(Diagnostic {
-                time,
+        if !IS_JSON.load(Ordering::Relaxed) {
+            let text = one_line(&String::from_utf8_lossy(line));
+            pass_on(Diagnostic {
+                time: SystemTime::now(),
                 level: self.0,
-                text,
-            }),
-            None => say(&format!("{}{text}\n", preface(time, self.0))),
+                text: DiagnosticText::Plain(text),
+            });
         }
         Ok(line.len())
     }
@@ -73,6 +75,51 @@ impl Write for Lines {
 fn one_line(text: &str) -> String {
     let shown = |c: char| if c.is_control() { ' ' } else { c };
     text.trim_end().chars().map(shown).collect()
+}
+
+/// Hands a diagnostic to the journal, or else writes it.
+fn pass_on(diagnostic: Diagnostic) {
+    let queue = QUEUE.read().unwrap_or_else(PoisonError::into_inner);
+    match queue.as_ref() {
+        Some(journal) => journal.say(diagnostic),
+        None => say_diagnostic(&diagnostic),
+    }
+}
+
+/// Writes a diagnostic to standard error.
+pub(super) fn say_diagnostic(diagnostic: &Diagnostic) {
+    let Diagnostic { time, level, text } = diagnostic;
+    match text {
+        DiagnosticText::Plain(text) => say(&format!("{}{text}\n", preface(*time, *level))),
+        DiagnosticText::Json(object) => say(&format!("{object}\n")),
+    }
+}
+
+/// Makes a diagnostic of this moment, in the present format.
+pub(super) fn diagnostic(level: Level, text: String) -> Diagnostic {
+    let time = SystemTime::now();
+    let text = if IS_JSON.load(Ordering::Relaxed) {
+        DiagnosticText::Json(object::of_text(time, level, &text))
+    } else {
+        DiagnosticText::Plain(text)
+    };
+    Diagnostic { time, level, text }
+}
+
+/// Writes events as JSON objects, if that is the format.
+struct Objects;
+
+impl<S: Subscriber> Layer<S> for Objects {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if IS_JSON.load(Ordering::Relaxed) {
+            let time = SystemTime::now();
+            pass_on(Diagnostic {
+                time,
+                level: *event.metadata().level(),
+                text: DiagnosticText::Json(object::of_event(time, event)),
+            });
+        }
+    }
 }
 
 struct Everything;
@@ -102,6 +149,15 @@ pub fn set_level(level: LogLevel) {
     }
 }
 
+/// Writes diagnostics in `format` from now on.
+pub fn set_format(format: DiagnosticFormat) {
+    let is_json = match format {
+        DiagnosticFormat::Text => false,
+        DiagnosticFormat::Json => true,
+    };
+    IS_JSON.store(is_json, Ordering::Relaxed);
+}
+
 fn filter_of(level: LogLevel) -> LevelFilter {
     match level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -112,8 +168,9 @@ fn filter_of(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// Begins to write diagnostics from `level` up; panics are reported there too.
-pub fn begin(level: LogLevel) {
+/// Begins to write diagnostics from `level` up in `format`; panics are reported there too.
+pub fn begin(level: LogLevel, format: DiagnosticFormat) {
+    set_format(format);
     let (filter, handle) = reload::Layer::new(filter_of(level));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(Everything)
@@ -122,7 +179,10 @@ pub fn begin(level: LogLevel) {
         .with_ansi(false)
         .with_target(false)
         .log_internal_errors(false);
-    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+    let subscriber = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .with(Objects);
     // A second start in one process (tests) keeps the first one's subscriber.
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         let _ = FILTER.set(handle);

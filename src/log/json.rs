@@ -52,7 +52,7 @@ fn push(out: &mut String, value: Value<'_>) {
 
 /// Appends a JSON string. Apart from JSON's own escapes, it escapes characters that act on a terminal: the C1
 /// controls, and marks that change the direction of text.
-fn push_text(out: &mut String, text: &str) {
+pub(super) fn push_text(out: &mut String, text: &str) {
     let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
     out.push('"');
     if text.bytes().all(is_plain) {

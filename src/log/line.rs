@@ -6,7 +6,7 @@ use tracing::Level;
 
 use super::access::{Access, Event};
 use super::time::preface;
-use crate::journal::{Cause, Side};
+use crate::journal::{Cause, Diagnostic, DiagnosticText, Side};
 
 /// The severity of a line, by the numbers of syslog (RFC 5424 section 6.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,18 +87,34 @@ pub(super) struct Line<'a> {
 /// The subject of a line.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind<'a> {
-    /// The process itself.
+    /// The process itself; the time and level are not in the text.
     Diagnostic(Level),
+    /// The process itself, as a whole JSON object.
+    Object,
     /// A connection, a request or a tunnel.
     Access(&'a Access<'a>),
 }
 
-impl Line<'_> {
+impl<'a> Line<'a> {
+    /// Returns the line of a diagnostic.
+    pub(super) fn of(diagnostic: &'a Diagnostic) -> Self {
+        let kind = match diagnostic.text {
+            DiagnosticText::Plain(_) => Kind::Diagnostic(diagnostic.level),
+            DiagnosticText::Json(_) => Kind::Object,
+        };
+        Self {
+            time: diagnostic.time,
+            severity: Severity::of_level(diagnostic.level),
+            text: diagnostic.text.as_str(),
+            kind,
+        }
+    }
+
     /// Returns the prefix with time and level, for targets that do not add them.
     pub(super) fn preface(&self) -> String {
         match self.kind {
             Kind::Diagnostic(level) => preface(self.time, level),
-            Kind::Access(_) => String::new(),
+            Kind::Access(_) | Kind::Object => String::new(),
         }
     }
 }

@@ -25,6 +25,7 @@ mod journald;
 mod json;
 mod line;
 mod loss;
+mod object;
 mod reference;
 mod stream;
 mod syslog;

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant, SystemTime};
 use tracing::Level;
 
 use super::access::Access;
-use super::diagnostics::{reopen, say};
+use super::diagnostics::{diagnostic, reopen, say_diagnostic};
 use super::line::{Kind, Line, Severity};
 use super::loss::Loss;
 use super::target::{LogError, Refused, Target};
-use super::time::{LocalTime, preface};
+use super::time::LocalTime;
 use super::{combined, httplog, json};
 use crate::config::{AccessFormat, Log};
 use crate::journal::{
@@ -94,8 +94,8 @@ impl Drop for Prepared {
             .iter()
             .flat_map(|entries| std::iter::from_fn(|| entries.take()))
         {
-            if let Message::Diagnostic(Diagnostic { time, level, text }) = message {
-                say(&format!("{}{text}\n", preface(time, level)));
+            if let Message::Diagnostic(diagnostic) = message {
+                say_diagnostic(&diagnostic);
             }
         }
     }
@@ -198,7 +198,7 @@ impl Writer {
     fn obey(&mut self, message: &Message) {
         match message {
             Message::Entry(entry) => self.write(entry),
-            Message::Diagnostic(Diagnostic { time, level, text }) => self.put(*time, *level, text),
+            Message::Diagnostic(diagnostic) => self.put(diagnostic),
             Message::Reopen => {
                 // Earlier lines belong to the previous file.
                 self.flush();
@@ -248,9 +248,8 @@ impl Writer {
     }
 
     /// Writes a diagnostic.
-    fn put(&mut self, time: SystemTime, level: Level, text: &str) {
-        let line = diagnostic(time, level, text);
-        if let Err(refused) = self.target.take(&line, 1) {
+    fn put(&mut self, diagnostic: &Diagnostic) {
+        if let Err(refused) = self.target.take(&Line::of(diagnostic), 1) {
             self.lose(refused);
         }
     }
@@ -274,11 +273,8 @@ impl Writer {
         if self.target.is_stderr() || self.trouble.as_ref() == Some(&text) {
             return;
         }
-        let now = SystemTime::now();
-        say(&format!(
-            "{}the log takes no lines: {text}; it is tried again\n",
-            preface(now, Level::WARN)
-        ));
+        let said = format!("the log takes no lines: {text}; it is tried again");
+        say_diagnostic(&diagnostic(Level::WARN, said));
         self.trouble = Some(text);
     }
 
@@ -288,8 +284,8 @@ impl Writer {
             return;
         };
         let text = format!("{lines} lines were dropped: the log did not take them in time");
-        let line = diagnostic(SystemTime::now(), Level::WARN, &text);
-        let taken = self.target.take(&line, lines);
+        let diagnostic = diagnostic(Level::WARN, text);
+        let taken = self.target.take(&Line::of(&diagnostic), lines);
         let refused = match taken.and_then(|()| self.target.flush()) {
             Ok(()) => Refused::default(),
             Err(refused) => refused,
@@ -310,17 +306,8 @@ impl Writer {
             return;
         };
         let text = format!("the log file cannot be opened again, the old one is kept: {error}");
-        let now = SystemTime::now();
-        say(&format!("{}{text}\n", preface(now, Level::ERROR)));
-        self.put(now, Level::ERROR, &text);
-    }
-}
-
-fn diagnostic(time: SystemTime, level: Level, text: &str) -> Line<'_> {
-    Line {
-        time,
-        severity: Severity::of_level(level),
-        text,
-        kind: Kind::Diagnostic(level),
+        let diagnostic = diagnostic(Level::ERROR, text);
+        say_diagnostic(&diagnostic);
+        self.put(&diagnostic);
     }
 }

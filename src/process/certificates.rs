@@ -37,6 +37,7 @@ use crate::reception::snapshot::TlsNow;
 use crate::tls::identity::{self, Identity, Offer, Tickets, Wrong, server_config, tickets};
 use crate::tls::judge::{self, About, Asked, Finding};
 use crate::tls::servers::is_root_of_system;
+use crate::tls::ticket_keys::{self, TicketKeys};
 
 /// Pause between two reads of the files; two reads detect a change, well within five seconds.
 const LOOK_PAUSE: Duration = Duration::from_millis(1500);
@@ -54,8 +55,10 @@ pub(super) struct Shown {
     clients: Option<Clients>,
     only_tls13: bool,
     http: bool,
+    /// The keys of tickets from files, if there are any.
+    ticket_keys: Option<Files<Arc<TicketKeys>>>,
     tickets: Tickets,
-    /// Whether the trusted certificates have changed, so that the tickets have to change too.
+    /// Whether the trusted certificates or the files of keys have changed, so that the tickets have to change too.
     tickets_due: bool,
     /// Whether a new configuration has to be published.
     stale: bool,
@@ -79,7 +82,11 @@ impl Shown {
             tls.min_version == TlsVersion::V1_3,
             listener.mode == Mode::Http,
         );
-        let tickets = tickets()?;
+        let ticket_keys = match tls.ticket_keys.as_slice() {
+            [] => None,
+            paths => Some(Files::read(paths.to_vec(), ticket_keys::read)?),
+        };
+        let tickets = tickets_of(ticket_keys.as_ref(), clients.as_ref())?;
         let offer = offer(&certificates, clients.as_ref(), only_tls13, http);
         let config = server_config(offer, Arc::clone(&tickets))?;
         Ok(Some(Self {
@@ -89,6 +96,7 @@ impl Shown {
             clients,
             only_tls13,
             http,
+            ticket_keys,
             tickets,
             tickets_due: false,
             stale: false,
@@ -102,11 +110,18 @@ impl Shown {
     }
 
     /// Takes over the tickets of the same listener before a reload, so that its clients need no full
-    /// handshake; not if the trusted certificates have changed.
+    /// handshake; not if the trusted certificates have changed. Tickets under keys from files need nothing
+    /// of the kind.
     fn succeed(&mut self, before: &[Self]) {
+        if self.ticket_keys.is_some() {
+            return;
+        }
         let trusts = |one: &Self| one.clients.as_ref().map(Clients::settled);
         let same = |one: &&Self| {
-            one.listener == self.listener && !one.tickets_due && trusts(one) == trusts(self)
+            one.listener == self.listener
+                && one.ticket_keys.is_none()
+                && !one.tickets_due
+                && trusts(one) == trusts(self)
         };
         if let Some(before) = before.iter().find(same) {
             self.tickets = Arc::clone(&before.tickets);
@@ -126,12 +141,21 @@ impl Shown {
             // A ticket stands for a certificate that was verified by what counts no longer.
             self.tickets_due |= trusted_anew;
         }
+        if let Some(keys) = &mut self.ticket_keys {
+            let owner = CertificateOwner::Listener(Arc::clone(&self.listener));
+            let renewed = keys.look_and_tell(&owner);
+            if renewed {
+                tracing::info!(listener = %self.listener, file = keys.name(), "ticket_keys replaced");
+            }
+            self.tickets_due |= renewed;
+        }
         self.stale |= changed;
         if self.tickets_due {
-            match tickets() {
+            match tickets_of(self.ticket_keys.as_ref(), self.clients.as_ref()) {
                 Ok(new) => {
                     self.tickets = new;
                     self.tickets_due = false;
+                    self.stale = true;
                 }
                 // The previous configuration stays; the next check tries again.
                 Err(wrong) => {
@@ -233,6 +257,19 @@ impl Shown {
             }
         }
     }
+}
+
+/// Makes tickets under the keys from files, or under keys of their own. Tickets under keys from files are good
+/// for listeners only that trust the same clients: a client that resumes is not verified again.
+fn tickets_of(
+    keys: Option<&Files<Arc<TicketKeys>>>,
+    clients: Option<&Clients>,
+) -> Result<Tickets, Wrong> {
+    let Some(keys) = keys else {
+        return tickets();
+    };
+    let scope = clients.map_or([0; 32], Clients::scope);
+    Ok(ticket_keys::tickets(Arc::clone(&keys.good), scope))
 }
 
 fn offer(
@@ -400,6 +437,8 @@ struct Files<T> {
     make: fn(&[Vec<u8>]) -> Result<T, Wrong>,
     /// The last valid contents.
     good: T,
+    /// The digest of the texts that gave them.
+    digest: [u8; 32],
     looks: Looks,
     /// The last complaint about them, unless they are valid now.
     complaint: Option<Wrong>,
@@ -408,9 +447,11 @@ struct Files<T> {
 impl<T> Files<T> {
     fn read(paths: Vec<PathBuf>, make: fn(&[Vec<u8>]) -> Result<T, Wrong>) -> Result<Self, Wrong> {
         let texts = texts_of(&paths);
-        let looks = Looks::begin(seen(&texts));
+        let seen = seen(&texts);
+        let looks = Looks::begin(seen.clone());
         Ok(Self {
             good: make(&texts?)?,
+            digest: seen?,
             paths,
             make,
             looks,
@@ -447,6 +488,9 @@ impl<T> Files<T> {
             None => false,
             Some(Ok(good)) => {
                 self.good = good;
+                if let Ok(digest) = self.looks.settled {
+                    self.digest = digest;
+                }
                 true
             }
             Some(Err(why)) => {

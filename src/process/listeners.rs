@@ -14,7 +14,7 @@ use super::start_error::StartError;
 use crate::config::{Bind, Config, Listener};
 use crate::reception::accept::Entrance;
 use crate::reception::client_place::Clients;
-use crate::reception::listen::{Listening, adopt, listen};
+use crate::reception::listen::{ListenOptions, Listening, adopt, listen};
 use crate::reception::snapshot::{Present, Snapshot};
 use crate::reception::thread::Order;
 use crate::sys::unix_path::UnixPath;
@@ -65,8 +65,13 @@ impl Opening {
                 // A port of which we hold a part cannot be claimed, and need not be.
                 let shares = config.process.share_port || present.iter().any(|b| overlap(b, bind));
                 let (handed, keepalive) = (inherited.take(bind), listener.tcp_keepalive);
+                let options = ListenOptions {
+                    keepalive,
+                    share_port: shares,
+                    freebind: listener.freebind,
+                };
                 let listening = if handed.is_empty() {
-                    listen(bind, keepalive, shares, threads)
+                    listen(bind, options, threads)
                 } else {
                     adopt(bind, &handed, keepalive, threads)
                 };

@@ -173,6 +173,7 @@ impl Running {
         if config.log.level != self.config.log.level {
             diagnostics::set_level(config.log.level);
         }
+        diagnostics::set_format(config.log.format);
         self.log_settings.apply(log);
         let max_connections = config.process.max_connections;
         if max_connections > self.config.process.max_connections {

@@ -47,7 +47,7 @@ pub fn run(config: Config) -> ExitCode {
 
 /// Like [`run`]; calls `announce` with the addresses once connections are accepted.
 pub fn run_announced(config: Config, announce: impl FnOnce(&[SocketAddr])) -> ExitCode {
-    diagnostics::begin(config.log.level);
+    diagnostics::begin(config.log.level, config.log.format);
     let ended = control_runtime().and_then(|runtime| {
         let life = async {
             let running = start(config).await?;

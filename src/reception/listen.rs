@@ -48,7 +48,10 @@ fn advice(error: &io::Error) -> &'static str {
             "; a port below 1024 needs CAP_NET_BIND_SERVICE (or root), a unix socket a folder this \
              user may write to"
         }
-        Some(libc::EADDRNOTAVAIL) => "; no interface of this machine has that address",
+        Some(libc::EADDRNOTAVAIL) => {
+            "; no interface of this machine has that address; freebind = true in the listener listens \
+             on it before it is there"
+        }
         _ => "",
     }
 }
@@ -62,21 +65,24 @@ pub struct Listening {
     pub path: Option<UnixPath>,
 }
 
+/// How to listen on an address.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ListenOptions {
+    /// The keepalive of the connections accepted there.
+    pub keepalive: TcpKeepalive,
+    /// Whether other processes may listen on the address too; if not, that is an error.
+    pub share_port: bool,
+    /// Whether no interface needs to have the address yet.
+    pub freebind: bool,
+}
+
 /// Opens `count` sockets on one address, a unix path as `count` handles of one socket.
-///
-/// `keepalive` applies to the connections accepted there. With `share_port` other processes may listen on
-/// the address too; without it that is an error.
 ///
 /// # Errors
 /// The system refuses. The text names the address and a remedy.
-pub fn listen(
-    bind: &Bind,
-    keepalive: TcpKeepalive,
-    share_port: bool,
-    count: usize,
-) -> Result<Listening, ListenError> {
+pub fn listen(bind: &Bind, options: ListenOptions, count: usize) -> Result<Listening, ListenError> {
     let listening = match bind {
-        Bind::Inet(addr) => listen_inet(*addr, keepalive, share_port, count),
+        Bind::Inet(addr) => listen_inet(*addr, options, count),
         Bind::Unix(path) => listen_unix(path, count),
     };
     listening.map_err(|source| ListenError {
@@ -85,22 +91,17 @@ pub fn listen(
     })
 }
 
-fn listen_inet(
-    addr: SocketAddr,
-    keepalive: TcpKeepalive,
-    share_port: bool,
-    count: usize,
-) -> io::Result<Listening> {
-    if !share_port && addr.port() != 0 {
-        claim(addr)?;
+fn listen_inet(addr: SocketAddr, options: ListenOptions, count: usize) -> io::Result<Listening> {
+    if !options.share_port && addr.port() != 0 {
+        claim(addr, options.freebind)?;
     }
     let mut sockets = Vec::with_capacity(count);
     let mut addr = addr;
     for _ in 0..count {
-        let socket = stream(addr)?;
+        let socket = stream(addr, options.freebind)?;
         socket.set_reuse_port(true)?;
         socket.bind(&addr.into())?;
-        prepare(&socket, keepalive)?;
+        prepare(&socket, options.keepalive)?;
         socket.listen(BACKLOG)?;
         // Port 0 means any port; the other sockets need the same one.
         addr = socket.local_addr()?.as_socket().unwrap_or(addr);
@@ -170,10 +171,10 @@ pub(super) fn set_keepalive(socket: &Socket, keepalive: TcpKeepalive) -> io::Res
 
 /// Makes sure that no other process listens on `addr`: with SO_REUSEPORT alone, binding would succeed
 /// beside it.
-fn claim(addr: SocketAddr) -> io::Result<()> {
+fn claim(addr: SocketAddr, freebind: bool) -> io::Result<()> {
     let deadline = Instant::now() + TAKEN_RETRY_TIME;
     loop {
-        match stream(addr)?.bind(&addr.into()) {
+        match stream(addr, freebind)?.bind(&addr.into()) {
             Err(error)
                 if error.raw_os_error() == Some(libc::EADDRINUSE) && Instant::now() < deadline =>
             {
@@ -184,11 +185,16 @@ fn claim(addr: SocketAddr) -> io::Result<()> {
     }
 }
 
-fn stream(addr: SocketAddr) -> io::Result<Socket> {
+/// Makes a socket that can be bound to `addr`. With `freebind`, no interface needs to have the address (ip(7)).
+fn stream(addr: SocketAddr, freebind: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
     socket.set_reuse_address(true)?;
-    if addr.is_ipv6() {
-        socket.set_only_v6(true)?;
+    match addr {
+        SocketAddr::V4(_) => socket.set_freebind_v4(freebind)?,
+        SocketAddr::V6(_) => {
+            socket.set_only_v6(true)?;
+            socket.set_freebind_v6(freebind)?;
+        }
     }
     Ok(socket)
 }

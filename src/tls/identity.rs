@@ -4,6 +4,7 @@
 //! No other module reads certificate files; a [`Wrong`] describes a fault, and the configuration
 //! adds its place.
 
+use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,27 +14,34 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedCipherSuite};
-use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::anchors::Anchors;
 use super::chain;
 use super::choice::{KeyKind, Names};
 use super::judge::Certificate;
+use super::pem::{self, BadPem, Parts};
 use super::verifier::{ClientDemand, TrustedClients};
 use super::words;
 use super::x509::{self, Facts, RSA_BITS_MIN};
 
 /// Longest PEM file, in bytes.
 const FILE_LEN_MAX: u64 = 4 * 1024 * 1024;
+const NO_KEY: &str = "the private key is missing: a BEGIN PRIVATE KEY block, here or in key = PATH";
 
 /// A description of what is wrong with a certificate or a list of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Wrong(String);
+
+impl From<BadPem> for Wrong {
+    fn from(malformed: BadPem) -> Self {
+        Self(malformed.to_string())
+    }
+}
 
 pub(super) fn wrong(text: impl Into<String>) -> Wrong {
     Wrong(text.into())
@@ -86,7 +94,11 @@ pub fn text_of(path: &Path) -> Result<Vec<u8>, Wrong> {
             return Err(io::Error::other("is no regular file"));
         }
         let mut text = Vec::new();
-        file.take(FILE_LEN_MAX).read_to_end(&mut text)?;
+        let len = file.take(FILE_LEN_MAX + 1).read_to_end(&mut text)?;
+        if len as u64 > FILE_LEN_MAX {
+            // A file must not lose its last blocks in silence.
+            return Err(io::Error::other("is longer than 4 MiB"));
+        }
         Ok(text)
     };
     read().map_err(|error| wrong(format!("{}: cannot be read: {error}", path.display())))
@@ -97,33 +109,36 @@ pub fn text_of(path: &Path) -> Result<Vec<u8>, Wrong> {
 /// # Errors
 /// A description of the fault and its remedy.
 pub fn identity(cert_text: &[u8], key_text: &[u8]) -> Result<Identity, Wrong> {
-    let certificates = certificates(cert_text)?;
-    if certificates.is_empty() {
-        return Err(wrong("holds no certificate (BEGIN CERTIFICATE)"));
-    }
-    let key = PrivateKeyDer::from_pem_slice(key_text).map_err(|error| {
-        if is_encrypted(key_text) {
-            wrong("the private key is encrypted; openssl pkey -in KEY -out PLAIN takes it off")
-        } else if matches!(error, pem::Error::NoItemsFound) {
-            wrong("the private key is missing: a BEGIN PRIVATE KEY block, here or in key = PATH")
-        } else {
-            wrong(format!("the private key cannot be read: {error}"))
-        }
-    })?;
+    let Pair {
+        certificates,
+        named,
+        keys,
+    } = pair(cert_text, key_text)?;
     let facts: Option<Vec<Facts>> = certificates.iter().map(|der| x509::read(der)).collect();
     let facts = facts.ok_or_else(|| wrong("a certificate cannot be read; X.509 in PEM"))?;
-    let signing_key = default_provider()
-        .key_provider
-        .load_private_key(key)
-        .map_err(|_| unusable_key(&facts))?;
-    let public_key = signing_key.public_key();
-    let leaf = match &public_key {
+    let keys = signing_keys(keys, &facts)?;
+    let more = || wrong("holds more than one private key; a file holds one certificate's");
+    let [signing_key, others @ ..] = keys.as_slice() else {
+        return Err(wrong(NO_KEY));
+    };
+    let leaf = match signing_key.public_key() {
         Some(public_key) => facts
             .iter()
-            .position(|facts| facts.public_key == public_key.as_ref())
-            .ok_or_else(|| wrong("the private key belongs to none of the certificates"))?,
-        None => 0,
+            .take(named)
+            .position(|facts| facts.public_key == public_key.as_ref()),
+        None => Some(0),
     };
+    let leaf = leaf.ok_or_else(|| {
+        if others.is_empty() || cert_text != key_text {
+            wrong("the private key belongs to none of the certificates")
+        } else {
+            more()
+        }
+    })?;
+    if !others.is_empty() {
+        return Err(more());
+    }
+    let signing_key = Arc::clone(signing_key);
     let sorted = chain::sort(leaf, &certificates, &facts);
     let facts_of = |indexes: &[usize]| {
         let found = indexes.iter().filter_map(|index| facts.get(*index));
@@ -138,16 +153,81 @@ pub fn identity(cert_text: &[u8], key_text: &[u8]) -> Result<Identity, Wrong> {
     })
 }
 
-/// Returns whether a key needs a passphrase, in either form.
-fn is_encrypted(text: &[u8]) -> bool {
-    let marks: [&[u8]; 2] = [b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
-    let has = |mark: &[u8]| text.windows(mark.len()).any(|window| window == mark);
-    marks.into_iter().any(has)
+/// The contents of the files of a certificate and its key, at least one of either.
+struct Pair {
+    certificates: Vec<CertificateDer<'static>>,
+    /// How many of them stand in the file of the certificate; the key has to belong to one of these.
+    named: usize,
+    /// The first is that of the file of the key.
+    keys: Vec<PrivateKeyDer<'static>>,
+}
+
+/// Reads the certificates and keys of two texts, which may be the same. Certificates in the text of the key may
+/// complete the chain.
+fn pair(cert_text: &[u8], key_text: &[u8]) -> Result<Pair, Wrong> {
+    let (cert, key) = if cert_text == key_text {
+        (
+            pem::parts(cert_text).map_err(Wrong::from)?,
+            Parts::default(),
+        )
+    } else {
+        let of = |name: &str, text| {
+            // Which file is meant goes without saying if the fault is the key's.
+            pem::parts(text).map_err(|fault| {
+                if matches!(fault, BadPem::Encrypted { .. }) {
+                    Wrong::from(fault)
+                } else {
+                    wrong(format!("{name}: {fault}"))
+                }
+            })
+        };
+        let (cert, key) = (of("cert", cert_text)?, of("key", key_text)?);
+        if key.keys.is_empty() {
+            return Err(wrong(NO_KEY));
+        }
+        (cert, key)
+    };
+    let keys: Vec<_> = key.keys.into_iter().chain(cert.keys).collect();
+    let mut certificates = cert.certificates;
+    let mut seen = HashSet::new();
+    certificates.retain(|der| seen.insert(der.to_vec()));
+    let named = certificates.len();
+    let others = key.certificates.into_iter();
+    certificates.extend(others.filter(|der| seen.insert(der.to_vec())));
+    if named == 0 {
+        return Err(BadPem::NoCertificate.into());
+    }
+    if keys.is_empty() {
+        return Err(wrong(NO_KEY));
+    }
+    Ok(Pair {
+        certificates,
+        named,
+        keys,
+    })
+}
+
+/// Loads the private keys; one that is there more than once, in several forms, is one.
+fn signing_keys(
+    keys: Vec<PrivateKeyDer<'static>>,
+    facts: &[Facts],
+) -> Result<Vec<Arc<dyn SigningKey>>, Wrong> {
+    let provider = default_provider().key_provider;
+    let mut found: Vec<Arc<dyn SigningKey>> = Vec::new();
+    for key in keys {
+        let key = provider
+            .load_private_key(key)
+            .map_err(|_| unusable_key(facts))?;
+        let is_known = |it: &Arc<dyn SigningKey>| it.public_key() == key.public_key();
+        if !found.iter().any(is_known) {
+            found.push(key);
+        }
+    }
+    Ok(found)
 }
 
 pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Wrong> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
-    read.map_err(|error| wrong(format!("is no PEM: {error}")))
+    Ok(pem::certificates(text)?)
 }
 
 /// Explains why the library refuses a key.
@@ -218,11 +298,7 @@ pub fn read_client_ca(path: &Path) -> Result<Anchors, Wrong> {
 /// # Errors
 /// A description of what is wrong with it.
 pub fn client_ca(text: &[u8]) -> Result<Anchors, Wrong> {
-    let found = certificates(text)?;
-    if found.is_empty() {
-        return Err(wrong("holds no certificate (BEGIN CERTIFICATE)"));
-    }
-    Anchors::new(found)
+    Anchors::new(certificates(text)?)
         .map_err(|error| wrong(format!("a certificate {}", words::of_anchor(&error))))
 }
 

@@ -1,7 +1,8 @@
 //! TLS that ends in this process: our own identities ([`identity`]) and what deserves a warning about them
 //! ([`judge`]), trust in servers ([`servers`]) and in clients ([`verifier`], [`revocation`]), handshakes at
 //! either end ([`handshake`]), what their failures mean ([`words`]), and the records after them ([`record`],
-//! [`control`]). No sockets, and no clock except rustls's own for tickets and certificates.
+//! [`control`]). No sockets, and no clock except that of tickets and of rustls for
+//! certificates.
 //!
 //! After the handshake nothing of rustls's connection is kept except what a KeyUpdate needs; the rest is
 //! plain data ([`record::Keys`]), so that the records can be handed to the kernel later.
@@ -18,14 +19,17 @@ pub mod identity;
 pub mod judge;
 pub mod name;
 pub mod offload;
+pub mod pem;
 pub mod record;
 pub mod revocation;
 mod schedule;
 pub mod servers;
 mod shown;
+pub mod system_store;
 pub mod terms;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod ticket_keys;
 pub mod verifier;
 pub mod words;
 pub mod x509;

@@ -19,12 +19,10 @@ use super::anchors::Anchors;
 use super::control::Fault;
 use super::handshake::HandshakeFailure;
 use super::identity::{self, Identity, Wrong, certificates, text_of, wrong};
+use super::system_store;
 use super::verifier::{AnyCertificate, TrustedServers};
 use super::words::{self, OtherEnd};
 use super::x509::{self, Facts};
-
-/// The system's trusted certificates on Debian and most distributions based on it.
-pub const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Requirements on the servers of a backend, and our certificate for them.
 #[derive(Debug, Clone)]
@@ -111,9 +109,6 @@ pub fn read_ca(path: &Path) -> Result<Arc<Anchors>, Wrong> {
 /// A description of what is wrong with it.
 pub fn ca(text: &[u8]) -> Result<Arc<Anchors>, Wrong> {
     let found = certificates(text)?;
-    if found.is_empty() {
-        return Err(wrong("holds no certificate (BEGIN CERTIFICATE)"));
-    }
     let roots = Anchors::of_usable(found);
     if roots.is_empty() {
         return Err(wrong("holds no certificate that can be used"));
@@ -131,7 +126,7 @@ pub fn trusted_facts(text: &[u8]) -> Vec<Facts> {
 /// Returns whether the system's store has a root with this name, in DER. A store that cannot be read has none.
 #[must_use]
 pub fn is_root_of_system(name: &[u8]) -> bool {
-    let Ok(roots) = read_ca(Path::new(SYSTEM_CA)) else {
+    let Ok(roots) = read_ca(&system_store::path()) else {
         return false;
     };
     let names = roots.chains().subjects();

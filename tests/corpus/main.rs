@@ -8,6 +8,7 @@ use std::path::Path;
 mod client_hello;
 mod frames;
 mod head;
+mod pem;
 mod proxy;
 mod record;
 mod record_keys;
@@ -43,6 +44,12 @@ fn websocket_frames() -> io::Result<()> {
 #[test]
 fn tickets_of_servers() -> io::Result<()> {
     replay("ticket", &[0x01, 0x80], ticket::check)
+}
+
+#[test]
+fn pem_files() -> io::Result<()> {
+    // Letters and dashes turn into other letters, line ends, and what base64 does not have.
+    replay("pem", &[0x01, 0x07, 0x20, 0x80], pem::check)
 }
 
 /// Files of the folder `head` that say in their name what becomes of them. `SECTION-RULE.VERDICT`

@@ -1,6 +1,7 @@
 //! Access lines: what they say and when.
 
 mod counts;
+mod diagnostics;
 mod real;
 mod targets;
 

@@ -6,7 +6,7 @@ use crate::harness::app::App;
 use crate::harness::http::{exchange_on, get};
 use crate::harness::network::Network;
 use crate::harness::peer::Peer;
-use crate::harness::plan::Plan;
+use crate::harness::plan::{Plan, responding};
 use crate::harness::process::Proxy;
 use crate::harness::{eventually, free_port, websocket};
 use crate::health::{QUICK, wait_up, who_answers};
@@ -53,6 +53,55 @@ fn cut_the_link(network: &Network, far: SocketAddr) {
     }
     assert!(who_answers(&proxy, 4).contains(&"far".to_owned()));
     proxy.expect_sound();
+}
+
+#[test]
+fn an_address_that_comes_later_can_be_listened_on() {
+    let Some(network) = Network::new("f", &[("edge", "10.77.0.1")]) else {
+        return;
+    };
+    network.on("edge", || listen_before_the_address(&network));
+}
+
+/// What a proxy on this host does with addresses that the host gets after the start.
+fn listen_before_the_address(network: &Network) {
+    let late: SocketAddr = ([10, 77, 0, 9], 8080).into();
+    let later: SocketAddr = "[fd77::9]:8080".parse().unwrap();
+    let plan = |freebind: bool, later: &str| {
+        Plan::routes_only(&responding("", "hello"))
+            .bind(format!("\"{late}\""))
+            .listener_keys(&format!("freebind = {freebind}"))
+            .more(later)
+            .toml()
+    };
+    let mut refused = Proxy::spawn(&plan(false, ""));
+    assert_eq!(refused.wait_exit(), Some(1));
+    let said = "no interface of this machine has that address; freebind = true in the listener";
+    refused.wait_said(&[&late.to_string(), said]);
+
+    let proxy = Proxy::start(&plan(true, ""));
+    assert!(Peer::try_connect(late).is_err());
+    network.add_address("edge", "10.77.0.9/32");
+    let answer = exchange_on(&mut Peer::connect(late), get("localhost", "/", ""));
+    assert_eq!(answer.body, b"hello");
+
+    // A reload adds another one, which comes after it too.
+    let added = format!(
+        "[[listener]]\nname = \"later\"\nbind = [\"{later}\"]\nfreebind = true\n{}",
+        responding("", "later")
+    );
+    let line = proxy.reload(&plan(true, &added.replace("freebind = true", "")));
+    assert!(line.contains("not reloaded"), "{line}");
+    let line = proxy.reload(&plan(true, &added));
+    assert!(
+        line.contains("reloaded") && !line.contains("not reloaded"),
+        "{line}"
+    );
+    network.add_address("edge", "fd77::9/128");
+    // Other machines may have the address, so the kernel asks for a second before it uses it.
+    eventually("the address is usable", || Peer::try_connect(later).is_ok());
+    let answer = exchange_on(&mut Peer::connect(later), get("localhost", "/", ""));
+    assert_eq!(answer.body, b"later");
 }
 
 #[test]

@@ -26,6 +26,8 @@ mod checks;
 mod late;
 // openssl, nginx, node as servers.
 mod programs;
+// The certificates that the system trusts.
+mod system_store;
 // Files of `[backend.tls]` that are replaced while the proxy runs.
 mod watched;
 

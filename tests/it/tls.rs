@@ -26,8 +26,12 @@ mod choice;
 mod clients;
 // Certificates and keys of every kind and form.
 mod identity;
+// PEM files in every form.
+mod pem;
 // What servers are told of a client's TLS.
 mod subject;
+// Session tickets under keys from files.
+mod tickets;
 // Certificates that deserve a warning, and those that do not replace a better one.
 mod warnings;
 // Certificates that are replaced while the proxy runs.

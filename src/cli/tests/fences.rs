@@ -123,6 +123,7 @@ fn with_files(text: &str, folder: &Path) -> String {
                 certificate_for(hosts)
             }
             FileKind::Revocations => revocation_list(),
+            FileKind::TicketKey => format!("\0{index:>79}"),
             FileKind::Page => "<p>Sorry</p>\n".to_owned(),
             FileKind::Secret => "0123456789abcdef".repeat(4),
         };
@@ -140,6 +141,7 @@ enum FileKind {
     /// A list of revoked certificates.
     Revocations,
     Page,
+    TicketKey,
     Secret,
 }
 
@@ -150,6 +152,7 @@ impl FileKind {
             "pem" | "crt" | "key" => Some(Self::Certificate),
             "crl" => Some(Self::Revocations),
             "html" => Some(Self::Page),
+            "ticket" => Some(Self::TicketKey),
             _ if name.ends_with("/token") => Some(Self::Secret),
             _ => None,
         }

@@ -37,9 +37,14 @@ pub(super) static BACKEND_TLS: Section<BackendTlsDraft> = Section {
         Key {
             name: "ca",
             since: "0.1",
-            default: Fallback::Words("`/etc/ssl/certs/ca-certificates.crt`"),
+            default: Fallback::Words("the system's store"),
             short: "PEM file with the authorities that may have signed the servers' certificates.",
-            long: "Watched while the process runs, as `cert` and `key` are: a changed file applies to the next \
+            long: "The system's store is the file that the environment variable `SSL_CERT_FILE` names, or else the \
+                   bundle of the distribution: the first of `/etc/ssl/certs/ca-certificates.crt`, \
+                   `/etc/pki/tls/certs/ca-bundle.crt`, `/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem`, \
+                   `/etc/ssl/ca-bundle.pem`, `/etc/ssl/cert.pem`, `/etc/pki/tls/cacert.pem` and \
+                   `/etc/ssl/certs/ca-bundle.crt` that is there. \
+                   Watched while the process runs, as `cert` and `key` are: a changed file applies to the next \
                    handshake.",
             example: "\"ca.pem\"",
             wrong: "\"/nowhere.pem\"",
@@ -229,7 +234,12 @@ fn check_files(tls: &BackendTlsDraft, place: &Place<'_, '_>) -> Option<[u8; 32]>
     let wrong = match files.check() {
         Ok(fingerprint) => return Some(fingerprint),
         Err(Unusable::Ca(wrong)) => {
-            format!("tls: {wrong}; ca in [backend.tls], {}", PEM.wanted)
+            let origin = if tls.ca.is_some() {
+                ""
+            } else {
+                " (the system's store: install ca-certificates, or set SSL_CERT_FILE)"
+            };
+            format!("tls: {wrong}{origin}; ca in [backend.tls], {}", PEM.wanted)
         }
         Err(Unusable::Other(wrong)) => format!("tls: {wrong}"),
     };

@@ -13,7 +13,8 @@ use crate::config::{
     Redirect, Respond, Route, RouteAction, ServerAddress, TlsVersion, WhenDown,
 };
 use crate::proto::proxy::HeaderVersion;
-use crate::tls::servers::{SYSTEM_CA, ServerName};
+use crate::tls::servers::ServerName;
+use crate::tls::system_store;
 
 /// A listener whose routes do not lead anywhere yet.
 #[derive(Debug, Clone, Default)]
@@ -305,7 +306,7 @@ impl BackendTlsDraft {
     pub(super) fn into_settings(self) -> BackendTls {
         let key = self.key.or_else(|| self.cert.clone());
         BackendTls {
-            ca: self.ca.unwrap_or_else(|| SYSTEM_CA.into()),
+            ca: self.ca.unwrap_or_else(system_store::path),
             server_name: self.server_name.map(|name| name.to_str().into_owned()),
             verify: self.verify,
             min_version: self.min_version,

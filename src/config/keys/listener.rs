@@ -18,7 +18,7 @@ use crate::config::read::{Among, Scope, Value};
 use crate::config::section::{At, Key, Section, Sub, Tables};
 use crate::config::shape::{Fallback, Shape};
 use crate::config::types::{
-    Choice, Custom, Many, Maybe, POSITIVE, Seconds, Size, Text, Time, Unique, Whole, WordOr,
+    Bool, Choice, Custom, Many, Maybe, POSITIVE, Seconds, Size, Text, Time, Unique, Whole, WordOr,
 };
 use crate::config::units;
 use crate::config::{Behind, Bind, Limits, ListenerTimeouts, Mode, ProxyProtocol, TcpKeepalive};
@@ -266,6 +266,21 @@ pub(super) static LISTENER: Section<ListenerDraft> = Section {
             kind: &At {
                 of: KEEPALIVES,
                 at: |it: &mut ListenerDraft| &mut it.listener.tcp_keepalive,
+            },
+        },
+        Key {
+            name: "freebind",
+            since: "0.2",
+            default: Fallback::Is("false"),
+            short: "Whether to listen on addresses that no interface of this machine has yet.",
+            long: "For an address that comes later: of a failover (VRRP), of a tunnel, or of an interface that is \
+                   not up yet (IP_FREEBIND, ip(7)). It counts when the address is opened: at the start, or at the \
+                   reload that adds the address.",
+            example: "true",
+            wrong: "\"yes\"",
+            kind: &At {
+                of: Bool,
+                at: |it: &mut ListenerDraft| &mut it.listener.freebind,
             },
         },
         Key {

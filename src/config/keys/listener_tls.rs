@@ -17,9 +17,15 @@ use crate::tls::identity::{self, Identity};
 use crate::tls::judge::{About, together};
 use crate::tls::revocation;
 use crate::tls::servers::is_root_of_system;
+use crate::tls::ticket_keys;
 
 const CRL: &str = "the path of a file of revocation lists, in PEM or DER";
 const CERTIFICATE: &str = "the path of a PEM file or { cert = PATH, key = PATH }";
+const TICKET_KEY: Readable = Readable {
+    wanted: "the path of a file of 80 random bytes",
+};
+/// Most ticket keys: one for each hour of a ticket's life, and some in advance.
+const TICKET_KEYS_MAX: usize = 16;
 /// Range of the time for which browsers remember the policy: ten years at most.
 const AGE: Seconds = Seconds {
     range: AGES,
@@ -164,6 +170,35 @@ pub(super) static TLS: Section<Tls> = Section {
             kind: &At {
                 of: Bool,
                 at: |it: &mut Tls| &mut it.client_subject,
+            },
+        },
+        Key {
+            name: "ticket_keys",
+            since: "0.2",
+            default: Fallback::Words("keys of the process's own, which change every six hours"),
+            short: "Files with the keys of session tickets, so that several processes resume each other's sessions.",
+            long: "Each file has 80 random bytes (`openssl rand -out FILE 80`), which are the same on all \
+                   machines: 16 of the key's name, 32 for HMAC-SHA-256 and 32 for AES-256, as in nginx's \
+                   `ssl_session_ticket_key`. The first file seals new tickets, and all of them open tickets. The \
+                   files are watched like certificates: to rotate, put a new file in front and remove the last \
+                   one. A ticket lives for twelve hours. Tickets of a listener with another `client_ca` are not \
+                   accepted.",
+            example: "[\"new.ticket\", \"old.ticket\"]",
+            wrong: "\"/nowhere.ticket\"",
+            kind: &At {
+                of: Many {
+                    of: Custom {
+                        read: ticket_key,
+                        show: |path| Some(quoted_path(path)),
+                        wanted: TICKET_KEY.wanted,
+                        shape: || TICKET_KEY.shape(),
+                    },
+                    wanted: "",
+                    len: 0..=TICKET_KEYS_MAX,
+                    plural: "ticket keys",
+                    shows_empty: false,
+                },
+                at: |it: &mut Tls| &mut it.ticket_keys,
             },
         },
         Key {
@@ -368,6 +403,16 @@ fn crl(value: Value<'_, '_>) -> Option<PathBuf> {
     let path = value.file(CRL)?;
     if let Err(wrong) = revocation::read(&path) {
         place.reject(format!("{wrong}; {CRL}"));
+    }
+    Some(path)
+}
+
+fn ticket_key(value: Value<'_, '_>) -> Option<PathBuf> {
+    let place = value.place.clone();
+    let path = value.file(TICKET_KEY.wanted)?;
+    let checked = identity::text_of(&path).and_then(|bytes| ticket_keys::check(&bytes));
+    if let Err(wrong) = checked {
+        place.reject(format!("{wrong}; {}", TICKET_KEY.wanted));
     }
     Some(path)
 }

@@ -9,7 +9,7 @@ use crate::config::facility;
 use crate::config::section::{At, Key, Section};
 use crate::config::shape::Fallback;
 use crate::config::types::{Choice, DURATION_MAX, Maybe, Text, Time};
-use crate::config::{AccessFormat, Log, LogLevel, LogTarget};
+use crate::config::{AccessFormat, DiagnosticFormat, Log, LogLevel, LogTarget};
 
 /// Range of `progress`: lines more often than once a second would flood the log.
 const PROGRESS: RangeInclusive<Duration> = Duration::from_secs(1)..=DURATION_MAX;
@@ -46,6 +46,19 @@ const FORMATS: Choice<AccessFormat> = Choice(&[
         "off",
         AccessFormat::Off,
         "No access lines; diagnostics stay.",
+    ),
+]);
+
+const DIAGNOSTIC_FORMATS: Choice<DiagnosticFormat> = Choice(&[
+    (
+        "text",
+        DiagnosticFormat::Text,
+        "Time, level, message, and `name=value` for each field.",
+    ),
+    (
+        "json",
+        DiagnosticFormat::Json,
+        "One JSON object on each line: `time`, `level`, `message`, and the fields.",
     ),
 ]);
 
@@ -88,6 +101,21 @@ pub(super) static LOG: Section<Log> = Section {
             kind: &At {
                 of: LEVELS,
                 at: |it: &mut Log| &mut it.level,
+            },
+        },
+        Key {
+            name: "format",
+            since: "0.2",
+            default: Fallback::Is("\"text\""),
+            short: "The format of diagnostics.",
+            long: "With `json`, syslog and the journal get the object as the message; facility, severity and \
+                   the fields that they add themselves stay. Errors that prevent the start are text in any \
+                   case, and so is the answer of `check` and `ctl`.",
+            example: "\"json\"",
+            wrong: "\"xml\"",
+            kind: &At {
+                of: DIAGNOSTIC_FORMATS,
+                at: |it: &mut Log| &mut it.format,
             },
         },
         Key {

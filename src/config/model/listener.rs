@@ -31,6 +31,8 @@ pub struct Listener {
     pub trusted_proxies: TrustedProxies,
     /// When the kernel probes a silent client.
     pub tcp_keepalive: TcpKeepalive,
+    /// Whether addresses are listened on that no interface has yet.
+    pub freebind: bool,
     /// `[listener.tls]`; none = no TLS ends here.
     pub tls: Option<Tls>,
     /// `[listener.timeouts]`.
@@ -126,6 +128,8 @@ pub struct Tls {
     pub client_auth: ClientAuth,
     /// Lists of revoked certificates; none = revocation is not checked.
     pub crl: Option<PathBuf>,
+    /// Files with the keys of session tickets, the first of which seals; empty = keys of the process's own.
+    pub ticket_keys: Vec<PathBuf>,
     /// Lowest version offered.
     pub min_version: TlsVersion,
     /// Whether the subject of the client's certificate is forwarded to the application.

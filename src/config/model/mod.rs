@@ -47,6 +47,7 @@ impl Config {
             let of_tls = tls.flat_map(|tls| {
                 let pairs = tls.certificates.iter().flat_map(CertificateFiles::paths);
                 let of_clients = tls.client_ca.iter().chain(&tls.crl);
+                let of_clients = of_clients.chain(&tls.ticket_keys);
                 pairs.chain(of_clients.map(PathBuf::as_path))
             });
             listener.errors.files().chain(of_tls)
@@ -131,6 +132,8 @@ pub enum Threads {
 pub struct Log {
     /// Lowest level written.
     pub level: LogLevel,
+    /// Form of diagnostics.
+    pub format: DiagnosticFormat,
     /// Form of access lines.
     pub access: AccessFormat,
     /// Where access lines and diagnostics go.
@@ -167,6 +170,16 @@ pub enum LogLevel {
     Info,
     Debug,
     Trace,
+}
+
+/// `log.format`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DiagnosticFormat {
+    /// Time, level, message and fields as words.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// `log.access`.

@@ -27,6 +27,8 @@ fn read_with_certificates(text: &str) -> Config {
         ("b.key", &key),
         ("ca.pem", &cert),
         ("revoked.pem", &revocation_list("rcgen self signed cert")),
+        ("new.ticket", &super::ticket_key("new")),
+        ("old.ticket", &super::ticket_key("old")),
     ] {
         std::fs::write(folder.path().join(name), text).expect("a file");
     }
@@ -182,6 +184,7 @@ fn what_print_prints() {
 
         [log]
         level = "info"
+        format = "text"
         access = "json"
         target = "stderr"
         facility = "daemon"
@@ -193,6 +196,7 @@ fn what_print_prints() {
         proxy_protocol = "off"
         trusted_proxies = []
         tcp_keepalive = "system"
+        freebind = false
 
         [listener.timeouts]
         proxy_header = "5s"

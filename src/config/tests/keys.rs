@@ -220,6 +220,8 @@ impl Folder {
             ),
             ("busy.html", "busy".to_owned()),
             ("token", "0123456789abcdef".to_owned()),
+            ("new.ticket", super::ticket_key("new")),
+            ("old.ticket", super::ticket_key("old")),
         ];
         for (name, text) in files {
             std::fs::write(folder.path().join(name), text).expect("a file");

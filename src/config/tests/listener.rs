@@ -161,7 +161,7 @@ fn rules_of_timeouts_and_unknown_keys() {
             ),
             (
                 "pages.503 = \"x\"",
-                "listener[0].pages: unknown key; name, bind, mode, behind, proxy_protocol, trusted_proxies, tcp_keepalive, tls, timeouts, limits, errors, route",
+                "listener[0].pages: unknown key; name, bind, mode, behind, proxy_protocol, trusted_proxies, tcp_keepalive, freebind, tls, timeouts, limits, errors, route",
             ),
         ],
     );
@@ -241,7 +241,8 @@ fn rules_of_tls() {
     std::fs::write(&empty, "").expect("a file");
     let crl = folder.path().join("crl.pem");
     std::fs::write(crl, crate::tls::testing::revocation_list("authority")).expect("a file");
-    let (folder, pem) = (folder.path().display(), pem.display());
+    let folder_path = folder.path();
+    let (folder, pem) = (folder_path.display(), pem.display());
     let tls = |mode: &str, lines: &str| {
         listener(&format!(
             "bind = \"127.0.0.1:80\"\nmode = \"{mode}\"\ntls = {{ {lines} }}"
@@ -304,6 +305,35 @@ fn rules_of_tls() {
     ];
     for (lines, expected) in &rows {
         check(|lines| tls("http", lines), &[(lines, expected)]);
+    }
+    let ticket = folder_path.join("a.ticket");
+    std::fs::write(&ticket, super::ticket_key("a")).expect("a file");
+    let ticket = ticket.display();
+    let file = "the path of a file of 80 random bytes";
+    let many = format!("\"{ticket}\", ").repeat(17);
+    for (keys, expected) in [
+        (format!("\"{ticket}\""), "nothing".to_owned()),
+        (
+            format!("[\"{ticket}\", \"{ticket}\"]"),
+            "nothing".to_owned(),
+        ),
+        ("[]".to_owned(), "nothing".to_owned()),
+        (
+            format!("[\"{ticket}\", \"{pem}\", \"{folder}/c\"]"),
+            format!(
+                "listener[0].tls.ticket_keys[1]: is text; a ticket key is 80 random bytes, \
+                 openssl rand -out FILE 80 makes one; {file}\n\
+                 listener[0].tls.ticket_keys[2]: \"{folder}/c\" cannot be read: \
+                 No such file or directory (os error 2); {file}"
+            ),
+        ),
+        (
+            format!("[{many}]"),
+            "listener[0].tls.ticket_keys[16]: is one too many; at most 16 ticket keys".to_owned(),
+        ),
+    ] {
+        let lines = format!("certificates = \"{pem}\", ticket_keys = {keys}");
+        check(|lines| tls("http", lines), &[(&lines, &expected)]);
     }
     let subject = |more: &str| format!("certificates = \"{pem}\", client_subject = {more}");
     let told = format!("true, client_ca = \"{pem}\"");

@@ -111,7 +111,7 @@ fn words_of_haproxy_and_nginx() {
         ssl_certificate = "x"
             listener[0].ssl_certificate: unknown key; `certificates` in [listener.tls] does that.
         crt = "x"
-            listener[0].crt: unknown key; name, bind, mode, behind, proxy_protocol, trusted_proxies, tcp_keepalive, tls, timeouts, limits, errors, route
+            listener[0].crt: unknown key; name, bind, mode, behind, proxy_protocol, trusted_proxies, tcp_keepalive, freebind, tls, timeouts, limits, errors, route
         maxconn = 100
             listener[0].maxconn: unknown key; `maxconn` is max_connections here, in [server] and in [[backend.server]].
         server_name = "x"

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{Context, SHA256};
+
 use super::{Files, Seen};
 use crate::admin::state::CertificateOwner;
 use crate::config::{ClientAuth, Tls};
@@ -63,6 +65,19 @@ impl Clients {
     pub(super) fn settled(&self) -> Settled {
         let crl = self.crl.as_ref().map(|crl| crl.looks.settled.clone());
         (self.anchors.looks.settled.clone(), crl, self.auth)
+    }
+
+    /// Returns a digest of what it judges by, for tickets under keys from files: the same in all processes that
+    /// have the same files, and another one after each change and after the end of a list.
+    pub(super) fn scope(&self) -> [u8; 32] {
+        let mut context = Context::new(&SHA256);
+        context.update(&self.anchors.digest);
+        context.update(&self.crl.as_ref().map_or([0; 32], |crl| crl.digest));
+        context.update(&[u8::from(self.auth == ClientAuth::Require)]);
+        context.update(&self.until_s.unwrap_or(i64::MAX).to_be_bytes());
+        let mut scope = [0; 32];
+        scope.copy_from_slice(context.finish().as_ref());
+        scope
     }
 
     /// Checks the files, and whether a list ends; returns whether clients are judged anew.

@@ -40,6 +40,10 @@ impl Folder {
     }
 }
 
+fn edge() -> CertificateOwner {
+    CertificateOwner::Listener("edge".into())
+}
+
 /// Reads until nothing changes; returns the log messages.
 fn told(files: &mut Files<Identity>) -> Vec<String> {
     let mut told = Vec::new();
@@ -54,6 +58,55 @@ fn told(files: &mut Files<Identity>) -> Vec<String> {
         }
     }
     told
+}
+
+#[test]
+fn tickets_of_files_follow_the_files_and_those_who_are_trusted() {
+    let folder = Folder(TempDir::new().unwrap());
+    let key = |seed: u8| {
+        (0..80)
+            .map(|at| (at ^ seed) & 0x7f)
+            .map(char::from)
+            .collect::<String>()
+    };
+    folder.write("a.ticket", &key(1));
+    folder.write("ca.pem", &made("ca").0);
+    let read = || Files::read(vec![folder.path("a.ticket")], ticket_keys::read).unwrap();
+    let tls = crate::config::Tls {
+        client_ca: Some(folder.path("ca.pem")),
+        ..Default::default()
+    };
+    let trusted = || Clients::of(&tls).unwrap().unwrap();
+    let (mut keys, mut ca) = (read(), trusted());
+    let open = tickets_of(Some(&keys), None).unwrap();
+    let trusting = tickets_of(Some(&keys), Some(&ca)).unwrap();
+    let ticket = trusting.encrypt(b"a session").unwrap();
+    assert!(open.decrypt(&ticket).is_none());
+    let others = tickets_of(Some(&read()), Some(&trusted())).unwrap();
+    assert_eq!(others.decrypt(&ticket).unwrap(), b"a session");
+    // A file that cannot be used changes nothing; another authority does.
+    folder.write("a.ticket", "text");
+    folder.write("ca.pem", "text");
+    assert!(!(0..3).any(|_| keys.look_and_tell(&edge())));
+    assert!(!(0..3).any(|_| ca.look("edge", 0)));
+    let same = tickets_of(Some(&keys), Some(&ca)).unwrap();
+    assert_eq!(same.decrypt(&ticket).unwrap(), b"a session");
+    folder.write("ca.pem", &made("other").0);
+    assert!((0..3).any(|_| ca.look("edge", 0)));
+    assert!(
+        tickets_of(Some(&keys), Some(&ca))
+            .unwrap()
+            .decrypt(&ticket)
+            .is_none()
+    );
+    folder.write("a.ticket", &key(2));
+    assert!((0..3).any(|_| keys.look_and_tell(&edge())));
+    assert!(
+        tickets_of(Some(&keys), None)
+            .unwrap()
+            .decrypt(&ticket)
+            .is_none()
+    );
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn kinds_of_keys_and_what_is_wrong_with_them() {
         (
             &*mine.cert,
             "-----BEGIN PRIVATE KEY-----\n",
-            "cannot be read",
+            "key: line 1: BEGIN PRIVATE KEY without its END",
         ),
         (
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
@@ -88,4 +88,54 @@ fn kinds_of_keys_and_what_is_wrong_with_them() {
         let error = identity(cert.as_bytes(), key.as_bytes()).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     }
+}
+
+#[test]
+fn a_pair_of_files_is_one_certificate_and_its_key() {
+    let (mine, other) = (made(&["a.example"]), made(&["b.example"]));
+    let combined = |made: &Made| [&*made.cert, &*made.key].concat();
+    let both = |cert: &str, key: &str| identity(cert.as_bytes(), key.as_bytes());
+    let (whole, foreign) = (combined(&mine), combined(&other));
+    // Certificates beside the key complete the chain; the key has to belong to a named one.
+    for (cert, key) in [
+        (&*mine.cert, &*whole),
+        (&*whole, &*mine.key),
+        (&*whole, &*whole),
+        (&*mine.cert, &*[&*other.cert, &*mine.key].concat()),
+    ] {
+        assert_eq!(both(cert, key).unwrap().names(), ["a.example"]);
+    }
+    let one_file = [&*whole, &*foreign].concat();
+    let rows = [
+        (&*whole, &*foreign, "belongs to none of the certificates"),
+        (&*foreign, &*mine.key, "belongs to none of the certificates"),
+        (&*one_file, &*one_file, "holds more than one private key"),
+        (&*one_file, &*mine.key, "holds more than one private key"),
+        (&*whole, &*mine.cert, "the private key is missing"),
+        (
+            &*mine.cert,
+            "-----END X-----",
+            "key: line 1: END without a BEGIN",
+        ),
+        (
+            "-----END X-----",
+            &*mine.key,
+            "cert: line 1: END without a BEGIN",
+        ),
+    ];
+    for (cert, key, expected) in rows {
+        let error = both(cert, key).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}\n{expected}");
+    }
+}
+
+#[test]
+fn a_file_that_is_too_long_is_not_read_in_part() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = vec![b'\n'; usize::try_from(FILE_LEN_MAX).unwrap() + 1];
+    std::fs::write(file.path(), &text[1..]).unwrap();
+    assert_eq!(text_of(file.path()).unwrap().len(), text.len() - 1);
+    std::fs::write(file.path(), text).unwrap();
+    let error = text_of(file.path()).unwrap_err().to_string();
+    assert!(error.ends_with("is longer than 4 MiB"), "{error}");
 }

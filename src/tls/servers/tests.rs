@@ -288,9 +288,14 @@ fn a_server_that_asks_gets_our_certificate() {
 fn what_is_no_collection_of_certificates_is_refused() {
     let text = |wrong: Result<_, Wrong>| wrong.map(drop).unwrap_err().to_string();
     assert_eq!(text(ca(b"")), "holds no certificate (BEGIN CERTIFICATE)");
-    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let certificate = |body: &str| {
+        let text = format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+        text.into_bytes()
+    };
+    assert!(text(ca(&certificate("AAAA"))).contains("BEGIN CERTIFICATE is damaged"));
+    // A SEQUENCE, but no certificate.
     assert_eq!(
-        text(ca(broken.as_bytes())),
+        text(ca(&certificate("MAMCAQc="))),
         "holds no certificate that can be used"
     );
 }

@@ -66,6 +66,14 @@ impl Network {
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
+    /// Gives a host another address, such as `10.77.0.9/32`.
+    pub(crate) fn add_address(&self, host: &str, address: &str) {
+        ip(&format!(
+            "-n {} addr add {address} dev lo",
+            self.namespace(host)
+        ));
+    }
+
     /// Unplugs the cable of a host (`down`) or plugs it in again (`up`).
     pub(crate) fn cable(&self, host: &str, state: &str) {
         ip(&format!("-n {} link set eth {state}", self.namespace(host)));

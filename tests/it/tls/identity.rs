@@ -14,8 +14,8 @@ use crate::harness::tls::Identity;
 
 /// A folder in which OpenSSL makes certificates.
 pub(super) struct Workshop {
-    openssl: Command,
-    dir: TempDir,
+    pub(super) openssl: Command,
+    pub(super) dir: TempDir,
 }
 
 impl Workshop {
@@ -97,8 +97,13 @@ impl Workshop {
 
     /// Runs a proxy with this in `[listener.tls]`.
     pub(super) fn proxy(&self, certificates: &str) -> Proxy {
+        self.proxy_with(certificates, "")
+    }
+
+    /// Runs a proxy with these certificates and more keys of its listener.
+    pub(super) fn proxy_with(&self, certificates: &str, keys: &str) -> Proxy {
         Plan::tcp(Origin::echo())
-            .listener_keys(&format!("tls.certificates = [{certificates}]"))
+            .listener_keys(&format!("tls.certificates = [{certificates}]\n{keys}"))
             .start()
     }
 }
@@ -322,7 +327,7 @@ fn openssl_resumes_on_every_thread() {
 }
 
 /// Lets a client say a request, and returns all it said itself.
-fn exchanged(client: &mut Command) -> String {
+pub(super) fn exchanged(client: &mut Command) -> String {
     use std::io::Write as _;
     let mut child = client
         .stdin(Stdio::piped())

@@ -172,7 +172,7 @@ fn a_broken_one_is_told_once_and_the_old_one_stays() {
     fs::write(&cert, next.pem().0).unwrap();
     wait_told("belongs to none");
     fs::write(&cert, "-----BEGIN CERTIFICATE-----\n!\n").unwrap();
-    wait_told("is no PEM");
+    wait_told("BEGIN CERTIFICATE without its END");
     fs::remove_file(&key).unwrap();
     wait_told("key.pem: cannot be read");
     fs::write(&key, third.pem().1).unwrap();
