@@ -14,7 +14,7 @@
 //! | [`relay`] | established tunnels: a pure state machine, and the loop that drives it | `journal`, `proto`, `sys`, `tls` |
 //! | [`upstream`] | backends at run time: their servers, health, queues, and who gets the next connection | `balance`, `config`, `proto`, `tls` |
 //! | [`log`] | access lines and diagnostics: formats, targets, losses | `config`, `journal`, `proto` |
-//! | [`admin`] | what operators read and ask: metrics, dashboard, control socket | `config`, `journal`, `log`, `proto`, `relay`, `sys`, `tls`, `upstream` |
+//! | [`admin`] | what operators read and ask: metrics, dashboard, control socket | `config`, `journal`, `log`, `proto`, `relay`, `sys`, `upstream` |
 //! | [`reception`] | the opening of connections: PROXY header, TLS handshake, request head, route, connect, answers | `config`, `journal`, `proto`, `relay`, `sys`, `tls`, `upstream` |
 //! | [`process`] | start, signals, reload, drain, privileges, certificates that change at run time | `admin`, `balance`, `config`, `journal`, `log`, `reception`, `relay`, `sys`, `tls`, `upstream` |
 //! | [`manual`] | pure: the pages of the manual, and how they become man pages | |

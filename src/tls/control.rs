@@ -15,7 +15,7 @@ use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 
 use super::fault::WARNING;
-use super::record::kernel::{Suite, SuiteCode};
+use super::record::kernel::{RecordSuite, SuiteCode};
 use super::record::{
     ContentType, Keys, OVERHEAD_LEN_MAX, Opener, PAYLOAD_LEN_MAX, RecordError, RecordVersion,
     Sealer,
@@ -74,7 +74,7 @@ pub struct Session {
     sealer: Option<Sealer>,
     /// Only TLS 1.3 has KeyUpdate, so TLS 1.2 keeps no schedule.
     schedule: Option<Box<Schedule>>,
-    suite: Suite,
+    suite: RecordSuite,
     /// Whether we are the client.
     is_client: bool,
     empty_records: u8,

@@ -23,7 +23,7 @@ use super::der::Der;
 use scan::{Body, Raw};
 
 pub use bad::BadPem;
-pub use foreign::Form;
+pub use foreign::ForeignForm;
 
 const SEQUENCE: u8 = 0x30;
 const CRL_ELSEWHERE: &str = "a revocation list goes into the file of the key crl";

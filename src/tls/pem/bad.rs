@@ -1,13 +1,13 @@
 //! What is wrong with a PEM file, in words, with the line and a remedy.
 
-use super::foreign::Form;
+use super::foreign::ForeignForm;
 
 /// What is wrong with a PEM file, and a remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadPem {
     /// The file is of another form.
     #[error("{0}")]
-    Foreign(Form),
+    Foreign(ForeignForm),
     /// There is no certificate in it.
     #[error("holds no certificate (BEGIN CERTIFICATE)")]
     NoCertificate,

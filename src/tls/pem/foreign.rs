@@ -23,7 +23,7 @@ const ENCRYPTIONS: [&[u8]; 2] = [
 
 /// The form of a file that is no PEM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum ForeignForm {
     /// Text in UTF-16, as Windows' editors write it.
     Utf16,
     /// A certificate in DER.
@@ -46,7 +46,7 @@ pub enum Form {
     BareBase64,
 }
 
-impl fmt::Display for Form {
+impl fmt::Display for ForeignForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Utf16 => {
@@ -86,13 +86,13 @@ impl fmt::Display for Form {
 }
 
 /// Recognises the form of a file without PEM blocks; none if it is not known.
-pub(super) fn form(file: &[u8]) -> Option<Form> {
+pub(super) fn form(file: &[u8]) -> Option<ForeignForm> {
     let is_utf16 = file.starts_with(b"\xff\xfe") || file.starts_with(b"\xfe\xff");
     if is_utf16 || has(file, b"B\0E\0G\0I\0N\0") {
-        return Some(Form::Utf16);
+        return Some(ForeignForm::Utf16);
     }
     if file.starts_with(b"\xfe\xed\xfe\xed") {
-        return Some(Form::KeyStore);
+        return Some(ForeignForm::KeyStore);
     }
     if let Some(form) = form_of_der(file) {
         return Some(form);
@@ -102,17 +102,17 @@ pub(super) fn form(file: &[u8]) -> Option<Form> {
         .decode(signs.copied().collect::<Vec<_>>())
         .ok()?;
     if has(&bytes, b"-----BEGIN ") {
-        return Some(Form::Base64OfPem);
+        return Some(ForeignForm::Base64OfPem);
     }
-    form_of_der(&bytes).map(|_| Form::BareBase64)
+    form_of_der(&bytes).map(|_| ForeignForm::BareBase64)
 }
 
 /// Tells apart what may stand in a file of DER; none if the file is not one SEQUENCE.
-fn form_of_der(file: &[u8]) -> Option<Form> {
+fn form_of_der(file: &[u8]) -> Option<ForeignForm> {
     let mut rest = Der(file);
     // PKCS#12 may be in BER, whose length is not known at its start.
     if file.starts_with(b"\x30\x80\x02\x01\x03\x30") {
-        return Some(Form::Pkcs12);
+        return Some(ForeignForm::Pkcs12);
     }
     let mut content = Der(rest.enter(SEQUENCE)?);
     if !rest.0.is_empty() {
@@ -120,21 +120,23 @@ fn form_of_der(file: &[u8]) -> Option<Form> {
         return None;
     }
     let (Some(first), Some(second)) = (content.next(), content.next()) else {
-        return Some(Form::Der);
+        return Some(ForeignForm::Der);
     };
     let third = content.tag();
     Some(match (first, second) {
         // RFC 5280 section 4.1: a SEQUENCE, the algorithm, and the signature.
-        ((SEQUENCE, _), (SEQUENCE, _)) if third == Some(BIT_STRING) => Form::Certificate,
+        ((SEQUENCE, _), (SEQUENCE, _)) if third == Some(BIT_STRING) => ForeignForm::Certificate,
         // RFC 7292 section 4: version 3 and a PKCS#7 content.
-        ((INTEGER, [3]), (SEQUENCE, _)) => Form::Pkcs12,
+        ((INTEGER, [3]), (SEQUENCE, _)) => ForeignForm::Pkcs12,
         // RFC 5958 section 2: a version, the algorithm, and the key; RFC 8017: numbers; RFC 5915: the key.
-        ((INTEGER, [0 | 1]), (SEQUENCE, _)) if third == Some(OCTETS) => Form::Key,
-        ((INTEGER, [0 | 1]), (INTEGER, _)) if third == Some(INTEGER) => Form::Key,
-        ((INTEGER, [1]), (OCTETS, _)) => Form::Key,
-        ((SEQUENCE, algorithm), (OCTETS, _)) if is_encryption(algorithm) => Form::EncryptedKey,
-        ((OID, kind), _) if kind.starts_with(PKCS7) => Form::Pkcs7,
-        _ => Form::Der,
+        ((INTEGER, [0 | 1]), (SEQUENCE, _)) if third == Some(OCTETS) => ForeignForm::Key,
+        ((INTEGER, [0 | 1]), (INTEGER, _)) if third == Some(INTEGER) => ForeignForm::Key,
+        ((INTEGER, [1]), (OCTETS, _)) => ForeignForm::Key,
+        ((SEQUENCE, algorithm), (OCTETS, _)) if is_encryption(algorithm) => {
+            ForeignForm::EncryptedKey
+        }
+        ((OID, kind), _) if kind.starts_with(PKCS7) => ForeignForm::Pkcs7,
+        _ => ForeignForm::Der,
     })
 }
 

@@ -250,38 +250,42 @@ fn other_forms_are_recognised() {
         .flat_map(u16::to_be_bytes)
         .collect();
     let bare: String = leaf.lines().filter(|line| !line.starts_with('-')).collect();
-    let rows: [(&str, Vec<u8>, Form); 11] = [
-        ("UTF-16", utf16.clone(), Form::Utf16),
+    let rows: [(&str, Vec<u8>, ForeignForm); 11] = [
+        ("UTF-16", utf16.clone(), ForeignForm::Utf16),
         (
             "UTF-16 with mark",
             [b"\xff\xfe".to_vec(), utf16].concat(),
-            Form::Utf16,
+            ForeignForm::Utf16,
         ),
-        ("UTF-16 of the other order", big, Form::Utf16),
-        ("certificate", der_of(&leaf), Form::Certificate),
-        ("key", der_of(&key), Form::Key),
+        ("UTF-16 of the other order", big, ForeignForm::Utf16),
+        ("certificate", der_of(&leaf), ForeignForm::Certificate),
+        ("key", der_of(&key), ForeignForm::Key),
         (
             "PKCS#1",
             b"\x30\x09\x02\x01\x00\x02\x01\x05\x02\x01\x03".to_vec(),
-            Form::Key,
+            ForeignForm::Key,
         ),
         (
             "PKCS#12",
             b"\x30\x0a\x02\x01\x03\x30\x05\x06\x03\x2a\x86\x48".to_vec(),
-            Form::Pkcs12,
+            ForeignForm::Pkcs12,
         ),
         (
             "Java",
             b"\xfe\xed\xfe\xed\x00\x00\x00\x02".to_vec(),
-            Form::KeyStore,
+            ForeignForm::KeyStore,
         ),
         (
             "Kubernetes",
             BASE64_STANDARD.encode(&leaf).into_bytes(),
-            Form::Base64OfPem,
+            ForeignForm::Base64OfPem,
         ),
-        ("bare", bare.into_bytes(), Form::BareBase64),
-        ("other DER", b"\x30\x03\x02\x01\x07".to_vec(), Form::Der),
+        ("bare", bare.into_bytes(), ForeignForm::BareBase64),
+        (
+            "other DER",
+            b"\x30\x03\x02\x01\x07".to_vec(),
+            ForeignForm::Der,
+        ),
     ];
     for (name, bytes, form) in rows {
         assert_eq!(read(&bytes), Err(BadPem::Foreign(form)), "{name}");

@@ -50,12 +50,12 @@ impl SuiteCode {
 
 /// The version and the cipher of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Suite {
+pub struct RecordSuite {
     version: RecordVersion,
     cipher: Cipher,
 }
 
-impl Suite {
+impl RecordSuite {
     /// Returns version and cipher as numbers of linux/tls.h.
     #[must_use]
     pub fn code(self) -> SuiteCode {
@@ -78,8 +78,8 @@ impl Suite {
 impl Keys {
     /// Returns version and cipher.
     #[must_use]
-    pub fn suite(&self) -> Suite {
-        Suite {
+    pub fn suite(&self) -> RecordSuite {
+        RecordSuite {
             version: self.version,
             cipher: self.cipher,
         }
