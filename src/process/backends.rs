@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::certificates::ServersTls;
 use crate::config::Backend;
-use crate::tls::identity::Wrong;
+use crate::tls::wrong::Wrong;
 use crate::upstream::client_tls::ClientTls;
 use crate::upstream::{Supervisor, Upstream, supervise};
 

@@ -13,38 +13,38 @@
 //! stays in use. It also stays if the new one is worse ([`judge::worse`]); a reload asks nothing. What clients'
 //! certificates are judged by is [`clients`].
 
+mod certificate;
 mod clients;
+mod files;
 mod servers;
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest::{Context, SHA256};
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
+use certificate::{Candidate, Certificate, now_s};
 use clients::Clients;
+use files::Files;
 pub(super) use servers::ServersTls;
 
 use crate::admin::state::{CertificateInUse, CertificateOwner, CertificatesInUse};
-use crate::config::{CertificateFiles, Listener, Mode, TlsVersion};
-use crate::log::timestamp;
+use crate::config::{Listener, Mode, TlsVersion};
 use crate::reception::snapshot::TlsNow;
-use crate::tls::identity::{self, Identity, Offer, Tickets, Wrong, server_config, tickets};
+use crate::tls::identity::{Offer, Tickets, server_config, tickets};
 use crate::tls::judge::{self, About, Asked, Finding};
 use crate::tls::servers::is_root_of_system;
 use crate::tls::ticket_keys::{self, TicketKeys};
+use crate::tls::wrong::Wrong;
 
 /// Pause between two reads of the files; two reads detect a change, well within five seconds.
 const LOOK_PAUSE: Duration = Duration::from_millis(1500);
 /// Pause between two checks of every certificate's expiry.
 const END_PAUSE: Duration = Duration::from_secs(60 * 60);
-/// Pause between two warnings about the expiry of one certificate.
-const END_QUIET_S: i64 = 24 * 60 * 60;
 
 /// The certificates of one listener.
 pub(super) struct Shown {
@@ -285,309 +285,6 @@ fn offer(
         only_tls13,
         http,
     }
-}
-
-/// A certificate with its key.
-struct Certificate {
-    files: Files<Identity>,
-    /// What stands in the files now, if it was refused.
-    refused: Option<Refused>,
-    /// Time of the last warning about its expiry, in seconds since 1970.
-    spoken_of_s: Option<i64>,
-}
-
-/// New contents of the files of a certificate.
-struct Candidate {
-    identity: Identity,
-    /// The fault that its issuer is missing, if that of the present certificate is not.
-    issuer_lost: Option<Finding>,
-    /// The reason of an earlier refusal.
-    known_why: Option<String>,
-}
-
-/// A certificate that was refused. It is judged again as time passes: it may become valid, or the present
-/// one expire.
-struct Refused {
-    candidate: Candidate,
-    why: String,
-}
-
-impl Certificate {
-    /// Reads it. Its warnings have been logged with the configuration.
-    fn read(files: &CertificateFiles) -> Result<Self, Wrong> {
-        let files = Files::read(vec![files.cert.clone(), files.key.clone()], read_identity)?;
-        let mut certificate = Self {
-            files,
-            refused: None,
-            spoken_of_s: None,
-        };
-        certificate.note_end(now_s());
-        Ok(certificate)
-    }
-
-    /// Returns what may take its place: what is new in the files, or what was refused and still stands there.
-    fn candidate(&mut self, owner: &CertificateOwner) -> Option<Candidate> {
-        let refused = self.refused.take();
-        let known_why = refused.as_ref().map(|refused| refused.why.clone());
-        match self.files.fresh() {
-            None => refused.map(|refused| refused.candidate),
-            Some(Err(why)) => {
-                self.files.complain(owner, &why);
-                None
-            }
-            Some(Ok(identity)) => {
-                let (new, old) = (identity.to_judge(""), self.files.good.to_judge(""));
-                let issuer_lost = judge::issuer_lost(&new, &old, is_root_of_system);
-                Some(Candidate {
-                    identity,
-                    issuer_lost,
-                    known_why,
-                })
-            }
-        }
-    }
-
-    fn take(&mut self, new: Candidate, now_s: i64) {
-        self.files.good = new.identity;
-        self.note_end(now_s);
-    }
-
-    /// Keeps a new one aside, and logs why, unless that was logged before.
-    fn refuse(&mut self, new: Candidate, worse: &[Finding], owner: &CertificateOwner) {
-        let why: Vec<String> = worse.iter().map(Finding::to_string).collect();
-        let why = why.join("; ");
-        if new.known_why.as_ref() != Some(&why) {
-            keeps(
-                owner,
-                &self.files.name(),
-                &why,
-                "not replaced: the new certificate is worse than the one before, which stays; mend the file, \
-                 or reload to take it as it is",
-            );
-        }
-        let candidate = Candidate {
-            known_why: Some(why.clone()),
-            ..new
-        };
-        self.refused = Some(Refused { candidate, why });
-    }
-
-    /// Returns the end of its validity, for the log.
-    fn until(&self) -> Option<String> {
-        let until = self.files.good.not_after();
-        let until = until.and_then(|s| u64::try_from(s).ok());
-        until.map(|s| timestamp(UNIX_EPOCH + Duration::from_secs(s)))
-    }
-
-    /// Describes it for operators.
-    fn in_use(&self, owner: CertificateOwner) -> CertificateInUse {
-        let facts = self.files.good.facts().cloned().unwrap_or_default();
-        CertificateInUse {
-            owner,
-            role: "certificate",
-            file: self.files.paths.first().cloned().unwrap_or_default(),
-            issuer: facts.issuer_text(),
-            names: facts.names,
-            not_after: facts.not_after,
-            refused: self.why_not_taken(),
-        }
-    }
-
-    /// Returns why what stands in its files now is not used; none = it is.
-    fn why_not_taken(&self) -> Option<String> {
-        let refused = self.refused.as_ref().map(|refused| refused.why.clone());
-        refused.or_else(|| self.files.complaint.as_ref().map(Wrong::to_string))
-    }
-
-    fn note_end(&mut self, now_s: i64) {
-        let ends = !self.files.good.to_judge("").validity(now_s).is_empty();
-        self.spoken_of_s = ends.then_some(now_s);
-    }
-
-    /// Warns that it expires soon, unless that was logged today.
-    fn look_at_end(&mut self, listener: &str, now_s: i64) {
-        for why in self.end_to_tell(now_s) {
-            tracing::warn!(%listener, file = self.files.name(), "{why}");
-        }
-    }
-
-    fn end_to_tell(&mut self, now_s: i64) -> Vec<Finding> {
-        let quiet = |said_s| (said_s..said_s + END_QUIET_S).contains(&now_s);
-        if self.spoken_of_s.is_some_and(quiet) {
-            return Vec::new();
-        }
-        let found = self.files.good.to_judge("").validity(now_s);
-        if !found.is_empty() {
-            self.spoken_of_s = Some(now_s);
-        }
-        found
-    }
-}
-
-fn read_identity(texts: &[Vec<u8>]) -> Result<Identity, Wrong> {
-    match texts {
-        [cert, key] => identity::identity(cert, key),
-        _ => identity::identity(&[], &[]),
-    }
-}
-
-/// Files whose contents belong together.
-struct Files<T> {
-    paths: Vec<PathBuf>,
-    make: fn(&[Vec<u8>]) -> Result<T, Wrong>,
-    /// The last valid contents.
-    good: T,
-    /// The digest of the texts that gave them.
-    digest: [u8; 32],
-    looks: Looks,
-    /// The last complaint about them, unless they are valid now.
-    complaint: Option<Wrong>,
-}
-
-impl<T> Files<T> {
-    fn read(paths: Vec<PathBuf>, make: fn(&[Vec<u8>]) -> Result<T, Wrong>) -> Result<Self, Wrong> {
-        let texts = texts_of(&paths);
-        let seen = seen(&texts);
-        let looks = Looks::begin(seen.clone());
-        Ok(Self {
-            good: make(&texts?)?,
-            digest: seen?,
-            paths,
-            make,
-            looks,
-            complaint: None,
-        })
-    }
-
-    /// Returns the files' names for the log.
-    fn name(&self) -> String {
-        let mut names: Vec<_> = self
-            .paths
-            .iter()
-            .map(|path| path.display())
-            .map(|name| name.to_string())
-            .collect();
-        names.dedup();
-        names.join(", ")
-    }
-
-    /// Takes new valid contents and logs faults; returns whether there are new contents.
-    fn look_and_tell(&mut self, owner: &CertificateOwner) -> bool {
-        self.look_and_judge(owner, |_, _| Ok(()))
-    }
-
-    /// As [`Self::look_and_tell`], but new contents also have to pass `judge`, which is given the previous ones
-    /// as the second argument.
-    fn look_and_judge(
-        &mut self,
-        owner: &CertificateOwner,
-        judge: impl FnOnce(&T, &T) -> Result<(), Wrong>,
-    ) -> bool {
-        let fresh = self.fresh();
-        match fresh.map(|new| new.and_then(|new| judge(&new, &self.good).map(|()| new))) {
-            None => false,
-            Some(Ok(good)) => {
-                self.good = good;
-                if let Ok(digest) = self.looks.settled {
-                    self.digest = digest;
-                }
-                true
-            }
-            Some(Err(why)) => {
-                self.complain(owner, &why);
-                false
-            }
-        }
-    }
-
-    fn complain(&self, owner: &CertificateOwner, why: &Wrong) {
-        let text = "not replaced: what was read before stays";
-        keeps(owner, &self.name(), &why.to_string(), text);
-    }
-
-    /// Reads once and returns what is new; a fault has to be logged.
-    fn fresh(&mut self) -> Option<Result<T, Wrong>> {
-        let texts = texts_of(&self.paths);
-        if !self.looks.settles(seen(&texts)) {
-            return None;
-        }
-        match texts.and_then(|texts| (self.make)(&texts)) {
-            Ok(good) => {
-                self.complaint = None;
-                Some(Ok(good))
-            }
-            Err(wrong) if self.complaint.as_ref() == Some(&wrong) => None,
-            Err(wrong) => {
-                self.complaint = Some(wrong.clone());
-                Some(Err(wrong))
-            }
-        }
-    }
-}
-
-/// Logs that new contents of `file` are not used, and why.
-fn keeps(owner: &CertificateOwner, file: &str, why: &str, text: &str) {
-    match owner {
-        CertificateOwner::Listener(listener) => tracing::warn!(%listener, file, %why, "{text}"),
-        CertificateOwner::Backend(backend) => tracing::warn!(%backend, file, %why, "{text}"),
-    }
-}
-
-fn texts_of(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, Wrong> {
-    let text_of = |path: &PathBuf| identity::text_of(Path::new(path));
-    paths.iter().map(text_of).collect()
-}
-
-/// The result of reading files: a digest, so that keys are not in memory twice, or the reason of a failure.
-type Seen = Result<[u8; 32], Wrong>;
-
-fn seen(texts: &Result<Vec<Vec<u8>>, Wrong>) -> Seen {
-    let mut context = Context::new(&SHA256);
-    for text in texts.as_ref().map_err(Clone::clone)? {
-        context.update(&text.len().to_be_bytes());
-        context.update(text);
-    }
-    let mut digest = [0; 32];
-    digest.copy_from_slice(context.finish().as_ref());
-    Ok(digest)
-}
-
-/// The results of reading files so far.
-struct Looks {
-    /// The result that was last acted upon.
-    settled: Seen,
-    /// The latest result, if it differs.
-    fresh: Option<Seen>,
-}
-
-impl Looks {
-    fn begin(settled: Seen) -> Self {
-        Self {
-            settled,
-            fresh: None,
-        }
-    }
-
-    /// Returns whether a new result has come twice in a row.
-    fn settles(&mut self, seen: Seen) -> bool {
-        if seen == self.settled {
-            self.fresh = None;
-            return false;
-        }
-        if self.fresh.as_ref() == Some(&seen) {
-            self.settled = seen;
-            self.fresh = None;
-            return true;
-        }
-        self.fresh = Some(seen);
-        false
-    }
-}
-
-fn now_s() -> i64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now_s = since_1970.map_or(0, |time| time.as_secs());
-    now_s.try_into().unwrap_or(i64::MAX)
 }
 
 /// The thread that checks certificates, if there are any; it ends when this is dropped.

@@ -9,7 +9,7 @@ use crate::admin::ctl::socket::SocketError;
 use crate::admin::http::BindError;
 use crate::log::LogError;
 use crate::reception::listen::ListenError;
-use crate::tls::identity::Wrong;
+use crate::tls::wrong::Wrong;
 
 /// Reason why the process cannot run.
 #[derive(Debug, thiserror::Error)]

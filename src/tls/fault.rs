@@ -1,7 +1,6 @@
 //! Faults that end a TLS connection, and the alerts they send to the peer (RFC 8446 section 6).
 
 use super::record::{KeysUsedUp, RecordError};
-use super::words;
 
 /// The level of an alert after which the connection goes on, or ends in good order.
 pub(super) const WARNING: u8 = 1;
@@ -111,5 +110,5 @@ impl Fault {
 
 /// Returns the RFC's name of an alert, such as `certificate_expired`, or its number.
 fn alert_name(number: u8) -> String {
-    words::alert_name(number).map_or_else(|| number.to_string(), str::to_owned)
+    super::words::alert_name(number).map_or_else(|| number.to_string(), str::to_owned)
 }

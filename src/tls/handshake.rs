@@ -14,8 +14,8 @@ use rustls_pki_types::ServerName;
 
 use super::control::{Alert, Session};
 use super::record::{ContentType, Keys, RecordError, RecordVersion, whole_record};
+use super::refused::{RefusedCertificate, take_refused};
 use super::terms::Terms;
-use super::verifier::{RefusedCertificate, take_refused};
 use crate::proto::Progress;
 use crate::proto::client_hello;
 

@@ -1,13 +1,9 @@
 //! Our own identities: certificates and keys from PEM files, and the rustls configuration of a listener. The
 //! choice among several certificates is `choice`'s.
 //!
-//! No other module reads certificate files; a [`Wrong`] describes a fault, and the configuration
-//! adds its place.
+//! Files are read by `file`.
 
 use std::collections::HashSet;
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,30 +18,15 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::anchors::Anchors;
 use super::chain;
 use super::choice::{KeyKind, Names};
+use super::file::text_of;
 use super::judge::Certificate;
 use super::pem::{self, BadPem, Parts};
 use super::verifier::{ClientDemand, TrustedClients};
 use super::words;
+use super::wrong::{Wrong, wrong};
 use super::x509::{self, Facts, RSA_BITS_MIN};
 
-/// Longest PEM file, in bytes.
-const FILE_LEN_MAX: u64 = 4 * 1024 * 1024;
 const NO_KEY: &str = "the private key is missing: a BEGIN PRIVATE KEY block, here or in key = PATH";
-
-/// A description of what is wrong with a certificate or a list of them.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Wrong(String);
-
-impl From<BadPem> for Wrong {
-    fn from(malformed: BadPem) -> Self {
-        Self(malformed.to_string())
-    }
-}
-
-pub(super) fn wrong(text: impl Into<String>) -> Wrong {
-    Wrong(text.into())
-}
 
 /// A certificate with its chain and key.
 #[derive(Debug, Clone)]
@@ -76,32 +57,6 @@ pub fn facts_of(cert: &Path) -> Result<Facts, Wrong> {
     let certificates = certificates(&text_of(cert)?)?;
     let facts = certificates.first().and_then(|der| x509::read(der));
     facts.ok_or_else(|| wrong("holds no certificate that can be read"))
-}
-
-/// Reads the present contents of a PEM file.
-///
-/// # Errors
-/// It cannot be read, or is not a regular file.
-pub fn text_of(path: &Path) -> Result<Vec<u8>, Wrong> {
-    let read = || {
-        // Opening something other than a regular file must not block.
-        let mut options = OpenOptions::new();
-        let file = options
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("is no regular file"));
-        }
-        let mut text = Vec::new();
-        let len = file.take(FILE_LEN_MAX + 1).read_to_end(&mut text)?;
-        if len as u64 > FILE_LEN_MAX {
-            // A file must not lose its last blocks in silence.
-            return Err(io::Error::other("is longer than 4 MiB"));
-        }
-        Ok(text)
-    };
-    read().map_err(|error| wrong(format!("{}: cannot be read: {error}", path.display())))
 }
 
 /// Reads a certificate, its chain and its key from two texts, which may be the same.

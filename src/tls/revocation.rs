@@ -9,8 +9,9 @@ use webpki::OwnedCertRevocationList;
 
 use super::anchors::Anchors;
 use super::der::Der;
-use super::identity::{Wrong, text_of, wrong};
+use super::file::text_of;
 use super::shown::seconds_of;
+use super::wrong::{Wrong, wrong};
 use super::{name, words, x509};
 
 const INTEGER: u8 = 0x02;

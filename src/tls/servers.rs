@@ -17,11 +17,13 @@ pub use rustls_pki_types::ServerName;
 
 use super::anchors::Anchors;
 use super::control::Fault;
+use super::file::text_of;
 use super::handshake::HandshakeFailure;
-use super::identity::{self, Identity, Wrong, certificates, text_of, wrong};
+use super::identity::{self, Identity, certificates};
 use super::system_store;
 use super::verifier::{AnyCertificate, TrustedServers};
 use super::words::{self, OtherEnd};
+use super::wrong::{Wrong, wrong};
 use super::x509::{self, Facts};
 
 /// Requirements on the servers of a backend, and our certificate for them.

@@ -29,7 +29,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rustls::server::ProducesTickets;
 
-use super::identity::{Tickets, Wrong, wrong};
+use super::identity::Tickets;
+use super::wrong::{Wrong, wrong};
 
 /// Length of a file, in bytes.
 pub const FILE_LEN: usize = 80;

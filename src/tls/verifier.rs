@@ -5,8 +5,6 @@
 //! its use and a server's name are checked here. In every case the peer must prove by a signature that it
 //! holds the certificate's key.
 
-use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -23,22 +21,19 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_cert::certificate::{CertificateInner, Raw};
+use x509_cert::der::Decode;
 use x509_cert::der::oid::ObjectIdentifier;
-use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::ExtendedKeyUsage;
 
 use super::anchors::{Anchors, is_self_issued};
 use super::der::Der;
-use super::identity::{Wrong, wrong};
+use super::refused;
 use super::revocation::Revocations;
-use super::{name, x509};
+use super::wrong::{Wrong, wrong};
+use super::{words, x509};
 
 const SEQUENCE: u8 = 0x30;
 const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
-/// Longest text of a subject in a line of the log, in bytes.
-const SUBJECT_LEN_MAX: usize = 200;
-/// Most bytes of a serial number in a line of the log; RFC 5280 section 4.1.2.2 allows 20.
-const SERIAL_LEN_MAX: usize = 32;
 
 /// The use of a certificate that an extended key usage has to allow (RFC 5280 section 4.2.1.12).
 #[derive(Clone, Copy)]
@@ -305,7 +300,7 @@ impl ClientCertVerifier for TrustedClients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.verify(certificate, chain, now);
-        verified.inspect_err(|_| REFUSED.set(Some(RefusedCertificate::of(certificate))))
+        verified.inspect_err(|_| refused::note(certificate))
     }
 
     fn verify_tls12_signature(
@@ -334,57 +329,9 @@ impl ClientCertVerifier for TrustedClients {
 fn of_builder(error: &VerifierBuilderError) -> Wrong {
     match error {
         VerifierBuilderError::NoRootAnchors => wrong("holds no certificate (BEGIN CERTIFICATE)"),
-        VerifierBuilderError::InvalidCrl(why) => wrong(super::words::of_list(why)),
+        VerifierBuilderError::InvalidCrl(why) => wrong(words::of_list(why)),
         _ => wrong("internal error: the TLS library refuses to verify certificates"),
     }
-}
-
-/// A client's certificate that was refused, for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefusedCertificate {
-    /// The subject in printable ASCII; empty if it has none.
-    pub subject: String,
-    /// The serial number, hexadecimal.
-    pub serial: String,
-}
-
-impl RefusedCertificate {
-    fn of(certificate: &[u8]) -> Self {
-        let read = CertificateInner::<Raw>::from_der(certificate).ok();
-        let body = read.as_ref().map(CertificateInner::tbs_certificate);
-        let subject = body.and_then(|body| body.subject().to_der().ok());
-        let mut subject = subject.and_then(|der| name::text(&der)).unwrap_or_default();
-        if subject.len() > SUBJECT_LEN_MAX {
-            subject.truncate(SUBJECT_LEN_MAX);
-            subject.push_str("...");
-        }
-        let serial = body.map_or(&[][..], |body| body.serial_number().as_bytes());
-        let mut hex = String::new();
-        // The first zero only keeps a number positive; OpenSSL does not show it either.
-        let serial = match serial {
-            [0, rest @ ..] if !rest.is_empty() => rest,
-            serial => serial,
-        };
-        for byte in serial.iter().take(SERIAL_LEN_MAX) {
-            // Writing into a string does not fail.
-            let _ = write!(hex, "{byte:02X}");
-        }
-        Self {
-            subject,
-            serial: hex,
-        }
-    }
-}
-
-thread_local! {
-    /// The last certificate that was refused on this thread. rustls calls the verifier while it is given
-    /// records, and its errors have no place for more than the reason.
-    static REFUSED: RefCell<Option<RefusedCertificate>> = const { RefCell::new(None) };
-}
-
-/// Takes the certificate that was refused while records were given to rustls on this thread.
-pub(super) fn take_refused() -> Option<RefusedCertificate> {
-    REFUSED.take()
 }
 
 /// Accepts every certificate; the server must still prove that it holds the certificate's key.

@@ -20,7 +20,7 @@ pub use other_end::OtherEnd;
 use other_end::UNKNOWN;
 
 use super::handshake::{HandshakeFailure, Spoken};
-use super::verifier::RefusedCertificate;
+use super::refused::RefusedCertificate;
 
 /// Describes a failed handshake with `peer`, and what helps.
 #[must_use]

@@ -11,8 +11,8 @@ use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 
 use crate::config::{self, BackendServer, Offload};
-use crate::tls::identity::Wrong;
 use crate::tls::servers::{Demand, ServerName, client_config, fingerprint};
+use crate::tls::wrong::Wrong;
 
 /// The TLS settings that all servers of a backend share. Clones share the present configurations.
 #[derive(Debug, Clone)]

@@ -13,6 +13,7 @@ use crate::config::section::{At, Key, Section, Type};
 use crate::config::shape::{Fallback, Shape};
 use crate::config::types::{Bool, Choice, Custom, Many, Maybe, PEM, Readable, Seconds};
 use crate::config::{CertificateFiles, ClientAuth, Hsts, Mode, Offload, Tls, TlsVersion, asked};
+use crate::tls::file;
 use crate::tls::identity::{self, Identity};
 use crate::tls::judge::{About, together};
 use crate::tls::revocation;
@@ -410,7 +411,7 @@ fn crl(value: Value<'_, '_>) -> Option<PathBuf> {
 fn ticket_key(value: Value<'_, '_>) -> Option<PathBuf> {
     let place = value.place.clone();
     let path = value.file(TICKET_KEY.wanted)?;
-    let checked = identity::text_of(&path).and_then(|bytes| ticket_keys::check(&bytes));
+    let checked = file::text_of(&path).and_then(|bytes| ticket_keys::check(&bytes));
     if let Err(wrong) = checked {
         place.reject(format!("{wrong}; {}", TICKET_KEY.wanted));
     }

@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use super::{Files, Seen};
+use super::certificate::now_s;
+use super::files::{Files, Seen};
 use crate::admin::state::CertificateOwner;
 use crate::config::{ClientAuth, Tls};
 use crate::tls::anchors::Anchors;
-use crate::tls::identity::{self, Wrong};
+use crate::tls::identity;
 use crate::tls::revocation::{self, Revocations};
 use crate::tls::verifier::ClientDemand;
+use crate::tls::wrong::Wrong;
 
 /// What clients' certificates are judged by.
 pub(super) struct Clients {
@@ -48,7 +50,7 @@ impl Clients {
             auth: tls.client_auth,
             until_s: None,
         };
-        this.wait_for_the_next_end(super::now_s());
+        this.wait_for_the_next_end(now_s());
         Ok(Some(this))
     }
 

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use super::{Certificate, Files};
+use super::certificate::Certificate;
+use super::files::Files;
 use crate::admin::state::{CertificateInUse, CertificateOwner};
 use crate::config::{Backend, TlsVersion};
 use crate::tls::anchors::Anchors;
-use crate::tls::identity::Wrong;
 use crate::tls::judge::{self, Asked};
 use crate::tls::servers::{self, Demand, trusted_facts};
+use crate::tls::wrong::Wrong;
 use crate::tls::x509::Facts;
 use crate::upstream::client_tls::ClientTls;
 

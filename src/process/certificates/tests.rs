@@ -1,8 +1,14 @@
 //! Results of reading changed files, without waiting between the reads.
 
+use super::certificate::*;
+use super::files::*;
 use super::*;
+use crate::config::CertificateFiles;
+use crate::tls::file;
+use crate::tls::identity::Identity;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use std::fs;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const DAY_S: i64 = 24 * 60 * 60;
@@ -112,7 +118,7 @@ fn tickets_of_files_follow_the_files_and_those_who_are_trusted() {
 #[test]
 fn a_change_counts_when_it_was_seen_twice() {
     let (a, b) = (Ok([1; 32]), Ok([2; 32]));
-    let broken = || Err(identity::text_of(Path::new("/nowhere")).unwrap_err());
+    let broken = || Err(file::text_of(Path::new("/nowhere")).unwrap_err());
     let mut looks = Looks::begin(a.clone());
     let rows = [
         (a.clone(), false),

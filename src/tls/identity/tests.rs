@@ -128,14 +128,3 @@ fn a_pair_of_files_is_one_certificate_and_its_key() {
         assert!(error.contains(expected), "{error}\n{expected}");
     }
 }
-
-#[test]
-fn a_file_that_is_too_long_is_not_read_in_part() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let text = vec![b'\n'; usize::try_from(FILE_LEN_MAX).unwrap() + 1];
-    std::fs::write(file.path(), &text[1..]).unwrap();
-    assert_eq!(text_of(file.path()).unwrap().len(), text.len() - 1);
-    std::fs::write(file.path(), text).unwrap();
-    let error = text_of(file.path()).unwrap_err().to_string();
-    assert!(error.ends_with("is longer than 4 MiB"), "{error}");
-}

@@ -8,7 +8,7 @@ use x509_cert::der::DateTime;
 use x509_cert::der::oid::ObjectIdentifier;
 
 use super::super::der::Der;
-use super::super::verifier::RefusedCertificate;
+use super::super::refused::RefusedCertificate;
 use super::other_end::{OtherEnd, UNKNOWN};
 
 /// Most names of a certificate that a line of the log shows.
