@@ -32,11 +32,11 @@ impl Anchors {
     /// Takes every certificate.
     ///
     /// # Errors
-    /// One of them cannot be read.
-    pub fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
+    /// One of them cannot be read: its index, and why.
+    pub fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, (usize, Error)> {
         let mut chains = RootCertStore::empty();
-        for certificate in &certificates {
-            take(certificate, &mut chains)?;
+        for (index, certificate) in certificates.iter().enumerate() {
+            take(certificate, &mut chains).map_err(|error| (index, error))?;
         }
         Ok(Self {
             chains: Arc::new(chains),

@@ -245,16 +245,21 @@ impl Identity {
 /// # Errors
 /// A description of what is wrong with the file.
 pub fn read_client_ca(path: &Path) -> Result<Anchors, Wrong> {
-    client_ca(&text_of(path)?)
+    anchors(&text_of(path)?)
 }
 
-/// Reads the CA certificates that must have signed clients' certificates, from a text.
+/// Reads trusted certificates from a text, each of which has to be usable: a file of `client_ca` or `ca`.
 ///
 /// # Errors
 /// A description of what is wrong with it.
-pub fn client_ca(text: &[u8]) -> Result<Anchors, Wrong> {
-    Anchors::new(certificates(text)?)
-        .map_err(|error| wrong(format!("a certificate {}", words::of_anchor(&error))))
+pub fn anchors(text: &[u8]) -> Result<Anchors, Wrong> {
+    Anchors::new(certificates(text)?).map_err(|(index, error)| {
+        let number = index + 1;
+        wrong(format!(
+            "certificate {number} of the file {}",
+            words::of_anchor(&error)
+        ))
+    })
 }
 
 /// What a listener offers to clients.

@@ -152,6 +152,13 @@ pub fn crls(text: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, B
     Ok(found)
 }
 
+/// Returns whether a file holds the mark that begins a block.
+#[must_use]
+pub fn has_block(file: &[u8]) -> bool {
+    const MARK: &[u8] = b"-----BEGIN ";
+    file.windows(MARK.len()).any(|window| window == MARK)
+}
+
 fn unusable(line: usize, label: String, why: String) -> BadPem {
     BadPem::Unusable { line, label, why }
 }

@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use rustls_pki_types::CertificateRevocationListDer;
-use rustls_pki_types::pem::PemObject;
 use webpki::OwnedCertRevocationList;
 
 use super::anchors::Anchors;
@@ -12,7 +11,7 @@ use super::der::Der;
 use super::file::text_of;
 use super::shown::seconds_of;
 use super::wrong::{Wrong, wrong};
-use super::{name, words, x509};
+use super::{name, pem, words, x509};
 
 const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
@@ -57,15 +56,13 @@ pub fn read(path: &Path) -> Result<Revocations, Wrong> {
 /// # Errors
 /// A description of what is wrong with it.
 pub fn revocations(text: &[u8]) -> Result<Revocations, Wrong> {
-    let found = if text.first() == Some(&SEQUENCE) {
+    // The tag of a SEQUENCE is the digit 0, with which text before a block may begin.
+    let is_der = text.first() == Some(&SEQUENCE) && !pem::has_block(text);
+    let found = if is_der {
         vec![CertificateRevocationListDer::from(text.to_vec())]
     } else {
-        let read: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(text).collect();
-        read.map_err(|error| wrong(format!("is no PEM: {error}")))?
+        pem::crls(text)?
     };
-    if found.is_empty() {
-        return Err(wrong("holds no revocation list (BEGIN X509 CRL)"));
-    }
     let lists: Result<Vec<List>, Wrong> = found.into_iter().map(List::read).collect();
     let mut lists = lists?;
     // webpki takes the first list that fits a certificate.

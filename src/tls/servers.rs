@@ -96,20 +96,34 @@ impl DemandFiles<'_> {
     }
 }
 
-/// Reads CA certificates that may sign servers' certificates. Certificates that cannot end a chain are
-/// skipped: a system's collection holds a few.
+/// Reads CA certificates that may sign servers' certificates.
 ///
 /// # Errors
 /// A description of what is wrong with the file.
 pub fn read_ca(path: &Path) -> Result<Arc<Anchors>, Wrong> {
-    ca(&text_of(path)?)
+    let text = text_of(path)?;
+    if system_store::is_at(path) {
+        store(&text)
+    } else {
+        ca(&text)
+    }
 }
 
-/// Reads CA certificates that may sign servers' certificates, from a text.
+/// Reads CA certificates that may sign servers' certificates, from the text of an operator's file: each of them
+/// has to be usable.
 ///
 /// # Errors
 /// A description of what is wrong with it.
 pub fn ca(text: &[u8]) -> Result<Arc<Anchors>, Wrong> {
+    identity::anchors(text).map(Arc::new)
+}
+
+/// Reads the text of the system's store. A certificate in it that cannot be used is passed over: such a
+/// collection holds a few, and the operator did not choose them.
+///
+/// # Errors
+/// A description of what is wrong with it.
+pub fn store(text: &[u8]) -> Result<Arc<Anchors>, Wrong> {
     let found = certificates(text)?;
     let roots = Anchors::of_usable(found);
     if roots.is_empty() {

@@ -33,6 +33,13 @@ pub fn path() -> PathBuf {
     choose(env::var_os(VARIABLE).as_deref(), Path::is_file)
 }
 
+/// Returns whether a file is the store, or a place of distributions for it. Its certificates are not the
+/// operator's choice.
+#[must_use]
+pub fn is_at(file: &Path) -> bool {
+    FILES.iter().any(|known| file == Path::new(known)) || file == path()
+}
+
 fn choose(variable: Option<&OsStr>, exists: impl Fn(&Path) -> bool) -> PathBuf {
     if let Some(named) = variable.filter(|named| !named.is_empty()) {
         // The directory of the process changes when it becomes a service.

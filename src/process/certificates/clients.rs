@@ -121,7 +121,7 @@ impl Clients {
 }
 
 fn read_anchors(texts: &[Vec<u8>]) -> Result<Anchors, Wrong> {
-    identity::client_ca(texts.first().map_or(&[], Vec::as_slice))
+    identity::anchors(texts.first().map_or(&[], Vec::as_slice))
 }
 
 fn read_crl(texts: &[Vec<u8>]) -> Result<Arc<Revocations>, Wrong> {

@@ -1,6 +1,7 @@
 //! The files of `[backend.tls]` while the process runs: a changed `ca`, `cert` or `key` applies to the next
 //! handshake with a server. It does not affect established connections.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::certificate::Certificate;
@@ -10,6 +11,7 @@ use crate::config::{Backend, TlsVersion};
 use crate::tls::anchors::Anchors;
 use crate::tls::judge::{self, Asked};
 use crate::tls::servers::{self, Demand, trusted_facts};
+use crate::tls::system_store;
 use crate::tls::wrong::Wrong;
 use crate::tls::x509::Facts;
 use crate::upstream::client_tls::ClientTls;
@@ -47,9 +49,12 @@ impl ServersTls {
             return Ok(None);
         };
         let ca = settings.verify.then(|| settings.ca.clone());
-        let ca = ca
-            .map(|path| Files::read(vec![path], read_ca))
-            .transpose()?;
+        let read = |path: PathBuf| {
+            let is_store = system_store::is_at(&path);
+            let meaning = if is_store { read_store } else { read_ca };
+            Files::read(vec![path], meaning)
+        };
+        let ca = ca.map(read).transpose()?;
         let certificate = settings.certificate.as_ref();
         let certificate = certificate.map(Certificate::read).transpose()?;
         let only_tls13 = settings.min_version == TlsVersion::V1_3;
@@ -176,7 +181,15 @@ fn demand(
 
 fn read_ca(texts: &[Vec<u8>]) -> Result<Trusted, Wrong> {
     let text = texts.first().map_or(&[][..], Vec::as_slice);
-    let roots = servers::ca(text)?;
+    Ok(trusted(text, servers::ca(text)?))
+}
+
+fn read_store(texts: &[Vec<u8>]) -> Result<Trusted, Wrong> {
+    let text = texts.first().map_or(&[][..], Vec::as_slice);
+    Ok(trusted(text, servers::store(text)?))
+}
+
+fn trusted(text: &[u8], roots: Arc<Anchors>) -> Trusted {
     let all = trusted_facts(text);
     let names = if all.len() > NAMED_MAX {
         vec![format!("{} certificates", all.len())]
@@ -187,10 +200,10 @@ fn read_ca(texts: &[Vec<u8>]) -> Result<Trusted, Wrong> {
         [one] => one.issuer_text(),
         [] | [_, _, ..] => String::new(),
     };
-    Ok(Trusted {
+    Trusted {
         roots,
         names,
         issuer,
         not_after: all.iter().filter_map(|one| one.not_after).min(),
-    })
+    }
 }

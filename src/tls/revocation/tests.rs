@@ -36,6 +36,9 @@ fn lists_are_read_in_both_forms_and_the_newest_comes_first() {
     assert_eq!(issuers, ["CN=a", "CN=b"]);
     let der = params(2024, 2100, &[9]).signed_by(&a).unwrap();
     assert_eq!(revocations(der.der()).unwrap().counts(), (1, 1));
+    // Text before a block may begin with the first byte of DER, and lines may end in CRLF.
+    let text = format!("0 revoked\n{other}").replace('\n', "\r\n");
+    assert_eq!(revocations(text.as_bytes()).unwrap().counts(), (1, 0));
 }
 
 #[test]
@@ -47,12 +50,28 @@ fn what_is_no_list_is_refused_with_a_reason() {
     let pem = a.pem();
     let mut long = der.to_vec();
     long.push(0);
-    let rows: [(&[u8], &str); 5] = [
+    let (with_ca, with_unknown) = (
+        format!("{good}{pem}"),
+        format!("{good}-----BEGIN X509 CRLS-----\nMAA=\n-----END X509 CRLS-----\n"),
+    );
+    let rows: [(&[u8], &str); 8] = [
         (b"", "BEGIN X509 CRL"),
         (pem.as_bytes(), "CRL"),
         (&der[..der.len() - 1], "a list in crl is malformed"),
         (&long, "a list in crl is malformed"),
-        (&good.as_bytes()[..good.len() - 30], "PEM"),
+        (
+            &good.as_bytes()[..good.len() - 30],
+            "line 1: BEGIN X509 CRL without its END",
+        ),
+        (
+            with_ca.as_bytes(),
+            "BEGIN CERTIFICATE does not belong here; revocation lists alone",
+        ),
+        (
+            with_unknown.as_bytes(),
+            "BEGIN X509 CRLS: is of an unknown kind",
+        ),
+        (b"\xef\xbb\xbf", "holds no revocation list"),
     ];
     for (text, why) in rows {
         let wrong = revocations(text).unwrap_err().to_string();

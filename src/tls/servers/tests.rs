@@ -294,10 +294,15 @@ fn what_is_no_collection_of_certificates_is_refused() {
     };
     assert!(text(ca(&certificate("AAAA"))).contains("BEGIN CERTIFICATE is damaged"));
     // A SEQUENCE, but no certificate.
+    let none = certificate("MAMCAQc=");
+    assert_eq!(text(store(&none)), "holds no certificate that can be used");
+    // One that cannot be used is an error in an operator's file, and passed over in the system's.
+    let both = [Authority::new("a").0.pem().into_bytes(), none].concat();
     assert_eq!(
-        text(ca(&certificate("MAMCAQc="))),
-        "holds no certificate that can be used"
+        text(ca(&both)),
+        "certificate 2 of the file is no valid X.509 (DER); it has to be issued anew"
     );
+    assert_eq!(store(&both).unwrap().len(), 1);
 }
 
 /// A session with a server, and a sealer of records that come from that server.
