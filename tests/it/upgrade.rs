@@ -307,8 +307,6 @@ fn wrong_answers() -> Vec<(&'static str, String)> {
             right.replace("Upgrade: websocket", "Upgrade: h2c"),
         ),
         ("HTTP/1.0", right.replace("HTTP/1.1", "HTTP/1.0")),
-        ("a body", switching("Content-Length: 5\r\n")),
-        ("a coded body", switching("Transfer-Encoding: chunked\r\n")),
         (
             "no Connection",
             right.replace("Connection: Upgrade\r\n", ""),
@@ -330,6 +328,29 @@ fn a_101_that_proves_nothing_is_a_502() {
         let answer = http::expect_own_answer(&mut client, 502);
         assert!(!answer.head.contains("Sec-WebSocket-Accept"), "{what}");
         proxy.wait_cause("refused", "bad-response");
+    }
+}
+
+/// The bytes behind a 101 are the tunnel's, whatever its fields say (RFC 9112 section 6.3); aiohttp 3.5.4
+/// sends the second of these.
+#[test]
+fn a_101_that_announces_a_body_opens_a_tunnel_without_the_announcement() {
+    for field in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
+        let origin = Origin::bind();
+        let proxy = Plan::http(origin.addr()).start();
+        let mut client = proxy.connect();
+        client.send(request("x", "/", ""));
+        let mut server = origin.accept();
+        server.read_head();
+        server.send(switching(&format!("{field}\r\n")) + "5\r\nearly");
+        let head = client.read_head();
+        assert_eq!(http::status(&head), 101, "{field}: {head}");
+        for name in ["content-length", "transfer-encoding"] {
+            assert_eq!(values(&head, name), [""; 0], "{field}: {head}");
+        }
+        client.expect("5\r\nearly");
+        client.send("0123456");
+        server.expect("0123456");
     }
 }
 
