@@ -116,7 +116,7 @@ impl Shown {
         if self.ticket_keys.is_some() {
             return;
         }
-        let trusts = |one: &Self| one.clients.as_ref().map(Clients::settled);
+        let trusts = |one: &Self| one.clients.as_ref().map(Clients::scope);
         let same = |one: &&Self| {
             one.listener == self.listener
                 && one.ticket_keys.is_none()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::certificate::now_s;
-use super::files::{Files, Seen};
+use super::files::Files;
 use crate::admin::state::CertificateOwner;
 use crate::config::{ClientAuth, Tls};
 use crate::tls::anchors::Anchors;
@@ -26,9 +26,6 @@ pub(super) struct Clients {
     /// The end that was last waited for, in seconds since 1970; none = no list ends any more.
     until_s: Option<i64>,
 }
-
-/// The files' contents and the demand; equal ones judge equally.
-type Settled = (Seen, Option<Seen>, ClientAuth);
 
 impl Clients {
     /// Reads the files of a listener; none if its clients are not asked for certificates.
@@ -63,14 +60,9 @@ impl Clients {
         }
     }
 
-    /// Returns what it judges by. Tickets outlive a reload only if this is the same.
-    pub(super) fn settled(&self) -> Settled {
-        let crl = self.crl.as_ref().map(|crl| crl.looks.settled.clone());
-        (self.anchors.looks.settled.clone(), crl, self.auth)
-    }
-
-    /// Returns a digest of what it judges by, for tickets under keys from files: the same in all processes that
-    /// have the same files, and another one after each change and after the end of a list.
+    /// Returns a digest of what it judges by: the same in all processes that have the same files, and another
+    /// one after each change and after the end of a list. Tickets stand for clients that were judged by the
+    /// same, so they outlive a reload only if it is equal, and those under keys from files carry it.
     pub(super) fn scope(&self) -> [u8; 32] {
         let mut context = Context::new(&SHA256);
         context.update(&self.anchors.digest);
@@ -156,34 +148,38 @@ mod tests {
         };
         let mut clients = Clients::of(&tls).unwrap().unwrap();
         assert!(!clients.demand().required);
-        let before = clients.settled();
+        let before = clients.scope();
         let same = Clients::of(&tls).unwrap().unwrap();
-        assert_eq!(same.settled(), before);
+        assert_eq!(same.scope(), before);
         let strict = Tls {
             client_auth: ClientAuth::Require,
             ..tls.clone()
         };
-        assert_ne!(Clients::of(&strict).unwrap().unwrap().settled(), before);
+        assert_ne!(Clients::of(&strict).unwrap().unwrap().scope(), before);
         let lax = Tls {
             crl: None,
             ..tls.clone()
         };
-        assert_ne!(Clients::of(&lax).unwrap().unwrap().settled(), before);
+        assert_ne!(Clients::of(&lax).unwrap().unwrap().scope(), before);
         // The last second, the end, and later.
         for (now_s, anew) in [(Y2030 - 1, false), (Y2030, true), (Y2030 + 1, false)] {
             assert_eq!(clients.look("edge", now_s), anew, "{now_s}");
+            assert_eq!(clients.scope() == before, now_s < Y2030, "{now_s}");
         }
+        let ended = clients.scope();
         fs::write(&crl, list((2026, 2040))).unwrap();
         // A change counts when it is read twice.
         let looks = [(); 3].map(|()| clients.look("edge", Y2030 + 2));
         assert_eq!(looks, [false, true, false]);
-        assert_ne!(clients.settled(), before);
+        assert!(![before, ended].contains(&clients.scope()));
+        let renewed = clients.scope();
         // An older one does not.
         fs::write(&crl, list((2025, 2040))).unwrap();
         assert_eq!(
             [(); 3].map(|()| clients.look("edge", Y2030 + 3)),
             [false; 3]
         );
+        assert_eq!(clients.scope(), renewed);
         let in_use = clients.demand().revocations.unwrap();
         assert_eq!(in_use.next_end(Y2030), Some(2_208_988_800));
         fs::write(&ca_file, authority("others").pem()).unwrap();
@@ -191,5 +187,6 @@ mod tests {
             [(); 3].map(|()| clients.look("edge", Y2030 + 4)),
             [false, true, false]
         );
+        assert_ne!(clients.scope(), renewed);
     }
 }

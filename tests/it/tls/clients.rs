@@ -226,16 +226,29 @@ fn whose_certificates_are_demanded_changes_with_a_reload_and_no_ticket_outlives_
 
 #[test]
 fn openssl_revokes_and_the_next_handshake_knows_it() {
-    let Some(authority) = Authority::open() else {
-        return;
-    };
+    if let Some(authority) = Authority::open() {
+        revokes_and_asks(&authority, "");
+    }
+}
+
+#[test]
+fn a_revoked_client_resumes_no_session_under_keys_from_files() {
+    if let Some(authority) = Authority::open() {
+        authority.openssl("rand -out ticket 80");
+        let keys = format!("tls.ticket_keys = [\"{}\"]", authority.path("ticket"));
+        revokes_and_asks(&authority, &keys);
+    }
+}
+
+/// Lets a client in, revokes its certificate, and demands that it is refused, with and without its session.
+fn revokes_and_asks(authority: &Authority, more_keys: &str) {
     for name in ["alice", "bob"] {
         authority.issue(name);
     }
     authority.list("crl.pem", 2025, 2099);
     let identity = Identity::new(&["localhost"]);
     let keys = format!(
-        "{}\ntls.client_ca = \"{}\"\ntls.crl = \"{}\"",
+        "{}\ntls.client_ca = \"{}\"\ntls.crl = \"{}\"\n{more_keys}",
         identity.listener_keys(),
         authority.path("root.pem"),
         authority.path("crl.pem")
@@ -245,14 +258,15 @@ fn openssl_revokes_and_the_next_handshake_knows_it() {
         authority.is_let_in(&proxy, "alice", version);
         authority.is_let_in(&proxy, "bob", version);
     }
-    // Bob keeps a session that could be resumed.
+    // Bob keeps a session that can be resumed.
     let session = authority.path("session");
     let (cert, key) = (authority.path("bob.pem"), authority.path("bob.key"));
     let bob = ["-quiet", "-tls1_2", "-cert", &cert, "-key", &key];
-    let mut first = Openssl::client(proxy.addr(), &[&bob[..], &["-sess_out", &session]].concat());
-    first.type_line("keep it");
-    first.await_line("keep it");
-    drop(first);
+    for keeps in ["-sess_out", "-sess_in"] {
+        let mut client = Openssl::client(proxy.addr(), &[&bob[..], &[keeps, &session]].concat());
+        client.type_line("it is me");
+        client.await_line("it is me");
+    }
     authority.ca("-revoke bob.pem");
     authority.list("new.pem", 2026, 2099);
     fs::rename(authority.path("new.pem"), authority.path("crl.pem")).unwrap();
