@@ -1,5 +1,5 @@
-//! Whose certificates are accepted. Servers: [`TrustedServers`], or [`AnyCertificate`] for `verify = false` and
-//! for tests. Clients: [`TrustedClients`].
+//! Whose certificates are accepted. Servers: `TrustedServers`, or [`AnyCertificate`] for `verify = false` and
+//! for tests. Clients: `TrustedClients`.
 //!
 //! Chains are webpki's matter. A self-signed certificate that is one of the [`Anchors`] has no chain; its validity,
 //! its use and a server's name are checked here. In every case the peer must prove by a signature that it

@@ -3,8 +3,8 @@
 //! rustls prints its errors with the names of its own variants (`PeerIncompatible(NoCipherSuitesInCommon)`,
 //! `Other(OtherError(CaUsedAsEndEntity))`), which say nothing to an operator. No text of rustls is passed on:
 //! every error has a text here. rustls's lists are open; when one of them grows, clippy
-//! (`wildcard_enum_match_arm`) says so. Certificates are [`certificates`], alerts (RFC 8446 section 6) [`alerts`], and
-//! breaches of the protocol [`breaches`].
+//! (`wildcard_enum_match_arm`) says so. Certificates are `certificates`, alerts (RFC 8446 section 6) `alerts`, and
+//! breaches of the protocol `breaches`.
 
 mod alerts;
 mod breaches;

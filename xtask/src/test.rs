@@ -96,7 +96,7 @@ const GATES: &[Gate] = &[
     gate("msrv", false, Turn::Beside, Work::Msrv),
     gate(
         "rustdoc",
-        false,
+        true,
         Turn::Beside,
         Work::Cargo(
             &["doc", "--workspace", "--no-deps"],
