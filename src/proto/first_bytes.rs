@@ -8,7 +8,7 @@
 /// A protocol with an unmistakable beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opening {
-    /// A PROXY header of version 1: `PROXY `.
+    /// A PROXY header of version 1: `PROXY ` and a protocol. A request whose method is PROXY is none.
     ProxyV1,
     /// A PROXY header of version 2: its signature of twelve bytes.
     ProxyV2,
@@ -45,7 +45,7 @@ pub enum Guess {
     Other,
 }
 
-const PROXY_V1: &[u8] = b"PROXY ";
+const PROXY_V1: [&[u8]; 2] = [b"PROXY TCP", b"PROXY UNKNOWN"];
 const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 /// Longest method that is recognised; the registered ones have at most 17 letters.
@@ -59,8 +59,10 @@ pub const LOOKED_AT_LEN_MAX: usize = 24;
 /// Guesses what `bytes`, the first of a connection, begin.
 #[must_use]
 pub fn guess(bytes: &[u8]) -> Guess {
+    let [tcp, unknown] = PROXY_V1;
     let guesses = [
-        signature(bytes, PROXY_V1, Opening::ProxyV1),
+        signature(bytes, tcp, Opening::ProxyV1),
+        signature(bytes, unknown, Opening::ProxyV1),
         signature(bytes, PROXY_V2, Opening::ProxyV2),
         signature(bytes, HTTP2_PREFACE, Opening::Http2Preface),
         client_hello(bytes),
@@ -144,6 +146,10 @@ mod tests {
             (b"PROXY TCP4 1.2.3.4 5.6.7.8 9 10\r\n", Known(ProxyV1)),
             (b"PROXY UNKNOWN\r\n", Known(ProxyV1)),
             (b"PROXY", Maybe),
+            (b"PROXY ", Maybe),
+            (b"PROXY / HTTP/1.1\r\n", Known(Http1)),
+            (b"PROXY http://a/ HTTP/1.1\r\n", Known(Http1)),
+            (b"PROXY UDP4 1.2.3.4", Other),
             (b"PROXYX / HTTP/1.1", Known(Http1)),
             (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", Known(ProxyV2)),
             (b"\r\n\r\n", Maybe),
