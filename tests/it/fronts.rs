@@ -166,11 +166,11 @@ fn curl_may_take_the_proxy_for_a_forward_proxy() {
         "-x",
         &proxy_url,
         "--path-as-is",
-        "http://app.example/a//../b?c=http://d/",
+        "http://app.example/a//b/../c?c=http://d/",
     ]));
     assert_eq!(said, "hello");
     let head = origin.head();
-    let line = "GET /a//../b?c=http://d/ HTTP/1.1\r\n";
+    let line = "GET /a//b/../c?c=http://d/ HTTP/1.1\r\n";
     assert!(head.starts_with(line), "{head}");
     assert_eq!(http::values(&head, "host"), ["app.example"], "{head}");
 }

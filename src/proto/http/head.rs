@@ -309,7 +309,7 @@ fn judge_request<'a>(
     }
     let target = Target::parse(method, text)?;
     let authority = authority_of(target, version, &lines)?;
-    let path = normalise_path(target.path()).map_err(|_| HttpRefusal::ClimbsAboveRoot)?;
+    let path = normalise_path(target.path())?;
     let framing = match Announced::read(&lines, version)? {
         Announced::Nothing => Framing::None,
         Announced::Length(len) => Framing::Length(len),

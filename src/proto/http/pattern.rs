@@ -136,9 +136,9 @@ pub enum PathPrefixError {
     /// A query, a fragment, white space, a control character or something outside ASCII.
     #[error("a path holds visible ASCII characters without '?' and '#' (others as %XX)")]
     Character,
-    /// More `..` than segments.
-    #[error("the path climbs above the root")]
-    ClimbsAboveRoot,
+    /// It leads nowhere certain.
+    #[error(transparent)]
+    Dots(#[from] PathError),
 }
 
 impl FromStr for PathPrefix {
@@ -223,25 +223,32 @@ fn legal_path(text: &str) -> Result<String, PathPrefixError> {
     if !text.bytes().all(plain) {
         return Err(PathPrefixError::Character);
     }
-    normalise_path(text).map_err(|_| PathPrefixError::ClimbsAboveRoot)
+    Ok(normalise_path(text)?)
 }
 
-/// The path has more `..` than segments before them.
+/// Why a path leads nowhere certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the path climbs above the root")]
-pub struct ClimbsAboveRoot;
+pub enum PathError {
+    /// It has more `..` than segments before them.
+    #[error("the path climbs above the root")]
+    ClimbsAboveRoot,
+    /// A `..` removes an empty segment: for one reader that only, for another one the segment before it.
+    #[error("in the path, '..' removes an empty segment: servers read '/a//..' as '/a/' or as '/'")]
+    RemovesEmpty,
+}
 
 /// Normalises a path for comparison with routes (RFC 3986 section 6.2.2): decodes escapes of unreserved
 /// characters, writes the digits of other escapes in upper case, merges slashes, removes dot segments.
 ///
 /// Only whole segments `.` and `..` count, after decoding: `%2e%2e` climbs, `..%2f` does not, because an
 /// escaped slash is not a separator. Empty segments count for nothing, as for most applications: `//a` is
-/// `/a`, and `/a//..` leads to `/`. An escape without two hex digits stays unchanged. The input is the path
-/// without the query.
+/// `/a`. But a `..` that would remove one is refused, because applications disagree about it: with the slashes
+/// merged first, `/a//../b` is `/b`, and by the letter of RFC 3986 it is `/a/b`. An escape without two hex
+/// digits stays unchanged. The input is the path without the query.
 ///
 /// # Errors
-/// [`ClimbsAboveRoot`] if a `..` has no segment before it.
-pub fn normalise_path(path: &str) -> Result<String, ClimbsAboveRoot> {
+/// A [`PathError`] for a `..` with an empty segment, or none, before it.
+pub fn normalise_path(path: &str) -> Result<String, PathError> {
     if !path.contains('%') && !path.contains("/.") && !path.contains("//") {
         return Ok(path.to_owned());
     }
@@ -251,20 +258,25 @@ pub fn normalise_path(path: &str) -> Result<String, ClimbsAboveRoot> {
     while let Some(segment) = rest.next() {
         let last = rest.peek().is_none();
         match segment {
-            "" | "." => {}
-            ".." => {
-                segments.pop().ok_or(ClimbsAboveRoot)?;
-            }
+            "." => {}
+            ".." => match segments.pop() {
+                None => return Err(PathError::ClimbsAboveRoot),
+                Some("") => return Err(PathError::RemovesEmpty),
+                Some(_) => {}
+            },
             other => segments.push(other),
         }
-        if last && matches!(segment, "" | "." | "..") {
+        if last && matches!(segment, "." | "..") {
             segments.push("");
         }
     }
     let mut path = String::with_capacity(decoded.len());
-    for segment in segments {
+    for segment in segments.iter().filter(|segment| !segment.is_empty()) {
         path.push('/');
         path.push_str(segment);
+    }
+    if segments.last() == Some(&"") {
+        path.push('/');
     }
     Ok(path)
 }
@@ -404,7 +416,8 @@ mod tests {
             ("/a#b", E::Character),
             ("/a b", E::Character),
             ("/\u{fc}", E::Character),
-            ("/a/../..", E::ClimbsAboveRoot),
+            ("/a/../..", E::Dots(PathError::ClimbsAboveRoot)),
+            ("/a//../b", E::Dots(PathError::RemovesEmpty)),
         ];
         for (text, error) in rows {
             assert_eq!(text.parse::<PathPrefix>(), Err(error), "{text}");
@@ -419,7 +432,7 @@ mod tests {
             ("/healthz/", "/healthz", false),
             ("/healthz", "/healthz/a", false),
             ("/healthz", "/Healthz", false),
-            ("/healthz", "//x/..//%68ealthz", true),
+            ("/healthz", "/x/..//%68ealthz", true),
             ("/x/../healthz", "/healthz", true),
             ("/", "/", true),
             ("/", "//", true),
@@ -436,7 +449,7 @@ mod tests {
         for (text, error) in [
             ("", E::Slash),
             ("/a?b", E::Character),
-            ("/..", E::ClimbsAboveRoot),
+            ("/..", E::Dots(PathError::ClimbsAboveRoot)),
         ] {
             assert_eq!(text.parse::<ExactPath>(), Err(error), "{text}");
         }
@@ -481,7 +494,9 @@ mod tests {
             ("//", Some("/")),
             ("//a", Some("/a")),
             ("///a//b///", Some("/a/b/")),
-            ("//a//../b", Some("/b")),
+            ("/a//b/../c", Some("/a/c")),
+            ("/a/..//b//.", Some("/b/")),
+            ("//a/..", Some("/")),
             ("/a/.//./b", Some("/a/b")),
             ("/a%2f/%2fb", Some("/a%2F/%2Fb")),
             ("/a\\..\\b;/..;/", Some("/a\\..\\b;/..;/")),
@@ -495,17 +510,28 @@ mod tests {
             ("/%%41", Some("/%A")),
             ("/%\u{e9}", Some("/%\u{e9}")),
             ("*", Some("*")),
-            ("/..", None),
-            ("/a/../..", None),
-            ("/../a", None),
-            ("/a/%2e%2E/.%2e/b", None),
-            ("//..", None),
-            ("/a//../..", None),
-            ("/a/../../a/b/c", None),
         ];
         for (path, expected) in rows {
             let found = normalise_path(path);
             assert_eq!(found.as_deref().ok(), expected, "{path}");
+        }
+        use PathError::{ClimbsAboveRoot, RemovesEmpty};
+        let rows = [
+            ("/..", ClimbsAboveRoot),
+            ("/a/../..", ClimbsAboveRoot),
+            ("/../a", ClimbsAboveRoot),
+            ("/a/%2e%2E/.%2e/b", ClimbsAboveRoot),
+            ("/a/../../a/b/c", ClimbsAboveRoot),
+            ("/a//b/../../../..", RemovesEmpty),
+            ("//..", RemovesEmpty),
+            ("//a//../b", RemovesEmpty),
+            ("/a//./%2e./b", RemovesEmpty),
+            ("/a//b/../../c", RemovesEmpty),
+            ("/a//..", RemovesEmpty),
+            ("/a//../..", RemovesEmpty),
+        ];
+        for (path, error) in rows {
+            assert_eq!(normalise_path(path), Err(error), "{path}");
         }
     }
 }

@@ -6,6 +6,7 @@
 use thiserror::Error;
 
 use super::line::HeadLimits;
+use super::pattern::PathError;
 
 /// A rule of RFC 9110 and RFC 9112 that holds for requests and responses alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -71,9 +72,9 @@ pub enum HttpRefusal {
     /// RFC 9110 4.2.4: `user@host`.
     #[error("the request target holds user information")]
     UserInfo,
-    /// The path has more `..` than segments before them.
-    #[error("the path climbs above the root")]
-    ClimbsAboveRoot,
+    /// RFC 3986 5.2.4: a `..` without a segment that it certainly removes.
+    #[error("{0}")]
+    Path(#[from] PathError),
     /// RFC 9112 3.2: HTTP/1.1 without Host.
     #[error("HTTP/1.1 needs a Host header")]
     HostMissing,
@@ -151,7 +152,7 @@ impl HttpRefusal {
             | Self::Connect
             | Self::Target
             | Self::UserInfo
-            | Self::ClimbsAboveRoot
+            | Self::Path(_)
             | Self::HostMissing
             | Self::HostRepeated
             | Self::HostValue
@@ -192,7 +193,7 @@ impl HttpRefusal {
             | Self::Connect
             | Self::Target
             | Self::UserInfo
-            | Self::ClimbsAboveRoot
+            | Self::Path(_)
             | Self::HostMissing
             | Self::HostRepeated
             | Self::HostValue

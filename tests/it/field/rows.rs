@@ -375,6 +375,11 @@ pub(super) const ROWS: &[Row] = &[
         ours: "passes `//x`",
     },
     Row {
+        case: "`/admin//../x` for a rule on `/admin`",
+        play: |it| ruled(it, "/admin//../x"),
+        ours: "400",
+    },
+    Row {
         case: "`//../x`",
         play: |it| ruled(it, "//../x"),
         ours: "400",

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::proto::http::pattern::PathError;
 use crate::proto::http::refusal::RefusalKind;
 
 mod upgrades;
@@ -190,9 +191,22 @@ fn ambiguous_requests_are_refused() {
         ("GET /ä HTTP/1.1\nHost: a", R::Target),
         ("GET http://u:p@a/ HTTP/1.1\nHost: a", R::UserInfo),
         ("GET http:///x HTTP/1.1\nHost: a", R::HostValue),
-        ("GET /../x HTTP/1.1\nHost: a", R::ClimbsAboveRoot),
-        ("GET /a/%2e%2E/.%2e HTTP/1.1\nHost: a", R::ClimbsAboveRoot),
-        ("GET http://a/.. HTTP/1.1\nHost: a", R::ClimbsAboveRoot),
+        (
+            "GET /../x HTTP/1.1\nHost: a",
+            R::Path(PathError::ClimbsAboveRoot),
+        ),
+        (
+            "GET /a/%2e%2E/.%2e HTTP/1.1\nHost: a",
+            R::Path(PathError::ClimbsAboveRoot),
+        ),
+        (
+            "GET /a//../x HTTP/1.1\nHost: a",
+            R::Path(PathError::RemovesEmpty),
+        ),
+        (
+            "GET http://a/.. HTTP/1.1\nHost: a",
+            R::Path(PathError::ClimbsAboveRoot),
+        ),
         // RFC 9112 section 3.2: Host.
         ("GET / HTTP/1.1", R::HostMissing),
         ("GET http://a/ HTTP/1.1", R::HostMissing),
