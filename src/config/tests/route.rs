@@ -82,7 +82,7 @@ fn rules_of_routes() {
             ),
             (
                 "backend = \"app\"\nheader = { X-V = \"a\\n\" }",
-                "listener[0].route[0].header.X-V: \"a\\n\" holds a control character, which never arrives; \
+                "listener[0].route[0].header.X-V: \"a\\n\" holds a control character: write * in its place; \
                  a value, with * for any number of characters",
             ),
             (

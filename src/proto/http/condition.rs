@@ -262,8 +262,8 @@ pub enum ValuePatternError {
     /// Longer than [`PATTERN_LEN_MAX`].
     #[error("is longer than {PATTERN_LEN_MAX} bytes")]
     TooLong,
-    /// A control character, which no field has.
-    #[error("holds a control character, which never arrives")]
+    /// A control character. A `*` stands for one that a query has escaped, or for a tab in a field.
+    #[error("holds a control character: write * in its place")]
     Control,
 }
 
