@@ -349,6 +349,24 @@ fn a_reload_leaves_what_is_bound_to_a_server_that_stays() {
 }
 
 #[test]
+fn a_reload_that_takes_keep_alive_away_ends_what_is_bound_with_an_announcement() {
+    let (one, other, plan) = in_turn();
+    let proxy = plan.start();
+    let (mut client, mut server) = challenged(&proxy, &one, &other);
+    let without = "balance = \"round_robin\"\nkeep_alive = false";
+    proxy.reload(&plan.clone().backend_keys(without).toml());
+    client.send(get("x", "/", ""));
+    // A server may ignore the wish that the connection ends.
+    let head = answer(&mut server, ok("last"));
+    assert_eq!(values(&head, "connection"), ["close"]);
+    let last = read_answer(&mut client);
+    assert!(says_close(&last), "{last:?}");
+    assert_eq!(last.text(), "last");
+    client.expect_ended();
+    server.expect_ended();
+}
+
+#[test]
 fn each_backend_has_its_own() {
     let (app, other) = (Origin::bind(), Origin::bind());
     let proxy = Plan::http(app.addr())
