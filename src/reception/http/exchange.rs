@@ -415,7 +415,8 @@ impl<'a> Exchange<'a> {
         };
         self.transfer.bind();
         let Some(server) = kept.take_bound(upstream, self.facts.client) else {
-            let refusal = Refusal::new(Cause::ServerClosed, "").at_server(member);
+            // The cause is the same if the end comes a moment later, with the request on it.
+            let refusal = Refusal::new(Cause::ResponseIncomplete, "").at_server(member);
             return Err(
                 refusal.in_silence("the server closed the connection that it authenticates")
             );

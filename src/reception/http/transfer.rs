@@ -394,7 +394,8 @@ impl<'a> Transfer<'a> {
             self.bind();
         }
         let client = self.request.version;
-        let outlived = self.is_bound() && !server_stays;
+        // A reload may have taken `keep_alive` from its backend since it was bound.
+        let outlived = self.is_bound() && !(server_stays && self.reusable.get());
         let hop = match self.settle_client(!response.ends_with_connection(client) && !outlived) {
             true => Hop::KeepAlive,
             false => Hop::Close,

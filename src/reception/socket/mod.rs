@@ -363,7 +363,12 @@ impl Socket {
         };
         let stream = &mut *stream.borrow_mut();
         let ahead = loop {
-            match stream.look_ahead() {
+            let ahead = stream.look_ahead();
+            if stream.refuse_handshake() {
+                // If the alert cannot be sent now, it goes out with what follows.
+                let _ = self.send_outbox_now(stream);
+            }
+            match ahead {
                 Ok(Ahead::Nothing) => {}
                 Ok(ahead @ (Ahead::Data | Ahead::End)) => break ahead,
                 Err(error) => {

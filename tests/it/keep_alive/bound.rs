@@ -271,9 +271,18 @@ fn without_keep_alive_nothing_is_bound() {
     }
 }
 
-#[test]
-fn a_bound_request_waits_for_its_server() {
-    let (one, other, admin) = (Origin::bind(), Origin::bind(), free_addr());
+/// A bound request that waits for its server, which has no room.
+struct Waiting {
+    proxy: Proxy,
+    client: Peer,
+    server: Peer,
+    busy: Peer,
+    busy_server: Peer,
+}
+
+/// Lets a bound request wait. `one` and `other` are the servers.
+fn let_one_wait(one: &Origin, other: &Origin) -> Waiting {
+    let admin = free_addr();
     let proxy = Plan::http(one.addr())
         .process_keys(&format!("admin_http = \"{admin}\""))
         .backend_keys("balance = \"round_robin\"")
@@ -283,7 +292,7 @@ fn a_bound_request_waits_for_its_server() {
         ))
         .start();
     // Until one of them is bound to the first server.
-    let (mut client, mut server) = loop {
+    let (mut client, server) = loop {
         let mut client = proxy.connect();
         client.send(get("x", "/", ""));
         let Some(mut server) = one.accept_within(MOMENT) else {
@@ -297,7 +306,7 @@ fn a_bound_request_waits_for_its_server() {
     };
     // While it is idle it takes no place.
     let mut busy = proxy.connect();
-    let mut busy_server = loop {
+    let busy_server = loop {
         busy.send(get("x", "/", ""));
         if let Some(mut server) = one.accept_within(MOMENT) {
             server.read_head();
@@ -310,10 +319,41 @@ fn a_bound_request_waits_for_its_server() {
     eventually("it waits, although the other one has room", || {
         sample(admin, "queue_length{backend=\"app\"}") == Some(1)
     });
-    busy_server.send(ok("done"));
-    read_answer(&mut busy);
-    assert!(answer(&mut server, ok("turn")).contains("GET /waits "));
-    assert_eq!(read_answer(&mut client).text(), "turn");
+    Waiting {
+        proxy,
+        client,
+        server,
+        busy,
+        busy_server,
+    }
+}
+
+#[test]
+fn a_bound_request_waits_for_its_server() {
+    let (one, other) = (Origin::bind(), Origin::bind());
+    let mut it = let_one_wait(&one, &other);
+    it.busy_server.send(ok("done"));
+    read_answer(&mut it.busy);
+    assert!(answer(&mut it.server, ok("turn")).contains("GET /waits "));
+    assert_eq!(read_answer(&mut it.client).text(), "turn");
+}
+
+#[test]
+fn a_bound_connection_that_ends_while_its_request_waits_ends_the_clients() {
+    let (one, other) = (Origin::bind(), Origin::bind());
+    let mut it = let_one_wait(&one, &other);
+    drop(it.server);
+    it.busy_server.send(ok("done"));
+    read_answer(&mut it.busy);
+    it.client.expect_ended();
+    // As if it had ended a moment later, with the request on it.
+    let line = it.proxy.wait_cause("refused", "response-incomplete");
+    assert_eq!(
+        line["detail"], "the server closed the connection that it authenticates",
+        "{line}"
+    );
+    one.expect_untouched();
+    other.expect_untouched();
 }
 
 #[test]
@@ -345,6 +385,24 @@ fn a_reload_leaves_what_is_bound_to_a_server_that_stays() {
         text(&mut proxy.connect(), post("/", "again")),
         "1 POST / again"
     );
+    server.expect_ended();
+}
+
+#[test]
+fn a_reload_that_takes_keep_alive_away_ends_what_is_bound_with_an_announcement() {
+    let (one, other, plan) = in_turn();
+    let proxy = plan.start();
+    let (mut client, mut server) = challenged(&proxy, &one, &other);
+    let without = "balance = \"round_robin\"\nkeep_alive = false";
+    proxy.reload(&plan.clone().backend_keys(without).toml());
+    client.send(get("x", "/", ""));
+    // A server may ignore the wish that the connection ends.
+    let head = answer(&mut server, ok("last"));
+    assert_eq!(values(&head, "connection"), ["close"]);
+    let last = read_answer(&mut client);
+    assert!(says_close(&last), "{last:?}");
+    assert_eq!(last.text(), "last");
+    client.expect_ended();
     server.expect_ended();
 }
 

@@ -159,6 +159,32 @@ fn a_client_that_renegotiates_is_told_no_and_goes_on() {
 }
 
 #[test]
+fn a_client_that_renegotiates_while_its_request_waits_is_told_no_at_once() {
+    let [_, suite] = Suite::usual()[..] else {
+        panic!("not both versions");
+    };
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr())
+        .listener_keys(&Site::here().listener_keys(suite, "never"))
+        .start();
+    let mut forger = connect(&proxy, suite);
+    let request = forger.seal(DATA, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 0);
+    forger.send(&request);
+    let mut server = origin.accept();
+    server.read_head();
+    let hello = [&[1, 0, 1, 44][..], &[3; 300]].concat();
+    for _ in 0..2 {
+        let wish = forger.seal(HANDSHAKE, &hello, 0);
+        forger.send(&wish);
+        assert_eq!(forger.receive(), Some((ALERT, vec![1, 100])));
+    }
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let (kind, answer) = forger.receive().expect("an answer");
+    assert_eq!(kind, DATA, "{answer:?}");
+    assert!(answer.starts_with(b"HTTP/1.1 200 "));
+}
+
+#[test]
 fn openssl_is_told_that_there_is_no_other_handshake() {
     if Part::Openssl.command().is_none() {
         return;
