@@ -101,8 +101,9 @@ fn take(certificate: &CertificateDer<'static>, chains: &mut RootCertStore) -> Re
     Ok(())
 }
 
-/// Returns whether a certificate may sign others, as OpenSSL judges it (`X509_check_ca`): it says so, or it is
-/// of version 1, which cannot say it.
+/// Returns whether a certificate may sign others, as OpenSSL judges it (`X509_check_ca`): it says so and its key
+/// usage allows it, or it is a root of version 1, which cannot say it. A certificate of version 1 that another one
+/// signed is usually a peer's: `openssl x509 -req` makes those.
 fn is_of_ca(certificate: &[u8]) -> bool {
     let Ok(certificate) = CertificateInner::<Raw>::from_der(certificate) else {
         // webpki has read it, and has no doubt about it.
@@ -114,11 +115,17 @@ fn is_of_ca(certificate: &[u8]) -> bool {
         all.find(|it| it.extn_id == id)
             .map(|it| it.extn_value.as_bytes())
     };
-    if let Some(constraints) = value(BASIC_CONSTRAINTS) {
-        return BasicConstraints::from_der(constraints).is_ok_and(|it| it.ca);
-    }
-    match value(KEY_USAGE) {
-        Some(usage) => KeyUsage::from_der(usage).is_ok_and(|usage| usage.key_cert_sign()),
-        None => body.version() == Version::V1,
+    let usage = value(KEY_USAGE).map(KeyUsage::from_der);
+    let may_sign = usage.map(|usage| usage.is_ok_and(|usage| usage.key_cert_sign()));
+    match (value(BASIC_CONSTRAINTS), may_sign) {
+        (_, Some(false)) => false,
+        (Some(constraints), Some(true) | None) => {
+            BasicConstraints::from_der(constraints).is_ok_and(|it| it.ca)
+        }
+        (None, Some(true)) => true,
+        (None, None) => body.version() == Version::V1 && body.issuer() == body.subject(),
     }
 }
+
+#[cfg(test)]
+mod tests;
