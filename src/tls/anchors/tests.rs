@@ -1,7 +1,9 @@
 //! Which trusted certificates end chains, and which speak for themselves alone.
 
+use rcgen::string::UniversalString;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, DnValue, IsCa, KeyPair,
+    KeyUsagePurpose,
 };
 use rustls_pki_types::pem::PemObject;
 
@@ -33,8 +35,12 @@ Vg==
 ";
 
 fn root(is_ca: IsCa, usages: &[KeyUsagePurpose]) -> CertificateDer<'static> {
+    named(DnValue::from("root"), is_ca, usages)
+}
+
+fn named(name: DnValue, is_ca: IsCa, usages: &[KeyUsagePurpose]) -> CertificateDer<'static> {
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    params.distinguished_name.push(DnType::CommonName, "root");
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = is_ca;
     params.key_usages = usages.to_vec();
     let made = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -46,6 +52,7 @@ fn only_certificates_of_cas_end_chains() {
     use KeyUsagePurpose::{DigitalSignature, KeyCertSign};
     let ca = || IsCa::Ca(BasicConstraints::Unconstrained);
     let read = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let odd = || DnValue::UniversalString(UniversalString::try_from("root").unwrap());
     // What it is, whether it ends chains, and whether it speaks for itself.
     let rows = [
         ("a CA", root(ca(), &[]), true, true),
@@ -69,6 +76,19 @@ fn only_certificates_of_cas_end_chains() {
             root(IsCa::NoCa, &[KeyCertSign]),
             true,
             true,
+        ),
+        // webpki reads this name, and `x509-cert` does not.
+        (
+            "a CA with an odd name",
+            named(odd(), ca(), &[]),
+            true,
+            false,
+        ),
+        (
+            "CA:FALSE with an odd name",
+            named(odd(), IsCa::ExplicitNoCa, &[]),
+            false,
+            false,
         ),
         ("a root of version 1", read(ROOT_V1), true, true),
         ("another of version 1", read(HOLDER_V1), false, false),
