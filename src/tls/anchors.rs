@@ -10,14 +10,23 @@ use std::sync::Arc;
 
 use rustls::{Error, RootCertStore};
 use rustls_pki_types::CertificateDer;
-use x509_cert::Version;
 use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::der::Decode;
-use x509_cert::der::oid::ObjectIdentifier;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
 
-const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
-const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
+use super::der::Der;
+
+const BOOLEAN: u8 = 0x01;
+const INTEGER: u8 = 0x02;
+const OCTET_STRING: u8 = 0x04;
+const OBJECT_ID: u8 = 0x06;
+const SEQUENCE: u8 = 0x30;
+const VERSION: u8 = 0xa0;
+const EXTENSIONS: u8 = 0xa3;
+/// RFC 5280 section 4.2.1.9.
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+/// RFC 5280 section 4.2.1.3.
+const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
 
 /// Trusted certificates.
 #[derive(Debug, Clone)]
@@ -101,24 +110,82 @@ fn take(certificate: &CertificateDer<'static>, chains: &mut RootCertStore) -> Re
     Ok(())
 }
 
-/// Returns whether a certificate may sign others, as OpenSSL judges it (`X509_check_ca`): it says so, or it is
-/// of version 1, which cannot say it.
+/// Returns whether a certificate may sign others, as OpenSSL judges it (`X509_check_ca`): it says so and its key
+/// usage allows it, or it is a root of version 1, which cannot say it. A certificate of version 1 that another one
+/// signed is usually a peer's: `openssl x509 -req` makes those.
 fn is_of_ca(certificate: &[u8]) -> bool {
-    let Ok(certificate) = CertificateInner::<Raw>::from_der(certificate) else {
-        // webpki has read it, and has no doubt about it.
-        return true;
+    let Some(claim) = Claim::of(certificate) else {
+        return false;
     };
-    let body = certificate.tbs_certificate();
-    let value = |id| {
-        let mut all = body.extensions().into_iter().flatten();
-        all.find(|it| it.extn_id == id)
-            .map(|it| it.extn_value.as_bytes())
-    };
-    if let Some(constraints) = value(BASIC_CONSTRAINTS) {
-        return BasicConstraints::from_der(constraints).is_ok_and(|it| it.ca);
-    }
-    match value(KEY_USAGE) {
-        Some(usage) => KeyUsage::from_der(usage).is_ok_and(|usage| usage.key_cert_sign()),
-        None => body.version() == Version::V1,
+    let usage = claim.usage.map(KeyUsage::from_der);
+    let may_sign = usage.map(|usage| usage.is_ok_and(|usage| usage.key_cert_sign()));
+    match (claim.constraints, may_sign) {
+        (_, Some(false)) => false,
+        (Some(constraints), Some(true) | None) => {
+            BasicConstraints::from_der(constraints).is_ok_and(|it| it.ca)
+        }
+        (None, Some(true)) => true,
+        (None, None) => claim.is_root_v1,
     }
 }
+
+/// What a certificate says of its right to sign others. `x509-cert` does not read every name that webpki does, so
+/// it cannot be asked: a certificate that it does not know must not count as a CA's.
+#[derive(Default)]
+struct Claim<'a> {
+    /// Whether it is of version 1 and names itself as its issuer.
+    is_root_v1: bool,
+    constraints: Option<&'a [u8]>,
+    usage: Option<&'a [u8]>,
+}
+
+impl<'a> Claim<'a> {
+    /// Reads a certificate in DER (RFC 5280 section 4.1).
+    fn of(certificate: &'a [u8]) -> Option<Self> {
+        let mut body = Der(Der(Der(certificate).enter(SEQUENCE)?).enter(SEQUENCE)?);
+        let is_v1 = body.tag() != Some(VERSION);
+        if !is_v1 {
+            body.next()?;
+        }
+        body.enter(INTEGER)?;
+        // The algorithm of the signature.
+        body.enter(SEQUENCE)?;
+        let issuer = body.whole()?;
+        // The validity.
+        body.enter(SEQUENCE)?;
+        let mut claim = Self {
+            is_root_v1: is_v1 && body.whole()? == issuer,
+            ..Self::default()
+        };
+        if is_v1 {
+            return Some(claim);
+        }
+        // The subject, the key and two identifiers of old stand before the extensions.
+        while let Some((tag, content)) = body.next() {
+            if tag == EXTENSIONS {
+                claim.take_extensions(Der(Der(content).enter(SEQUENCE)?))?;
+            }
+        }
+        Some(claim)
+    }
+
+    fn take_extensions(&mut self, mut all: Der<'a>) -> Option<()> {
+        while all.tag().is_some() {
+            let mut one = Der(all.enter(SEQUENCE)?);
+            let id = one.enter(OBJECT_ID)?;
+            if one.tag() == Some(BOOLEAN) {
+                one.next()?;
+            }
+            let value = one.enter(OCTET_STRING)?;
+            if id == BASIC_CONSTRAINTS {
+                self.constraints = Some(value);
+            } else if id == KEY_USAGE {
+                self.usage = Some(value);
+            }
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

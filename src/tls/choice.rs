@@ -5,14 +5,15 @@
 //! before RSA keys, because their signatures cost a tenth of the time; apart from that the order of the
 //! list decides. The first certificate that the client can verify is taken.
 //!
-//! RFC 6066 section 3, RFC 5246 sections 7.4.1.4.1 and 7.4.2, RFC 8446 sections 4.2.3 and 4.4.2.2.
+//! RFC 6066 section 3, RFC 8422 section 5.1.1, RFC 5246 sections 7.4.1.4.1 and 7.4.2, RFC 8446 sections 4.2.3
+//! and 4.4.2.2.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
-use rustls::{CipherSuite, SignatureScheme, SupportedCipherSuite};
+use rustls::{CipherSuite, NamedGroup, SignatureScheme, SupportedCipherSuite};
 
 /// A kind of key: a client that can verify signatures of one key can verify those of every key of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +112,22 @@ impl Table {
 struct Offered<'a> {
     schemes: &'a [SignatureScheme],
     suites: &'a [CipherSuite],
+    /// None = it says nothing, and any will do (RFC 8422 section 4).
+    groups: Option<&'a [NamedGroup]>,
+}
+
+impl Offered<'_> {
+    /// Returns whether the client knows the curve of a key, which TLS 1.2 does not tell by the scheme of a
+    /// signature (RFC 8422 section 5.1.1).
+    fn knows_curve(&self, key: &dyn SigningKey) -> bool {
+        let curve = match KeyKind::of(key).0 {
+            Some(SignatureScheme::ECDSA_NISTP256_SHA256) => NamedGroup::secp256r1,
+            Some(SignatureScheme::ECDSA_NISTP384_SHA384) => NamedGroup::secp384r1,
+            Some(SignatureScheme::ECDSA_NISTP521_SHA512) => NamedGroup::secp521r1,
+            Some(_) | None => return true,
+        };
+        self.groups.is_none_or(|groups| groups.contains(&curve))
+    }
 }
 
 /// In which versions of TLS a client can verify a key. The version is settled later, so the client may
@@ -179,8 +196,8 @@ impl Names {
             match suite {
                 SupportedCipherSuite::Tls12(suite) => {
                     // A suite belongs to one kind of key.
-                    let is_fit =
-                        tls12 == Some(true) || verifies(&|scheme| suite.sign.contains(scheme));
+                    let verifies = || verifies(&|scheme| suite.sign.contains(scheme));
+                    let is_fit = tls12 == Some(true) || (offered.knows_curve(key) && verifies());
                     tls12 = Some(is_fit);
                 }
                 SupportedCipherSuite::Tls13(_) => {
@@ -213,6 +230,7 @@ impl ResolvesServerCert for Names {
         let offered = Offered {
             schemes: hello.signature_schemes(),
             suites: hello.cipher_suites(),
+            groups: hello.named_groups(),
         };
         self.choose(hello.server_name(), &offered).cloned()
     }

@@ -271,7 +271,9 @@ fn instead_of(
     Some(files.map(|it| it.file.to_owned()).collect())
 }
 
-/// Returns what is missing behind `new` and is not behind `old`; see [`Certificate::issuer_missing`].
+/// Returns what is missing behind `new` and is not behind `old`; see [`Certificate::issuer_missing`]. The clients of
+/// an `old` one that is sent with its root have that root, and need nothing behind a `new` one that it signed. An
+/// `old` one that signs itself had nothing behind it to lose.
 #[must_use]
 pub fn issuer_lost(
     new: &Certificate<'_>,
@@ -279,7 +281,16 @@ pub fn issuer_lost(
     is_root: impl Fn(&[u8]) -> bool,
 ) -> Option<Finding> {
     let missing = new.issuer_missing(&is_root)?;
-    old.issuer_missing(is_root).is_none().then_some(missing)
+    let had_more = match old.chain {
+        [] => false,
+        [alone] => !alone.is_self_issued() && is_root(&alone.issuer),
+        [_, next, ..] => {
+            let is_same_root =
+                |facts: &Facts| next.is_self_issued() && facts.issuer == next.subject;
+            !new.facts().is_some_and(is_same_root)
+        }
+    };
+    had_more.then_some(missing)
 }
 
 /// Returns in what `new` is worse than `old`, which it would replace: clients would refuse it, or routes would
@@ -310,13 +321,16 @@ pub fn worse(
         | Finding::NamesLost { .. } => false,
     });
     found.extend(issuer_lost);
-    let has = |name: &String| {
+    let has = |name: &str| {
         let mut all = others.iter().chain([new]).flat_map(Certificate::names);
         all.any(|has| has == name || covers(has, name))
     };
-    let names = old.names().iter();
-    let names = names.filter(|name| asked.takes(name) && !has(name));
-    let names: Vec<String> = names.cloned().collect();
+    let mut names = Vec::new();
+    for name in old.names().iter().flat_map(|name| asked.taken(name)) {
+        if !has(&name) && !names.contains(&name) {
+            names.push(name);
+        }
+    }
     if !names.is_empty() {
         found.push(Finding::NamesLost { names });
     }
@@ -327,6 +341,22 @@ impl Asked {
     /// Returns whether a route takes a name of a certificate, or some of the names below `*.`.
     fn takes(&self, name: &str) -> bool {
         self.any || self.hosts.iter().any(|host| may_meet(name, host))
+    }
+
+    /// Returns what a successor needs in place of a name of a certificate: the name itself if a route takes it, but
+    /// of a wildcard only the names that routes take, if all of them are exact.
+    fn taken(&self, name: &str) -> Vec<String> {
+        if self.any {
+            return vec![name.to_owned()];
+        }
+        let mut names = Vec::new();
+        for host in self.hosts.iter().filter(|host| may_meet(name, host)) {
+            match host {
+                HostPattern::Exact(host) => names.push(host.clone()),
+                HostPattern::Under(_) | HostPattern::Prefix(_) => return vec![name.to_owned()],
+            }
+        }
+        names
     }
 }
 

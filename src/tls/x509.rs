@@ -2,6 +2,7 @@
 //! crate `x509-cert` reads it. Nothing is verified here: clients do that. What a connection needs of its
 //! client's certificate is read by `shown`.
 
+use rustls_pki_types::DnsName;
 use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::der::asn1::AnyRef;
 use x509_cert::der::oid::ObjectIdentifier;
@@ -15,7 +16,7 @@ use super::name;
 /// The fields of a certificate that could be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// DNS names it is valid for, in lower case; the common name if it has no other.
+    /// DNS names it is valid for, in lower case; the common name if it has no other and that may be a DNS name.
     pub names: Vec<String>,
     /// Begin of its validity, in seconds since 1970.
     pub not_before: Option<i64>,
@@ -72,7 +73,8 @@ pub fn read(der: &[u8]) -> Option<Facts> {
         .extensions()
         .map_or_else(Vec::new, |all| alternative_names(all));
     if names.is_empty() {
-        names.extend(name::common_name(&subject).map(|name| name.to_lowercase()));
+        let common = name::common_name(&subject).map(|name| name.to_lowercase());
+        names.extend(common.filter(|name| is_host_name(name)));
     }
     let validity = body.validity();
     let seconds = |time: &Time| i64::try_from(time.to_unix_duration().as_secs()).ok();
@@ -86,6 +88,12 @@ pub fn read(der: &[u8]) -> Option<Facts> {
         subject,
         public_key: public_key.to_der().ok()?,
     })
+}
+
+/// Returns whether a client may ask for this name by SNI, or for names below it. An address and a title ("My
+/// Gateway") are common names, too.
+fn is_host_name(name: &str) -> bool {
+    DnsName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_ok()
 }
 
 fn alternative_names(extensions: &[Extension]) -> Vec<String> {

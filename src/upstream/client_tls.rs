@@ -15,13 +15,20 @@ use crate::tls::servers::{Demand, ServerName, client_config, fingerprint};
 use crate::tls::wrong::Wrong;
 
 /// The TLS settings that all servers of a backend share. Clones share the present configurations.
+///
+/// A reload makes a successor, which takes over the place where servers find them. From then on its predecessor
+/// replaces nothing, though its files may still be watched for a while.
 #[derive(Debug, Clone)]
 pub struct ClientTls {
     now: Arc<ArcSwap<Configs>>,
+    term: Term,
 }
 
+/// Identifies settings among those that follow one another at one place.
+type Term = u64;
+
 /// The configurations that a demand gives, with their caches of sessions to resume.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Configs {
     /// For requests: ALPN offers HTTP/1.1.
     http: Arc<ClientConfig>,
@@ -29,6 +36,8 @@ struct Configs {
     tcp: Arc<ClientConfig>,
     fingerprint: [u8; 32],
     edition: TlsEdition,
+    /// The settings that may replace these configurations.
+    term: Term,
 }
 
 /// Identifies configurations for the life of the process. Connections of different editions were made with
@@ -47,7 +56,7 @@ pub struct TlsToServer {
 }
 
 impl Configs {
-    fn of(demand: &Demand) -> Result<Self, Wrong> {
+    fn of(demand: &Demand, term: Term) -> Result<Self, Wrong> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let make = |http| {
             client_config(&Demand {
@@ -60,6 +69,7 @@ impl Configs {
             tcp: make(false)?,
             fingerprint: fingerprint(demand),
             edition: TlsEdition(NEXT.fetch_add(1, Ordering::Relaxed)),
+            term,
         })
     }
 }
@@ -70,16 +80,23 @@ impl ClientTls {
     /// # Errors
     /// rustls refuses the demand.
     pub fn of(demand: &Demand) -> Result<Self, Wrong> {
-        let now = Arc::new(ArcSwap::from_pointee(Configs::of(demand)?));
-        Ok(Self { now })
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let term = NEXT.fetch_add(1, Ordering::Relaxed);
+        let now = Arc::new(ArcSwap::from_pointee(Configs::of(demand, term)?));
+        Ok(Self { now, term })
     }
 
-    /// Replaces the configurations for every handshake from now on, at all servers of the backend.
+    /// Replaces the configurations for every handshake from now on, at all servers of the backend; those of a
+    /// successor are left as they are.
     ///
     /// # Errors
     /// rustls refuses the demand; the present configurations stay.
     pub fn replace(&self, demand: &Demand) -> Result<(), Wrong> {
-        self.now.store(Arc::new(Configs::of(demand)?));
+        let new = Arc::new(Configs::of(demand, self.term)?);
+        self.now.rcu(|now| {
+            let is_ours = now.term == self.term;
+            Arc::clone(if is_ours { &new } else { now })
+        });
         Ok(())
     }
 
@@ -87,10 +104,17 @@ impl ClientTls {
     /// configurations, unless the present ones are equal and keep their sessions.
     pub fn succeed(&mut self, before: &Self) {
         let new = self.now.load_full();
-        if before.now.load().fingerprint != new.fingerprint {
-            before.now.store(new);
-        }
-        *self = before.clone();
+        before.now.rcu(|now| {
+            if now.fingerprint == new.fingerprint {
+                Arc::new(Configs {
+                    term: self.term,
+                    ..Configs::clone(now)
+                })
+            } else {
+                Arc::clone(&new)
+            }
+        });
+        self.now = Arc::clone(&before.now);
     }
 
     /// Returns the TLS settings of a server of the backend; none = plain.
@@ -161,6 +185,29 @@ mod tests {
         assert!(!Arc::ptr_eq(&config, &server.config(true)));
         assert_eq!(server.config(true).alpn_protocols, [b"http/1.1"]);
         assert_eq!(server.config(false).alpn_protocols.len(), 0);
+    }
+
+    #[test]
+    fn settings_with_a_successor_replace_nothing() {
+        for only_tls13 in [false, true] {
+            let before = ClientTls::of(&demand(false)).unwrap();
+            let server = server(&before);
+            let mut after = ClientTls::of(&demand(only_tls13)).unwrap();
+            after.succeed(&before);
+            // What watched the files before the reload sees a change late.
+            let edition = server.edition();
+            before.replace(&demand(false)).unwrap();
+            assert_eq!(server.edition(), edition);
+            after.replace(&demand(true)).unwrap();
+            assert_ne!(server.edition(), edition);
+            // Only the last of several may.
+            let mut last = ClientTls::of(&demand(false)).unwrap();
+            last.succeed(&after);
+            let edition = server.edition();
+            after.replace(&demand(true)).unwrap();
+            before.replace(&demand(true)).unwrap();
+            assert_eq!(server.edition(), edition);
+        }
     }
 
     #[test]

@@ -42,6 +42,7 @@ const EVERY: Offered<'static> = Offered {
         CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
         CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
     ],
+    groups: None,
 };
 
 #[test]
@@ -152,7 +153,12 @@ fn what_the_client_can_verify_decides_in_every_order() {
             let names = names_of(&all);
             // The second is unknown: all are the default, as all have the names of the first.
             for name in [Some("a.example"), Some("b.example"), None] {
-                let chosen = names.choose(name, &Offered { schemes, suites }).unwrap();
+                let offered = Offered {
+                    schemes,
+                    suites,
+                    groups: None,
+                };
+                let chosen = names.choose(name, &offered).unwrap();
                 let nth = made.iter().position(|it| Arc::ptr_eq(&it.key(), chosen));
                 let kind = kinds[nth.unwrap()].0;
                 let context = format!("{schemes:?} {suites:?} {listed:?} {name:?}: {kind}");
@@ -189,11 +195,68 @@ fn wildcards_help_out_and_strangers_do_not() {
         (None, &[PSS, P256], 0),
     ];
     for (name, schemes, expected) in rows {
-        let suites = &[TLS13];
-        let chosen = names.choose(name, &Offered { schemes, suites }).unwrap();
+        let offered = Offered {
+            schemes,
+            suites: &[TLS13],
+            groups: None,
+        };
+        let chosen = names.choose(name, &offered).unwrap();
         assert!(
             Arc::ptr_eq(chosen, &all[expected].key()),
             "{name:?} {schemes:?}"
         );
+    }
+}
+
+#[test]
+fn in_tls12_a_client_has_to_know_the_curve_of_the_key() {
+    use NamedGroup::{X25519, secp256r1, secp384r1};
+    let schemes = &[PSS, P256, P384, Scheme::ED25519];
+    let kinds = [
+        ("P-384", &PKCS_ECDSA_P384_SHA384),
+        ("P-256", &PKCS_ECDSA_P256_SHA256),
+        ("Ed25519", &PKCS_ED25519),
+        ("RSA", &PKCS_RSA_SHA256),
+    ];
+    let made = kinds.map(|(_, kind)| made_with(&["a.example"], kind));
+    // Kinds of key that are there, suites and groups of the client, and what it gets.
+    type Row<'a> = (&'a [usize], &'a [Suite], Option<&'a [NamedGroup]>, &'a str);
+    let rows: [Row<'_>; 9] = [
+        (&[0, 3], &[RSA12, ECDSA12], Some(&[secp384r1]), "P-384"),
+        (
+            &[0, 3],
+            &[RSA12, ECDSA12],
+            Some(&[X25519, secp256r1]),
+            "RSA",
+        ),
+        (&[1, 3], &[RSA12, ECDSA12], Some(&[X25519]), "RSA"),
+        (&[0, 1], &[ECDSA12], Some(&[secp256r1]), "P-256"),
+        // It says nothing.
+        (&[0, 3], &[RSA12, ECDSA12], None, "P-384"),
+        // Ed25519 is no curve of ECDSA.
+        (&[2, 3], &[RSA12, ECDSA12], Some(&[secp256r1]), "Ed25519"),
+        // In TLS 1.3 the scheme names the curve.
+        (&[0, 3], &[TLS13], Some(&[X25519]), "P-384"),
+        // The version is settled later.
+        (&[0, 3], &[TLS13, RSA12, ECDSA12], Some(&[X25519]), "RSA"),
+        // Nothing fits, and the best is shown all the same.
+        (&[0], &[ECDSA12], Some(&[secp256r1]), "P-384"),
+    ];
+    for (present, suites, groups, expected) in rows {
+        for order in orders(present.len()) {
+            let all: Vec<Identity> = order
+                .iter()
+                .map(|nth| made[present[*nth]].clone())
+                .collect();
+            let offered = Offered {
+                schemes,
+                suites,
+                groups,
+            };
+            let names = names_of(&all);
+            let chosen = names.choose(Some("a.example"), &offered).unwrap();
+            let nth = made.iter().position(|it| Arc::ptr_eq(&it.key(), chosen));
+            assert_eq!(kinds[nth.unwrap()].0, expected, "{suites:?} {groups:?}");
+        }
     }
 }

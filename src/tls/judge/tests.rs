@@ -345,7 +345,9 @@ fn what_is_worse_than_before() {
     let any: &[&str] = &[""];
     // The present one, the new one, patterns of routes, and in what the new one is worse.
     type Row<'a> = (&'a [Facts], Vec<Facts>, &'a [&'a str], Option<&'a str>);
-    let rows: [Row<'_>; 16] = [
+    let root = || facts("root", "root");
+    let selfmade = [facts("a.example", "a.example")];
+    let rows: [Row<'_>; 24] = [
         (&good, vec![site(), middle()], any, None),
         (&good, vec![soon, middle()], any, None),
         (&good, vec![facts("a.example", "a.example")], any, None),
@@ -369,6 +371,26 @@ fn what_is_worse_than_before() {
             Some("the issuer \"CN=middle\" is missing"),
         ),
         (&[site()], vec![site()], any, None),
+        // A self-signed one had nothing behind it, and a root is nothing that clients need.
+        (&selfmade, vec![site()], any, None),
+        (
+            &[facts("a.example", "root"), root()],
+            vec![facts("a.example", "root")],
+            any,
+            None,
+        ),
+        (
+            &[facts("a.example", "root"), root()],
+            vec![site()],
+            any,
+            Some("the issuer \"CN=middle\" is missing"),
+        ),
+        (
+            &[facts("a.example", "known")],
+            vec![site()],
+            any,
+            Some("the issuer \"CN=middle\" is missing"),
+        ),
         (&good, vec![facts("a.example", "known")], any, None),
         // Names.
         (&good, renamed(&["*.example"]), any, None),
@@ -396,6 +418,31 @@ fn what_is_worse_than_before() {
             &renamed(&["*.w.example"]),
             renamed(&["x.w.example"]),
             any,
+            Some("not for *.w.example"),
+        ),
+        // Of a wildcard, exact names of routes are needed, and no others.
+        (
+            &renamed(&["*.w.example"]),
+            renamed(&["x.w.example", "y.w.example"]),
+            &["x.w.example", "y.w.example", "z.example"],
+            None,
+        ),
+        (
+            &renamed(&["*.w.example"]),
+            renamed(&["x.w.example"]),
+            &["x.w.example", "y.w.example"],
+            Some("is not for y.w.example any more"),
+        ),
+        (
+            &renamed(&["*.w.example"]),
+            renamed(&["x.w.example"]),
+            &["x.w.example", "*.w.example"],
+            Some("not for *.w.example"),
+        ),
+        (
+            &renamed(&["*.w.example"]),
+            renamed(&["x.w.example"]),
+            &["x*"],
             Some("not for *.w.example"),
         ),
         // Nothing is worse than one that clients refuse.

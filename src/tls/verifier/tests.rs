@@ -2,7 +2,7 @@
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, SerialNumber, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SerialNumber, date_time_ymd,
 };
 use rustls::client::ResolvesClientCert;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -202,10 +202,14 @@ fn what_an_anchor_that_is_no_ca_signs_is_refused() {
     // Its holder is trusted to be itself, not to name others.
     let mut holder = params("holder");
     holder.is_ca = IsCa::ExplicitNoCa;
-    let holder = CertifiedIssuer::self_signed(holder, KeyPair::generate().unwrap()).unwrap();
-    let forged = signed("forged", 7, &holder);
-    let anchors = Anchors::new(vec![holder.der().clone()]).unwrap();
-    for version in VERSIONS {
+    let mut mute = as_ca("holder");
+    mute.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    let rows = [&holder, &mute].into_iter();
+    for (holder, version) in rows.flat_map(|holder| VERSIONS.map(|version| (holder, version))) {
+        let key = KeyPair::generate().unwrap();
+        let holder = CertifiedIssuer::self_signed(holder.clone(), key).unwrap();
+        let forged = signed("forged", 7, &holder);
+        let anchors = Anchors::new(vec![holder.der().clone()]).unwrap();
         let said = go(
             &server_of(forged.shown(), version),
             anchors.clone(),

@@ -5,8 +5,8 @@ use super::super::shown;
 use super::*;
 use rcgen::string::{BmpString, Ia5String, PrintableString, TeletexString, UniversalString};
 use rcgen::{
-    CertificateParams, DnType, DnValue, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519,
-    date_time_ymd,
+    CertificateParams, DistinguishedName, DnType, DnValue, KeyPair, PKCS_ECDSA_P256_SHA256,
+    PKCS_ED25519, date_time_ymd,
 };
 
 const OLD_S: i64 = 1_000_000_000;
@@ -15,7 +15,7 @@ fn params(names: &[&str]) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
     params.not_after = date_time_ymd(2031, 3, 1);
-    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name = DistinguishedName::new();
     params
         .distinguished_name
         .push(DnType::CommonName, "Common.Example");
@@ -96,8 +96,25 @@ fn the_common_name_stands_in_for_missing_names() {
     }
     let mixed = read_both(&certificate(&["192.0.2.1", "a.example"]));
     assert_eq!(mixed.names, ["a.example"]);
+    for (common, name) in [
+        ("Host", Some("host")),
+        ("*.B.example", Some("*.b.example")),
+        ("a_b.example", Some("a_b.example")),
+        ("192.0.2.1", None),
+        ("2001:db8::1", None),
+        ("My Gateway", None),
+        ("*", None),
+        ("", None),
+    ] {
+        let mut named = params(&[]);
+        named.distinguished_name = DistinguishedName::new();
+        (named.distinguished_name).push(DnType::CommonName, common);
+        let names = read_both(&signed(named)).names;
+        assert_eq!(names.first().map(String::as_str), name, "{common}");
+        assert!(names.len() < 2);
+    }
     let mut nameless = params(&[]);
-    nameless.distinguished_name = rcgen::DistinguishedName::new();
+    nameless.distinguished_name = DistinguishedName::new();
     let facts = read_both(&signed(nameless));
     assert!(facts.names.is_empty());
     assert_eq!(facts.issuer_text(), "");
@@ -202,7 +219,9 @@ fn strings_of_every_kind_are_read() {
         params.distinguished_name.push(DnType::CommonName, value);
         let facts = read_both(&signed(params));
         assert_eq!(facts.issuer_text(), format!("CN={text}"));
-        assert_eq!(facts.names.len(), 1);
+        assert!(name::common_name(&facts.subject).is_some());
+        // No client can ask for a host with such a name.
+        assert!(facts.names.is_empty());
     }
 }
 
