@@ -103,7 +103,7 @@ fn take(certificate: &CertificateDer<'static>, chains: &mut RootCertStore) -> Re
 
 /// Returns whether a certificate may sign others, as OpenSSL judges it (`X509_check_ca`): it says so, or it is
 /// of version 1, which cannot say it.
-fn is_of_ca(certificate: &[u8]) -> bool {
+pub(super) fn is_of_ca(certificate: &[u8]) -> bool {
     let Ok(certificate) = CertificateInner::<Raw>::from_der(certificate) else {
         // webpki has read it, and has no doubt about it.
         return true;
