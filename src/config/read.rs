@@ -592,7 +592,7 @@ impl<'r, 'a> Value<'r, 'a> {
 }
 
 /// Returns why a file cannot be read. Only regular files are opened: a FIFO would block.
-fn readable(path: &Path) -> Result<(), String> {
+pub(super) fn readable(path: &Path) -> Result<(), String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     let metadata = path.metadata().map_err(unreadable)?;
     if !metadata.is_file() {

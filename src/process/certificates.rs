@@ -16,6 +16,7 @@
 mod certificate;
 mod clients;
 mod files;
+mod folder;
 mod servers;
 
 use std::io;
@@ -30,10 +31,11 @@ use tokio::sync::watch;
 use certificate::{Candidate, Certificate, now_s};
 use clients::Clients;
 use files::Files;
+use folder::{Changes, Folder};
 pub(super) use servers::ServersTls;
 
 use crate::admin::state::{CertificateInUse, CertificateOwner, CertificatesInUse};
-use crate::config::{Listener, Mode, TlsVersion};
+use crate::config::{CertificateSource, Listener, Mode, TlsVersion};
 use crate::reception::snapshot::TlsNow;
 use crate::tls::identity::{Offer, Tickets, server_config, tickets};
 use crate::tls::judge::{self, About, Asked, Finding};
@@ -50,6 +52,7 @@ const END_PAUSE: Duration = Duration::from_secs(60 * 60);
 pub(super) struct Shown {
     listener: Arc<str>,
     certificates: Vec<Certificate>,
+    folders: Vec<Folder>,
     /// The names that the routes take.
     asked: Asked,
     clients: Option<Clients>,
@@ -75,8 +78,21 @@ impl Shown {
         let Some(tls) = &listener.tls else {
             return Ok(None);
         };
-        let certificates = tls.certificates.iter().map(Certificate::read);
-        let certificates = certificates.collect::<Result<Vec<_>, _>>()?;
+        let (mut certificates, mut folders) = (Vec::new(), Vec::new());
+        for (element, source) in tls.certificates.iter().enumerate() {
+            match source {
+                CertificateSource::Files(files) => {
+                    let mut certificate = Certificate::read(files)?;
+                    certificate.element = element;
+                    certificates.push(certificate);
+                }
+                CertificateSource::Folder(path) => {
+                    let (folder, its) = Folder::read(path, element)?;
+                    folders.push(folder);
+                    certificates.extend(its);
+                }
+            }
+        }
         let clients = Clients::of(tls)?;
         let (only_tls13, http) = (
             tls.min_version == TlsVersion::V1_3,
@@ -92,6 +108,7 @@ impl Shown {
         Ok(Some(Self {
             listener: Arc::clone(&listener.name),
             certificates,
+            folders,
             asked: listener.asked(),
             clients,
             only_tls13,
@@ -131,7 +148,7 @@ impl Shown {
 
     /// Checks whether a file has changed, and publishes the new contents.
     fn look(&mut self, now_s: i64) {
-        let mut changed = false;
+        let mut changed = self.look_at_folders(now_s);
         for index in 0..self.certificates.len() {
             changed |= self.look_at(index, now_s);
         }
@@ -169,6 +186,27 @@ impl Shown {
         }
     }
 
+    /// Checks whether certificates have come into a folder, or are gone; returns whether one has.
+    fn look_at_folders(&mut self, now_s: i64) -> bool {
+        let owner = CertificateOwner::Listener(Arc::clone(&self.listener));
+        let mut all = Changes::default();
+        for folder in &mut self.folders {
+            let changes = folder.look(&mut self.certificates, &owner);
+            all.added.extend(changes.added);
+            all.removed.extend(changes.removed);
+        }
+        for file in &all.removed {
+            tracing::info!(listener = %self.listener, file = %file.display(), "certificate removed");
+        }
+        for file in &all.added {
+            let is_it = |it: &Certificate| it.files.paths.first() == Some(file);
+            if let Some(index) = self.certificates.iter().position(is_it) {
+                self.tell_new(index, now_s, "certificate added");
+            }
+        }
+        !all.added.is_empty() || !all.removed.is_empty()
+    }
+
     /// Checks whether there is a new certificate, and takes it unless it is worse; returns whether it took one.
     fn look_at(&mut self, index: usize, now_s: i64) -> bool {
         let owner = CertificateOwner::Listener(Arc::clone(&self.listener));
@@ -185,7 +223,7 @@ impl Shown {
         };
         if worse.is_empty() {
             certificate.take(new, now_s);
-            self.tell_replaced(index, now_s);
+            self.tell_new(index, now_s, "certificate replaced");
             return true;
         }
         certificate.refuse(new, &worse, &owner);
@@ -208,7 +246,7 @@ impl Shown {
     }
 
     /// Logs that there is a new certificate, and what deserves a warning about it.
-    fn tell_replaced(&self, index: usize, now_s: i64) {
+    fn tell_new(&self, index: usize, now_s: i64, text: &str) {
         let files: Vec<_> = self.certificates.iter().map(|it| it.files.name()).collect();
         let all = self.certificates.iter().zip(&files);
         let all: Vec<_> = all.map(|(it, file)| it.files.good.to_judge(file)).collect();
@@ -223,7 +261,7 @@ impl Shown {
         let (listener, identity) = (&self.listener, &certificate.files.good);
         let names = identity.names().join(", ");
         let until = certificate.until();
-        tracing::info!(%listener, file, names, until, "certificate replaced");
+        tracing::info!(%listener, file, names, until, "{text}");
         let alone = judged.alone(now_s).into_iter();
         let alone = alone.chain(judged.issuer_missing(is_root_of_system));
         for why in alone {

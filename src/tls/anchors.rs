@@ -113,7 +113,7 @@ fn take(certificate: &CertificateDer<'static>, chains: &mut RootCertStore) -> Re
 /// Returns whether a certificate may sign others, as OpenSSL judges it (`X509_check_ca`): it says so and its key
 /// usage allows it, or it is a root of version 1, which cannot say it. A certificate of version 1 that another one
 /// signed is usually a peer's: `openssl x509 -req` makes those.
-fn is_of_ca(certificate: &[u8]) -> bool {
+pub(super) fn is_of_ca(certificate: &[u8]) -> bool {
     let Some(claim) = Claim::of(certificate) else {
         return false;
     };

@@ -15,6 +15,7 @@ pub mod control;
 mod der;
 mod fault;
 pub mod file;
+pub mod folder;
 pub mod handshake;
 pub mod identity;
 pub mod judge;

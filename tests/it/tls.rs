@@ -24,6 +24,8 @@ mod alerts;
 mod choice;
 // Clients' certificates: demanded, requested, revoked.
 mod clients;
+// Folders of certificates.
+mod folder;
 // Certificates and keys of every kind and form.
 mod identity;
 // PEM files in every form.

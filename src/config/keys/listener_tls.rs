@@ -8,12 +8,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::drafts::ListenerDraft;
 use super::shared::refuse_without_http;
 use crate::config::page::quoted_path;
-use crate::config::read::{Scope, Value};
+use crate::config::read::{Place, Scope, Value, readable, resolved};
 use crate::config::section::{At, Key, Section, Type};
 use crate::config::shape::{Fallback, Shape};
 use crate::config::types::{Bool, Choice, Custom, Many, Maybe, PEM, Readable, Seconds};
-use crate::config::{CertificateFiles, ClientAuth, Hsts, Mode, Offload, Tls, TlsVersion, asked};
+use crate::config::{
+    CertificateFiles, CertificateSource, ClientAuth, Hsts, Mode, Offload, Tls, TlsVersion, asked,
+};
 use crate::tls::file;
+use crate::tls::folder::{self, FolderFile};
 use crate::tls::identity::{self, Identity};
 use crate::tls::judge::{About, together};
 use crate::tls::revocation;
@@ -21,7 +24,8 @@ use crate::tls::servers::is_root_of_system;
 use crate::tls::ticket_keys;
 
 const CRL: &str = "the path of a file of revocation lists, in PEM or DER";
-const CERTIFICATE: &str = "the path of a PEM file or { cert = PATH, key = PATH }";
+const CERTIFICATE: &str =
+    "the path of a PEM file, a folder (\"DIR/\") or { cert = PATH, key = PATH }";
 const TICKET_KEY: Readable = Readable {
     wanted: "the path of a file of 80 random bytes",
 };
@@ -87,7 +91,10 @@ pub(super) static TLS: Section<Tls> = Section {
             default: Fallback::Required,
             short: "Certificates with their chains and keys; a client gets the one for its server name.",
             long: "An element is the path of one PEM file that holds certificate, chain and key, or \
-                   `{ cert = PATH, key = PATH }`. The first is the default for clients without a server name, \
+                   `{ cert = PATH, key = PATH }`. A path that ends in `/` is a folder, of which every file \
+                   `*.pem`, `*.crt` and `*.cer` is a certificate, in the order of the names; its key is in the \
+                   same file or beside it, in `NAME.key` (for `NAME.crt`) or `NAME.crt.key`. Files added and \
+                   removed later are noticed too. The first is the default for clients without a server name, \
                    or with one that fits no certificate. Of several for one name, a client gets one that \
                    it can verify, and ECDSA or Ed25519 rather than RSA.",
             example: "[\"site.pem\", { cert = \"b.crt\", key = \"b.key\" }]",
@@ -294,35 +301,55 @@ static PAIR: Section<Pair> = Section {
 };
 
 impl Type for Certificate {
-    type Value = CertificateFiles;
+    type Value = CertificateSource;
 
-    fn read(&self, value: Value<'_, '_>) -> Option<CertificateFiles> {
+    fn read(&self, value: Value<'_, '_>) -> Option<CertificateSource> {
         let place = value.place.clone();
-        let (cert, key) = if value.is_table() {
+        let source = if value.is_table() {
             let table = value.table()?;
             let names_key = table.has("key");
             let Pair { cert, key } = PAIR.read(table);
             let key = if names_key { key } else { cert.clone() };
-            (cert?, key?)
+            let (cert, key) = (cert?, key?);
+            CertificateSource::Files(CertificateFiles { cert, key })
         } else {
-            let cert = value.file(CERTIFICATE)?;
-            (cert.clone(), cert)
+            let base = place.base();
+            value.parse(CERTIFICATE, |text| {
+                let path = resolved(base, text)?;
+                if text.ends_with('/') {
+                    return Ok(CertificateSource::Folder(path));
+                }
+                readable(&path)?;
+                let (cert, key) = (path.clone(), path);
+                Ok(CertificateSource::Files(CertificateFiles { cert, key }))
+            })?
         };
-        match read_identity(&cert, &key) {
-            Ok(identity) => {
-                let file = cert.display().to_string();
-                let judged = identity.to_judge(&file);
-                let missing = judged.issuer_missing(is_root_of_system);
-                for finding in judged.alone(now_s()).into_iter().chain(missing) {
-                    place.warn(format!("{file}: {finding}"));
+        let pairs = match &source {
+            CertificateSource::Files(files) => Ok(vec![files.clone()]),
+            CertificateSource::Folder(folder) => pairs_of(folder),
+        };
+        let is_folder = matches!(source, CertificateSource::Folder(_));
+        match pairs {
+            Ok(pairs) => {
+                for CertificateFiles { cert, key } in pairs {
+                    let file = cert.display().to_string();
+                    match read_identity(&cert, &key) {
+                        Ok(identity) => warn_of(&identity, &file, &place),
+                        Err(wrong) if is_folder => place.reject(format!("{file}: {wrong}")),
+                        Err(wrong) => place.reject(format!("{wrong}; {CERTIFICATE}")),
+                    }
                 }
             }
-            Err(wrong) => place.reject(format!("{wrong}; {CERTIFICATE}")),
+            Err(wrong) => place.reject(wrong),
         }
-        Some(CertificateFiles { cert, key })
+        Some(source)
     }
 
-    fn show(&self, files: &mut CertificateFiles) -> Option<String> {
+    fn show(&self, source: &mut CertificateSource) -> Option<String> {
+        let files = match source {
+            CertificateSource::Files(files) => files,
+            CertificateSource::Folder(folder) => return Some(quoted_path(folder)),
+        };
         if files.cert == files.key {
             return Some(quoted_path(&files.cert));
         }
@@ -337,6 +364,33 @@ impl Type for Certificate {
     fn shape(&self) -> Shape {
         Shape::Either(vec![Readable::shape(&PEM), Shape::Inline(PAIR.describe())])
     }
+}
+
+fn warn_of(identity: &Identity, file: &str, place: &Place<'_, '_>) {
+    let judged = identity.to_judge(file);
+    let missing = judged.issuer_missing(is_root_of_system);
+    for finding in judged.alone(now_s()).into_iter().chain(missing) {
+        place.warn(format!("{file}: {finding}"));
+    }
+}
+
+/// Returns the certificates of a folder, at least one.
+fn pairs_of(folder: &Path) -> Result<Vec<CertificateFiles>, String> {
+    let mut pairs = Vec::new();
+    for entry in folder::list(folder).map_err(|wrong| wrong.to_string())? {
+        match entry {
+            FolderFile::Pair { cert, key } => pairs.push(CertificateFiles { cert, key }),
+            FolderFile::Unusable { file, why } => return Err(format!("{}: {why}", file.display())),
+        }
+    }
+    if pairs.is_empty() {
+        let remedy = "its files *.pem, *.crt and *.cer, with their keys, are its certificates";
+        return Err(format!(
+            "{}: holds no certificate with a key; {remedy}",
+            folder.display()
+        ));
+    }
+    Ok(pairs)
 }
 
 /// Reads a certificate and its key, so that errors are known before the process starts; returns warnings
@@ -367,7 +421,14 @@ pub(super) fn certificates_fit_routes(draft: &mut ListenerDraft, scope: &Scope<'
     let Some(tls) = &draft.listener.tls else {
         return;
     };
-    let read = tls.certificates.iter().map(|files| {
+    let mut all = Vec::new();
+    for source in &tls.certificates {
+        match source {
+            CertificateSource::Files(files) => all.push(files.clone()),
+            CertificateSource::Folder(folder) => all.extend(pairs_of(folder).unwrap_or_default()),
+        }
+    }
+    let read = all.iter().map(|files| {
         let identity = read_identity(&files.cert, &files.key)?;
         Ok((files.cert.display().to_string(), identity))
     });

@@ -21,6 +21,27 @@ impl CertificateFiles {
     }
 }
 
+/// An element of `certificates`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CertificateSource {
+    /// One certificate.
+    Files(CertificateFiles),
+    /// A folder, all of whose certificates are taken.
+    Folder(PathBuf),
+}
+
+impl CertificateSource {
+    /// Returns the files, or the folder itself.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        let (first, second) = match self {
+            Self::Files(CertificateFiles { cert, key }) => (cert, Some(key)),
+            Self::Folder(folder) => (folder, None),
+        };
+        let second = second.into_iter();
+        [first].into_iter().chain(second).map(PathBuf::as_path)
+    }
+}
+
 /// `tls.min_version`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it all")]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::common::{BackendId, CertificateFiles, TlsVersion};
+use super::common::{BackendId, CertificateSource, TlsVersion};
 use crate::config::behind::Behind;
 use crate::proto::addr::{Cidr, TrustedProxies};
 use crate::proto::http::Scheme;
@@ -121,7 +121,7 @@ pub enum ProxyProtocol {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
     /// At least one; the first is the default.
-    pub certificates: Vec<CertificateFiles>,
+    pub certificates: Vec<CertificateSource>,
     /// CA certificates; present = clients are asked for a certificate signed by one of them.
     pub client_ca: Option<PathBuf>,
     /// Whether a client may come without one.

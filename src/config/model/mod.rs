@@ -45,7 +45,7 @@ impl Config {
         let of_listeners = self.listeners.iter().flat_map(|listener| {
             let tls = listener.tls.iter();
             let of_tls = tls.flat_map(|tls| {
-                let pairs = tls.certificates.iter().flat_map(CertificateFiles::paths);
+                let pairs = tls.certificates.iter().flat_map(CertificateSource::paths);
                 let of_clients = tls.client_ca.iter().chain(&tls.crl);
                 let of_clients = of_clients.chain(&tls.ticket_keys);
                 pairs.chain(of_clients.map(PathBuf::as_path))

@@ -32,6 +32,9 @@ fn read_with_certificates(text: &str) -> Config {
     ] {
         std::fs::write(folder.path().join(name), text).expect("a file");
     }
+    let (cert, key) = super::identity_for(&["c.example.com"]);
+    std::fs::create_dir(folder.path().join("sites")).expect("a folder");
+    std::fs::write(folder.path().join("sites/c.pem"), cert + &key).expect("a file");
     let config = parse(text, &folder.path().join("longsplice.toml")).expect("legal");
     // While the certificates are still there.
     round_trip(&config);
@@ -62,7 +65,7 @@ fn the_full_example_is_legal() {
     );
     assert_eq!(
         listener.tls.as_ref().map(|tls| tls.certificates.len()),
-        Some(2)
+        Some(3)
     );
     assert_eq!(listener.limits.head, 32 * 1024);
     assert!(matches!(listener.routes[0].action, RouteAction::Backend(id) if id.0 == 0));

@@ -1,7 +1,7 @@
 //! Rules of `[[listener]]`, its addresses, trust, TLS and limits.
 
 use super::{check, listener, wrong};
-use crate::config::CertificateFiles;
+use crate::config::{CertificateFiles, CertificateSource};
 
 #[test]
 fn rules_of_bind() {
@@ -248,7 +248,7 @@ fn rules_of_tls() {
             "bind = \"127.0.0.1:80\"\nmode = \"{mode}\"\ntls = {{ {lines} }}"
         ))
     };
-    let certificate = "the path of a PEM file or { cert = PATH, key = PATH }";
+    let certificate = "the path of a PEM file, a folder (\"DIR/\") or { cert = PATH, key = PATH }";
     let rows = [
         (format!("certificates = [\"{pem}\"]"), "nothing".to_owned()),
         (format!("certificates = \"{pem}\""), "nothing".to_owned()),
@@ -408,10 +408,10 @@ fn a_relative_path_starts_at_the_file() {
     let config = crate::config::parse(&text, &file).expect("legal");
     let tls = config.listeners[0].tls.as_ref().expect("set");
     let pem = folder.path().join("a.pem");
-    let combined = CertificateFiles {
+    let combined = CertificateSource::Files(CertificateFiles {
         cert: pem.clone(),
         key: pem,
-    };
+    });
     assert_eq!(tls.certificates, [combined.clone(), combined]);
     let expected = format!("unix:{}/x", folder.path().display());
     assert_eq!(config.listeners[0].bind[0].to_string(), expected);

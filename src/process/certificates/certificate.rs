@@ -18,6 +18,8 @@ const END_QUIET_S: i64 = 24 * 60 * 60;
 /// A certificate with its key.
 pub(super) struct Certificate {
     pub(super) files: Files<Identity>,
+    /// The index of the element of `certificates` that names it, or its folder.
+    pub(super) element: usize,
     /// What stands in the files now, if it was refused.
     refused: Option<Refused>,
     /// Time of the last warning about its expiry, in seconds since 1970.
@@ -46,6 +48,7 @@ impl Certificate {
         let files = Files::read(vec![files.cert.clone(), files.key.clone()], read_identity)?;
         let mut certificate = Self {
             files,
+            element: 0,
             refused: None,
             spoken_of_s: None,
         };

@@ -17,7 +17,7 @@ pub(super) struct Files<T> {
     pub(super) good: T,
     /// The digest of the texts that gave them.
     pub(super) digest: [u8; 32],
-    pub(super) looks: Looks,
+    pub(super) looks: Looks<Seen>,
     /// The last complaint about them, unless they are valid now.
     pub(super) complaint: Option<Wrong>,
 }
@@ -133,15 +133,15 @@ pub(super) fn seen(texts: &Result<Vec<Vec<u8>>, Wrong>) -> Seen {
 }
 
 /// The results of reading files so far.
-pub(super) struct Looks {
+pub(super) struct Looks<S> {
     /// The result that was last acted upon.
-    pub(super) settled: Seen,
+    pub(super) settled: S,
     /// The latest result, if it differs.
-    fresh: Option<Seen>,
+    fresh: Option<S>,
 }
 
-impl Looks {
-    pub(super) fn begin(settled: Seen) -> Self {
+impl<S: PartialEq> Looks<S> {
+    pub(super) fn begin(settled: S) -> Self {
         Self {
             settled,
             fresh: None,
@@ -149,7 +149,7 @@ impl Looks {
     }
 
     /// Returns whether a new result has come twice in a row.
-    pub(super) fn settles(&mut self, seen: Seen) -> bool {
+    pub(super) fn settles(&mut self, seen: S) -> bool {
         if seen == self.settled {
             self.fresh = None;
             return false;

@@ -60,7 +60,12 @@ impl Places {
             places.read.extend(ways_to_replaced(file, is_root));
         }
         for file in config.files() {
-            places.read.extend(ways_to(file));
+            let is_folder = file.is_dir();
+            places.read.extend(if is_folder {
+                ways_into(file)
+            } else {
+                ways_to(file)
+            });
         }
         for file in written_files(config) {
             places.written.extend(ways_to_written(file));
@@ -129,6 +134,16 @@ fn ways_to(file: &Path) -> BTreeSet<PathBuf> {
         ways.extend(folder_of(&lexical(&here.join(&target))));
     }
     ways.extend(folder_of(&here));
+    ways
+}
+
+/// Returns the same for all files of a folder: those that will come into it, and the targets of the links that are
+/// in it.
+fn ways_into(folder: &Path) -> BTreeSet<PathBuf> {
+    let mut ways = ways_to(&folder.join("any"));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        ways.extend(ways_to(&entry.path()));
+    }
     ways
 }
 
@@ -214,6 +229,8 @@ mod tests {
         check("live/a.pem", &["archive", "live"]);
         check("current/a.pem", &["", "versions", "versions/1"]);
         assert_eq!(ways_to(Path::new("/x")), [PathBuf::from("/x")].into());
+        let into = ["archive", "live"].map(|name| base.join(name));
+        assert_eq!(ways_into(&base.join("live/")), into.into());
     }
 
     #[test]

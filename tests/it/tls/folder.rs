@@ -1,0 +1,116 @@
+//! Folders of certificates that change while the proxy runs, in the sandbox.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::harness::eventually;
+use crate::harness::origin::Origin;
+use crate::harness::plan::Plan;
+use crate::harness::process::{Proxy, run};
+use crate::harness::tls::{Identity, shown_certificate};
+
+fn put(folder: &Path, name: &str, identity: &Identity) {
+    let (cert, key) = identity.pem();
+    fs::write(folder.join(format!(".{name}")), [key, cert].concat()).unwrap();
+    fs::rename(folder.join(format!(".{name}")), folder.join(name)).unwrap();
+}
+
+fn keys(folder: &Path) -> String {
+    format!("tls.certificates = [\"{}/\"]", folder.display())
+}
+
+fn wait_shown(proxy: &Proxy, name: &str, expected: &Identity) {
+    eventually(&format!("the certificate for {name} is shown"), || {
+        shown_certificate(proxy.addr(), name) == expected.certificate()
+    });
+}
+
+#[test]
+fn certificates_come_into_a_folder_and_go() {
+    let dir = TempDir::new().unwrap();
+    let folder = dir.path();
+    let (a, b) = (Identity::new(&["a.test"]), Identity::new(&["b.test"]));
+    put(folder, "a.pem", &a);
+    let proxy = Plan::tcp(Origin::echo())
+        .listener_keys(&keys(folder))
+        .process_keys("sandbox = true")
+        .start();
+    wait_shown(&proxy, "b.test", &a);
+    // Added, with its key beside it.
+    let (cert, key) = b.pem();
+    fs::write(folder.join("b.key"), key).unwrap();
+    fs::write(folder.join("b.crt"), cert).unwrap();
+    wait_shown(&proxy, "b.test", &b);
+    wait_shown(&proxy, "a.test", &a);
+    proxy.wait_said(&["certificate added", "b.crt"]);
+    // Replaced.
+    let renewed = Identity::new(&["a.test"]);
+    put(folder, "a.pem", &renewed);
+    wait_shown(&proxy, "a.test", &renewed);
+    // A broken one is told of once, and the others go on.
+    fs::write(folder.join("c.pem"), "-----BEGIN CERTIFICATE-----\n!\n").unwrap();
+    proxy.wait_said(&[
+        "not used: the other certificates stay",
+        "c.pem",
+        "without its END",
+    ]);
+    let c = Identity::new(&["c.test"]);
+    put(folder, "c.pem", &c);
+    wait_shown(&proxy, "c.test", &c);
+    // Removed: the first that is left is the default.
+    fs::remove_file(folder.join("a.pem")).unwrap();
+    wait_shown(&proxy, "a.test", &b);
+    proxy.wait_said(&["certificate removed", "a.pem"]);
+    // The last ones stay.
+    for name in ["b.crt", "c.pem"] {
+        fs::remove_file(folder.join(name)).unwrap();
+    }
+    proxy.wait_said(&["not removed: the last ones stay"]);
+    wait_shown(&proxy, "b.test", &b);
+    let told = proxy
+        .log()
+        .matches("not used: the other certificates stay")
+        .count();
+    assert_eq!(told, 1, "{}", proxy.log());
+    // A new one takes their place.
+    put(folder, "d.pem", &a);
+    wait_shown(&proxy, "b.test", &a);
+    // A reload finds the same.
+    put(folder, "e.pem", &c);
+    let outcome = proxy.reload_again();
+    assert!(outcome.contains("INFO reloaded"), "{outcome}");
+    assert!(shown_certificate(proxy.addr(), "c.test") == c.certificate());
+}
+
+#[test]
+fn what_is_wrong_with_a_folder_is_known_before_the_start() {
+    let dir = TempDir::new().unwrap();
+    let folder = dir.path().join("certificates");
+    fs::create_dir(&folder).unwrap();
+    let file = dir.path().join("longsplice.toml");
+    let toml = Plan::tcp("127.0.0.1:1".parse().unwrap())
+        .listener_keys(&keys(&folder))
+        .toml();
+    fs::write(&file, toml).unwrap();
+    let check = || run(&["check", "-c", file.to_str().unwrap()]);
+    let outcome = check();
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("holds no certificate with a key"),
+        "{outcome:?}"
+    );
+    put(&folder, "a.pem", &Identity::new(&["a.test"]));
+    assert_eq!(check().code, Some(0));
+    fs::write(folder.join("b.pem"), Identity::new(&["b.test"]).pem().0).unwrap();
+    let outcome = check();
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("b.pem: the private key is missing"),
+        "{outcome:?}"
+    );
+    fs::remove_dir_all(&folder).unwrap();
+    let outcome = check();
+    assert!(outcome.stderr.contains("cannot be read"), "{outcome:?}");
+}
