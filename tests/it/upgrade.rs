@@ -281,6 +281,40 @@ fn an_upgrade_that_cannot_be_one_is_served_as_a_request() {
     http::expect_own_answer(&mut client, 426);
 }
 
+/// With routes for WebSockets alone, a proxy in front that speaks HTTP/1.0 shows as 404. The log says why.
+#[test]
+fn an_upgrade_that_cannot_be_one_may_have_no_route() {
+    let origin = Origin::answering(http::ok("plain"));
+    let proxy = Plan::http(origin.addr)
+        .routes("[[listener.route]]\nwebsocket = true\nbackend = \"app\"\n")
+        .start();
+    let asked = request("x", "/", "");
+    let with_body = request("x", "/", "Content-Length: 3\r\n") + "abc";
+    let plain = asked.replace("Upgrade: websocket\r\n", "");
+    for (asked, told) in [
+        (
+            asked.replace("HTTP/1.1", "HTTP/1.0"),
+            "speak HTTP/1.0 (nginx: proxy_http_version 1.1)?",
+        ),
+        (
+            asked.replace("GET", "POST"),
+            "without its Upgrade, which needs the method GET",
+        ),
+        (with_body, "without its Upgrade, which may not have a body"),
+        (plain, "no route fits this request"),
+    ] {
+        let mut client = proxy.connect();
+        client.send(&asked);
+        let text = http::expect_own_answer(&mut client, 404).text();
+        assert_eq!(text, "404 Not Found\nno route fits this request\n");
+        proxy.wait_access("refused", |line| {
+            line["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.ends_with(told))
+        });
+    }
+}
+
 /// Answers to an upgrade that open nothing: each is a 502.
 fn wrong_answers() -> Vec<(&'static str, String)> {
     let right = switching("");

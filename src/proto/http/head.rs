@@ -46,6 +46,23 @@ impl UpgradeRemoved {
         }
     }
 
+    /// Returns what the log says if no route fits the rest of the request.
+    #[must_use]
+    pub fn without_route(self) -> &'static str {
+        match self {
+            Self::Version => {
+                "no route fits this request without its Upgrade, which needs HTTP/1.1; does the proxy in front \
+                 speak HTTP/1.0 (nginx: proxy_http_version 1.1)?"
+            }
+            Self::Method => {
+                "no route fits this request without its Upgrade, which needs the method GET"
+            }
+            Self::Body => {
+                "no route fits this request without its Upgrade, which may not have a body"
+            }
+        }
+    }
+
     fn of(method: &str, version: HttpVersion, framing: Framing) -> Option<Self> {
         match framing {
             _ if version != HttpVersion::Http11 => Some(Self::Version),

@@ -216,7 +216,7 @@ impl<'a> Exchange<'a> {
         for _ in 0..ROUTES_MAX {
             let snapshot = Arc::clone(&self.snapshot);
             let id = match route::choose(&snapshot.listener, &traits) {
-                None => return Err(Refusal::new(Cause::NoRoute, "no route fits this request")),
+                None => return Err(self.without_route()),
                 Some(RouteAction::Redirect(redirect)) => return self.redirect(redirect).await,
                 Some(RouteAction::Respond(respond)) => return self.respond(respond).await,
                 Some(RouteAction::Backend(id)) => *id,
@@ -228,6 +228,15 @@ impl<'a> Exchange<'a> {
             kept.renew(&self.snapshot);
         }
         Err(Refusal::rerouted_too_often())
+    }
+
+    fn without_route(&self) -> Refusal {
+        let refusal = Refusal::new(Cause::NoRoute, "no route fits this request");
+        match self.request.upgrade_removed {
+            // A route with `websocket = true` would fit, had its Upgrade been one.
+            Some(removed) => refusal.explained(removed.without_route().to_owned()),
+            None => refusal,
+        }
     }
 
     async fn redirect(&self, redirect: &Redirect) -> Result<Served, Refusal> {
