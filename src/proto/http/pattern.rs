@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use super::refusal::PathError;
 use super::target::{Authority, is_name};
 
 /// A pattern of host names: `x`, `*.x` (every name under x, not x itself) or `ws*` (a prefix).
@@ -224,17 +225,6 @@ fn legal_path(text: &str) -> Result<String, PathPrefixError> {
         return Err(PathPrefixError::Character);
     }
     Ok(normalise_path(text)?)
-}
-
-/// Why a path leads nowhere certain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum PathError {
-    /// It has more `..` than segments before them.
-    #[error("the path climbs above the root")]
-    ClimbsAboveRoot,
-    /// A `..` removes an empty segment: for one reader that only, for another one the segment before it.
-    #[error("in the path, '..' removes an empty segment: servers read '/a//..' as '/a/' or as '/'")]
-    RemovesEmpty,
 }
 
 /// Normalises a path for comparison with routes (RFC 3986 section 6.2.2): decodes escapes of unreserved

@@ -6,7 +6,6 @@
 use thiserror::Error;
 
 use super::line::HeadLimits;
-use super::pattern::PathError;
 
 /// A rule of RFC 9110 and RFC 9112 that holds for requests and responses alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -238,6 +237,17 @@ impl HttpRefusal {
             | RefusalKind::RequestHeadTooLarge => &[],
         }
     }
+}
+
+/// Why a path leads nowhere certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum PathError {
+    /// It has more `..` than segments before them.
+    #[error("the path climbs above the root")]
+    ClimbsAboveRoot,
+    /// A `..` removes an empty segment: for one reader that only, for another one the segment before it.
+    #[error("in the path, '..' removes an empty segment: servers read '/a//..' as '/a/' or as '/'")]
+    RemovesEmpty,
 }
 
 /// Why a response is refused: the client gets a 502 and the connection is not used again.

@@ -3,8 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::proto::http::pattern::PathError;
-use crate::proto::http::refusal::RefusalKind;
+use crate::proto::http::refusal::{PathError, RefusalKind};
 
 mod upgrades;
 
