@@ -636,9 +636,14 @@ impl<'a> Exchange<'a> {
             facts: Some(request_facts(self.request, status.unwrap_or(0))),
             began: self.began.at,
         };
+        let silent = refusal.silent;
         report::request(subject, refusal, refused, self.client.context);
         let Some(status) = status else {
-            return NextStep::End(ConnectionEnd::Silently);
+            // The client is still there. A reset could take the end of the answer before from it.
+            return NextStep::End(match silent {
+                true => ConnectionEnd::Gently,
+                false => ConnectionEnd::Silently,
+            });
         };
         if self.send_own_answer(status, &out).await.is_err() {
             return NextStep::End(ConnectionEnd::Silently);

@@ -1,6 +1,7 @@
 //! Servers that authenticate a connection (NTLM, Negotiate): it stays with its client, and with no other.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::{MOMENT, answer, post, says_close, telling, text, text_over};
 use crate::harness::http::{self, Answer, get, ok, read_answer, sample, values};
@@ -354,6 +355,34 @@ fn a_bound_connection_that_ends_while_its_request_waits_ends_the_clients() {
     );
     one.expect_untouched();
     other.expect_untouched();
+}
+
+#[test]
+fn a_silent_end_takes_nothing_of_the_response_before() {
+    let origin = Origin::bind();
+    let proxy = Plan::http(origin.addr()).start();
+    let mut client = proxy.connect();
+    client.send(get("x", "/", ""));
+    let mut server = origin.accept();
+    server.read_head();
+    // Most of its body is unread when the connection ends: a reset would follow a mere close.
+    client.send(post("/lost", &"x".repeat(300_000)));
+    // The client reads slowly, so that the end of it is still unsent then.
+    let body = "y".repeat(3_000_000);
+    let answering = std::thread::spawn(move || {
+        server.send(denial(401, "WWW-Authenticate: NTLM").replace(
+            "Length: 2\r\n\r\nno",
+            &format!("Length: {}\r\n\r\n{body}", body.len()),
+        ));
+    });
+    assert!(client.read_head().starts_with("HTTP/1.1 401 "));
+    for _ in 0..300 {
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(client.read(10_000).iter().all(|byte| *byte == b'y'));
+    }
+    client.expect_closed();
+    answering.join().unwrap();
+    proxy.wait_cause("refused", "response-incomplete");
 }
 
 #[test]
