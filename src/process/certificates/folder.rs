@@ -39,7 +39,7 @@ impl Folder {
         for entry in &listed {
             match entry {
                 FolderFile::Pair { cert, key } => {
-                    certificates.push(certificate(cert, key, element)?)
+                    certificates.push(certificate(cert, key, element)?);
                 }
                 FolderFile::Unusable { why, .. } => return Err(why.clone()),
             }
