@@ -49,16 +49,6 @@ pub fn read(cert: &Path, key: &Path) -> Result<Identity, Wrong> {
     identity(&cert_text, &key_text)
 }
 
-/// Reads the fields of the first certificate of a PEM file.
-///
-/// # Errors
-/// There is none, or it cannot be read.
-pub fn facts_of(cert: &Path) -> Result<Facts, Wrong> {
-    let certificates = certificates(&text_of(cert)?)?;
-    let facts = certificates.first().and_then(|der| x509::read(der));
-    facts.ok_or_else(|| wrong("holds no certificate that can be read"))
-}
-
 /// Reads a certificate, its chain and its key from two texts, which may be the same.
 ///
 /// # Errors

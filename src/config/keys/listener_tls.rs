@@ -328,15 +328,17 @@ impl Type for Certificate {
             CertificateSource::Files(files) => Ok(vec![files.clone()]),
             CertificateSource::Folder(folder) => pairs_of(folder),
         };
-        let is_folder = matches!(source, CertificateSource::Folder(_));
         match pairs {
             Ok(pairs) => {
                 for CertificateFiles { cert, key } in pairs {
                     let file = cert.display().to_string();
                     match read_identity(&cert, &key) {
                         Ok(identity) => warn_of(&identity, &file, &place),
-                        Err(wrong) if is_folder => place.reject(format!("{file}: {wrong}")),
-                        Err(wrong) => place.reject(format!("{wrong}; {CERTIFICATE}")),
+                        Err(wrong) if cert == key => place.reject(format!("{file}: {wrong}")),
+                        Err(wrong) => {
+                            let key = key.display();
+                            place.reject(format!("{file} with the key of {key}: {wrong}"));
+                        }
                     }
                 }
             }

@@ -261,9 +261,10 @@ fn rules_of_tls() {
                 "certificates = [\"{folder}/empty.pem\", {{ cert = \"{pem}\", key = \"{folder}/empty.pem\" }}]"
             ),
             format!(
-                "listener[0].tls.certificates[0]: holds no certificate (BEGIN CERTIFICATE); {certificate}\n\
-                 listener[0].tls.certificates[1]: the private key is missing: a BEGIN PRIVATE KEY block, \
-                 here or in key = PATH; {certificate}"
+                "listener[0].tls.certificates[0]: {folder}/empty.pem: holds no certificate \
+                 (BEGIN CERTIFICATE)\n\
+                 listener[0].tls.certificates[1]: {pem} with the key of {folder}/empty.pem: the private key \
+                 is missing: a BEGIN PRIVATE KEY block, here or in key = PATH"
             ),
         ),
         (
