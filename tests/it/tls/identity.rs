@@ -218,7 +218,7 @@ fn what_cannot_be_used_says_why() {
             &format!("{{ cert = \"{cert}\", key = \"{key}\" }}"),
         );
         assert_eq!(code, Some(2), "{said}");
-        let place = "listener[0].tls.certificates[0]: ";
+        let place = format!("listener[0].tls.certificates[0]: {cert} with the key of {key}: ");
         assert!(said.contains(&format!("{place}{why}")), "{said}");
     }
 }
@@ -243,7 +243,7 @@ fn what_ends_soon_or_has_ended_is_warned_of() {
         let proxy = workshop.proxy(&certificates);
         match why {
             Some(why) => {
-                let place = "listener[0].tls.certificates[0]: ";
+                let place = format!("listener[0].tls.certificates[0]: {cert} with the key of {key}: ");
                 assert!(said.contains("warning: "), "{said}");
                 assert!(said.contains(&format!("{place}{cert}: {why}")), "{said}");
                 eventually(why, || proxy.log().contains(why));
