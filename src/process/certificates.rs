@@ -191,7 +191,7 @@ impl Shown {
         let owner = CertificateOwner::Listener(Arc::clone(&self.listener));
         let mut all = Changes::default();
         for folder in &mut self.folders {
-            let changes = folder.look(&mut self.certificates, &owner);
+            let changes = folder.look(&mut self.certificates, &owner, now_s);
             all.added.extend(changes.added);
             all.removed.extend(changes.removed);
         }

@@ -193,6 +193,23 @@ impl Certificate<'_> {
         })
     }
 
+    /// Returns why clients refuse the chain at `now_s`, by its validity.
+    fn refusals(&self, now_s: i64) -> Vec<Finding> {
+        let mut found = self.validity(now_s);
+        found.retain(|finding| match finding {
+            Finding::Validity { fault, .. } => fault.is_refused(),
+            Finding::WeakKey { .. }
+            | Finding::IssuerMissing { .. }
+            | Finding::Stranger { .. }
+            | Finding::Unrouted { .. }
+            | Finding::Nameless
+            | Finding::NeverChosen { .. }
+            | Finding::Uncovered { .. }
+            | Finding::NamesLost { .. } => false,
+        });
+        found
+    }
+
     fn is_refused(&self, now_s: i64) -> bool {
         let links = self.chain.iter().enumerate();
         let mut judged = links.filter(|(index, facts)| *index == 0 || !facts.is_self_issued());
@@ -308,18 +325,7 @@ pub fn worse(
     if old.is_refused(now_s) {
         return Vec::new();
     }
-    let mut found = new.validity(now_s);
-    found.retain(|finding| match finding {
-        Finding::Validity { fault, .. } => fault.is_refused(),
-        Finding::WeakKey { .. }
-        | Finding::IssuerMissing { .. }
-        | Finding::Stranger { .. }
-        | Finding::Unrouted { .. }
-        | Finding::Nameless
-        | Finding::NeverChosen { .. }
-        | Finding::Uncovered { .. }
-        | Finding::NamesLost { .. } => false,
-    });
+    let mut found = new.refusals(now_s);
     found.extend(issuer_lost);
     let has = |name: &str| {
         let mut all = others.iter().chain([new]).flat_map(Certificate::names);
@@ -334,6 +340,25 @@ pub fn worse(
     if !names.is_empty() {
         found.push(Finding::NamesLost { names });
     }
+    found
+}
+
+/// Returns why `new`, a certificate in addition, is not to stand beside `others`: clients would refuse it, or it would
+/// be chosen for a name of one of `others` that comes with its issuer, and comes without its own. `is_root` is as in
+/// [`Certificate::issuer_missing`].
+#[must_use]
+pub fn unfit(
+    new: &Certificate<'_>,
+    others: &[Certificate<'_>],
+    now_s: i64,
+    is_root: impl Fn(&[u8]) -> bool,
+) -> Vec<Finding> {
+    let mut found = new.refusals(now_s);
+    let is_rival = |it: &&Certificate<'_>| {
+        !it.is_refused(now_s) && it.names().iter().any(|name| new.names().contains(name))
+    };
+    let mut rivals = others.iter().filter(is_rival);
+    found.extend(rivals.find_map(|it| issuer_lost(new, it, &is_root)));
     found
 }
 

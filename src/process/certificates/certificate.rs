@@ -1,9 +1,10 @@
 //! A certificate with its key while the process runs: what is new in its files, what was refused, and its end.
 //! Whether a new one is worse is judged by its owner.
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::files::{Files, keeps};
+use super::files::{Files, keeps, texts_of};
 use crate::admin::state::{CertificateInUse, CertificateOwner};
 use crate::config::CertificateFiles;
 use crate::log::timestamp;
@@ -45,7 +46,17 @@ struct Refused {
 impl Certificate {
     /// Reads it. Its warnings have been logged with the configuration.
     pub(super) fn read(files: &CertificateFiles) -> Result<Self, Wrong> {
-        let files = Files::read(vec![files.cert.clone(), files.key.clone()], read_identity)?;
+        let paths = vec![files.cert.clone(), files.key.clone()];
+        let texts = texts_of(&paths);
+        Self::of(paths, texts)
+    }
+
+    /// Takes the texts that were read from the files of the certificate and its key.
+    pub(super) fn of(
+        paths: Vec<PathBuf>,
+        texts: Result<Vec<Vec<u8>>, Wrong>,
+    ) -> Result<Self, Wrong> {
+        let files = Files::of(paths, texts, read_identity)?;
         let mut certificate = Self {
             files,
             element: 0,

@@ -28,6 +28,15 @@ impl<T> Files<T> {
         make: fn(&[Vec<u8>]) -> Result<T, Wrong>,
     ) -> Result<Self, Wrong> {
         let texts = texts_of(&paths);
+        Self::of(paths, texts, make)
+    }
+
+    /// Takes the texts that were read from the files.
+    pub(super) fn of(
+        paths: Vec<PathBuf>,
+        texts: Result<Vec<Vec<u8>>, Wrong>,
+        make: fn(&[Vec<u8>]) -> Result<T, Wrong>,
+    ) -> Result<Self, Wrong> {
         let seen = seen(&texts);
         let looks = Looks::begin(seen.clone());
         Ok(Self {
@@ -114,7 +123,7 @@ pub(super) fn keeps(owner: &CertificateOwner, file: &str, why: &str, text: &str)
     }
 }
 
-fn texts_of(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, Wrong> {
+pub(super) fn texts_of(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, Wrong> {
     paths.iter().map(|path| file::text_of(path)).collect()
 }
 
