@@ -139,7 +139,7 @@ impl Folder {
             let known = known.get(*file).and_then(|at| certificates.get_mut(*at));
             match (entry, known) {
                 (FolderFile::Pair { cert, key }, Some(known)) => {
-                    if is_twice && known.files.paths.get(1) != Some(key) {
+                    if known.files.paths.get(1) != Some(key) {
                         known.files.paths = vec![cert.clone(), key.clone()];
                     }
                 }

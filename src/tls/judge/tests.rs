@@ -466,3 +466,47 @@ fn what_is_worse_than_before() {
         assert!(found.concat().contains(expected), "{expected}: {found:?}");
     }
 }
+
+#[test]
+fn a_certificate_in_addition_is_fit_unless_clients_would_refuse_it() {
+    let (site, middle) = (|| facts("site", "middle"), || facts("middle", "root"));
+    let over = |it| valid(it, -2 * DAY_S, -DAY_S);
+    let later = |it| valid(it, DAY_S, 2 * DAY_S);
+    let missing = Some("\"CN=middle\" is missing");
+    // The new one, the one that is there, and what is found.
+    type Row = (Vec<Facts>, Vec<Facts>, Option<&'static str>);
+    let rows: [Row; 10] = [
+        (vec![site(), middle()], vec![site(), middle()], None),
+        (vec![valid(site(), -DAY_S, DAY_S), middle()], vec![], None),
+        (vec![over(site()), middle()], vec![], Some("has expired")),
+        (
+            vec![later(site()), middle()],
+            vec![],
+            Some("not valid before"),
+        ),
+        (
+            vec![site(), over(middle())],
+            vec![],
+            Some("the issuer's certificate"),
+        ),
+        // It does not matter that the other is refused too.
+        (
+            vec![over(site()), middle()],
+            vec![over(site())],
+            Some("has expired"),
+        ),
+        (vec![site()], vec![site(), middle()], missing),
+        // The other has another name, no issuer either, or is refused.
+        (vec![site()], vec![facts("other", "middle"), middle()], None),
+        (vec![site()], vec![site()], None),
+        (vec![site()], vec![over(site()), middle()], None),
+    ];
+    for (new, other, expected) in rows {
+        let other = [judged(&other, &[])];
+        let found = unfit(&judged(&new, &[]), &other, NOW_S, |_| false);
+        let found: Vec<String> = found.iter().map(Finding::to_string).collect();
+        assert_eq!(found.len(), usize::from(expected.is_some()), "{found:?}");
+        let expected = expected.unwrap_or_default();
+        assert!(found.concat().contains(expected), "{expected}: {found:?}");
+    }
+}

@@ -85,6 +85,49 @@ fn certificates_come_into_a_folder_and_go() {
 }
 
 #[test]
+fn what_comes_into_a_folder_is_judged() {
+    let dir = TempDir::new().unwrap();
+    let folder = dir.path();
+    let site = Identity::new(&["site.test"]);
+    put(folder, "site.pem", &site);
+    let proxy = Plan::tcp(Origin::echo())
+        .listener_keys(&keys(folder))
+        .process_keys("sandbox = true")
+        .start();
+    wait_shown(&proxy, "site.test", &site);
+    // It would come before the other.
+    let over = Identity::expired(&["site.test"]);
+    put(folder, "a-new.pem", &over);
+    proxy.wait_said(&[
+        "not added: clients would refuse the new certificate",
+        "a-new.pem",
+        "has expired",
+        "renew it",
+    ]);
+    assert!(shown_certificate(proxy.addr(), "site.test") == site.certificate());
+    let renewed = Identity::new(&["site.test"]);
+    put(folder, "a-new.pem", &renewed);
+    wait_shown(&proxy, "site.test", &renewed);
+    // Its key moves into a file beside it, and the certificate has expired.
+    let (cert, key) = over.pem();
+    fs::write(folder.join("a-new.key"), key).unwrap();
+    fs::write(folder.join(".a-new"), cert).unwrap();
+    fs::rename(folder.join(".a-new"), folder.join("a-new.pem")).unwrap();
+    proxy.wait_said(&["not replaced", "a-new.key", "has expired"]);
+    assert!(shown_certificate(proxy.addr(), "site.test") == renewed.certificate());
+    assert_eq!(proxy.log().matches("not added").count(), 1);
+    // A reload takes it as it is.
+    let outcome = proxy.reload_again();
+    assert!(outcome.contains("INFO reloaded"), "{outcome}");
+    assert!(shown_certificate(proxy.addr(), "site.test") == over.certificate());
+    // One file that cannot be used refuses the next.
+    fs::write(folder.join("b.pem"), "").unwrap();
+    let outcome = proxy.reload_again();
+    assert!(outcome.contains("ERROR not reloaded"), "{outcome}");
+    proxy.wait_said(&["ERROR", "b.pem: holds no certificate"]);
+}
+
+#[test]
 fn what_is_wrong_with_a_folder_is_known_before_the_start() {
     let dir = TempDir::new().unwrap();
     let folder = dir.path().join("certificates");
