@@ -65,8 +65,8 @@ pub fn list(folder: &Path) -> Result<Vec<FolderFile>, Wrong> {
     Listing::new(folder).list()
 }
 
-/// A folder that is listed again and again. A file is read when it is new or its [`Stamp`] has changed, and
-/// [`READS_MORE`] times after that.
+/// A folder that is listed again and again. A file is read when it is new or its `Stamp` has changed, and
+/// `READS_MORE` times after that.
 pub struct Listing {
     folder: PathBuf,
     /// What is known of the files of certificates, by their names.

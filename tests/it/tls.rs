@@ -385,8 +385,10 @@ fn what_is_wrong_with_a_certificate_is_known_before_the_start() {
     for command in ["check", "run"] {
         let outcome = run(&[command, "-c", file.to_str().unwrap()]);
         assert_eq!(outcome.code, Some(2), "{outcome:?}");
-        let said = "listener[0].tls.certificates[0]: the private key belongs to none";
-        assert!(outcome.stderr.contains(said), "{outcome:?}");
+        let files = format!("{} with the key of {}", identity.file(), other.file());
+        let said =
+            format!("listener[0].tls.certificates[0]: {files}: the private key belongs to none");
+        assert!(outcome.stderr.contains(&said), "{outcome:?}");
     }
 }
 

@@ -129,6 +129,17 @@ fn request(method: &str, wish: &Wish, random: &mut Random) -> Vec<u8> {
 /// Receives the answers and judges each; tells whether the connection goes on.
 fn receive(stream: &mut BufReader<TcpStream>, asked: &[(&str, Wish)], tally: &mut Tally) -> bool {
     for (method, wish) in asked {
+        // The proxy ends in silence where only the client may repeat the request.
+        if *method == "POST" && stream.fill_buf().is_ok_and(<[u8]>::is_empty) {
+            tally.posts += 1;
+            match wish.fate {
+                Fate::Mute | Fate::ResetBody => tally.refused += 1,
+                Fate::Calm | Fate::Close | Fate::Linger | Fate::CutBody | Fate::CutHead => {
+                    tally.unlucky += 1;
+                }
+            }
+            return false;
+        }
         let answer = read_answer(stream, method)
             .unwrap_or_else(|error| panic!("{method} {wish:?}: {error}"));
         judge(method, wish, &answer, tally);

@@ -312,11 +312,12 @@ fn a_weak_key_is_named_before_the_start() {
     let certificate = std::fs::read_to_string(dir.path().join("cert.pem")).unwrap();
     std::fs::write(&pem, key + &certificate).unwrap();
     let configuration = path(dir.path(), "longsplice.toml");
+    let said =
+        format!("listener[1].tls.certificates[0]: {pem}: an RSA key of 1024 bits is refused");
     let text = put(CONFIGURATION, &[("/etc/haproxy/site.pem", pem)]);
     std::fs::write(&configuration, text).unwrap();
     // The TLS library refuses it, so a warning is not enough.
     let outcome = run(&["check", "-c", &configuration]);
     assert_eq!(outcome.code, Some(2), "{outcome:?}");
-    let said = "listener[1].tls.certificates[0]: an RSA key of 1024 bits is refused";
-    assert!(outcome.stderr.contains(said), "{outcome:?}");
+    assert!(outcome.stderr.contains(&said), "{outcome:?}");
 }
