@@ -3,16 +3,21 @@
 use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use nix::errno::Errno;
+
 use super::Engine;
 use crate::journal::{Entry, Path, Side};
 use crate::proto::websocket::frames::GOING_AWAY;
 use crate::relay::pump;
 use crate::relay::table::{Cold, Slot};
 use crate::relay::tunnel::{Close, End, Flow};
-use crate::sys::stream;
+use crate::sys::{ktls, stream};
 
 /// Receives that empty a connection before it is closed, so that the close does not become a reset.
 const FAREWELL_READS: usize = 4;
+
+/// Records without data that are taken meanwhile where the kernel opens them; each needs a receive of its own.
+const FAREWELL_RECORDS: usize = 64;
 
 impl Engine<'_> {
     /// Sends the last bytes to both ends, returns every resource, closes both ends and writes the entry.
@@ -127,9 +132,14 @@ fn say_farewell(fd: BorrowedFd<'_>, buffer: &mut [u8]) {
     if stream::shut_down_write(fd).is_err() {
         return;
     }
-    for _ in 0..FAREWELL_READS {
-        if !stream::receive(fd, buffer).is_ok_and(|len| len > 0) {
-            return;
+    let (mut reads, mut records) = (0, 0);
+    while reads < FAREWELL_READS && records < FAREWELL_RECORDS {
+        match stream::receive(fd, buffer) {
+            Ok(0) => return,
+            Ok(_) => reads += 1,
+            // The kernel opens the records, and the next one is not data.
+            Err(Errno::EIO) if ktls::receive_control(fd, buffer).is_ok() => records += 1,
+            Err(_) => return,
         }
     }
 }

@@ -451,16 +451,6 @@ impl Forger {
         (kind, payload)
     }
 
-    /// Receives and opens all records until the connection ends. TCP resets a connection that is closed before
-    /// all that was sent has been received; what came before the reset can still be read (Linux).
-    pub(crate) fn receive_flooded(&mut self) -> Vec<(u8, Vec<u8>)> {
-        let mut said = Vec::new();
-        while !matches!(self.tcp.peek(&mut [0]), Ok(0) | Err(_)) {
-            said.extend(self.receive());
-        }
-        said
-    }
-
     /// Receives and opens all records until the connection ends.
     pub(crate) fn receive_rest(&mut self) -> Vec<(u8, Vec<u8>)> {
         std::iter::from_fn(|| self.receive()).collect()
